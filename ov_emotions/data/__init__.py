@@ -1,0 +1,1 @@
+"""From raw sets to one prepared folder: readers, deduplication, leak-safe splits, a manifest."""

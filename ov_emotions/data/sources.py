@@ -1,0 +1,192 @@
+"""The raw sets: where their files lie, what their licence is, and how their rows are read.
+
+What each set does *not* annotate is unknown, not absent:
+
+- GoEmotions-ru and ru_izard annotate all seven labels.
+- CEDR annotates joy, sadness, surprise, fear and anger. An empty row says that none of these five
+  was found; it says nothing of disgust, and nothing of neutral either, because a text whose only
+  emotion lies outside the five is empty too.
+- BRIGHTER annotates six emotions; an empty row says that none of the six was found. It does not
+  annotate neutral.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.errors import DataError
+from ov_emotions.labels import (
+    CEDR,
+    CEDR_TO_EKMAN,
+    EKMAN,
+    GOEMOTIONS,
+    GOEMOTIONS_TO_EKMAN,
+    IZARD,
+    IZARD_TO_EKMAN,
+    LabelMap,
+)
+
+_Row = Mapping[str, str]
+_BRIGHTER = EKMAN.labels[:6]
+_BRIGHTER_TO_EKMAN = LabelMap(EKMAN, EKMAN, {label: (label,) for label in _BRIGHTER})
+
+
+def _from_indices(labels: tuple[str, ...], cell: str) -> list[str]:
+    if not re.fullmatch(r"\[[\d\s,]*\]", cell.strip()):
+        raise DataError(f"labels {cell!r} are not a list of indices")
+    return [labels[int(i)] for i in re.findall(r"\d+", cell)]
+
+
+def _one_hot(labels: tuple[str, ...], row: _Row) -> list[str]:
+    for label in labels:
+        if row[label] not in ("0", "1"):
+            raise DataError(f"column {label} holds {row[label]!r}, expected 0 or 1")
+    return [label for label in labels if row[label] == "1"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One raw set.
+
+    :param name: what rows of it are marked with.
+    :param licence: SPDX expression of what the set may be used under.
+    :param url: where it is published.
+    :param attribution: who made it.
+    :param files: split name to file, relative to the folder of raw data.
+    :param text_column: the column with the text.
+    :param columns: the other columns a file must have.
+    :param label_map: how its labels are read.
+    :param present: gives the source labels that a row has.
+    """
+
+    name: str
+    licence: str
+    url: str
+    attribution: str
+    files: Mapping[str, str]
+    text_column: str
+    columns: tuple[str, ...]
+    label_map: LabelMap
+    present: Callable[[_Row], list[str]]
+
+
+SOURCES: tuple[Source, ...] = (
+    Source(
+        "ru_goemotions",
+        "MIT AND Apache-2.0",
+        "https://huggingface.co/datasets/seara/ru_go_emotions",
+        "GoEmotions (Google Research, Apache-2.0), machine-translated to Russian (MIT)",
+        {
+            "train": "ru_goemotions/train_partial.csv",
+            "validation": "ru_goemotions/validation.csv",
+            "test": "ru_goemotions/test.csv",
+        },
+        "ru_text",
+        ("labels",),
+        GOEMOTIONS_TO_EKMAN,
+        lambda row: _from_indices(GOEMOTIONS.labels, row["labels"]),
+    ),
+    Source(
+        "brighter_rus",
+        "CC-BY-4.0",
+        "https://huggingface.co/datasets/brighter-dataset/BRIGHTER-emotion-categories",
+        "BRIGHTER (SemEval-2025 task 11, track A), Russian part",
+        {"train": "brighter_rus/train.csv"},
+        "text",
+        _BRIGHTER,
+        _BRIGHTER_TO_EKMAN,
+        lambda row: _one_hot(_BRIGHTER, row),
+    ),
+    Source(
+        "cedr",
+        "Apache-2.0",
+        "https://huggingface.co/datasets/sagteam/cedr_v1",
+        "CEDR, corpus for emotions detecting in Russian-language texts (Sboev et al.)",
+        {"train": "cedr/cedr-main-train.csv", "test": "cedr/cedr-main-test.csv"},
+        "text",
+        ("labels",),
+        CEDR_TO_EKMAN,
+        lambda row: _from_indices(CEDR.labels, row["labels"]),
+    ),
+    Source(
+        "ru_izard",
+        "MIT",
+        "https://huggingface.co/datasets/Djacon/ru-izard-emotions",
+        "ru-izard-emotions (Djacon)",
+        {"train": "ru_izard/train_clean.csv"},
+        "text",
+        IZARD.labels,
+        IZARD_TO_EKMAN,
+        lambda row: _one_hot(IZARD.labels, row),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that was left out.
+
+    :param row: its number, counted from 1 below the header.
+    :param reason: why.
+    """
+
+    row: int
+    reason: str
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [c for c in columns if c not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path} lacks the columns {', '.join(missing)}")
+            yield from enumerate(reader, start=1)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 CSV: {error}") from error
+
+
+def read_source(
+    source: Source, folder: Path, split: str
+) -> tuple[LabelledTexts, tuple[BadRow, ...]]:
+    """Read one split of one set.
+
+    :param source: which set.
+    :param folder: the folder of raw data that `source.files` is relative to.
+    :param split: a key of `source.files`.
+    :return: the good rows with seven-class targets, and the rows left out with the reason.
+    :raises DataError: if the file is missing, not UTF-8 CSV or lacks a column.
+    """
+    path = folder / source.files[split]
+    texts: list[str] = []
+    targets: list[tuple[int | None, ...]] = []
+    numbers: list[int] = []
+    bad: list[BadRow] = []
+    for number, row in _rows(path, (source.text_column, *source.columns)):
+        text = row[source.text_column]
+        if not text or not text.strip():
+            bad.append(BadRow(number, "the text is empty"))
+            continue
+        try:
+            target = source.label_map.apply(source.present(row))
+        except (DataError, IndexError, TypeError) as error:
+            bad.append(BadRow(number, str(error) or "the labels cannot be read"))
+            continue
+        texts.append(text)
+        targets.append(target)
+        numbers.append(number)
+    matrix = np.array(
+        [[UNKNOWN if value is None else value for value in target] for target in targets],
+        dtype=np.int8,
+    ).reshape(len(texts), len(EKMAN))
+    rows = np.array(numbers, dtype=np.int64)
+    return LabelledTexts(EKMAN, tuple(texts), matrix, (source.name,) * len(texts), rows), tuple(bad)

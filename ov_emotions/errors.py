@@ -1,0 +1,79 @@
+"""Every error the library raises on purpose.
+
+The tree::
+
+    OvEmotionsError
+    ├── InputError              a text, threshold or argument of the wrong kind (also a ValueError)
+    ├── BundleError             a model folder that cannot be used
+    │   ├── BundleNotFoundError     no such folder, or no such model on the Hub
+    │   ├── BundleSchemaError       a manifest that is malformed or newer than this library
+    │   └── BundleIntegrityError    a file that is missing, truncated or altered
+    ├── CheckpointError         a training checkpoint that cannot be used
+    ├── DataError               a data file that cannot be read or written as asked
+    ├── TrainingError           a training run that cannot start, resume or go on
+    ├── ExportError             a checkpoint that does not convert, or converts to something else
+    ├── QuantizationError       a model that does not quantize
+    │   └── AlreadyQuantizedError   a model that was quantized before
+    ├── DeviceError             a device, precision or compile option the runtime refuses
+    └── MissingExtraError       an optional dependency is absent (also an ImportError)
+
+Catch `OvEmotionsError` to catch them all. Messages say what was wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class OvEmotionsError(Exception):
+    """Base of every error the library raises on purpose."""
+
+
+class InputError(OvEmotionsError, ValueError):
+    """A text, threshold or argument of the wrong kind or out of range."""
+
+
+class BundleError(OvEmotionsError):
+    """A model folder that cannot be used."""
+
+
+class BundleNotFoundError(BundleError):
+    """No such folder, or no such model on the Hub."""
+
+
+class BundleSchemaError(BundleError):
+    """A manifest that is malformed, or newer than this library understands."""
+
+
+class BundleIntegrityError(BundleError):
+    """A file of a bundle that is missing, truncated or altered."""
+
+
+class CheckpointError(OvEmotionsError):
+    """A training checkpoint that cannot be used."""
+
+
+class DataError(OvEmotionsError):
+    """A data file that cannot be read or written as asked."""
+
+
+class TrainingError(OvEmotionsError):
+    """A training run that cannot start, resume or go on."""
+
+
+class ExportError(OvEmotionsError):
+    """A checkpoint that does not convert, or whose conversion disagrees with it."""
+
+
+class QuantizationError(OvEmotionsError):
+    """A model that does not quantize."""
+
+
+class AlreadyQuantizedError(QuantizationError):
+    """A model that was quantized before."""
+
+
+class DeviceError(OvEmotionsError):
+    """A device, precision or compile option the runtime refuses."""
+
+
+class MissingExtraError(OvEmotionsError, ImportError):
+    """An optional dependency is absent; the message names the pip command that brings it."""

@@ -1,0 +1,373 @@
+"""The training loop: masked loss, schedule, evaluation, early stopping, resume."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ov_emotions.errors import TrainingError
+from ov_emotions.files import atomic_path, write_json
+from ov_emotions.metrics import Scores, score
+from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
+from ov_emotions.training.batches import Examples, by_length, collate, epoch_batches
+from ov_emotions.training.config import TrainConfig
+from ov_emotions.training.model import EmotionModel
+
+logger = logging.getLogger(__name__)
+
+STATE_NAME = "state.pt"
+_SAVE_EVERY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a run computes, and in what.
+
+    :param torch_device: cuda or cpu.
+    :param autocast: whether matrix products run in bfloat16.
+    """
+
+    torch_device: torch.device
+    autocast: bool
+
+    def context(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the autocast context, or one that does nothing."""
+        if not self.autocast:
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch_device.type, torch.bfloat16)
+
+
+def choose_device(device: str, precision: str) -> Device:
+    """Resolve `auto`.
+
+    :param device: auto, cpu, cuda or cuda:N.
+    :param precision: auto, fp32 or bf16.
+    :return: the device; bf16 is chosen where the hardware multiplies it.
+    :raises TrainingError: if CUDA is asked for and there is none.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("device cuda was asked for, but this machine has no CUDA device")
+    if precision == "auto":
+        if device.startswith("cuda"):
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _has_bf16_products()
+        precision = "bf16" if fast else "fp32"
+    return Device(torch.device(device), precision == "bf16")
+
+
+def _has_bf16_products() -> bool:
+    flags = Path("/proc/cpuinfo")
+    text = flags.read_text(encoding="utf-8") if flags.is_file() else ""
+    return "avx512_bf16" in text or "amx_bf16" in text
+
+
+def masked_loss(
+    logits: Tensor, targets: Tensor, weights: Tensor, teacher: Tensor | None, share: float
+) -> Tensor:
+    """Binary cross-entropy over the known entries, mixed with a teacher's probabilities.
+
+    :param logits: shape (batch, labels).
+    :param targets: same shape, in [0, 1].
+    :param weights: same shape; 0 for unknown.
+    :param teacher: same shape, probabilities, or None.
+    :param share: of the teacher in the loss; rows without any known label learn from it alone.
+    :return: a scalar.
+    """
+    loss = nn.functional.binary_cross_entropy_with_logits
+    logits = logits.float()
+    hard = loss(logits, targets, reduction="none") * weights
+    if teacher is None:
+        return hard.sum() / weights.sum().clamp(min=1e-6)
+    soft = loss(logits, teacher, reduction="none")
+    known = (weights > 0).float()
+    return ((1 - share) * hard + (1 - (1 - share) * known) * soft).mean()
+
+
+def predict_logits(
+    model: EmotionModel,
+    ids: list[NDArray[np.int32]],
+    pad_id: int,
+    device: Device,
+    batch_size: int = 128,
+) -> NDArray[np.float32]:
+    """Run a model over tokenised rows.
+
+    :param model: put into evaluation mode, and back.
+    :param ids: token ids per row.
+    :param pad_id: id of the padding token.
+    :param device: where the model is.
+    :param batch_size: rows at a time.
+    :return: float32, shape (rows, labels), in the order of `ids`.
+    """
+    was_training = model.training
+    model.eval()
+    logits = np.zeros((len(ids), model.head.labels), dtype=np.float32)
+    with torch.inference_mode(), device.context():
+        for rows in by_length(ids, batch_size):
+            batch = collate(ids, rows, pad_id)
+            out = model(
+                batch.input_ids.to(device.torch_device),
+                batch.attention_mask.to(device.torch_device),
+            )
+            logits[rows] = out.float().cpu().numpy()
+    model.train(was_training)
+    return logits
+
+
+@dataclass
+class Progress:
+    """How far a run is; part of the resume state."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float = -1.0
+    since_best: int = 0
+    finished: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """One run over tokenised examples.
+
+    :param model: what is trained.
+    :param config: how.
+    :param train: the training rows.
+    :param thresholds: ids and targets of the rows that thresholds are fitted on.
+    :param selection: ids and targets of the rows that choose the best weights.
+    :param labels: names of the outputs.
+    :param report: called with a line of progress after each step, for a progress bar.
+    """
+
+    def __init__(
+        self,
+        model: EmotionModel,
+        config: TrainConfig,
+        train: Examples,
+        thresholds: tuple[list[NDArray[np.int32]], NDArray[np.int8]],
+        selection: tuple[list[NDArray[np.int32]], NDArray[np.int8]],
+        labels: tuple[str, ...],
+        report: Callable[[int, int, str], None] = lambda *_: None,
+    ) -> None:
+        self.device = choose_device(config.device, config.precision)
+        self.model = model.to(self.device.torch_device)
+        self.config = config
+        self.train_examples = train
+        self.threshold_rows = thresholds
+        self.selection_rows = selection
+        self.labels = labels
+        self.report = report
+        self.pad_id = int(model.config.pad_token_id or 0)
+        self.steps_per_epoch = len(self._batches(0))
+        self.total_steps = self.steps_per_epoch * config.epochs
+        self.optimizer = self._optimizer()
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+        self.progress = Progress()
+        self.ema = (
+            {k: v.detach().clone() for k, v in model.state_dict().items()}
+            if config.ema_decay
+            else None
+        )
+
+    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        config = self.config
+        return epoch_batches(self.train_examples.ids, config.batch_size, config.seed, epoch)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            rate = (
+                config.head_learning_rate
+                if name.startswith("classifier")
+                else config.learning_rate
+            )
+            decay = 0.0 if parameter.ndim < 2 else config.weight_decay
+            groups.setdefault((rate, decay), []).append(parameter)
+        return torch.optim.AdamW(
+            [{"params": p, "lr": r, "weight_decay": d} for (r, d), p in groups.items()],
+            fused=True,
+        )
+
+    def _rate(self, step: int) -> float:
+        warmup = max(1, math.ceil(self.config.warmup * self.total_steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        return max(0.0, (self.total_steps - step) / max(1, self.total_steps - warmup))
+
+    def _save_state(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "progress": self.progress.__dict__,
+            "config": json.dumps(self.config.to_dict(), sort_keys=True),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        with atomic_path(self.config.output / STATE_NAME) as path:
+            torch.save(state, path)
+
+    def resume(self) -> bool:
+        """Continue from the saved state, if there is one.
+
+        :return: whether there was.
+        :raises TrainingError: if it belongs to a run with other settings, or is damaged.
+        """
+        path = self.config.output / STATE_NAME
+        if not path.is_file():
+            return False
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise TrainingError(f"{path} cannot be read ({error}); delete it to start") from error
+        if state["config"] != json.dumps(self.config.to_dict(), sort_keys=True):
+            raise TrainingError(
+                f"{path} belongs to a run with other settings; choose another output folder"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.progress = Progress(**state["progress"])
+        if self.ema is not None:
+            self.ema = {k: v.to(self.device.torch_device) for k, v in state["ema"].items()}
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        return True
+
+    def _step(self, rows: NDArray[np.int64]) -> float:
+        examples = self.train_examples
+        where = self.device.torch_device
+        batch = collate(examples.ids, rows, self.pad_id)
+        targets = torch.from_numpy(examples.targets[rows]).to(where)
+        weights = torch.from_numpy(examples.weights[rows]).to(where)
+        teacher = (
+            None
+            if examples.teacher is None
+            else torch.from_numpy(examples.teacher[rows]).to(where)
+        )
+        with self.device.context():
+            logits = self.model(batch.input_ids.to(where), batch.attention_mask.to(where))
+        loss = masked_loss(logits, targets, weights, teacher, self.config.teacher_weight)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {self.progress.step}; lower the learning rate"
+            )
+        return value
+
+    def _update_ema(self) -> None:
+        if self.ema is None:
+            return
+        # Early on the average would be mostly the start; let its memory grow with the steps.
+        decay = min(self.config.ema_decay, (1 + self.progress.step) / (10 + self.progress.step))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.ema[name].lerp_(value, 1 - decay)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Any:
+        """Put the averaged weights into the model for the length of a block."""
+        if self.ema is None:
+            yield
+            return
+        own = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def evaluate(self) -> tuple[Scores, NDArray[np.float32]]:
+        """Fit thresholds on their part and score the selection part with them.
+
+        :return: the scores, and the thresholds, float32, shape (labels,).
+        """
+        fit_ids, fit_targets = self.threshold_rows
+        ids, targets = self.selection_rows
+        logits = predict_logits(self.model, fit_ids + ids, self.pad_id, self.device)
+        thresholds = fit_thresholds(logits[: len(fit_ids)], fit_targets)
+        predicted = apply_thresholds(sigmoid(logits[len(fit_ids) :]), thresholds)
+        return score(targets, predicted, self.labels), thresholds
+
+    def _evaluate_and_keep(self, mean_loss: float, save: Callable[[Scores, Any], None]) -> bool:
+        """Score; keep the weights if they are the best so far. Return whether to stop."""
+        with self._averaged():
+            scores, thresholds = self.evaluate()
+            value = (scores.weighted_f1 + scores.macro_f1) / 2
+            self.progress.history.append(
+                {
+                    "epoch": self.progress.epoch,
+                    "step": self.progress.step,
+                    "loss": round(mean_loss, 5),
+                    "weighted_f1": round(scores.weighted_f1, 5),
+                    "macro_f1": round(scores.macro_f1, 5),
+                }
+            )
+            logger.info("%s", self.progress.history[-1])
+            write_json(self.config.output / "history.json", self.progress.history)
+            if value > self.progress.best:
+                self.progress.best, self.progress.since_best = value, 0
+                save(scores, thresholds)
+                return False
+        self.progress.since_best += 1
+        return self.progress.since_best >= self.config.patience
+
+    def run(self, save: Callable[[Scores, Any], None]) -> None:
+        """Train to the end, or until validation stops improving.
+
+        :param save: called with the scores on the selection part and the thresholds whenever the
+            model in its present state is the best so far.
+        """
+        config, progress = self.config, self.progress
+        last_saved = time.monotonic()
+        self.model.train()
+        every = math.ceil(self.steps_per_epoch / config.evaluations_per_epoch)
+        losses: list[float] = []
+        note = ""
+        while progress.epoch < config.epochs and not progress.finished:
+            batches = self._batches(progress.epoch)
+            for rows in batches[progress.batch :]:
+                losses.append(self._step(rows))
+                progress.batch += 1
+                progress.step += 1
+                self._update_ema()
+                recent = float(np.mean(losses[-100:]))
+                self.report(progress.step, self.total_steps, f"loss {recent:.4f}{note}")
+                if progress.batch % every == 0 or progress.batch == len(batches):
+                    progress.finished = self._evaluate_and_keep(recent, save)
+                    latest = progress.history[-1]
+                    note = f"  F1 {latest['weighted_f1']:.4f}/{latest['macro_f1']:.4f}"
+                    if progress.finished:
+                        break
+                if time.monotonic() - last_saved > _SAVE_EVERY_SECONDS:
+                    self._save_state()
+                    last_saved = time.monotonic()
+            progress.epoch += 1
+            progress.batch = 0
+            self._save_state()
+        progress.finished = True
+        self._save_state()

@@ -1,0 +1,123 @@
+"""The classifier that is trained: an encoder, a pooling, one linear layer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from ov_emotions.errors import CheckpointError
+from ov_emotions.training.pooling import Pooling
+
+
+WEIGHTS_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What stands on top of the encoder.
+
+    :param labels: number of outputs.
+    :param pooling: first token, mean over the tokens that are not padding, or both side by side.
+    :param dropout: rate before the linear layer.
+    """
+
+    labels: int
+    pooling: Pooling = "mean"
+    dropout: float = 0.1
+
+
+class EmotionModel(nn.Module):
+    """Encoder, pooling and a linear layer; gives one logit per label.
+
+    :param encoder: a `transformers` encoder with `last_hidden_state`.
+    :param head: what stands on top of it.
+    """
+
+    def __init__(self, encoder: Any, head: HeadConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.config = encoder.config
+        width = self.config.hidden_size * (2 if head.pooling == "cls+mean" else 1)
+        self.dropout = nn.Dropout(head.dropout)
+        self.classifier = nn.Linear(width, head.labels)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Score a batch.
+
+        :param input_ids: int64, shape (batch, tokens).
+        :param attention_mask: int64, same shape; 0 marks padding.
+        :return: logits, float, shape (batch, labels).
+        """
+        hidden = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask
+        ).last_hidden_state
+        pooled = []
+        if self.head.pooling != "mean":
+            pooled.append(hidden[:, 0])
+        if self.head.pooling != "cls":
+            weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            pooled.append((hidden * weights).sum(1) / weights.sum(1).clamp(min=1))
+        features = torch.cat(pooled, dim=-1) if len(pooled) > 1 else pooled[0]
+        logits: Tensor = self.classifier(self.dropout(features))
+        return logits
+
+    @staticmethod
+    def from_base(base: str, head: HeadConfig) -> EmotionModel:
+        """Put a fresh head on a pretrained encoder.
+
+        :param base: folder or Hub id.
+        :param head: what to put on it.
+        :return: a model in float32.
+        :raises CheckpointError: if transformers cannot load the base.
+        """
+        try:
+            encoder = _without_pooler(
+                AutoModel.from_pretrained, base, dtype=torch.float32
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise CheckpointError(f"cannot load the base model {base}: {error}") from error
+        return EmotionModel(encoder, head)
+
+    @staticmethod
+    def load(folder: Path) -> EmotionModel:
+        """Read what `save` wrote.
+
+        :param folder: a checkpoint folder.
+        :return: the model in float32, in evaluation mode.
+        :raises CheckpointError: if files are missing or do not fit together.
+        """
+        try:
+            head = HeadConfig(**json.loads((folder / "head.json").read_text(encoding="utf-8")))
+            encoder = _without_pooler(AutoModel.from_config, AutoConfig.from_pretrained(folder))
+            model = EmotionModel(encoder.float(), head)
+            model.load_state_dict(load_file(folder / WEIGHTS_NAME))
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
+        return model.float().eval()
+
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write weights, encoder configuration and head.
+
+        :param folder: an existing folder.
+        :param dtype: what to store the weights in.
+        """
+        self.config.save_pretrained(folder)
+        (folder / "head.json").write_text(json.dumps(asdict(self.head)), encoding="utf-8")
+        state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
+        save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+
+
+def _without_pooler(build: Any, *args: Any, **kwargs: Any) -> Any:
+    """Build an encoder without the pooler we would not use; some have no such switch."""
+    try:
+        return build(*args, add_pooling_layer=False, **kwargs)
+    except TypeError:
+        return build(*args, **kwargs)
