@@ -1,3 +1,69 @@
 """Emotions in Russian text, several at once, on a CPU."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ov_emotions.errors import (
+    AlreadyQuantizedError,
+    BundleError,
+    BundleIntegrityError,
+    BundleNotFoundError,
+    BundleSchemaError,
+    CheckpointError,
+    DataError,
+    DeviceError,
+    ExportError,
+    InputError,
+    MissingExtraError,
+    OvEmotionsError,
+    QuantizationError,
+    TrainingError,
+)
+
+if TYPE_CHECKING:
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.classifier import EmotionClassifier, Prediction
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyQuantizedError",
+    "Bundle",
+    "BundleError",
+    "BundleIntegrityError",
+    "BundleNotFoundError",
+    "BundleSchemaError",
+    "CheckpointError",
+    "DataError",
+    "DeviceError",
+    "EmotionClassifier",
+    "ExportError",
+    "InputError",
+    "MissingExtraError",
+    "OvEmotionsError",
+    "Prediction",
+    "QuantizationError",
+    "TrainingError",
+    "__version__",
+]
+
+# Imported at first use: OpenVINO takes a moment that `ov-emotions --help` need not wait for.
+_LAZY = {
+    "Bundle": "ov_emotions.bundle",
+    "EmotionClassifier": "ov_emotions.classifier",
+    "Prediction": "ov_emotions.classifier",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -196,9 +196,7 @@ GOEMOTIONS_TO_EKMAN = LabelMap(
     ),
 )
 
-CEDR_TO_EKMAN = LabelMap(
-    CEDR, EKMAN, MappingProxyType({label: (label,) for label in CEDR.labels})
-)
+CEDR_TO_EKMAN = LabelMap(CEDR, EKMAN, MappingProxyType({label: (label,) for label in CEDR.labels}))
 
 # Guilt and shame follow remorse and embarrassment, which the Ekman grouping files under sadness;
 # enthusiasm (Izard's "interest") follows excitement, which it files under joy.

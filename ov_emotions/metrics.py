@@ -46,7 +46,7 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, rounded to six digits."""
-        return _rounded(asdict(self))
+        return {key: _rounded(value) for key, value in asdict(self).items()}
 
 
 def _rounded(value: Any) -> Any:
@@ -59,9 +59,7 @@ def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else 0.0
 
 
-def score(
-    targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Sequence[str]
-) -> Scores:
+def score(targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Sequence[str]) -> Scores:
     """Compare decisions with targets.
 
     :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
@@ -97,3 +95,35 @@ def score(
         labels=per_label,
         rows=len(targets),
     )
+
+
+def bootstrap_intervals(
+    targets: NDArray[np.int8], predicted: NDArray[np.bool_], samples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Say how far weighted and macro F1 might lie from what was measured, by resampling rows.
+
+    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
+    :param predicted: bool, same shape.
+    :param samples: resamples with replacement.
+    :param seed: of the resampling.
+    :return: for `weighted_f1` and `macro_f1` the 2.5th and 97.5th percentile.
+    """
+    known = targets >= 0
+    columns = known.any(axis=0)
+    present, given = (targets == 1)[:, columns], (predicted & known)[:, columns]
+    per_row = np.concatenate([present & given, present, given], axis=1).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(targets), np.full(len(targets), 1 / len(targets)), samples)
+    hits, support, predictions = np.split(weights @ per_row, 3, axis=1)
+    f1 = 2 * hits / np.maximum(support + predictions, 1)
+    figures = {
+        "weighted_f1": (f1 * support).sum(axis=1) / np.maximum(support.sum(axis=1), 1),
+        "macro_f1": f1.mean(axis=1),
+    }
+    return {
+        name: (
+            round(float(np.percentile(values, 2.5)), 6),
+            round(float(np.percentile(values, 97.5)), 6),
+        )
+        for name, values in figures.items()
+    }

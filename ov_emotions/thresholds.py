@@ -13,7 +13,8 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     :return: float32, same shape, in [0, 1].
     """
     # tanh saturates where exp would overflow.
-    return (0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float32)))).astype(np.float32)
+    probabilities: NDArray[np.float32] = 0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float32))
+    return probabilities
 
 
 def _best_threshold(
@@ -32,7 +33,7 @@ def _best_threshold(
 
 
 def fit_thresholds(
-    logits: NDArray[np.float32], targets: NDArray[np.int8], *, smooth: int = 5
+    probabilities: NDArray[np.float32], targets: NDArray[np.int8], *, smooth: int = 5
 ) -> NDArray[np.float32]:
     """Fit the threshold of each label that maximises its F1.
 
@@ -40,16 +41,15 @@ def fit_thresholds(
     weighted mean. The best cut of one sample is a noisy estimate where a label is rare, so the
     median over bootstrap resamples is returned.
 
-    :param logits: float32, shape (rows, labels), from rows kept apart for this purpose.
+    :param probabilities: float32, shape (rows, labels), of rows kept apart for this purpose.
     :param targets: int8, same shape: 1, 0 or -1 for unknown, which is left out.
     :param smooth: pseudo-count in the denominator of F1, which keeps a rare label from a cut that
         only a couple of rows support.
     :return: float32, shape (labels,), probabilities; 0.5 for a label without positives.
     """
-    probabilities = sigmoid(logits)
     rng = np.random.default_rng(0)
-    fitted = np.full(logits.shape[1], 0.5, dtype=np.float32)
-    for i in range(logits.shape[1]):
+    fitted = np.full(probabilities.shape[1], 0.5, dtype=np.float32)
+    for i in range(probabilities.shape[1]):
         known = targets[:, i] >= 0
         column, present = probabilities[known, i], targets[known, i] == 1
         if not present.any():

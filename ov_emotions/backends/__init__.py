@@ -1,0 +1,1 @@
+"""Runtimes that turn encoded batches into logits, one module each."""

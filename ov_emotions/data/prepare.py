@@ -14,11 +14,12 @@ import numpy as np
 from ov_emotions import __version__
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.near_duplicates import find_near_duplicates
-from ov_emotions.data.sources import SOURCES, BadRow, Source, read_source
+from ov_emotions.data.sources import SOURCES, Source, read_source
 from ov_emotions.errors import DataError
 from ov_emotions.files import atomic_folder, sha256_file, write_json
 from ov_emotions.labels import EKMAN
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
+from ov_emotions.textfiles import BadRow
 
 logger = logging.getLogger(__name__)
 

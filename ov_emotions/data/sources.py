@@ -32,6 +32,7 @@ from ov_emotions.labels import (
     IZARD_TO_EKMAN,
     LabelMap,
 )
+from ov_emotions.textfiles import BadRow
 
 _Row = Mapping[str, str]
 _BRIGHTER = EKMAN.labels[:6]
@@ -127,18 +128,6 @@ SOURCES: tuple[Source, ...] = (
         lambda row: _one_hot(IZARD.labels, row),
     ),
 )
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that was left out.
-
-    :param row: its number, counted from 1 below the header.
-    :param reason: why.
-    """
-
-    row: int
-    reason: str
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:

@@ -1,0 +1,1 @@
+"""From fp32 to INT8: calibration subset, NNCF, thresholds fitted anew."""

@@ -1,0 +1,1 @@
+"""From prepared data to a checkpoint: a base encoder made ready, fine-tuned, the best kept."""

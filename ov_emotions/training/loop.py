@@ -193,9 +193,7 @@ class Trainer:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
             rate = (
-                config.head_learning_rate
-                if name.startswith("classifier")
-                else config.learning_rate
+                config.head_learning_rate if name.startswith("classifier") else config.learning_rate
             )
             decay = 0.0 if parameter.ndim < 2 else config.weight_decay
             groups.setdefault((rate, decay), []).append(parameter)
@@ -259,14 +257,12 @@ class Trainer:
         targets = torch.from_numpy(examples.targets[rows]).to(where)
         weights = torch.from_numpy(examples.weights[rows]).to(where)
         teacher = (
-            None
-            if examples.teacher is None
-            else torch.from_numpy(examples.teacher[rows]).to(where)
+            None if examples.teacher is None else torch.from_numpy(examples.teacher[rows]).to(where)
         )
         with self.device.context():
             logits = self.model(batch.input_ids.to(where), batch.attention_mask.to(where))
         loss = masked_loss(logits, targets, weights, teacher, self.config.teacher_weight)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         self.scheduler.step()
@@ -309,8 +305,9 @@ class Trainer:
         fit_ids, fit_targets = self.threshold_rows
         ids, targets = self.selection_rows
         logits = predict_logits(self.model, fit_ids + ids, self.pad_id, self.device)
-        thresholds = fit_thresholds(logits[: len(fit_ids)], fit_targets)
-        predicted = apply_thresholds(sigmoid(logits[len(fit_ids) :]), thresholds)
+        probabilities = sigmoid(logits)
+        thresholds = fit_thresholds(probabilities[: len(fit_ids)], fit_targets)
+        predicted = apply_thresholds(probabilities[len(fit_ids) :], thresholds)
         return score(targets, predicted, self.labels), thresholds
 
     def _evaluate_and_keep(self, mean_loss: float, save: Callable[[Scores, Any], None]) -> bool:

@@ -15,7 +15,6 @@ from transformers import AutoConfig, AutoModel
 from ov_emotions.errors import CheckpointError
 from ov_emotions.training.pooling import Pooling
 
-
 WEIGHTS_NAME = "model.safetensors"
 
 
@@ -56,9 +55,7 @@ class EmotionModel(nn.Module):
         :param attention_mask: int64, same shape; 0 marks padding.
         :return: logits, float, shape (batch, labels).
         """
-        hidden = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask
-        ).last_hidden_state
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         pooled = []
         if self.head.pooling != "mean":
             pooled.append(hidden[:, 0])
@@ -79,9 +76,7 @@ class EmotionModel(nn.Module):
         :raises CheckpointError: if transformers cannot load the base.
         """
         try:
-            encoder = _without_pooler(
-                AutoModel.from_pretrained, base, dtype=torch.float32
-            )
+            encoder = _without_pooler(AutoModel.from_pretrained, base, dtype=torch.float32)
         except (OSError, ValueError, ImportError) as error:
             raise CheckpointError(f"cannot load the base model {base}: {error}") from error
         return EmotionModel(encoder, head)
@@ -103,7 +98,7 @@ class EmotionModel(nn.Module):
             raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
         return model.float().eval()
 
-    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write weights, encoder configuration and head.
 
         :param folder: an existing folder.
@@ -113,6 +108,22 @@ class EmotionModel(nn.Module):
         (folder / "head.json").write_text(json.dumps(asdict(self.head)), encoding="utf-8")
         state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
         save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+
+
+class Exportable(nn.Module):
+    """The same model with its output named, as optimum's exporter wants it.
+
+    :param model: what is exported.
+    """
+
+    def __init__(self, model: EmotionModel) -> None:
+        super().__init__()
+        self.model = model
+        self.config = model.config
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Score a batch; see `EmotionModel.forward`."""
+        return {"logits": self.model(input_ids, attention_mask)}
 
 
 def _without_pooler(build: Any, *args: Any, **kwargs: Any) -> Any:

@@ -3,61 +3,42 @@
 from __future__ import annotations
 
 import gzip
-import json
 import logging
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ov_emotions import __version__
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.prepare import PreparedData
-from ov_emotions.errors import CheckpointError, DataError, TrainingError
-from ov_emotions.files import atomic_folder, sha256_file, write_json
+from ov_emotions.errors import DataError, TrainingError
+from ov_emotions.files import sha256_file, write_json
+from ov_emotions.machine import environment
 from ov_emotions.metrics import Scores
 from ov_emotions.normalize import NORMALIZER_VERSION
 from ov_emotions.thresholds import sigmoid
 from ov_emotions.training.batches import Examples, tokenize
+from ov_emotions.training.checkpoint import (
+    CHECKPOINT_SCHEMA,
+    load_tokenizer,
+    read_checkpoint_facts,
+    save_checkpoint,
+)
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.loop import Trainer, choose_device, predict_logits
 from ov_emotions.training.model import EmotionModel, HeadConfig
-from ov_emotions.training.vocabulary import with_asr_normalizer
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_SCHEMA = 1
-CHECKPOINT_NAME = "checkpoint.json"
 BEST_NAME = "best"
 
 
-def load_tokenizer(base: str) -> Tokenizer:
-    """Load a base model's tokeniser and put the normaliser inside.
-
-    :param base: folder or Hub id.
-    :return: a tokeniser without padding and truncation.
-    :raises CheckpointError: if there is none, or only a slow one.
-    """
-    path = Path(base) / "tokenizer.json"
-    try:
-        if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        else:
-            loaded = transformers.AutoTokenizer.from_pretrained(base)
-            tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
-    except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(f"cannot load a fast tokeniser of {base}: {error}") from error
-    return with_asr_normalizer(tokenizer)
-
-
 def _weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
-    weights = (data.targets != UNKNOWN).astype(np.float32)
+    weights: NDArray[np.float32] = (data.targets != UNKNOWN).astype(np.float32)
     for label, factor in (config.positive_weight or {}).items():
         i = data.label_set.index(label)
         weights[data.targets[:, i] == 1, i] *= factor
@@ -107,60 +88,6 @@ def _teach(texts: list[str], config: TrainConfig) -> NDArray[np.float32]:
     ids = tokenize(load_tokenizer(str(config.teacher)), texts, config.max_length)
     pad_id = int(teacher.config.pad_token_id or 0)
     return sigmoid(predict_logits(teacher, ids, pad_id, device))
-
-
-def provenance() -> dict[str, str]:
-    """Say what a result was made with: versions and machine."""
-    return {
-        "ov_emotions": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "machine": cpu_name(),
-    }
-
-
-def cpu_name() -> str:
-    """Return the processor's model name as the system tells it."""
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def save_checkpoint(
-    folder: Path, model: EmotionModel, tokenizer: Tokenizer, facts: dict[str, Any]
-) -> None:
-    """Write a checkpoint folder as a whole.
-
-    :param folder: where; replaced.
-    :param model: the weights.
-    :param tokenizer: with its normaliser inside.
-    :param facts: what `checkpoint.json` shall hold.
-    """
-    with atomic_folder(folder) as temporary:
-        model.save(temporary)
-        (temporary / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        write_json(temporary / CHECKPOINT_NAME, facts)
-
-
-def read_checkpoint_facts(folder: Path) -> dict[str, Any]:
-    """Read and check `checkpoint.json`.
-
-    :param folder: a checkpoint folder.
-    :return: its facts.
-    :raises CheckpointError: if it is missing, malformed or of another schema.
-    """
-    path = folder / CHECKPOINT_NAME
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} is not a checkpoint of `ov-emotions train`: {error}") from error
-    if facts.get("schema") != CHECKPOINT_SCHEMA:
-        raise CheckpointError(f"{path} has schema {facts.get('schema')}, not {CHECKPOINT_SCHEMA}")
-    return facts
 
 
 def train(
@@ -223,7 +150,7 @@ def train(
             "step": trainer.progress.step,
             "precision": "bf16 autocast" if trainer.device.autocast else "fp32",
             "device": trainer.device.torch_device.type,
-            "provenance": provenance(),
+            "provenance": environment("torch", "transformers", "tokenizers"),
         }
         save_checkpoint(best, model, tokenizer, facts)
 

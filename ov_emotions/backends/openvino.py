@@ -1,0 +1,199 @@
+"""The local runtime: an OpenVINO compiled model and a pool of asynchronous requests."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle
+from ov_emotions.encoding import EncodedBatch
+from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
+
+_LOGGER = logging.getLogger(__name__)
+
+_INPUTS = frozenset({"input_ids", "attention_mask"})
+_OUTPUT = "logits"
+
+
+class OpenVINOBackend:
+    """A bundle's model, compiled for a device of this machine.
+
+    :param bundle: whose model to run.
+    :param device: an OpenVINO device name.
+    :param threads: CPU threads at most; `None` leaves it to OpenVINO, which takes all cores.
+    :param streams: inferences that run side by side and share the threads; `None` is one, which
+        answers soonest.
+    :param precision: INFERENCE_PRECISION_HINT; `None` is what the bundle was approved at.
+    :param cache_dir: folder for compiled models, which start sooner the next time.
+    :raises DeviceError: if there is no such device, or it refuses an option.
+    :raises BundleError: if OpenVINO cannot read the model, or it has other inputs or outputs.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "CPU",
+        threads: int | None = None,
+        streams: int | None = None,
+        precision: str | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
+        }
+        if threads is not None:
+            config["INFERENCE_NUM_THREADS"] = threads
+        if streams is None:
+            config["PERFORMANCE_HINT"] = "LATENCY"
+        else:
+            config["NUM_STREAMS"] = streams
+        if cache_dir is not None:
+            config["CACHE_DIR"] = str(_model_cache(cache_dir, bundle))
+        compiled = _compile(bundle, device, config)
+        _check_signature(bundle, compiled)
+        # One request more than can run, so that the next batch waits ready beside the device.
+        count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
+        self._closed = False
+        self._free: LifoQueue[Any] = LifoQueue()
+        for _ in range(count):
+            self._free.put(compiled.create_infer_request())
+        _LOGGER.debug("compiled %s for %s: %s", bundle.manifest.name, device, config)
+
+    def infer(self, batches: Iterable[EncodedBatch]) -> list[NDArray[np.float32]]:
+        """Run the model on batches, as many at a time as the pool allows.
+
+        :param batches: read lazily, one whenever a request is free for it.
+        :return: per batch, in the order given, the logits: float32, shape (batch, labels).
+        :raises DeviceError: if the runtime fails, or was closed.
+        """
+        pending: deque[Any] = deque()
+        logits: list[NDArray[np.float32]] = []
+        try:
+            for batch in batches:
+                if (request := self._take(wait=not pending)) is None:
+                    # To wait for another call's request while holding our own could deadlock two
+                    # calls; our own oldest always comes back.
+                    logits.append(_result(pending[0]))
+                    request = pending.popleft()
+                pending.append(request)
+                request.start_async(
+                    {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask},
+                    share_inputs=True,
+                )
+            while pending:
+                logits.append(_result(pending[0]))
+                self._free.put(pending.popleft())
+        except RuntimeError as error:
+            raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
+        finally:
+            # Only after an error: the requests must be idle before another call takes them.
+            for request in pending:
+                _settle(request)
+                self._free.put(request)
+        return logits
+
+    def close(self) -> None:
+        """Let go of the model; what is under way in other threads finishes first."""
+        self._closed = True
+        while self._take_free() is not None:
+            pass
+        # Wakes a call that waits for a request, and every one after it.
+        self._free.put(None)
+
+    def _take(self, *, wait: bool) -> Any:
+        """Check out a request; None if none is free and the caller does not want to wait."""
+        if self._closed and wait:
+            raise DeviceError("this classifier was closed; make a new one")
+        if not wait:
+            return self._take_free()
+        request = self._free.get()
+        if request is None:
+            self._free.put(None)
+            raise DeviceError("this classifier was closed; make a new one")
+        return request
+
+    def _take_free(self) -> Any:
+        try:
+            request = self._free.get_nowait()
+        except Empty:
+            return None
+        if request is None:
+            self._free.put(None)
+        return request
+
+
+def _result(request: Any) -> NDArray[np.float32]:
+    request.wait()
+    # The request's own memory is overwritten by its next batch.
+    return np.array(request.get_tensor(_OUTPUT).data, dtype=np.float32)
+
+
+def _settle(request: Any) -> None:
+    try:
+        request.wait()
+    except RuntimeError as error:  # a failure already told, or one of a batch nobody waits for
+        _LOGGER.debug("an abandoned batch failed: %s", _reason(error))
+
+
+def _model_cache(cache_dir: Path, bundle: Bundle) -> Path:
+    # OpenVINO tells models apart by path and time of change, which an upgrade can leave the same.
+    files = bundle.manifest.files
+    key = hashlib.sha256((files[MODEL_NAME] + files[WEIGHTS_NAME]).encode()).hexdigest()[:16]
+    folder = cache_dir / key
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"cache_dir {cache_dir} cannot be used: {error}") from error
+    return folder
+
+
+def _compile(bundle: Bundle, device: str, config: dict[str, Any]) -> Any:
+    core = ov.Core()
+    try:
+        return core.compile_model(str(bundle.model_path), device, config)
+    except (RuntimeError, TypeError) as error:
+        try:
+            core.read_model(bundle.model_path)
+        except RuntimeError as unreadable:
+            raise BundleIntegrityError(
+                f"{bundle.model_path} is not a model that OpenVINO {ov.__version__} reads: "
+                f"{_reason(unreadable)}"
+            ) from unreadable
+        raise DeviceError(
+            f"OpenVINO does not compile {bundle.manifest.name} for device {device!r} with "
+            f"{config}: {_reason(error)}; devices here: {', '.join(core.available_devices)}"
+        ) from error
+
+
+def _check_signature(bundle: Bundle, compiled: Any) -> None:
+    inputs = {name for port in compiled.inputs for name in port.get_names()}
+    outputs = {name for port in compiled.outputs for name in port.get_names()}
+    if len(compiled.inputs) != len(_INPUTS) or not inputs >= _INPUTS or _OUTPUT not in outputs:
+        raise BundleSchemaError(
+            f"{bundle.model_path} takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's "
+            f"model takes {sorted(_INPUTS)} and gives {_OUTPUT}"
+        )
+    width = compiled.output(_OUTPUT).get_partial_shape()[-1]
+    labels = len(bundle.manifest.labels)
+    if width.is_static and width.get_length() != labels:
+        raise BundleSchemaError(
+            f"{bundle.model_path} has {width.get_length()} outputs, but the manifest has {labels} "
+            "labels"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Find the sentence in an OpenVINO message, which starts with the places it passed."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return told[-1] if told else type(error).__name__

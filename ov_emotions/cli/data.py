@@ -1,0 +1,97 @@
+"""`ov-emotions data prepare`: the raw sets joined into one folder to train on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from ov_emotions.cli.shared import (
+    Subparsers,
+    add_json_flag,
+    check_output_folder,
+    print_json,
+    table,
+    utf8_stdout,
+)
+
+_SHARED = "OV_EMOTIONS_SHARED"
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb to the parser.
+
+    :param subparsers: what `add_subparsers` returned.
+    """
+    data: argparse.ArgumentParser = subparsers.add_parser(
+        "data", help="prepare data sets", description="Prepare data sets."
+    )
+    parser = data.add_subparsers(metavar="WHAT", required=True).add_parser(
+        "prepare",
+        help="join the raw sets into one prepared folder",
+        description="Read the raw sets, deduplicate them, take leaks out of the training and "
+        "validation splits, and write one prepared folder: Parquet files and a manifest.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--raw",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of the raw sets (default: data in the folder ${_SHARED}, or in ../shared)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write as a whole"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of the held-out rows and the parts of validation"
+    )
+    add_json_flag(parser, "print the manifest as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare the folder.
+
+    :param args: the parsed arguments.
+    :return: 0.
+    """
+    from ov_emotions.data.prepare import MANIFEST_NAME, PrepareConfig, prepare
+
+    raw = args.raw or Path(os.environ.get(_SHARED) or "../shared") / "data"
+    check_output_folder(args.output, MANIFEST_NAME)
+    seed = {} if args.seed is None else {"seed": args.seed}
+    manifest = prepare(PrepareConfig(raw, args.output, **seed))
+    if args.json:
+        print_json(manifest)
+    else:
+        print(_summary(manifest, args.output), file=utf8_stdout())
+    return 0
+
+
+def _summary(manifest: dict[str, Any], output: Path) -> str:
+    labels = manifest["labels"]
+    splits = manifest["splits"]
+    counts = [
+        [name, split["rows"], *(split["labels"][label]["present"] for label in labels)]
+        for name, split in splits.items()
+    ]
+    drops = manifest["dropped"]
+    reasons = list(next(iter(drops.values()), {}))
+    bad = [
+        [f"{source['name']} {split}: unusable rows", len(rows)]
+        for source in manifest["sources"]
+        for split, rows in source["bad_rows"].items()
+        if rows
+    ]
+    dropped = [
+        [f"{split}: {reason.replace('_', ' ')}", found[reason]]
+        for split, found in drops.items()
+        for reason in reasons
+    ]
+    return "\n\n".join(
+        [
+            table([["split", "rows", *labels], *counts]),
+            table([["dropped", "rows"], *bad, *dropped]),
+            f"written to {output}, seed {manifest['seed']}",
+        ]
+    )

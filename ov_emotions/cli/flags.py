@@ -1,0 +1,100 @@
+"""Command-line flags made from the fields of a configuration dataclass and its docstring."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import types
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ov_emotions.cli.shared import name_value
+
+
+def add_config_flags(parser: argparse.ArgumentParser, config: type[Any]) -> None:
+    """Add one flag a field; a field without a default is required.
+
+    :param parser: gets the flags.
+    :param config: a dataclass whose fields are plain values, literals, paths, tuples of these, or
+        dictionaries from names to numbers.
+    """
+    hints = get_type_hints(config)
+    texts = param_texts(config.__doc__ or "")
+    for field in fields(config):
+        options = _options(hints[field.name])
+        parser.add_argument(
+            _flag(field.name),
+            dest=field.name,
+            required=_required(field),
+            # Not given is not passed on: the dataclass's defaults are the only ones.
+            default=argparse.SUPPRESS,
+            help=_help(field, texts.get(field.name, "")),
+            **options,
+        )
+
+
+def config_values(config: type[Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Collect the fields that were given.
+
+    :param config: what was passed to `add_config_flags`.
+    :param args: the parsed arguments.
+    :return: keyword arguments for the dataclass.
+    """
+    hints = get_type_hints(config)
+    given = {f.name: getattr(args, f.name) for f in fields(config) if hasattr(args, f.name)}
+    containers: dict[Any, Callable[[Any], Any]] = {dict: dict, tuple: tuple}
+    return {
+        name: containers.get(get_origin(_bare(hints[name])), lambda value: value)(value)
+        for name, value in given.items()
+    }
+
+
+def param_texts(docstring: str) -> dict[str, str]:
+    """Read the `:param name: text` entries of a docstring.
+
+    :param docstring: of a class or function.
+    :return: the text of each parameter on one line.
+    """
+    found = re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|\Z)", docstring, re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _help(field: Field[Any], text: str) -> str:
+    text = text.rstrip(".")
+    if not _required(field) and field.default not in (None, (), MISSING):
+        text += f" (default: {field.default})"
+    return text.replace("%", "%%")
+
+
+def _bare(hint: Any) -> Any:
+    """Take `None` out of an optional type."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(part for part in get_args(hint) if part is not type(None))
+    return hint
+
+
+def _options(hint: Any) -> dict[str, Any]:
+    kind = _bare(hint)
+    origin = get_origin(kind)
+    if origin is Literal:
+        return {"choices": get_args(kind)}
+    if origin is dict:
+        return {"action": "append", "type": name_value, "metavar": "NAME=NUMBER"}
+    if origin is tuple:
+        return {"action": "extend", "nargs": "+", **_options(get_args(kind)[0])}
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    metavars = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+    if kind not in metavars:
+        raise TypeError(f"no flag can be made for a field of type {hint}")
+    return {"type": kind, "metavar": metavars[kind]}

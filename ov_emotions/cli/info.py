@@ -1,0 +1,131 @@
+"""`ov-emotions info`: what a model says of itself, and what this machine offers it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ov_emotions.cli.machine import Machine, read_machine
+from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json, table, utf8_stdout
+
+if TYPE_CHECKING:
+    from ov_emotions.bundle import Manifest
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb to the parser.
+
+    :param subparsers: what `add_subparsers` returned.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "info",
+        help="show a model's card and what this machine's CPU offers",
+        description="Show a model's card and what this machine's CPU offers.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a shipped name, a bundle's folder or a Hub id (default: the shipped model)",
+    )
+    add_json_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts.
+
+    :param args: the parsed arguments.
+    :return: 0.
+    """
+    from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+
+    bundle = Bundle.load(DEFAULT_MODEL if args.model is None else args.model)
+    machine = read_machine()
+    runtime = _runtime()
+    if args.json:
+        model = json.loads(bundle.manifest.to_json()) | {"folder": str(bundle.folder)}
+        print_json({"model": model, "machine": asdict(machine) | runtime})
+        return 0
+    lines = [*_model_lines(bundle.manifest), f"folder          {bundle.folder}", ""]
+    lines += _machine_lines(machine, runtime, bundle.manifest.inference_precision)
+    print("\n".join(lines), file=utf8_stdout())
+    return 0
+
+
+def _runtime() -> dict[str, Any]:
+    import openvino as ov
+
+    core = ov.Core()
+    devices = list(core.available_devices)
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
+    return {
+        "openvino": ov.get_version(),
+        "devices": devices,
+        "cpu_capabilities": list(capabilities),
+    }
+
+
+def _model_lines(manifest: Manifest) -> list[str]:
+    labels = [("label", "по-русски", "threshold")]
+    for label in manifest.labels:
+        name = manifest.label_names_ru.get(label, "")
+        labels.append((label, name, f"{manifest.thresholds[label]:.3f}"))
+    lines = [
+        f"model           {manifest.name}",
+        f"licence         {manifest.licence}",
+        f"base model      {manifest.base_model} ({manifest.base_licence})",
+        f"precision       weights {manifest.precision}, inference {manifest.inference_precision}",
+        f"max length      {manifest.max_length} tokens a window",
+        f"normaliser      {manifest.normalizer}",
+        "",
+        table(labels),
+        "",
+        table(
+            [
+                ("trained on", "rows", "licence"),
+                *((s.name, s.rows, s.licence) for s in manifest.training_data),
+            ]
+        ),
+        "",
+    ]
+    scores = _scores(manifest.metrics)
+    return [*lines, table(scores), ""] if len(scores) > 1 else lines
+
+
+def _scores(metrics: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [
+        ("measured on", "precision", "rows", "weighted F1", "macro F1")
+    ]
+    for precision, splits in metrics.items():
+        if not isinstance(splits, Mapping):
+            continue
+        rows += [
+            (split, precision, found["rows"], *(f"{found[k]:.3f}" for k in _F1S))
+            for split, found in splits.items()
+            if isinstance(found, Mapping) and {"rows", *_F1S} <= found.keys()
+        ]
+    return rows
+
+
+_F1S = ("weighted_f1", "macro_f1")
+
+
+def _machine_lines(machine: Machine, runtime: dict[str, Any], precision: str) -> list[str]:
+    usable = f"{machine.usable_logical_cores} of {machine.logical_cores} logical cores"
+    if machine.usable_physical_cores is not None:
+        usable += f", on {machine.usable_physical_cores} physical"
+    if machine.cpu_quota is not None:
+        usable += f", time of {machine.cpu_quota:g} (control group)"
+    return [
+        f"CPU             {machine.cpu}",
+        f"usable          {usable}",
+        f"instructions    {', '.join(machine.instructions) or 'not known'}",
+        f"OpenVINO        {runtime['openvino']}",
+        f"devices         {', '.join(runtime['devices']) or 'none'}",
+        f"CPU runs        {', '.join(runtime['cpu_capabilities']) or 'not known'}",
+        f"precision hint  {precision}, unless --precision says otherwise",
+    ]

@@ -1,0 +1,110 @@
+"""How a prediction is written: a line for a person, or a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TextIO
+
+from ov_emotions.normalize import replace_surrogates
+
+if TYPE_CHECKING:
+    from ov_emotions.classifier import Prediction
+
+_DIM, _RESET = "\x1b[2m", "\x1b[0m"
+_COLOURS = {
+    "anger": "\x1b[31m",
+    "disgust": "\x1b[32m",
+    "fear": "\x1b[35m",
+    "joy": "\x1b[33m",
+    "sadness": "\x1b[34m",
+    "surprise": "\x1b[36m",
+    "neutral": _DIM,
+}
+_DIGITS = 6
+
+
+class JsonWriter:
+    """Writes `{"text", "labels", "scores", "truncated"}`, a line each.
+
+    :param out: where to.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def write(self, text: str, prediction: Prediction) -> None:
+        """Write one prediction.
+
+        :param text: what was classified; halves of surrogate pairs become U+FFFD.
+        :param prediction: the result.
+        """
+        value = {
+            "text": replace_surrogates(text),
+            "labels": list(prediction.labels),
+            "scores": {k: round(float(v), _DIGITS) for k, v in prediction.scores.items()},
+            "truncated": prediction.truncated,
+        }
+        self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+class HumanWriter:
+    """Writes the emotions in a column, then the text, cut to the width of a terminal.
+
+    :param out: where to; coloured if it is a terminal and NO_COLOR is not set.
+    :param names: what to call each label.
+    """
+
+    def __init__(self, out: TextIO, names: Mapping[str, str]) -> None:
+        self.out = out
+        self.names = names
+        terminal = out.isatty()
+        self.coloured = (
+            terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        )
+        self.columns = shutil.get_terminal_size().columns if terminal else None
+        # Room for the two longest names from the start; the column grows if a row needs more.
+        longest = sorted(map(len, names.values()))[-2:]
+        self.width = sum(longest) + len(" 99%, ") + len(" 99%")
+
+    def write(self, text: str, prediction: Prediction) -> None:
+        """Write one prediction as one line.
+
+        :param text: what was classified.
+        :param prediction: the result.
+        """
+        parts = [(label, self._part(prediction, label)) for label in prediction.labels]
+        if not parts:
+            parts = [("neutral", self._nothing(prediction))]
+        plain = ", ".join(part for _, part in parts)
+        self.width = max(self.width, len(plain))
+        shown = plain
+        if self.coloured:
+            shown = ", ".join(f"{_COLOURS.get(k, '')}{part}{_RESET}" for k, part in parts)
+        padding = " " * (self.width - len(plain) + 2)
+        self.out.write(f"{shown}{padding}{self._text(text, prediction.truncated)}\n")
+
+    def _part(self, prediction: Prediction, label: str) -> str:
+        return f"{self.names[label]} {_percent(prediction.scores[label])}"
+
+    def _nothing(self, prediction: Prediction) -> str:
+        best = max(prediction.scores, key=lambda label: prediction.scores[label])
+        if prediction.scores[best] == 0:
+            return "— nothing to read"
+        return f"— at most {self._part(prediction, best)}"
+
+    def _text(self, text: str, truncated: bool) -> str:
+        # One line, and nothing that a terminal would obey: a text may hold escape sequences.
+        words = " ".join(replace_surrogates(text).split())
+        line = "".join(character if character.isprintable() else "�" for character in words)
+        mark = " (only its beginning was read)" if truncated else ""
+        if self.columns is not None:
+            room = max(self.columns - self.width - 2 - len(mark), 12)
+            line = line if len(line) <= room else line[: room - 1] + "…"
+        return line + mark
+
+
+def _percent(probability: float) -> str:
+    return f"{probability:.0%}"

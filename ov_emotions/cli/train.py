@@ -1,0 +1,71 @@
+"""`ov-emotions train`: a base encoder fine-tuned on a prepared folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ov_emotions._extras import require
+from ov_emotions.cli.flags import add_config_flags, config_values
+from ov_emotions.cli.progress import Progress
+from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json
+from ov_emotions.errors import DataError
+from ov_emotions.training.config import TrainConfig
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb to the parser.
+
+    :param subparsers: what `add_subparsers` returned.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train",
+        help="fine-tune a base encoder on a prepared folder",
+        description="Fine-tune a base encoder on a prepared folder. A run that was stopped goes on "
+        "when the same command is given again.",
+    )
+    parser.set_defaults(run=run)
+    add_config_flags(parser, TrainConfig)
+    add_json_flag(parser, "print the facts of the best checkpoint as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train.
+
+    :param args: the parsed arguments.
+    :return: 0.
+    """
+    config = TrainConfig(**config_values(TrainConfig, args))
+    _check_output(config.output)
+    for module in ("torch", "transformers", "safetensors"):
+        require(module, extra="train")
+    from ov_emotions.training.run import BEST_NAME, train
+
+    with Progress("steps") as progress:
+        try:
+            facts = train(config, progress.update)
+        except KeyboardInterrupt:
+            progress.message("stopped; the same command goes on from the last saved state")
+            raise
+    if args.json:
+        print_json(facts)
+    else:
+        print(_summary(facts, config.output / BEST_NAME))
+    return 0
+
+
+def _check_output(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be a folder to write: {error.strerror}") from error
+
+
+def _summary(facts: dict[str, Any], best: Path) -> str:
+    scores = facts["selection"]
+    return (
+        f"best checkpoint: {best} (step {facts['step']}, {facts['precision']}, {facts['device']})\n"
+        f"on the selection part of validation: weighted F1 {scores['weighted_f1']:.3f}, "
+        f"macro F1 {scores['macro_f1']:.3f}"
+    )

@@ -1,0 +1,188 @@
+"""Texts to padded token batches: tokenise, window what is long, group by length.
+
+Arrays are built by whole rows and groups, so that the cost of Python does not grow with tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from ov_emotions.normalize import replace_surrogates
+
+LongTexts = Literal["window", "truncate"]
+
+# The tokenizers library keeps some hundred bytes a token until its encodings are let go.
+_SLICE_CHARACTERS = 1 << 20
+_SLICE_TEXTS = 4096
+
+# A group of at least this many tokens is worth an inference of its own ...
+_WORTHWHILE_TOKENS = 512
+# ... and closes rather than spend more than this part of its work on padding.
+_TOLERABLE_PADDING = 0.1
+
+_PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """One padded batch.
+
+    :param input_ids: int64, shape (batch, tokens).
+    :param attention_mask: int64, same shape: 1 for a token, 0 for padding.
+    """
+
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTexts:
+    """Tokenised texts, not yet padded.
+
+    :param texts: how many texts there were.
+    :param ids: int64, token ids of all windows, one after the other.
+    :param lengths: int64, shape (windows,): tokens of each window.
+    :param owners: int64, shape (windows,), ascending: the text each window is of. A text that is
+        empty after normalising has none.
+    :param truncated: bool, shape (texts,): whether tokens of the text were left out.
+    :param pad_id: the padding token.
+    """
+
+    texts: int
+    ids: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
+    pad_id: int
+
+    def groups(self, batch_tokens: int) -> list[NDArray[np.int64]]:
+        """Choose which windows share a batch.
+
+        :param batch_tokens: tokens of a batch at most, padding included; a window longer than that
+            is a batch of its own.
+        :return: window positions per batch, every window once, the longest first: the batches that
+            take longest shall not be the ones waited for at the end.
+        """
+        if len(self.lengths) <= 1:
+            return [np.arange(len(self.lengths))] if len(self.lengths) else []
+        order = np.argsort(self.lengths, kind="stable")
+        groups = []
+        start = tokens = 0
+        for i, length in enumerate(self.lengths[order].tolist()):
+            padded = (i - start + 1) * length
+            wasteful = padded - tokens - length > _TOLERABLE_PADDING * padded
+            if i > start and (padded > batch_tokens or (wasteful and tokens >= _WORTHWHILE_TOKENS)):
+                groups.append(order[start:i])
+                start, tokens = i, 0
+            tokens += length
+        groups.append(order[start:])
+        return groups[::-1]
+
+    def batches(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[EncodedBatch]:
+        """Pad each group to its longest window, one group at a time.
+
+        :param groups: window positions per batch.
+        :return: yields the batches in that order.
+        """
+        if len(self.lengths) == 1:
+            yield EncodedBatch(self.ids[None], np.ones((1, len(self.ids)), dtype=np.int64))
+            return
+        starts = np.cumsum(self.lengths) - self.lengths
+        for rows in groups:
+            lengths = self.lengths[rows]
+            columns = np.arange(lengths.max())
+            mask = columns < lengths[:, None]
+            ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
+            ids[mask] = self.ids[(starts[rows][:, None] + columns)[mask]]
+            yield EncodedBatch(ids, mask.astype(np.int64))
+
+
+class TextEncoder:
+    """A tokeniser set up once; safe to use from several threads, because it is never set again.
+
+    :param tokenizer: the bundle's, its normaliser inside; this object becomes its owner.
+    :param max_length: tokens of a window, special tokens included.
+    :param long_texts: `window` reads a longer text in windows that overlap by a quarter;
+        `truncate` reads only its first window.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, long_texts: LongTexts = "window"
+    ) -> None:
+        self._windows = long_texts == "window"
+        self._special = tokenizer.num_special_tokens_to_add(False)
+        padding = tokenizer.padding or {}
+        known = [i for token in _PAD_TOKENS if (i := tokenizer.token_to_id(token)) is not None]
+        self._pad_id = int(padding.get("pad_id", known[0] if known else 0))
+        tokenizer.no_padding()
+        # A text that spells "[SEP]" shall be normalised like any other, not become a separator.
+        tokenizer.encode_special_tokens = True
+        stride = min(max_length // 4, max_length - self._special - 1) if self._windows else 0
+        tokenizer.enable_truncation(max_length, stride=stride)
+        self._tokenizer = tokenizer
+
+    def encode(self, texts: Sequence[str]) -> EncodedTexts:
+        """Tokenise.
+
+        :param texts: raw texts.
+        :return: their windows.
+        """
+        ids: list[NDArray[np.int64]] = []
+        lengths: list[int] = []
+        owners: list[int] = []
+        truncated = np.zeros(len(texts), dtype=np.bool_)
+        position = 0
+        for part in _slices(texts):
+            windows: list[list[int]] = []
+            for encoding in self._encode_slice(part):
+                first = encoding.ids
+                if len(first) > self._special:
+                    windows.append(first)
+                    owners.append(position)
+                    rest = encoding.overflowing
+                    if rest and self._windows:
+                        windows.extend(window.ids for window in rest)
+                        owners.extend([position] * len(rest))
+                    elif rest:
+                        truncated[position] = True
+                position += 1
+            sizes = [len(window) for window in windows]
+            lengths += sizes
+            ids.append(np.fromiter(chain.from_iterable(windows), np.int64, sum(sizes)))
+        return EncodedTexts(
+            texts=len(texts),
+            ids=ids[0] if len(ids) == 1 else np.concatenate([*ids, np.empty(0, np.int64)]),
+            lengths=np.array(lengths, dtype=np.int64),
+            owners=np.array(owners, dtype=np.int64),
+            truncated=truncated,
+            pad_id=self._pad_id,
+        )
+
+    def _encode_slice(self, texts: list[str]) -> list[Encoding]:
+        encodings: list[Encoding]
+        try:
+            encodings = self._tokenizer.encode_batch_fast(texts)
+        except TypeError:
+            # Lone surrogates are rare: only the slice that the tokeniser refuses pays for them.
+            encodings = self._tokenizer.encode_batch_fast([replace_surrogates(t) for t in texts])
+        return encodings
+
+
+def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Cut a list so that the encodings of one part fit in memory whatever the list's length."""
+    remaining = iter(texts)
+    while part := list(islice(remaining, _SLICE_TEXTS)):
+        start = characters = 0
+        for i, text in enumerate(part):
+            characters += len(text)
+            if characters > _SLICE_CHARACTERS and i > start:
+                yield part[start:i]
+                start, characters = i, len(text)
+        yield part[start:]

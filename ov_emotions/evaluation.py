@@ -1,0 +1,96 @@
+"""A bundle scored on the splits of a prepared folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.data.prepare import PreparedData
+from ov_emotions.errors import DataError, InputError
+from ov_emotions.machine import environment
+from ov_emotions.metrics import bootstrap_intervals, score
+from ov_emotions.thresholds import apply_thresholds
+
+BOOTSTRAP_SAMPLES = 2000
+BOOTSTRAP_SEED = 20261122
+
+
+def evaluate(
+    bundle: Bundle, prepared: PreparedData, splits: Sequence[str], precision: str | None = None
+) -> dict[str, Any]:
+    """Classify the splits as a user would, and score the decisions.
+
+    :param bundle: what is scored, at its own thresholds.
+    :param prepared: the prepared data.
+    :param splits: names of splits, or `validation:PART`.
+    :param precision: f32 or bf16; None is the one the bundle was approved at.
+    :return: per split the scores with bootstrap intervals, and the precision.
+    :raises DataError: if a split does not exist or has other labels.
+    """
+    classifier = EmotionClassifier(bundle, precision=precision)
+    labels = bundle.manifest.labels
+    thresholds = np.array([classifier.thresholds[label] for label in labels], dtype=np.float32)
+    results: dict[str, Any] = {}
+    for name in splits:
+        split, _, part = name.partition(":")
+        data = prepared.validation_part(part) if part else prepared.split(split)
+        if data.label_set.labels != labels:
+            raise DataError(f"{name} has other labels than {bundle.manifest.name}")
+        predicted = apply_thresholds(classifier.predict_proba(list(data.texts)), thresholds)
+        results[name] = score(data.targets, predicted, labels).to_dict() | {
+            "intervals_95": bootstrap_intervals(
+                data.targets, predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED
+            )
+        }
+    return {
+        "model": bundle.manifest.name,
+        "weights": bundle.manifest.precision,
+        "inference_precision": precision or bundle.manifest.inference_precision,
+        "thresholds": {label: classifier.thresholds[label] for label in labels},
+        "splits": results,
+    }
+
+
+def data_facts(prepared: PreparedData) -> dict[str, Any]:
+    """Describe the data that figures were taken on, and the machine.
+
+    :param prepared: the prepared data.
+    :return: plain values for JSON.
+    """
+    splits = prepared.manifest["splits"]
+    return {
+        "data": {
+            "seed": prepared.manifest["seed"],
+            "splits": {
+                name: {"rows": facts["rows"], "sha256": facts["sha256"]}
+                for name, facts in splits.items()
+            },
+        },
+        "bootstrap": {"samples": BOOTSTRAP_SAMPLES, "seed": BOOTSTRAP_SEED},
+        **environment("openvino", "openvino-tokenizers", "tokenizers", "numpy"),
+    }
+
+
+def record_metrics(bundle: Bundle, results: Sequence[dict[str, Any]]) -> Bundle:
+    """Write figures into a bundle's manifest and model card.
+
+    :param bundle: the bundle; its folder is replaced by one with the same model.
+    :param results: what `evaluate` gave, for this bundle and those it is compared with.
+    :return: the bundle with the figures.
+    :raises InputError: if no result is of this bundle's precision.
+    """
+    manifest = bundle.manifest
+    if manifest.precision not in [result["weights"] for result in results]:
+        raise InputError(
+            f"none of the figures is of {manifest.precision} weights, as {manifest.name} has"
+        )
+    metrics = {result["weights"]: result["splits"] for result in results}
+    model = ov.Core().read_model(bundle.model_path)
+    tokenizer_json = bundle.tokenizer().to_str()
+    return write_bundle(bundle.folder, replace(manifest, metrics=metrics), model, tokenizer_json)

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import openvino as ov
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+from tokenizers import Tokenizer, normalizers
+
+from ov_emotions import bundle as module
+from ov_emotions.bundle import (
+    CARD_NAME,
+    MANIFEST_NAME,
+    MODEL_NAME,
+    SHIPPED,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    Bundle,
+    Manifest,
+    resolve,
+    shipped,
+    write_bundle,
+)
+from ov_emotions.errors import (
+    BundleError,
+    BundleIntegrityError,
+    BundleNotFoundError,
+    BundleSchemaError,
+    InputError,
+)
+from ov_emotions.files import sha256_file
+
+
+@pytest.fixture
+def copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
+    tiny_bundle.save(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object], *, rehash: bool = True) -> None:
+    """Change the manifest as a forger would, its own hash made right."""
+    path = folder / MANIFEST_NAME
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    change(raw)
+    if rehash:
+        facts = {key: value for key, value in raw.items() if key != "manifest_sha256"}
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        raw["manifest_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
+    path.write_text(json.dumps(raw), encoding="utf-8")
+
+
+def test_what_is_written_is_what_is_loaded(tiny_bundle: Bundle, tiny_manifest: Manifest) -> None:
+    loaded = Bundle.load(tiny_bundle.folder)
+    assert loaded == tiny_bundle
+    assert dataclasses.replace(loaded.manifest, files={}) == tiny_manifest
+    assert set(loaded.manifest.files) == {MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME}
+    assert pickle.loads(pickle.dumps(loaded)) == loaded
+
+
+def test_threshold_array_follows_the_order_of_the_labels(tiny_manifest: Manifest) -> None:
+    array = tiny_manifest.threshold_array()
+    assert array.dtype == np.float32
+    np.testing.assert_allclose(array, [0.7, 0.6, 0.9])
+
+
+def test_the_facts_are_stamped_into_the_model_as_texts(tiny_bundle: Bundle) -> None:
+    model = ov.Core().read_model(tiny_bundle.model_path)
+
+    def fact(key: str) -> str:
+        return str(model.get_rt_info(["model_info", key]).astype(str))
+
+    assert fact("model_type") == "emotions"
+    assert fact("name") == "tiny"
+    assert json.loads(fact("labels")) == ["anger", "joy", "neutral"]
+    assert json.loads(fact("label_names_ru"))["joy"] == "радость"
+    assert json.loads(fact("thresholds"))["neutral"] == 0.9
+    assert fact("normalizer") == "asr-1"
+    assert fact("max_length") == "16"
+    assert (fact("precision"), fact("inference_precision")) == ("fp32", "f32")
+    assert (fact("base_model"), fact("licence")) == ("owner/base", "MIT")
+    assert fact("schema_version") == "1"
+
+
+def test_the_card_is_made_from_the_manifest(tiny_bundle: Bundle) -> None:
+    card = (tiny_bundle.folder / CARD_NAME).read_text(encoding="utf-8")
+    assert card.startswith("---\nlanguage: ru\nlicense: mit\n")
+    assert "| joy | радость | 0.600 |" in card
+    assert "| test | fp32 | 3 | 0.500 | 0.250 |" in card
+    assert "| test | fp32 | 0.750 |  |  |" in card
+    assert "| [set](https://example.org) | 3 | MIT | its authors |" in card
+    assert '"seed": 1' in card
+
+
+def test_saving_copies_every_file_and_nothing_else(tiny_bundle: Bundle, copy: Path) -> None:
+    names = {path.name for path in tiny_bundle.folder.iterdir()}
+    assert {path.name for path in copy.iterdir()} == names
+    assert all(sha256_file(copy / n) == sha256_file(tiny_bundle.folder / n) for n in names)
+
+
+def test_a_bundle_may_be_saved_over_itself_and_over_an_older_one(copy: Path) -> None:
+    loaded = Bundle.load(copy)
+    loaded.save(copy)
+    assert Bundle.load(copy) == loaded
+
+
+def test_saving_never_replaces_a_folder_with_other_things(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match=r"thesis\.txt"):
+        tiny_bundle.save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(BundleError, match="is a file"):
+        tiny_bundle.save(tmp_path / "thesis.txt")
+
+
+def test_an_unwritable_target_is_one_clear_error(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="cannot write the bundle to"):
+        tiny_bundle.save(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("name", [MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME])
+def test_a_truncated_altered_or_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
+    path = copy / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(BundleIntegrityError, match=rf"{re.escape(name)} is truncated or altered"):
+        Bundle.load(copy)
+    path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    with pytest.raises(BundleIntegrityError, match=rf"{re.escape(name)} is truncated or altered"):
+        Bundle.load(copy)
+    path.unlink()
+    with pytest.raises(BundleIntegrityError, match=rf"{re.escape(name)} is missing"):
+        Bundle.load(copy)
+
+
+def test_a_git_lfs_pointer_is_recognised(copy: Path) -> None:
+    (copy / WEIGHTS_NAME).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(BundleIntegrityError, match="git lfs pull"):
+        Bundle.load(copy)
+
+
+def test_an_altered_manifest_is_refused(copy: Path) -> None:
+    edit(copy, lambda raw: raw["thresholds"].update(joy=0.61), rehash=False)
+    with pytest.raises(BundleIntegrityError, match=r"emotions\.json does not match its own"):
+        Bundle.load(copy)
+
+
+def test_a_truncated_manifest_is_refused(copy: Path) -> None:
+    path = copy / MANIFEST_NAME
+    path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    with pytest.raises(BundleSchemaError, match=r"emotions\.json is not valid JSON"):
+        Bundle.load(copy)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(BundleSchemaError, match="UTF-8"):
+        Bundle.load(copy)
+    path.write_text("[1]")
+    with pytest.raises(BundleSchemaError, match="list, not an object"):
+        Bundle.load(copy)
+
+
+def test_a_newer_schema_says_what_to_do(copy: Path) -> None:
+    edit(copy, lambda raw: raw.update(schema_version=2))
+    with pytest.raises(BundleSchemaError, match=r"schema_version is 2.*upgrade ov-emotions"):
+        Bundle.load(copy)
+
+
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("schema_version", True, "whole number"),
+        ("schema_version", 0, "at least 1"),
+        ("normalizer", "asr-2", "asr-1"),
+        ("name", " ", "blank"),
+        ("name", 3, "must be a text"),
+        ("labels", [], "at least one"),
+        ("labels", ["joy", "joy"], "twice"),
+        ("labels", ["anger", 1, "joy"], "at least one text"),
+        ("label_names_ru", {"boredom": "скука"}, "boredom"),
+        ("label_names_ru", {"joy": 1}, "texts"),
+        ("thresholds", {"anger": 0.5, "joy": 0.5}, "none for neutral"),
+        ("thresholds", {"anger": 0.5, "joy": 0.5, "neutral": 0.5, "x": 0.5}, "'x'"),
+        ("thresholds", {"anger": 0.5, "joy": 1.0, "neutral": 0.5}, r"of joy must lie in \(0, 1\)"),
+        ("thresholds", {"anger": 0.5, "joy": float("nan"), "neutral": 0.5}, "of joy"),
+        ("thresholds", {"anger": 0.5, "joy": "0.5", "neutral": 0.5}, "of joy"),
+        ("thresholds", {"anger": 0.5, "joy": 1e-60, "neutral": 0.5}, "of joy"),
+        ("thresholds", [0.5, 0.5, 0.5], "must be an object"),
+        ("max_length", 2, "at least 4"),
+        ("max_length", 96.5, "whole number"),
+        ("precision", "int4", "one of fp32, fp16, int8"),
+        ("inference_precision", "fast", "one of f32, bf16"),
+        ("training_data", ["x"], r"training_data\[0\] must be an object"),
+        ("training_data", [{"name": "x"}], r"training_data\[0\]: licence is missing"),
+        ("metrics", None, "must be an object"),
+        ("files", {"../model.xml": DIGEST}, r"\.\./model\.xml"),
+        ("files", {"/etc/passwd": DIGEST}, "/etc/passwd"),
+        ("files", {"..": DIGEST}, "inside a bundle"),
+        ("files", {"a\\b": DIGEST}, "inside a bundle"),
+        ("files", {"": DIGEST}, "inside a bundle"),
+        ("files", {"model.xml": "abc"}, "SHA-256"),
+        ("files", {"model.xml": None}, "SHA-256"),
+        ("files", {}, r"no hash of model\.xml"),
+    ],
+)
+def test_a_malformed_manifest_names_file_and_key(
+    copy: Path, key: str, value: object, problem: str
+) -> None:
+    edit(copy, lambda raw: raw.update({key: value}))
+    with pytest.raises(BundleSchemaError, match=problem) as raised:
+        Bundle.load(copy)
+    assert str(copy / MANIFEST_NAME) in str(raised.value)
+    assert key in str(raised.value)
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Manifest)])
+def test_every_key_is_required(copy: Path, field: str) -> None:
+    edit(copy, lambda raw: raw.pop(field))
+    with pytest.raises(BundleSchemaError, match=f"{field} is missing"):
+        Bundle.load(copy)
+
+
+def test_folders_that_are_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleIntegrityError, match=r"emotions\.json is missing"):
+        Bundle.load(tmp_path)
+    (tmp_path / "checkpoint.json").write_text("{}")
+    with pytest.raises(BundleIntegrityError, match="ov-emotions export"):
+        Bundle.load(tmp_path)
+    with pytest.raises(BundleNotFoundError, match="is a file"):
+        Bundle.load(tmp_path / "checkpoint.json")
+
+
+@pytest.mark.parametrize(
+    "source", ["/no/such/folder", Path("no/such"), "./no", "", "слово " * 2000, "a/b/c"]
+)
+def test_a_missing_folder_is_not_found_and_not_looked_up(
+    source: str | Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: 1 / 0)
+    with pytest.raises(BundleNotFoundError, match="there is no folder"):
+        Bundle.load(source)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"folder", ["folder"]])
+def test_a_source_of_the_wrong_kind(source: Any) -> None:
+    with pytest.raises(InputError, match=type(source).__name__):
+        Bundle.load(source)
+
+
+def test_a_hub_id_is_fetched_at_its_revision(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def download(hub_id: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.extend([hub_id, revision, set(allow_patterns)])
+        return str(copy)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert Bundle.load("owner/model", revision="v1").manifest.name == "tiny"
+    assert asked == ["owner/model", "v1", {path.name for path in copy.iterdir()}]
+
+
+def test_a_hub_failure_is_not_found_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("no connection and nothing cached\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(BundleNotFoundError, match=r"'owner/model'.*no connection and") as e:
+        Bundle.load("owner/model")
+    assert "\n" not in str(e.value)
+
+
+def test_shipped_names_win_over_folders(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    models = package / "models" / SHIPPED[0]
+    Bundle.load(copy).save(models)
+    monkeypatch.setattr(module, "__file__", str(package / "bundle.py"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SHIPPED[0]).mkdir()
+    assert shipped() == resolve(SHIPPED[0]) == models
+    assert resolve(f"./{SHIPPED[0]}") == Path(SHIPPED[0])
+    with pytest.raises(BundleNotFoundError, match=f"'{SHIPPED[1]}' is installed"):
+        shipped(SHIPPED[1])
+    with pytest.raises(BundleNotFoundError, match=r"'\.\.' is installed"):
+        shipped("..")
+
+
+def test_each_tokenizer_is_the_callers_own(tiny_bundle: Bundle) -> None:
+    first = tiny_bundle.tokenizer()
+    first.enable_truncation(5)
+    assert tiny_bundle.tokenizer().truncation is None
+
+
+def test_a_tokenizer_that_cannot_be_read_names_the_file(copy: Path) -> None:
+    (copy / TOKENIZER_NAME).write_text("{}")
+    digest = sha256_file(copy / TOKENIZER_NAME)
+    edit(copy, lambda raw: raw["files"].update({TOKENIZER_NAME: digest}))
+    with pytest.raises(BundleIntegrityError, match=r"tokenizer\.json is not a tokeniser"):
+        Bundle.load(copy).tokenizer()
+
+
+def test_a_bundle_that_would_not_load_is_not_written(
+    tmp_path: Path, tiny_manifest: Manifest, tiny_model: ov.Model, tiny_tokenizer_json: str
+) -> None:
+    target = tmp_path / "new"
+    bad = dataclasses.replace(tiny_manifest, thresholds={"joy": 0.5})
+    with pytest.raises(BundleSchemaError, match="none for anger, neutral"):
+        write_bundle(target, bad, tiny_model, tiny_tokenizer_json)
+    bad = dataclasses.replace(tiny_manifest, metrics={"fp32": float("nan")})
+    with pytest.raises(BundleSchemaError, match="JSON cannot"):
+        write_bundle(target, bad, tiny_model, tiny_tokenizer_json)
+    with pytest.raises(BundleSchemaError, match=r"tokenizer\.json"):
+        write_bundle(target, tiny_manifest, tiny_model, "{}")
+    other = Tokenizer.from_str(tiny_tokenizer_json)
+    other.normalizer = normalizers.Lowercase()
+    with pytest.raises(BundleSchemaError, match=r"normaliser inside tokenizer\.json"):
+        write_bundle(target, tiny_manifest, tiny_model, other.to_str())
+    assert list(tmp_path.iterdir()) == []
