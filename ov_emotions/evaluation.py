@@ -11,9 +11,11 @@ import openvino as ov
 
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.machine import environment
+from ov_emotions.manifest import WEIGHTS_NAME
 from ov_emotions.metrics import bootstrap_intervals, score
 from ov_emotions.thresholds import apply_thresholds
 
@@ -38,8 +40,7 @@ def evaluate(
     thresholds = np.array([classifier.thresholds[label] for label in labels], dtype=np.float32)
     results: dict[str, Any] = {}
     for name in splits:
-        split, _, part = name.partition(":")
-        data = prepared.validation_part(part) if part else prepared.split(split)
+        data = _rows(prepared, name)
         if data.label_set.labels != labels:
             raise DataError(f"{name} has other labels than {bundle.manifest.name}")
         predicted = apply_thresholds(classifier.predict_proba(list(data.texts)), thresholds)
@@ -50,11 +51,22 @@ def evaluate(
         }
     return {
         "model": bundle.manifest.name,
+        "weights_sha256": bundle.manifest.files[WEIGHTS_NAME],
         "weights": bundle.manifest.precision,
         "inference_precision": precision or bundle.manifest.inference_precision,
         "thresholds": {label: classifier.thresholds[label] for label in labels},
         "splits": results,
     }
+
+
+def _rows(prepared: PreparedData, name: str) -> LabelledTexts:
+    split, colon, part = name.partition(":")
+    if colon and split != "validation":
+        raise DataError(f"{name!r} names no split: only validation has parts, not {split!r}")
+    data = prepared.validation_part(part) if colon else prepared.split(split)
+    if not len(data):
+        raise DataError(f"{name} of {prepared.folder} has no rows to score")
+    return data
 
 
 def data_facts(prepared: PreparedData) -> dict[str, Any]:
@@ -83,13 +95,20 @@ def record_metrics(bundle: Bundle, results: Sequence[dict[str, Any]]) -> Bundle:
     :param bundle: the bundle; its folder is replaced by one with the same model.
     :param results: what `evaluate` gave, for this bundle and those it is compared with.
     :return: the bundle with the figures.
-    :raises InputError: if no result is of this bundle's precision.
+    :raises InputError: if none of the figures is of this bundle at its own inference precision, or
+        some are of another model.
     """
     manifest = bundle.manifest
-    if manifest.precision not in [result["weights"] for result in results]:
+    own = (manifest.files[WEIGHTS_NAME], manifest.inference_precision)
+    if own not in [(r["weights_sha256"], r["inference_precision"]) for r in results]:
         raise InputError(
-            f"none of the figures is of {manifest.precision} weights, as {manifest.name} has"
+            f"none of the figures is of {bundle.folder} run in {manifest.inference_precision}"
         )
+    for result in results:
+        if result["model"] != manifest.name:
+            raise InputError(f"figures of {result['model']} do not belong to {manifest.name}")
+    if len({result["weights"] for result in results}) < len(results):
+        raise InputError("two of the figures are of weights of the same precision; record one")
     metrics = {result["weights"]: result["splits"] for result in results}
     model = ov.Core().read_model(bundle.model_path)
     tokenizer_json = bundle.tokenizer().to_str()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import warnings
@@ -15,8 +16,9 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from ov_emotions._extras import require
+from ov_emotions._quiet import quiet_transformers
 from ov_emotions.bundle import Bundle, write_bundle
-from ov_emotions.errors import ExportError
+from ov_emotions.errors import CheckpointError, ExportError, OvEmotionsError
 from ov_emotions.machine import environment
 from ov_emotions.manifest import Manifest, TrainingSource
 
@@ -87,12 +89,12 @@ def convert(checkpoint: Path) -> ov.Model:
     export = require("optimum.exporters.openvino.convert", extra="export").export_pytorch
     loaded = require("ov_emotions.training.model", extra="train").EmotionModel.load(checkpoint)
     model = require("ov_emotions.training.model", extra="train").Exportable(loaded)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), quiet_transformers():
         warnings.simplefilter("ignore")  # tracing warns of every shape-dependent branch
         path = Path(folder) / "model.xml"
         try:
             export(model, _exporter_config(model), path, library_name="transformers")
-        except ExportError:
+        except OvEmotionsError:
             raise
         except Exception as error:  # the exporter raises whatever tracing meets
             raise ExportError(f"{checkpoint} does not convert: {error}") from error
@@ -163,6 +165,15 @@ def check_parity(
     return parity
 
 
+def _positions(checkpoint: Path) -> int:
+    """Tell how many tokens the encoder reads at most."""
+    try:
+        encoder = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        return int(encoder.get("max_position_embeddings", LENGTH_GROUPS[-1][1]))
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{checkpoint} has no readable config.json: {error}") from error
+
+
 @dataclass(frozen=True)
 class ExportConfig:
     """What an exported bundle is called and says of itself.
@@ -201,8 +212,9 @@ def export_bundle(config: ExportConfig, texts: Sequence[str]) -> tuple[Bundle, P
     batches = require("ov_emotions.training.batches", extra="train")
     facts = checkpoints.read_checkpoint_facts(config.checkpoint)
     tokenizer = checkpoints.load_tokenizer(str(config.checkpoint))
-    # Twice the training length, so that windows at their longest are compared too.
-    ids = batches.tokenize(tokenizer, list(texts), 2 * facts["max_length"])
+    # Up to twice the training length, as far as the encoder reads: the IR's shapes are dynamic.
+    length = min(2 * facts["max_length"], _positions(config.checkpoint))
+    ids = batches.tokenize(tokenizer, list(texts), length)
     groups = sample_by_length(ids, config.parity_rows, config.seed)
     if not groups:
         raise ExportError("there are no texts to check the export with")
@@ -227,6 +239,7 @@ def export_bundle(config: ExportConfig, texts: Sequence[str]) -> tuple[Bundle, P
         metrics={},
         provenance={
             "training": facts["training"],
+            "earlier_training": facts.get("earlier_training"),
             "training_step": facts["step"],
             "training_environment": facts["provenance"],
             "data_manifest_sha256": facts["data"]["manifest_sha256"],

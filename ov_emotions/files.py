@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -40,7 +42,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     :param path: where the folder shall be; what stood there is replaced as a whole.
     :return: yields the folder to fill.
+    :raises NotADirectoryError: if a file stands there.
     """
+    path = path.resolve()  # a link stays, and what it leads to is replaced
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = _sibling(path), _sibling(path)
     temporary.mkdir()
@@ -48,7 +54,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         if path.exists():
             path.replace(old)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -7,7 +7,8 @@ version; a bundle names the version it was trained with.
 Rules of version `asr-1`, in order:
 
 1. NFKC, then lower case;
-2. markup out: bracketed placeholders such as [name], tags such as <username>, links, @mentions;
+2. markup out: links up to the next space or line end, bracketed placeholders such as [name], tags
+   such as <username>, @mentions;
 3. combining marks that NFKC could not compose (stress accents, say) and invisible format
    characters are deleted, so that the word around them stays whole;
 4. everything that is neither letter nor digit becomes a space: punctuation, emoji, symbols;
@@ -34,7 +35,8 @@ def build_normalizer() -> normalizers.Normalizer:
         [
             normalizers.NFKC(),
             normalizers.Lowercase(),
-            normalizers.Replace(Regex(r"https?://[^ ]+|www\.[^ ]+"), " "),
+            # Categories, because \s differs between regex engines. "Owww..." is no link.
+            normalizers.Replace(Regex(r"(?:https?://|(?<![\p{L}\p{N}])www\.)[^\p{Z}\p{Cc}]+"), " "),
             normalizers.Replace(Regex(r"\[[\p{L}_ ]{1,24}\]|</?[\p{L}]{1,24} ?/?>|@\w+"), " "),
             normalizers.Replace(Regex(r"[\p{M}\p{Cf}]+"), ""),
             normalizers.Replace(Regex(r"[^\p{L}\p{N}]+"), " "),

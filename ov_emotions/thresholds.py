@@ -45,7 +45,7 @@ def fit_thresholds(
     :param targets: int8, same shape: 1, 0 or -1 for unknown, which is left out.
     :param smooth: pseudo-count in the denominator of F1, which keeps a rare label from a cut that
         only a couple of rows support.
-    :return: float32, shape (labels,), probabilities; 0.5 for a label without positives.
+    :return: float32, shape (labels,), probabilities in (0, 1); 0.5 for a label without positives.
     """
     rng = np.random.default_rng(0)
     fitted = np.full(probabilities.shape[1], 0.5, dtype=np.float32)
@@ -60,7 +60,9 @@ def fit_thresholds(
             if present[sample].any():
                 cuts.append(_best_threshold(column[sample], present[sample], smooth))
         fitted[i] = np.median(cuts)
-    return fitted
+    # Where a model is sure, a probability can be 0 or 1 in float32; a threshold must not be.
+    margin = np.finfo(np.float32).eps
+    return np.clip(fitted, margin, 1 - margin)
 
 
 def apply_thresholds(

@@ -29,7 +29,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("output", type=Path, help="folder of the INT8 bundle; replaced as a whole")
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument("--subset-size", type=positive_int, default=300, help="calibration texts")
-    parser.add_argument("--preset", choices=("mixed", "performance"), default="mixed")
+    parser.add_argument(
+        "--preset",
+        choices=("mixed", "performance"),
+        default="mixed",
+        help="mixed keeps activations asymmetric",
+    )
     parser.add_argument(
         "--smooth-quant-alpha", type=float, default=0.95, help="in [0, 1]; -1 for no SmoothQuant"
     )

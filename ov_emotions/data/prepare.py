@@ -15,7 +15,7 @@ from ov_emotions import __version__
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.near_duplicates import find_near_duplicates
 from ov_emotions.data.sources import SOURCES, Source, read_source
-from ov_emotions.errors import DataError
+from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import atomic_folder, sha256_file, write_json
 from ov_emotions.labels import EKMAN
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
@@ -47,6 +47,16 @@ class PrepareConfig:
     seed: int = 20261122
     brighter_test_share: float = 0.25
     near_threshold: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, not {self.seed}")
+        if not 0 <= self.brighter_test_share < 1:
+            raise InputError(
+                f"brighter_test_share must be in [0, 1), not {self.brighter_test_share}"
+            )
+        if not 0 < self.near_threshold <= 1:
+            raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
 
 
 def _first_by_text(texts: Sequence[str]) -> list[int]:
@@ -177,6 +187,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
                 "sha256": sha256_file(folder / f"{name}.parquet"),
                 "rows_by_origin": {o: data.origins.count(o) for o in origins},
                 "labels": data.label_counts(),
+                "labels_by_origin": {
+                    o: data.select([i for i, x in enumerate(data.origins) if x == o]).label_counts()
+                    for o in origins
+                },
             }
         write_json(folder / MANIFEST_NAME, manifest)
     return manifest
@@ -208,6 +222,8 @@ class PreparedData:
             raise DataError(
                 f"{folder} is not a prepared folder ({error}); run `ov-emotions data prepare`"
             ) from error
+        if not isinstance(manifest, dict):
+            raise DataError(f"{path} holds no JSON object; run `ov-emotions data prepare`")
         if manifest.get("schema") != PREPARED_SCHEMA:
             raise DataError(f"{path} has schema {manifest.get('schema')}, not {PREPARED_SCHEMA}")
         return PreparedData(folder, manifest)
@@ -222,16 +238,19 @@ class PreparedData:
         if name not in self.manifest["splits"]:
             raise DataError(f"{self.folder} has no split {name!r}")
         path = self.folder / f"{name}.parquet"
-        data = LabelledTexts.load(path, EKMAN)
-        if sha256_file(path) != self.manifest["splits"][name]["sha256"]:
-            raise DataError(f"{path} is not the file that was prepared: its hash differs")
-        return data
+        if path.is_file() and sha256_file(path) != self.manifest["splits"][name]["sha256"]:
+            raise DataError(
+                f"{path} is not the file that was prepared: its hash differs; "
+                "run `ov-emotions data prepare` again"
+            )
+        return LabelledTexts.load(path, EKMAN)
 
     def validation_part(self, name: str) -> LabelledTexts:
         """Read one part of the validation split.
 
         :param name: calibration, thresholds or selection.
         :return: its rows.
+        :raises DataError: if there is no such part, or the file is not the one recorded.
         """
         if name not in self.manifest["validation_parts"]:
             raise DataError(f"validation has no part {name!r}")

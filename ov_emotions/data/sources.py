@@ -34,15 +34,19 @@ from ov_emotions.labels import (
 )
 from ov_emotions.textfiles import BadRow
 
-_Row = Mapping[str, str]
+_Row = Mapping[str, str | None]  # a row that is too short has None in the rest
 _BRIGHTER = EKMAN.labels[:6]
 _BRIGHTER_TO_EKMAN = LabelMap(EKMAN, EKMAN, {label: (label,) for label in _BRIGHTER})
 
 
-def _from_indices(labels: tuple[str, ...], cell: str) -> list[str]:
-    if not re.fullmatch(r"\[[\d\s,]*\]", cell.strip()):
+def _from_indices(labels: tuple[str, ...], cell: str | None) -> list[str]:
+    if cell is None or not re.fullmatch(r"\[[\d\s,]*\]", cell.strip()):
         raise DataError(f"labels {cell!r} are not a list of indices")
-    return [labels[int(i)] for i in re.findall(r"\d+", cell)]
+    indices = [int(i) for i in re.findall(r"\d+", cell)]
+    for i in indices:
+        if i >= len(labels):
+            raise DataError(f"label {i} is not among the {len(labels)} of the set")
+    return [labels[i] for i in indices]
 
 
 def _one_hot(labels: tuple[str, ...], row: _Row) -> list[str]:
@@ -133,7 +137,8 @@ SOURCES: tuple[Source, ...] = (
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            # Strict, because a stray quote would otherwise join many rows to one without a word.
+            reader = csv.DictReader(file, strict=True)
             missing = [c for c in columns if c not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(f"{path} lacks the columns {', '.join(missing)}")
@@ -167,8 +172,8 @@ def read_source(
             continue
         try:
             target = source.label_map.apply(source.present(row))
-        except (DataError, IndexError, TypeError) as error:
-            bad.append(BadRow(number, str(error) or "the labels cannot be read"))
+        except DataError as error:
+            bad.append(BadRow(number, str(error)))
             continue
         texts.append(text)
         targets.append(target)

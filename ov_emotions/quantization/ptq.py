@@ -14,6 +14,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from ov_emotions._extras import require
+from ov_emotions._quiet import quiet_nncf
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class PtqConfig:
         makes all symmetric.
     :param smooth_quant_alpha: how much of the activations' range SmoothQuant moves into the
         weights, in [0, 1]; -1 switches it off.
-    :param embeddings: store embedding tables in INT8, one scale a row.
+    :param embeddings: store embedding tables in INT8 too, one scale a row.
     :param seed: of the calibration subset.
     """
 
@@ -79,6 +80,21 @@ def _feeds_convert(node: Any) -> bool:
     )
 
 
+def embedding_names(model: ov.Model) -> list[str]:
+    """Name the operations that look rows up in a table of weights.
+
+    :param model: an fp32 IR.
+    :return: friendly names of its Gather operations on constant matrices.
+    """
+    return [
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if node.get_type_name() == "Gather"
+        and node.input_value(0).get_node().get_type_name() == "Constant"
+        and len(node.input_value(0).get_partial_shape()) == 2
+    ]
+
+
 def quantize(
     model: ov.Model, ids: Sequence[NDArray[np.int32]], config: PtqConfig
 ) -> tuple[ov.Model, dict[str, Any]]:
@@ -100,7 +116,7 @@ def quantize(
         )
     if not ids:
         raise QuantizationError("there are no calibration texts")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet_nncf():
         warnings.simplefilter("ignore")
         nncf = require("nncf", extra="quantize")
         smooth = require("nncf.quantization.advanced_parameters", extra="quantize")
@@ -113,18 +129,15 @@ def quantize(
                 model_type=nncf.ModelType.TRANSFORMER,
                 target_device=nncf.TargetDevice.CPU,
                 subset_size=len(ids),
+                ignored_scope=nncf.IgnoredScope(
+                    names=[] if config.embeddings else embedding_names(model)
+                ),
                 advanced_parameters=nncf.AdvancedQuantizationParameters(
                     smooth_quant_alphas=smooth.AdvancedSmoothQuantParameters(
                         matmul=config.smooth_quant_alpha
                     )
                 ),
             )
-            if config.embeddings:
-                quantized = nncf.compress_weights(
-                    quantized,
-                    mode=nncf.CompressWeightsMode.INT8_ASYM,
-                    ignored_scope=nncf.IgnoredScope(types=["MatMul"]),
-                )
         except Exception as error:  # NNCF raises whatever its graph passes meet
             raise QuantizationError(f"NNCF could not quantize the model: {error}") from error
     kinds = [node.get_type_name() for node in quantized.get_ops()]

@@ -52,6 +52,7 @@ def quantize_bundle(
             f"the bundle has {', '.join(manifest.labels)}"
         )
     tokenizer = bundle.tokenizer()
+    tokenizer.encode_special_tokens = True
     tokenizer.enable_truncation(manifest.max_length)
     rows = stratified_rows(calibration.targets, config.subset_size, config.seed)
     texts = [calibration.texts[i] for i in rows]

@@ -23,7 +23,7 @@ class Examples:
     :param ids: token ids of each row, special tokens included.
     :param targets: float32, shape (rows, labels); any value where `weights` is 0.
     :param weights: float32, same shape: how much each entry counts; 0 for unknown.
-    :param teacher: float32, same shape: a teacher's probabilities; NaN rows have none.
+    :param teacher: float32, same shape: a teacher's probabilities.
     """
 
     ids: list[NDArray[np.int32]]

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SCHEMA = 1
 CHECKPOINT_NAME = "checkpoint.json"
+_NEEDED = (
+    "labels",
+    "label_names_ru",
+    "thresholds",
+    "normalizer",
+    "max_length",
+    "base_model",
+    "training",
+    "data",
+    "step",
+    "provenance",
+)
 
 
 def load_tokenizer(base: str) -> Tokenizer:
@@ -69,6 +81,10 @@ def read_checkpoint_facts(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder} is not a checkpoint of `ov-emotions train`: {error}"
         ) from error
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
     if facts.get("schema") != CHECKPOINT_SCHEMA:
         raise CheckpointError(f"{path} has schema {facts.get('schema')}, not {CHECKPOINT_SCHEMA}")
+    if missing := [key for key in _NEEDED if key not in facts]:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}; train again")
     return facts

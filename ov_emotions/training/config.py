@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ov_emotions.errors import TrainingError
-from ov_emotions.training.pooling import Pooling
+from ov_emotions.training.pooling import POOLINGS, Pooling
 
 Precision = Literal["auto", "fp32", "bf16"]
+
+MIN_LENGTH = 4
+"""Two special tokens, and room for two more: what a bundle's window holds at the least."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One run, complete: the same values give the same model on the same machine.
 
-    :param base: folder or Hub id of the encoder.
+    :param base: folder or Hub id of the encoder; or a checkpoint folder of an earlier run with the
+        same labels, whose head is then trained on.
     :param data: a prepared folder.
     :param output: folder of the run: resume state, log and the best checkpoint.
     :param epochs: passes over the training rows at most.
@@ -31,7 +35,8 @@ class TrainConfig:
     :param max_grad_norm: gradients are clipped to this norm.
     :param positive_weight: per label, how much more a present one counts in the loss than an
         absent one; 1 where a label is not named.
-    :param origin_weight: per set, how much its rows count; 1 where a set is not named.
+    :param origin_weight: per set, how much its rows count; 1 where a set is not named, and a set
+        of weight 0 is left out.
     :param label_smoothing: targets are drawn this far towards one half.
     :param patience: evaluations without progress before the run stops.
     :param evaluations_per_epoch: how often the validation part is scored.
@@ -39,10 +44,14 @@ class TrainConfig:
     :param precision: auto takes bf16 where the hardware multiplies it faster.
     :param device: auto takes CUDA where there is one.
     :param seed: of weights, dropout and order.
-    :param teacher: folder of a checkpoint whose probabilities are learned beside the labels.
-    :param teacher_weight: share of the teacher in the loss.
-    :param unlabelled: text files, plain or gzip, one text a line, for the teacher to label.
+    :param teachers: folders of checkpoints; the mean of their probabilities is learned beside the
+        labels.
+    :param teacher_weight: share of the teachers in the loss.
+    :param unlabelled: text files, plain or gzip, one text a line, for the teachers to label.
     :param unlabelled_rows: how many texts are drawn from them.
+    :param unlabelled_source: what these texts are and who made them, for the model card.
+    :param unlabelled_licence: their licence, SPDX.
+    :param unlabelled_url: where they are published.
     """
 
     base: str
@@ -67,23 +76,37 @@ class TrainConfig:
     precision: Precision = "auto"
     device: str = "auto"
     seed: int = 20261122
-    teacher: Path | None = None
+    teachers: tuple[Path, ...] = ()
     teacher_weight: float = 0.5
     unlabelled: tuple[Path, ...] = ()
     unlabelled_rows: int = 0
+    unlabelled_source: str = "unlabelled texts"
+    unlabelled_licence: str = "unknown"
+    unlabelled_url: str = "unknown"
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "head_learning_rate", "max_length")
+        positive = ("epochs", "batch_size", "learning_rate", "head_learning_rate", "max_grad_norm")
         for name in positive:
-            if getattr(self, name) <= 0:
+            # Written so that NaN is refused too.
+            if not getattr(self, name) > 0:
                 raise TrainingError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.max_length < MIN_LENGTH:
+            raise TrainingError(f"max_length must be at least {MIN_LENGTH}, not {self.max_length}")
+        if self.precision not in get_args(Precision):
+            raise TrainingError(f"precision must be auto, fp32 or bf16, not {self.precision!r}")
+        if self.pooling not in POOLINGS:
+            raise TrainingError(f"pooling must be {', '.join(POOLINGS)}, not {self.pooling!r}")
+        if not 0 <= self.teacher_weight <= 1:
+            raise TrainingError(f"teacher_weight must be in [0, 1], not {self.teacher_weight}")
+        if self.seed < 0 or self.unlabelled_rows < 0 or self.weight_decay < 0:
+            raise TrainingError("seed, unlabelled_rows and weight_decay must be at least 0")
         for name in ("warmup", "dropout", "ema_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if self.evaluations_per_epoch < 1 or self.patience < 1:
             raise TrainingError("evaluations_per_epoch and patience must be at least 1")
-        if self.unlabelled_rows and not (self.teacher and self.unlabelled):
-            raise TrainingError("unlabelled_rows needs a teacher and unlabelled files")
+        if self.unlabelled_rows and not (self.teachers and self.unlabelled):
+            raise TrainingError("unlabelled_rows needs teachers and unlabelled files")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, paths as they were given."""

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 STATE_NAME = "state.pt"
 _SAVE_EVERY_SECONDS = 120.0
+_MEAN_OVER = 100
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,26 @@ def choose_device(device: str, precision: str) -> Device:
     :param device: auto, cpu, cuda or cuda:N.
     :param precision: auto, fp32 or bf16.
     :return: the device; bf16 is chosen where the hardware multiplies it.
-    :raises TrainingError: if CUDA is asked for and there is none.
+    :raises TrainingError: if there is no such device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError("device cuda was asked for, but this machine has no CUDA device")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise TrainingError(f"device {device!r} is none of auto, cpu, cuda, cuda:N") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise TrainingError(
+            f"device {device} was asked for, but this machine has {torch.cuda.device_count()} "
+            "CUDA devices; leave it at auto, or say cpu"
+        )
     if precision == "auto":
-        if device.startswith("cuda"):
+        if chosen.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
             fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _has_bf16_products()
         precision = "bf16" if fast else "fp32"
-    return Device(torch.device(device), precision == "bf16")
+    return Device(chosen, precision == "bf16")
 
 
 def _has_bf16_products() -> bool:
@@ -139,6 +147,8 @@ class Progress:
     best: float = -1.0
     since_best: int = 0
     finished: bool = False
+    losses: list[float] = field(default_factory=list)
+    """Of the latest steps; their mean is what is reported."""
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -151,7 +161,9 @@ class Trainer:
     :param thresholds: ids and targets of the rows that thresholds are fitted on.
     :param selection: ids and targets of the rows that choose the best weights.
     :param labels: names of the outputs.
-    :param report: called with a line of progress after each step, for a progress bar.
+    :param report: called after each step with the step, the number of steps, and a line, for a
+        progress bar.
+    :param data_hash: of the prepared data; a saved state of other data is not gone on with.
     """
 
     def __init__(
@@ -163,7 +175,9 @@ class Trainer:
         selection: tuple[list[NDArray[np.int32]], NDArray[np.int8]],
         labels: tuple[str, ...],
         report: Callable[[int, int, str], None] = lambda *_: None,
+        data_hash: str = "",
     ) -> None:
+        self.data_hash = data_hash
         self.device = choose_device(config.device, config.precision)
         self.model = model.to(self.device.torch_device)
         self.config = config
@@ -216,6 +230,7 @@ class Trainer:
             "scheduler": self.scheduler.state_dict(),
             "progress": self.progress.__dict__,
             "config": json.dumps(self.config.to_dict(), sort_keys=True),
+            "data": self.data_hash,
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -226,7 +241,7 @@ class Trainer:
         """Continue from the saved state, if there is one.
 
         :return: whether there was.
-        :raises TrainingError: if it belongs to a run with other settings, or is damaged.
+        :raises TrainingError: if it belongs to a run with other settings or data, or is damaged.
         """
         path = self.config.output / STATE_NAME
         if not path.is_file():
@@ -238,6 +253,11 @@ class Trainer:
         if state["config"] != json.dumps(self.config.to_dict(), sort_keys=True):
             raise TrainingError(
                 f"{path} belongs to a run with other settings; choose another output folder"
+            )
+        if state["data"] != self.data_hash:
+            raise TrainingError(
+                f"{path} belongs to a run on other data than {self.config.data} now holds; "
+                "choose another output folder"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -343,16 +363,15 @@ class Trainer:
         last_saved = time.monotonic()
         self.model.train()
         every = math.ceil(self.steps_per_epoch / config.evaluations_per_epoch)
-        losses: list[float] = []
         note = ""
         while progress.epoch < config.epochs and not progress.finished:
             batches = self._batches(progress.epoch)
             for rows in batches[progress.batch :]:
-                losses.append(self._step(rows))
+                progress.losses = [*progress.losses[1 - _MEAN_OVER :], self._step(rows)]
                 progress.batch += 1
                 progress.step += 1
                 self._update_ema()
-                recent = float(np.mean(losses[-100:]))
+                recent = float(np.mean(progress.losses))
                 self.report(progress.step, self.total_steps, f"loss {recent:.4f}{note}")
                 if progress.batch % every == 0 or progress.batch == len(batches):
                     progress.finished = self._evaluate_and_keep(recent, save)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from ov_emotions._quiet import quiet_transformers
 from ov_emotions.errors import CheckpointError
 from ov_emotions.training.pooling import Pooling
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"
 
@@ -76,9 +81,14 @@ class EmotionModel(nn.Module):
         :raises CheckpointError: if transformers cannot load the base.
         """
         try:
-            encoder = _without_pooler(AutoModel.from_pretrained, base, dtype=torch.float32)
-        except (OSError, ValueError, ImportError) as error:
+            with quiet_transformers():
+                encoder, loaded = _without_pooler(
+                    AutoModel.from_pretrained, base, dtype=torch.float32, output_loading_info=True
+                )
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise CheckpointError(f"cannot load the base model {base}: {error}") from error
+        if absent := sorted(k for k in loaded["missing_keys"] if not k.startswith("pooler.")):
+            logger.warning("%s lacks %s; these weights start random", base, ", ".join(absent))
         return EmotionModel(encoder, head)
 
     @staticmethod
@@ -91,10 +101,12 @@ class EmotionModel(nn.Module):
         """
         try:
             head = HeadConfig(**json.loads((folder / "head.json").read_text(encoding="utf-8")))
-            encoder = _without_pooler(AutoModel.from_config, AutoConfig.from_pretrained(folder))
+            with quiet_transformers():
+                config = AutoConfig.from_pretrained(folder)
+                encoder = _without_pooler(AutoModel.from_config, config)
             model = EmotionModel(encoder.float(), head)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
         return model.float().eval()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import DataError, TrainingError
 from ov_emotions.files import sha256_file, write_json
 from ov_emotions.machine import environment
@@ -23,6 +24,7 @@ from ov_emotions.normalize import NORMALIZER_VERSION
 from ov_emotions.thresholds import sigmoid
 from ov_emotions.training.batches import Examples, tokenize
 from ov_emotions.training.checkpoint import (
+    CHECKPOINT_NAME,
     CHECKPOINT_SCHEMA,
     load_tokenizer,
     read_checkpoint_facts,
@@ -42,9 +44,6 @@ def _weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     for label, factor in (config.positive_weight or {}).items():
         i = data.label_set.index(label)
         weights[data.targets[:, i] == 1, i] *= factor
-    unknown_sets = set(config.origin_weight or {}) - set(data.origins)
-    if unknown_sets:
-        raise TrainingError(f"origin_weight names sets without rows: {sorted(unknown_sets)}")
     for origin, factor in (config.origin_weight or {}).items():
         weights[np.array(data.origins) == origin] *= factor
     return weights
@@ -55,7 +54,7 @@ def _read_lines(path: Path) -> list[str]:
     try:
         with opener(path, "rt", encoding="utf-8") as file:
             return [line.strip() for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
 
 
@@ -64,7 +63,7 @@ def _examples(data: LabelledTexts, tokenizer: Tokenizer, config: TrainConfig) ->
     smoothing = config.label_smoothing
     targets = np.clip(data.targets, 0, 1).astype(np.float32) * (1 - smoothing) + smoothing / 2
     weights = _weights(data, config)
-    if config.teacher is None:
+    if not config.teachers:
         return Examples(ids, targets, weights)
     texts = list(data.texts)
     if config.unlabelled_rows:
@@ -80,14 +79,78 @@ def _examples(data: LabelledTexts, tokenizer: Tokenizer, config: TrainConfig) ->
 
 
 def _teach(texts: list[str], config: TrainConfig) -> NDArray[np.float32]:
-    """Let the teacher score every text."""
-    assert config.teacher is not None
-    teacher = EmotionModel.load(config.teacher)
+    """Let the teachers score every text; return the mean of their probabilities."""
     device = choose_device(config.device, config.precision)
-    teacher.to(device.torch_device)
-    ids = tokenize(load_tokenizer(str(config.teacher)), texts, config.max_length)
-    pad_id = int(teacher.config.pad_token_id or 0)
-    return sigmoid(predict_logits(teacher, ids, pad_id, device))
+    scores = []
+    for folder in config.teachers:
+        teacher = EmotionModel.load(folder)
+        teacher.to(device.torch_device)
+        ids = tokenize(load_tokenizer(str(folder)), texts, config.max_length)
+        pad_id = int(teacher.config.pad_token_id or 0)
+        scores.append(sigmoid(predict_logits(teacher, ids, pad_id, device)))
+    mean: NDArray[np.float32] = np.mean(scores, axis=0, dtype=np.float32)
+    return mean
+
+
+def _chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
+    """Leave out the sets whose weight is 0."""
+    weights = config.origin_weight or {}
+    unknown = sorted(set(weights) - set(data.origins))
+    if unknown:
+        raise TrainingError(f"origin_weight names sets without rows: {', '.join(unknown)}")
+    rows = [i for i, origin in enumerate(data.origins) if weights.get(origin, 1.0) > 0]
+    if not rows:
+        raise TrainingError("origin_weight leaves no training rows")
+    return data.select(rows)
+
+
+def _start(config: TrainConfig, labels: tuple[str, ...]) -> EmotionModel:
+    """Put a fresh head on a base encoder, or take up an earlier checkpoint."""
+    head = HeadConfig(len(labels), config.pooling, config.dropout)
+    folder = Path(config.base)
+    if not (folder / CHECKPOINT_NAME).is_file():
+        return EmotionModel.from_base(config.base, head)
+    facts = read_checkpoint_facts(folder)
+    model = EmotionModel.load(folder)
+    if tuple(facts["labels"]) != labels or model.head.pooling != head.pooling:
+        raise TrainingError(
+            f"{folder} has the labels {', '.join(facts['labels'])} and pooling "
+            f"{model.head.pooling}; this run has {', '.join(labels)} and {head.pooling}"
+        )
+    model.dropout.p = config.dropout
+    return model
+
+
+def _earlier(config: TrainConfig) -> dict[str, Any] | None:
+    """Say how the checkpoint that this run went on from was trained."""
+    folder = Path(config.base)
+    if not (folder / CHECKPOINT_NAME).is_file():
+        return None
+    facts = read_checkpoint_facts(folder)
+    keys = ("training", "earlier_training", "step", "precision", "device", "provenance")
+    return {key: facts[key] for key in keys if key in facts}
+
+
+def _sources(prepared: PreparedData, config: TrainConfig, unlabelled: int) -> list[dict[str, Any]]:
+    """List what the model learned from, with licences, for the model card."""
+    rows = prepared.manifest["splits"]["train"]["rows_by_origin"]
+    sources = [
+        {key: source[key] for key in ("name", "licence", "url", "attribution")}
+        | {"rows": rows[source["name"]]}
+        for source in prepared.manifest["sources"]
+        if source["name"] in rows
+    ]
+    if unlabelled:
+        sources.append(
+            {
+                "name": "unlabelled",
+                "licence": config.unlabelled_licence,
+                "url": config.unlabelled_url,
+                "attribution": config.unlabelled_source,
+                "rows": unlabelled,
+            }
+        )
+    return sources
 
 
 def train(
@@ -106,24 +169,26 @@ def train(
     prepared = PreparedData.open(config.data)
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.base)
-    data = prepared.split("train")
+    data = _chosen_rows(prepared.split("train"), config)
     labels = data.label_set.labels
-    model = EmotionModel.from_base(
-        config.base, HeadConfig(len(labels), config.pooling, config.dropout)
-    )
+    model = _start(config, labels)
+    positions = getattr(model.config, "max_position_embeddings", config.max_length)
+    if config.max_length > positions:
+        raise TrainingError(
+            f"max_length is {config.max_length}, and {config.base} reads at most {positions} tokens"
+        )
     train_examples = _examples(data, tokenizer, config)
+    data_hash = sha256_file(config.data / MANIFEST_NAME)
 
     def part(name: str) -> tuple[list[NDArray[np.int32]], NDArray[np.int8]]:
         rows = prepared.validation_part(name)
         return tokenize(tokenizer, list(rows.texts), config.max_length), rows.targets
 
-    trainer = Trainer(
-        model, config, train_examples, part("thresholds"), part("selection"), labels, report
-    )
-    config.output.mkdir(parents=True, exist_ok=True)
-    write_json(config.output / "config.json", config.to_dict())
+    fitting, selection = part("thresholds"), part("selection")
+    trainer = Trainer(model, config, train_examples, fitting, selection, labels, report, data_hash)
     if trainer.resume():
         logger.info("resumed at step %d of %d", trainer.progress.step, trainer.total_steps)
+    write_json(config.output / "config.json", config.to_dict())
     best = config.output / BEST_NAME
 
     def save(scores: Scores, thresholds: NDArray[np.float32]) -> None:
@@ -136,15 +201,12 @@ def train(
             "max_length": config.max_length,
             "base_model": config.base,
             "training": config.to_dict(),
+            "earlier_training": _earlier(config),
             "training_rows": len(train_examples),
             "data": {
-                "manifest_sha256": sha256_file(config.data / "prepared.json"),
+                "manifest_sha256": data_hash,
                 "seed": prepared.manifest["seed"],
-                "sources": [
-                    {k: s[k] for k in ("name", "licence", "url", "attribution")}
-                    | {"rows": prepared.manifest["splits"]["train"]["rows_by_origin"][s["name"]]}
-                    for s in prepared.manifest["sources"]
-                ],
+                "sources": _sources(prepared, config, len(train_examples) - len(data)),
             },
             "selection": scores.to_dict(),
             "step": trainer.progress.step,

@@ -35,6 +35,8 @@ def with_asr_normalizer(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.normalizer = build_normalizer()
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    # As in classification: a text that spells "[SEP]" is normalised like any other.
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ov_emotions import EmotionClassifier
@@ -12,11 +12,7 @@ from ov_emotions.normalize import normalize
 TOLERANCE = 1e-5
 """Of a probability: how a row is batched may change the order of float32 sums, and no more."""
 
-QUICK = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+QUICK = settings(max_examples=60, deadline=None)
 
 anything = st.text(st.characters(exclude_categories=()), max_size=60)
 spoken = st.lists(

@@ -1,0 +1,107 @@
+"""The README's table of results, rendered from the committed figures.
+
+    python benchmarks/readme_table.py            print the table
+    python benchmarks/readme_table.py --write    put it into README.md
+
+A test holds README.md equal to what this prints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ov_emotions.files import write_text
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+START, END = "<!-- results: start -->", "<!-- results: end -->"
+SPLITS = {
+    "test_goemotions": "GoEmotions-ru test",
+    "test_cedr": "CEDR test",
+    "test_brighter": "BRIGHTER held out",
+}
+
+
+def _load(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def _f1(scores: dict[str, Any]) -> str:
+    low, high = scores["intervals_95"]["weighted_f1"]
+    return f"{scores['weighted_f1']:.3f} ({low:.3f}–{high:.3f}) / {scores['macro_f1']:.3f}"
+
+
+def render() -> str:
+    """Render the tables in Markdown.
+
+    :return: quality, then speed; every figure from a file in benchmarks/results.
+    """
+    quality, speed = _load("quality.json"), _load("speed.json")
+    lines = [
+        "| model | weights | " + " | ".join(SPLITS.values()) + " |",
+        "| --- | --- | " + " | ".join("---" for _ in SPLITS) + " |",
+    ]
+    lines += [
+        f"| {result['model']} | {result['weights']} | "
+        + " | ".join(_f1(result["splits"][split]) for split in SPLITS)
+        + " |"
+        for result in quality["results"]
+    ]
+    lines += [
+        "",
+        "Weighted F1 (95 % bootstrap interval) / macro F1, each model at its own thresholds.",
+        "",
+        "| model | weights, runtime | one text, p50 | one text, p99 | 1,000 texts at once |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, figures in speed["results"].items():
+        model, _, kind = name.partition(" ")
+        runtime = kind if kind.startswith("torch") else f"{kind}, OpenVINO"
+        lines.append(
+            f"| {model} | {runtime} | {figures['p50_ms']['median']:.2f} ms "
+            f"| {figures['p99_ms']['median']:.2f} ms "
+            f"| {figures['texts_per_second']['median']:,.0f} texts/s |"
+        )
+    machine = speed["machine"]
+    lines += [
+        "",
+        f"Medians of {len(next(iter(speed['results'].values()))['rounds']['p50_ms'])} interleaved "
+        f"rounds on {machine['cores']} cores of {machine['cpu']}, OpenVINO "
+        f"{speed['versions']['openvino']}, torch {speed['versions']['torch']}. INT8 against fp32 "
+        "of the same weights, ratio per round as median (smallest to largest):",
+        "",
+    ]
+    for model, ratios in speed["ratios"].items():
+        for name, ratio in ratios.items():
+            what, _, key = name.partition(", ")
+            kind = what.removeprefix("int8 faster than ")
+            against = "torch fp32" if kind.startswith("torch") else "OpenVINO fp32"
+            measure = "one text" if key == "p50_ms" else "1,000 texts"
+            lines.append(
+                f"- {model}, {measure}: {ratio['median']:.2f} times as fast as {against} "
+                f"({ratio['min']:.2f} to {ratio['max']:.2f})"
+            )
+    return "\n".join(lines)
+
+
+def insert(readme: str, table: str) -> str:
+    """Put the table between its marks.
+
+    :param readme: the README's text.
+    :param table: what `render` gives.
+    :return: the new text.
+    """
+    head, _, rest = readme.partition(START)
+    _, _, tail = rest.partition(END)
+    return f"{head}{START}\n\n{table}\n\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        write_text(README, insert(README.read_text(encoding="utf-8"), render()))
+    else:
+        print(render())

@@ -1,0 +1,165 @@
+"""How fast the shipped INT8 models are, beside the same weights in fp32 IR and in torch.
+
+    python benchmarks/speed.py --data prepared --fp32 emotions-ru-small=BUNDLE \
+        --checkpoint emotions-ru-small=quantize/checkpoints/emotions-ru-small \
+        --output benchmarks/results/speed.json
+
+The candidates take turns in every round (A B C A B C ...), so that a drift of the machine's speed
+hits all alike; each figure is a median over rounds with the smallest and the largest beside it, and
+each ratio is taken round by round. Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ov_emotions import EmotionClassifier
+from ov_emotions.bundle import SHIPPED
+from ov_emotions.data.prepare import PreparedData
+from ov_emotions.files import write_json
+from ov_emotions.machine import environment
+
+SEED = 20261122
+Classify = Callable[[list[str]], Any]
+
+
+def torch_classifier(checkpoint: Path) -> Classify:
+    """The path without OpenVINO: torch in float32, sorted and padded to a batch's longest."""
+    import torch
+
+    from ov_emotions.training.batches import tokenize
+    from ov_emotions.training.checkpoint import load_tokenizer
+    from ov_emotions.training.loop import Device, predict_logits
+    from ov_emotions.training.model import EmotionModel
+
+    model, tokenizer = EmotionModel.load(checkpoint), load_tokenizer(str(checkpoint))
+    max_length = json.loads((checkpoint / "checkpoint.json").read_text("utf-8"))["max_length"]
+    pad_id = int(model.config.pad_token_id or 0)
+    device = Device(torch.device("cpu"), autocast=False)
+
+    def classify(texts: list[str]) -> Any:
+        ids = tokenize(tokenizer, texts, max_length)
+        return predict_logits(model, ids, pad_id, device, batch_size=64)
+
+    return classify
+
+
+def single_latencies(classify: Classify, texts: Sequence[str]) -> list[float]:
+    """Time texts one by one, in milliseconds."""
+    times = []
+    for text in texts:
+        started = time.perf_counter()
+        classify([text])
+        times.append((time.perf_counter() - started) * 1e3)
+    return times
+
+
+def throughput(classify: Classify, texts: list[str]) -> float:
+    """Classify all texts in one call; texts per second."""
+    started = time.perf_counter()
+    classify(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Summarise rounds."""
+    return {
+        "median": round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
+    }
+
+
+def measure(
+    candidates: dict[str, Classify], singles: list[str], batch: list[str], rounds: int
+) -> dict[str, Any]:
+    """Let the candidates take turns."""
+    figures: dict[str, dict[str, list[float]]] = {
+        name: {"p50_ms": [], "p90_ms": [], "p99_ms": [], "texts_per_second": []}
+        for name in candidates
+    }
+    for name, classify in candidates.items():
+        print(f"warming up {name}", file=sys.stderr)
+        classify(batch)
+        single_latencies(classify, singles)
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        for name, classify in candidates.items():
+            times = single_latencies(classify, singles)
+            for percentile in (50, 90, 99):
+                figures[name][f"p{percentile}_ms"].append(float(np.percentile(times, percentile)))
+            figures[name]["texts_per_second"].append(throughput(classify, batch))
+    return {
+        name: {key: spread(values) for key, values in found.items()} | {"rounds": found}
+        for name, found in figures.items()
+    }
+
+
+def ratios(results: dict[str, Any], model: str) -> dict[str, Any]:
+    """Say, round by round, how the INT8 model compares with the others of its weights."""
+    shipped = results[f"{model} int8"]["rounds"]
+    answer: dict[str, Any] = {}
+    for kind in ("fp32", "torch fp32"):
+        other = results.get(f"{model} {kind}")
+        if other is None:
+            continue
+        for key in ("p50_ms", "texts_per_second"):
+            pairs = zip(other["rounds"][key], shipped[key], strict=True)
+            faster = [a / b if key == "p50_ms" else b / a for a, b in pairs]
+            answer[f"int8 faster than {kind}, {key}"] = spread(faster)
+    return answer
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--fp32", action="append", default=[], metavar="MODEL=BUNDLE")
+    parser.add_argument("--checkpoint", action="append", default=[], metavar="MODEL=FOLDER")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--singles", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=1000)
+    args = parser.parse_args()
+    fp32 = dict(pair.split("=", 1) for pair in args.fp32)
+    checkpoints = dict(pair.split("=", 1) for pair in args.checkpoint)
+
+    candidates: dict[str, Classify] = {}
+    for model in SHIPPED:
+        candidates[f"{model} int8"] = EmotionClassifier(model)
+        if model in fp32:
+            candidates[f"{model} fp32"] = EmotionClassifier(fp32[model])
+        if model in checkpoints:
+            candidates[f"{model} torch fp32"] = torch_classifier(Path(checkpoints[model]))
+
+    texts = list(PreparedData.open(args.data).validation_part("selection").texts)
+    order = np.random.default_rng(SEED).permutation(len(texts))
+    singles = [texts[i] for i in order[: args.singles]]
+    batch = [texts[i] for i in order[: args.batch]]
+    results = measure(candidates, singles, batch, args.rounds)
+    answer = {
+        "command": shlex.join(["python", *sys.argv]),
+        "split": "validation:selection",
+        "seed": SEED,
+        "single_texts": len(singles),
+        "batch_texts": len(batch),
+        **environment("openvino", "torch", "transformers", "tokenizers", "numpy"),
+        "results": results,
+        "ratios": {model: ratios(results, model) for model in SHIPPED},
+    }
+    write_json(args.output, answer)
+    print(json.dumps(answer["ratios"], indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ov_emotions.cli.main import main
+
+if TYPE_CHECKING:
+    from ov_emotions.bundle import Bundle
+
+
+def test_a_file_is_classified_by_a_real_model(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["радость", "злость", "🎉", "слово " * 100, "the end", "а" * 100_000]
+    source = tmp_path / "a.jsonl"
+    lines = [json.dumps({"text": row}) for row in [*rows, None]]
+    source.write_text("\n".join(lines), encoding="utf-8")
+    output = tmp_path / "out.jsonl"
+    model = ["--model", str(tiny_bundle.folder), "--threads", "1", "--chunk-size", "2"]
+    flags = ["--json", "-i", str(source), "-o", str(output), "--long-texts", "truncate"]
+    assert main(["classify", *model, *flags]) == 1, "a row was left out"
+    assert "row 7: the text is missing" in capsys.readouterr().err
+    results = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [result["text"] for result in results] == rows
+    assert [result["labels"] for result in results][:3] == [["joy"], ["anger"], []]
+    assert set(results[2]["scores"].values()) == {0.0}
+    assert [result["truncated"] for result in results][:4] == [False, False, False, True]
+    for result in results:
+        assert set(result["scores"]) == set(tiny_bundle.manifest.labels)
+        assert all(0 <= score <= 1 for score in result["scores"].values())
+
+
+def test_a_threshold_of_the_caller_s_is_heeded_and_a_wrong_one_is_told(
+    tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["classify", "--json", "--model", str(tiny_bundle.folder), "радость"]
+    assert main(command) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    above = min(scores["joy"] + 1e-7, 0.9999999)
+    low = [f"--threshold={name}=0.000001" for name in ("anger", "neutral")]
+    assert main([*command, *low]) == 0
+    assert set(json.loads(capsys.readouterr().out)["labels"]) == {"joy", "anger", "neutral"}
+    assert main([*command, f"--threshold=joy={above}"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == []
+    for wrong in ("joy=2", "joy=nan", "bliss=0.5"):
+        assert main([*command, "--threshold", wrong]) == 1
+        message = capsys.readouterr().err
+        assert message.startswith("ov-emotions: error: ")
+        assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_classifying_imports_only_what_it_needs(tiny_bundle: Bundle, flags: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from ov_emotions.cli.main import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "heavy = {'torch', 'transformers', 'nncf', 'optimum', 'pyarrow', 'huggingface_hub'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    arguments = ["classify", *flags, "--model", str(tiny_bundle.folder), "радость"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        check=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert "joy" in done.stdout
+    assert done.stderr == "[]\n"
+
+
+def test_a_locale_that_is_not_utf_8_does_not_matter(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    command = [sys.executable, "-m", "ov_emotions", "classify", "--russian"]
+    command += ["--model", str(tiny_bundle.folder), "радость", "ёж"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    first, second = done.stdout.decode("utf-8").splitlines()
+    assert first.split()[::2] == ["радость", "радость"]
+    assert second.endswith("ёж")
+
+
+def test_a_damaged_model_is_refused(
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "model"
+    tiny_bundle.save(folder)
+    (folder / "model.bin").write_bytes(b"short")
+    assert main(["classify", "--model", str(folder), "радость"]) == 1
+    message = capsys.readouterr().err
+    assert "model.bin is truncated or altered" in message
+    assert message.count("\n") == 1

@@ -1,0 +1,19 @@
+"""The README says what the committed figures say, and its Python runs."""
+
+import re
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_rendered_from_the_committed_figures():
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
+    assert tables["insert"](README, tables["render"]()) == README
+
+
+def test_the_first_python_example_runs_and_finds_joy(capsys):
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "joy" in capsys.readouterr().out

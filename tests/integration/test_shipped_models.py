@@ -1,0 +1,106 @@
+"""The models inside the package: whole, good enough, small enough, and as their figures say."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ov_emotions import EmotionClassifier
+from ov_emotions.bundle import SHIPPED, Bundle, shipped
+
+ROOT = Path(__file__).resolve().parents[2]
+QUALITY = json.loads((ROOT / "benchmarks/results/quality.json").read_text(encoding="utf-8"))
+FLOORS = {"emotions-ru-small": (0.65, 0.57), "emotions-ru-tiny": (0.64, 0.56)}
+SENTENCES = {
+    "как же я рад тебя видеть это просто чудесно": "joy",
+    "мне очень грустно и одиноко хочется плакать": "sadness",
+    "ты меня бесишь чёрт возьми ненавижу тебя": "anger",
+    "мне страшно я боюсь выходить на улицу": "fear",
+    "ничего себе вот это неожиданность я не могу поверить": "surprise",
+}
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def classifier(request):
+    return EmotionClassifier(request.param)
+
+
+def _quality(name, weights):
+    for result in QUALITY["results"]:
+        if (result["model"], result["weights"]) == (name, weights):
+            return result
+    raise AssertionError(f"benchmarks/results/quality.json lacks {name} {weights}")
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_plain_sentences_get_their_emotion(classifier, text):
+    assert SENTENCES[text] in classifier(text).labels
+
+
+def test_the_same_text_scores_alike_alone_and_in_a_batch(classifier):
+    texts = [*SENTENCES, "да", "нет не надо " * 20, "я " * 300, "", "😡"]
+    together = classifier.predict_proba(texts)
+    alone = np.concatenate([classifier.predict_proba([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_manifest_figures_are_the_committed_ones(name):
+    manifest = Bundle.load(name).manifest
+    assert manifest.precision == "int8"
+    for weights in ("int8", "fp32"):
+        assert manifest.metrics[weights] == _quality(name, weights)["splits"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_int8_reaches_the_floor_on_the_test_split(name):
+    scores = _quality(name, "int8")["splits"]["test_goemotions"]
+    weighted, macro = FLOORS[name]
+    assert scores["rows"] == 5427
+    assert scores["weighted_f1"] >= weighted
+    assert scores["macro_f1"] >= macro
+
+
+def test_the_models_fit_the_wheel():
+    total = sum(f.stat().st_size for name in SHIPPED for f in shipped(name).rglob("*"))
+    assert total < 60e6
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_training_data_allow_redistribution(name):
+    manifest = Bundle.load(name).manifest
+    assert {source.licence for source in manifest.training_data} <= {
+        "MIT",
+        "MIT AND Apache-2.0",
+        "Apache-2.0",
+        "CC-BY-4.0",
+        "CC0-1.0",
+    }
+
+
+def test_a_cold_classification_takes_under_two_seconds():
+    command = [sys.executable, "-m", "ov_emotions", "classify", "как же я рад", "--json"]
+    subprocess.run(command, check=True, capture_output=True)  # the files are read from disk once
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        answer = subprocess.run(command, check=True, capture_output=True, text=True)
+        times.append(time.perf_counter() - started)
+    assert "joy" in json.loads(answer.stdout)["labels"]
+    assert min(times) < 2.0
+
+
+def test_a_prediction_imports_neither_torch_nor_transformers():
+    code = (
+        "import sys; from ov_emotions import EmotionClassifier; "
+        "EmotionClassifier()('ну наконец-то доехали'); "
+        "print(sorted({'torch', 'transformers', 'nncf', 'pyarrow'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ov_emotions.cli.main import main
+from ov_emotions.data import prepare as preparing
+from ov_emotions.data.prepare import PrepareConfig
+from ov_emotions.errors import CheckpointError
+from ov_emotions.training import vocabulary
+
+COUNTS = {"present": 2, "absent": 1, "unknown": 0}
+MANIFEST: dict[str, Any] = {
+    "labels": ["joy", "fear"],
+    "seed": 7,
+    "splits": {"train": {"rows": 1234, "labels": {"joy": COUNTS, "fear": COUNTS}}},
+    "dropped": {"train": {"duplicates": 5, "equal_to_held_out": 6}},
+    "sources": [{"name": "cedr", "bad_rows": {"train": [{"row": 3, "reason": "x"}], "test": []}}],
+}
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[PrepareConfig]:
+    configs: list[PrepareConfig] = []
+
+    def prepare(config: PrepareConfig) -> dict[str, Any]:
+        configs.append(config)
+        return MANIFEST
+
+    monkeypatch.setattr(preparing, "prepare", prepare)
+    return configs
+
+
+def test_prepare_prints_counts_and_drops(
+    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    flags = ["--raw", str(tmp_path), "--output", str(output), "--seed", "7"]
+    assert main(["data", "prepare", *flags]) == 0
+    assert prepared == [PrepareConfig(tmp_path, output, seed=7)]
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "train 1,234 2 2" in lines
+    assert "train: equal to held out 6" in lines
+    assert "cedr train: unusable rows 1" in lines
+    assert main(["data", "prepare", "--json", *flags]) == 0
+    assert json.loads(capsys.readouterr().out) == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("variable", "raw"), [("/else/where", "/else/where/data"), ("", "../shared/data")]
+)
+def test_the_raw_sets_are_found_through_the_environment(
+    prepared: list[PrepareConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    raw: str,
+) -> None:
+    monkeypatch.setenv("OV_EMOTIONS_SHARED", variable)
+    assert main(["data", "prepare", "--output", str(tmp_path / "out")]) == 0
+    assert prepared == [PrepareConfig(Path(raw), tmp_path / "out")]
+
+
+def test_a_folder_with_other_files_is_not_replaced(
+    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").touch()
+    assert main(["data", "prepare", "--output", str(tmp_path)]) == 1
+    assert "holds other files" in capsys.readouterr().err
+    (tmp_path / "prepared.json").touch()
+    assert main(["data", "prepare", "--output", str(tmp_path)]) == 0
+    assert len(prepared) == 1, "an older prepared folder is replaced"
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(
+    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    for output, message in ((path, "is a file"), (path / "sub", "cannot be written")):
+        assert main(["data", "prepare", "--output", str(output)]) == 1
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
+    assert prepared == []
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_missing_raw_sets_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--raw", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
+    assert main(["data", "prepare", *flags]) == 1
+    message = capsys.readouterr().err
+    assert "does not exist" in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def pruned(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+
+    def prune_base(base: Path, output: Path, texts: Iterable[str], keep: str) -> dict[str, int]:
+        calls.append({"base": base, "output": output, "texts": list(texts), "keep": keep})
+        return {"before": 3000, "after": 1000}
+
+    monkeypatch.setattr(vocabulary, "prune_base", prune_base)
+    return calls
+
+
+def test_prune_joins_text_files_plain_and_compressed(
+    pruned: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_bytes("раз\n\n".encode() + b"\xff\n")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress("два\nтри\n".encode()))
+    texts = ["--text", str(tmp_path / "a.txt"), str(tmp_path / "b.txt.gz")]
+    assert main(["prune", "base", str(tmp_path / "out"), *texts]) == 0
+    captured = capsys.readouterr()
+    assert pruned == [
+        {
+            "base": Path("base"),
+            "output": tmp_path / "out",
+            "texts": ["раз", "два", "три"],
+            "keep": vocabulary.KEEP_CYRILLIC,
+        }
+    ]
+    assert "3,000 -> 1,000" in captured.out
+    assert "a.txt: 2 lines without a usable text were left out" in captured.err
+
+
+def test_prune_takes_the_train_and_validation_texts_of_a_prepared_folder(
+    pruned: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Prepared:
+        def split(self, name: str) -> Any:
+            return type("Split", (), {"texts": (f"{name} 1", f"{name} 2")})
+
+    monkeypatch.setattr(preparing.PreparedData, "open", staticmethod(lambda _folder: Prepared()))
+    flags = ["--data", "prepared", "--keep-digits", "--json"]
+    assert main(["prune", "base", str(tmp_path / "out"), *flags]) == 0
+    assert pruned[0]["texts"] == ["train 1", "train 2", "validation 1", "validation 2"]
+    assert pruned[0]["keep"] == vocabulary.KEEP_DIGITS
+    assert json.loads(capsys.readouterr().out)["vocabulary"] == {"before": 3000, "after": 1000}
+
+
+@pytest.mark.usefixtures("pruned")
+@pytest.mark.parametrize(
+    "flags", [[], ["--text"], ["--data", "d", "--keep-digits", "--keep-cyrillic"]]
+)
+def test_prune_without_a_corpus_or_with_both_rules_is_exit_code_2(
+    tmp_path: Path, flags: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["prune", "base", str(tmp_path / "out"), *flags])
+    assert exit_info.value.code == 2
+
+
+def test_prune_refuses_a_missing_corpus_before_any_work(
+    pruned: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["prune", "base", out, "--text", str(tmp_path / "none.txt")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert main(["prune", "base", out, "--data", str(tmp_path / "none")]) == 1
+    assert "is not a prepared folder" in capsys.readouterr().err
+    assert pruned == []
+
+
+def test_an_error_of_pruning_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CheckpointError("base is not a base encoder folder")
+
+    monkeypatch.setattr(vocabulary, "prune_base", refuse)
+    (tmp_path / "a.txt").write_text("раз\n", encoding="utf-8")
+    assert main(["prune", "base", str(tmp_path / "out"), "--text", str(tmp_path / "a.txt")]) == 1
+    assert capsys.readouterr().err == "ov-emotions: error: base is not a base encoder folder\n"

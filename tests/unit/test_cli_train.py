@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ov_emotions.cli import train as verb
+from ov_emotions.cli.flags import add_config_flags, config_values, param_texts
+from ov_emotions.cli.main import main
+from ov_emotions.errors import TrainingError
+from ov_emotions.training.config import TrainConfig
+
+REQUIRED = ["--base", "b", "--data", "d", "--output"]
+FACTS = {
+    "selection": {"weighted_f1": 0.65, "macro_f1": 0.57},
+    "step": 12,
+    "precision": "fp32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """Training that only remembers its configuration."""
+    configs: list[TrainConfig] = []
+
+    def train(config: TrainConfig, report: Any) -> dict[str, Any]:
+        configs.append(config)
+        report(1, 2, "loss 0.5")
+        return FACTS
+
+    module = ModuleType("ov_emotions.training.run")
+    module.train = train  # type: ignore[attr-defined]
+    module.BEST_NAME = "best"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(verb, "require", lambda *_args, **_kwargs: None)
+    return configs
+
+
+def test_defaults_are_the_configuration_s_own(trained: list[TrainConfig], tmp_path: Path) -> None:
+    assert main(["train", *REQUIRED, str(tmp_path / "run")]) == 0
+    assert trained == [TrainConfig("b", Path("d"), tmp_path / "run")]
+
+
+def test_every_kind_of_flag_reaches_the_configuration(
+    trained: list[TrainConfig], tmp_path: Path
+) -> None:
+    flags = (
+        "--epochs 2 --learning-rate 3e-5 --pooling cls+mean --precision bf16 --device cuda:1 "
+        "--positive-weight joy=2 --positive-weight fear=1.5 --teachers t "
+        "--unlabelled a.txt b.txt.gz --unlabelled c.txt --unlabelled-rows 10"
+    )
+    assert main(["train", *REQUIRED, str(tmp_path), *flags.split()]) == 0
+    assert trained == [
+        TrainConfig(
+            "b",
+            Path("d"),
+            tmp_path,
+            epochs=2,
+            learning_rate=3e-5,
+            pooling="cls+mean",
+            precision="bf16",
+            device="cuda:1",
+            positive_weight={"joy": 2.0, "fear": 1.5},
+            teachers=(Path("t"),),
+            unlabelled=(Path("a.txt"), Path("b.txt.gz"), Path("c.txt")),
+            unlabelled_rows=10,
+        )
+    ]
+
+
+def test_every_field_has_a_flag_with_its_description_and_default() -> None:
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser, TrainConfig)
+    found = {action.dest: action for action in parser._actions}
+    for field in fields(TrainConfig):
+        action = found[field.name]
+        assert action.option_strings == ["--" + field.name.replace("_", "-")]
+        assert len(action.help or "") > 10
+        assert action.required is (field.default is MISSING)
+        if field.default not in (MISSING, None, ()):
+            assert f"(default: {field.default})" in (action.help or "")
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_result_is_told_in_words_or_in_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *REQUIRED, str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert str(tmp_path / "best") in text
+    assert "weighted F1 0.650, macro F1 0.570" in text
+    assert main(["train", "--json", *REQUIRED, str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out) == FACTS
+
+
+def test_a_configuration_that_cannot_be_is_one_sentence(
+    trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *REQUIRED, str(tmp_path / "run"), "--dropout", "1.5"]) == 1
+    assert capsys.readouterr().err.startswith("ov-emotions: error: dropout must be in [0, 1)")
+    assert trained == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_is_a_file_is_one_sentence(
+    trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    assert main(["train", *REQUIRED, str(path)]) == 1
+    assert "cannot be a folder to write" in capsys.readouterr().err
+    assert trained == []
+
+
+@pytest.mark.parametrize(
+    "flags", [["--pooling", "max"], ["--epochs", "x"], ["--origin-weight", "cedr"], ["--epoch"]]
+)
+def test_a_malformed_flag_is_exit_code_2(flags: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", *REQUIRED, str(tmp_path), *flags])
+    assert exit_info.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "goes on from the last saved state"),
+        (TrainingError("the loss became nan"), 1, "error: the loss became nan"),
+    ],
+)
+def test_a_run_that_stops_says_how_it_goes_on(
+    trained: list[TrainConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    message: str,
+) -> None:
+    def train(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["ov_emotions.training.run"], "train", train)
+    assert main(["train", *REQUIRED, str(tmp_path)]) == code
+    assert message in capsys.readouterr().err
+    assert trained == []
+
+
+@dataclass
+class Odd:
+    """Odd things.
+
+    :param share: in 100 % of cases
+        over two lines.
+    :param on: a switch.
+    """
+
+    share: float = 0.5
+    on: bool = True
+
+
+def test_descriptions_may_run_over_lines_and_hold_percent_signs() -> None:
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser, Odd)
+    assert "in 100 % of cases over two lines (default: 0.5)" in " ".join(
+        parser.format_help().split()
+    )
+    assert config_values(Odd, parser.parse_args(["--no-on"])) == {"on": False}
+    assert param_texts(Odd.__doc__ or "")["on"] == "a switch."
+
+
+def test_a_field_that_no_flag_can_carry_is_refused() -> None:
+    @dataclass
+    class Wrong:
+        value: complex = 1j
+
+    Wrong.__annotations__["value"] = complex
+    with pytest.raises(TypeError, match="no flag can be made"):
+        add_config_flags(argparse.ArgumentParser(), Wrong)

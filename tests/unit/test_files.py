@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ov_emotions.files import atomic_folder, atomic_path, sha256_file, write_json, write_text
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Crash(Exception):
+    pass
+
+
+def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "new" / "file.txt"
+    with atomic_path(target) as path:
+        path.write_text("half", encoding="utf-8")
+        assert not target.exists()
+    assert target.read_text(encoding="utf-8") == "half"
+    assert _names(target.parent) == ["file.txt"]
+
+
+def test_a_crash_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+    with pytest.raises(Crash), atomic_path(target) as path:
+        path.write_text("half", encoding="utf-8")
+        raise Crash
+    assert target.read_text(encoding="utf-8") == "old"
+    assert _names(tmp_path) == ["file.txt"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    write_text(target / "old.txt", "old")
+    with atomic_folder(target) as folder:
+        write_text(folder / "new.txt", "new")
+        assert _names(target) == ["old.txt"]
+    assert _names(target) == ["new.txt"]
+    assert _names(tmp_path) == ["folder"]
+
+
+def test_a_crash_leaves_the_old_folder_and_nothing_beside_it(tmp_path):
+    target = tmp_path / "folder"
+    with atomic_folder(target) as folder:
+        write_text(folder / "old.txt", "old")
+    with pytest.raises(Crash), atomic_folder(target) as folder:
+        write_text(folder / "new.txt", "new")
+        raise Crash
+    assert _names(target) == ["old.txt"]
+    assert _names(tmp_path) == ["folder"]
+
+
+def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    target = tmp_path / "folder"
+    with atomic_folder(target) as folder:
+        write_text(folder / "old.txt", "old")
+    replace = Path.replace
+
+    def fail_for_the_new_one(self: Path, to: Path) -> Path:
+        if to == target and (self / "new.txt").exists():
+            raise OSError("the disk is gone")
+        return replace(self, to)
+
+    with pytest.raises(OSError, match="the disk is gone"), atomic_folder(target) as folder:
+        write_text(folder / "new.txt", "new")
+        monkeypatch.setattr(Path, "replace", fail_for_the_new_one)
+    assert _names(target) == ["old.txt"]
+    assert _names(tmp_path) == ["folder"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_not_replaced(tmp_path):
+    target = tmp_path / "folder"
+    write_text(target, "a file")
+    with pytest.raises(NotADirectoryError), atomic_folder(target):
+        pytest.fail("the block must not begin")
+    assert target.read_text(encoding="utf-8") == "a file"
+    assert _names(tmp_path) == ["folder"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    with atomic_folder(link) as folder:
+        write_text(folder / "new.txt", "new")
+    assert link.is_symlink()
+    assert _names(real) == ["new.txt"]
+    assert _names(tmp_path) == ["link", "real"]
+
+
+def test_json_is_readable_and_ends_with_a_newline(tmp_path):
+    write_json(tmp_path / "a.json", {"ё": [1, None]})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert "ё" in text
+    assert text.endswith("}\n")
+    assert json.loads(text) == {"ё": [1, None]}
+
+
+def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {1, 2})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == 1
+
+
+def test_hashes_are_sha256_of_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc" * 100_000)
+    assert sha256_file(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from ov_emotions.errors import InputError
+from ov_emotions.labels import (
+    CEDR,
+    CEDR_TO_EKMAN,
+    EKMAN,
+    GOEMOTIONS,
+    GOEMOTIONS_TO_EKMAN,
+    IZARD_TO_EKMAN,
+    LABEL_SETS,
+    LabelMap,
+)
+
+
+@pytest.mark.parametrize("label_set", LABEL_SETS.values(), ids=LABEL_SETS.keys())
+def test_every_label_has_a_russian_name(label_set):
+    assert set(label_set.russian) == set(label_set.labels)
+    assert all(name.strip() for name in label_set.russian.values())
+
+
+def test_sets_have_the_sizes_they_are_known_by():
+    assert {name: len(s) for name, s in LABEL_SETS.items()} == {
+        "ekman-7": 7,
+        "goemotions-28": 28,
+        "cedr-5": 5,
+        "izard-10": 10,
+    }
+
+
+def test_indices_of_goemotions_are_those_of_the_published_files():
+    assert GOEMOTIONS.index("admiration") == 0
+    assert GOEMOTIONS.index("remorse") == 24
+    assert GOEMOTIONS.index("neutral") == 27
+
+
+def test_cedr_lists_joy_first_as_its_files_do():
+    assert CEDR.labels == ("joy", "sadness", "surprise", "fear", "anger")
+
+
+def test_a_label_that_is_not_in_the_set_is_refused_by_name():
+    with pytest.raises(InputError, match="'rage' is not in ekman-7"):
+        EKMAN.index("rage")
+
+
+def test_the_ekman_map_uses_every_goemotions_label_once():
+    used = [label for sources in GOEMOTIONS_TO_EKMAN.parts.values() for label in sources]
+    assert sorted(used) == sorted(GOEMOTIONS.labels)
+
+
+def test_labels_are_translated_by_their_group():
+    by_label = dict(
+        zip(EKMAN.labels, GOEMOTIONS_TO_EKMAN.apply(["gratitude", "remorse"]), strict=True)
+    )
+    assert by_label == {
+        "anger": 0,
+        "disgust": 0,
+        "fear": 0,
+        "joy": 1,
+        "sadness": 1,
+        "surprise": 0,
+        "neutral": 0,
+    }
+
+
+def test_what_cedr_does_not_annotate_is_unknown_even_in_an_empty_row():
+    by_label = dict(zip(EKMAN.labels, CEDR_TO_EKMAN.apply([]), strict=True))
+    assert by_label["disgust"] is None
+    assert by_label["neutral"] is None
+    assert by_label["joy"] == 0
+
+
+def test_a_map_says_which_labels_are_annotated():
+    annotated = dict(zip(EKMAN.labels, CEDR_TO_EKMAN.annotated, strict=True))
+    assert [label for label, known in annotated.items() if not known] == ["disgust", "neutral"]
+    assert all(IZARD_TO_EKMAN.annotated)
+
+
+def test_a_label_of_another_set_cannot_be_translated():
+    with pytest.raises(InputError, match="'gratitude'"):
+        CEDR_TO_EKMAN.apply(["gratitude"])
+
+
+@pytest.mark.parametrize("parts", [{"joy": ("glee",)}, {"glee": ("joy",)}])
+def test_a_map_between_labels_that_do_not_exist_is_refused(parts):
+    with pytest.raises(InputError, match="'glee'"):
+        LabelMap(CEDR, EKMAN, parts)
