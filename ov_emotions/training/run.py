@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,11 @@ def _earlier(config: TrainConfig) -> dict[str, Any] | None:
     return {key: facts[key] for key in keys if key in facts}
 
 
-def _sources(prepared: PreparedData, config: TrainConfig, unlabelled: int) -> list[dict[str, Any]]:
-    """List what the model learned from, with licences, for the model card."""
-    rows = prepared.manifest["splits"]["train"]["rows_by_origin"]
+def _sources(
+    prepared: PreparedData, data: LabelledTexts, config: TrainConfig, unlabelled: int
+) -> list[dict[str, Any]]:
+    """List what the model learned from, earlier runs included, with licences, for its card."""
+    rows = Counter(data.origins)
     sources = [
         {key: source[key] for key in ("name", "licence", "url", "attribution")}
         | {"rows": rows[source["name"]]}
@@ -150,6 +153,10 @@ def _sources(prepared: PreparedData, config: TrainConfig, unlabelled: int) -> li
                 "rows": unlabelled,
             }
         )
+    if (Path(config.base) / CHECKPOINT_NAME).is_file():
+        known = {(source["name"], source["attribution"]) for source in sources}
+        earlier = read_checkpoint_facts(Path(config.base))["data"]["sources"]
+        sources += [s for s in earlier if (s["name"], s["attribution"]) not in known]
     return sources
 
 
@@ -206,7 +213,7 @@ def train(
             "data": {
                 "manifest_sha256": data_hash,
                 "seed": prepared.manifest["seed"],
-                "sources": _sources(prepared, config, len(train_examples) - len(data)),
+                "sources": _sources(prepared, data, config, len(train_examples) - len(data)),
             },
             "selection": scores.to_dict(),
             "step": trainer.progress.step,

@@ -14,7 +14,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-class Crash(Exception):
+class CrashError(Exception):
     pass
 
 
@@ -30,9 +30,9 @@ def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
 def test_a_crash_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     target = tmp_path / "file.txt"
     write_text(target, "old")
-    with pytest.raises(Crash), atomic_path(target) as path:
+    with pytest.raises(CrashError), atomic_path(target) as path:
         path.write_text("half", encoding="utf-8")
-        raise Crash
+        raise CrashError
     assert target.read_text(encoding="utf-8") == "old"
     assert _names(tmp_path) == ["file.txt"]
 
@@ -52,9 +52,9 @@ def test_a_crash_leaves_the_old_folder_and_nothing_beside_it(tmp_path):
     target = tmp_path / "folder"
     with atomic_folder(target) as folder:
         write_text(folder / "old.txt", "old")
-    with pytest.raises(Crash), atomic_folder(target) as folder:
+    with pytest.raises(CrashError), atomic_folder(target) as folder:
         write_text(folder / "new.txt", "new")
-        raise Crash
+        raise CrashError
     assert _names(target) == ["old.txt"]
     assert _names(tmp_path) == ["folder"]
 

@@ -150,9 +150,7 @@ def served():
     from openvino_tokenizers import convert_tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=TOKENIZER, unk_token="[UNK]", pad_token="[PAD]"
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=TOKENIZER, unk_token="[UNK]", pad_token="[PAD]")
     graph = ov.Core().compile_model(convert_tokenizer(fast), "CPU")
 
     def ids(text: str) -> list[int]:
