@@ -39,7 +39,7 @@ def torch_classifier(checkpoint: Path) -> Classify:
 
     from ov_emotions.training.batches import tokenize
     from ov_emotions.training.checkpoint import load_tokenizer
-    from ov_emotions.training.loop import Device, predict_logits
+    from ov_emotions.training.device import Device, predict_logits
     from ov_emotions.training.model import EmotionModel
 
     model, tokenizer = EmotionModel.load(checkpoint), load_tokenizer(str(checkpoint))

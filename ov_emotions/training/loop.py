@@ -9,20 +9,21 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import atomic_path, write_json
 from ov_emotions.metrics import Scores, score
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
-from ov_emotions.training.batches import Examples, by_length, collate, epoch_batches
+from ov_emotions.training.batches import Examples, collate, epoch_batches
 from ov_emotions.training.config import TrainConfig
+from ov_emotions.training.device import choose_device, predict_logits
+from ov_emotions.training.loss import masked_loss
 from ov_emotions.training.model import EmotionModel
 
 logger = logging.getLogger(__name__)
@@ -30,111 +31,6 @@ logger = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
 _SAVE_EVERY_SECONDS = 120.0
 _MEAN_OVER = 100
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where a run computes, and in what.
-
-    :param torch_device: cuda or cpu.
-    :param autocast: whether matrix products run in bfloat16.
-    """
-
-    torch_device: torch.device
-    autocast: bool
-
-    def context(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the autocast context, or one that does nothing."""
-        if not self.autocast:
-            return contextlib.nullcontext()
-        return torch.autocast(self.torch_device.type, torch.bfloat16)
-
-
-def choose_device(device: str, precision: str) -> Device:
-    """Resolve `auto`.
-
-    :param device: auto, cpu, cuda or cuda:N.
-    :param precision: auto, fp32 or bf16.
-    :return: the device; bf16 is chosen where the hardware multiplies it.
-    :raises TrainingError: if there is no such device.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise TrainingError(f"device {device!r} is none of auto, cpu, cuda, cuda:N") from error
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(
-            f"device {device} was asked for, but this machine has {torch.cuda.device_count()} "
-            "CUDA devices; leave it at auto, or say cpu"
-        )
-    if precision == "auto":
-        if chosen.type == "cuda":
-            fast = torch.cuda.is_bf16_supported()
-        else:
-            fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _has_bf16_products()
-        precision = "bf16" if fast else "fp32"
-    return Device(chosen, precision == "bf16")
-
-
-def _has_bf16_products() -> bool:
-    flags = Path("/proc/cpuinfo")
-    text = flags.read_text(encoding="utf-8") if flags.is_file() else ""
-    return "avx512_bf16" in text or "amx_bf16" in text
-
-
-def masked_loss(
-    logits: Tensor, targets: Tensor, weights: Tensor, teacher: Tensor | None, share: float
-) -> Tensor:
-    """Binary cross-entropy over the known entries, mixed with a teacher's probabilities.
-
-    :param logits: shape (batch, labels).
-    :param targets: same shape, in [0, 1].
-    :param weights: same shape; 0 for unknown.
-    :param teacher: same shape, probabilities, or None.
-    :param share: of the teacher in the loss; rows without any known label learn from it alone.
-    :return: a scalar.
-    """
-    loss = nn.functional.binary_cross_entropy_with_logits
-    logits = logits.float()
-    hard = loss(logits, targets, reduction="none") * weights
-    if teacher is None:
-        return hard.sum() / weights.sum().clamp(min=1e-6)
-    soft = loss(logits, teacher, reduction="none")
-    known = (weights > 0).float()
-    return ((1 - share) * hard + (1 - (1 - share) * known) * soft).mean()
-
-
-def predict_logits(
-    model: EmotionModel,
-    ids: list[NDArray[np.int32]],
-    pad_id: int,
-    device: Device,
-    batch_size: int = 128,
-) -> NDArray[np.float32]:
-    """Run a model over tokenised rows.
-
-    :param model: put into evaluation mode, and back.
-    :param ids: token ids per row.
-    :param pad_id: id of the padding token.
-    :param device: where the model is.
-    :param batch_size: rows at a time.
-    :return: float32, shape (rows, labels), in the order of `ids`.
-    """
-    was_training = model.training
-    model.eval()
-    logits = np.zeros((len(ids), model.head.labels), dtype=np.float32)
-    with torch.inference_mode(), device.context():
-        for rows in by_length(ids, batch_size):
-            batch = collate(ids, rows, pad_id)
-            out = model(
-                batch.input_ids.to(device.torch_device),
-                batch.attention_mask.to(device.torch_device),
-            )
-            logits[rows] = out.float().cpu().numpy()
-    model.train(was_training)
-    return logits
 
 
 @dataclass

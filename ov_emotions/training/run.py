@@ -32,7 +32,8 @@ from ov_emotions.training.checkpoint import (
     save_checkpoint,
 )
 from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.loop import Trainer, choose_device, predict_logits
+from ov_emotions.training.device import choose_device, predict_logits
+from ov_emotions.training.loop import Trainer
 from ov_emotions.training.model import EmotionModel, HeadConfig
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError
 import torch
 
 from ov_emotions.errors import TrainingError
-from ov_emotions.training.loop import choose_device, masked_loss
+from ov_emotions.training.device import choose_device
+from ov_emotions.training.loss import masked_loss
 
 LOGITS = torch.tensor([[0.3, -1.2], [2.0, 0.1]])
 TARGETS = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
