@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ov_emotions.bundle import SHIPPED
 from ov_emotions.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,8 @@ def render() -> str:
 
     :return: quality, then speed; every figure from a file in benchmarks/results.
     """
-    quality, speed = _load("quality.json"), _load("speed.json")
+    speed = _load("speed.json")
+    quality = [r for model in SHIPPED for r in _load(f"quality-{model}.json")["results"]]
     lines = [
         "| model | weights | " + " | ".join(SPLITS.values()) + " |",
         "| --- | --- | " + " | ".join("---" for _ in SPLITS) + " |",
@@ -49,7 +51,7 @@ def render() -> str:
         f"| {result['model']} | {result['weights']} | "
         + " | ".join(_f1(result["splits"][split]) for split in SPLITS)
         + " |"
-        for result in quality["results"]
+        for result in quality
     ]
     lines += [
         "",

@@ -23,12 +23,15 @@ class Examples:
     :param ids: token ids of each row, special tokens included.
     :param targets: float32, shape (rows, labels); any value where `weights` is 0.
     :param weights: float32, same shape: how much each entry counts; 0 for unknown.
-    :param teacher: float32, same shape: a teacher's probabilities.
+    :param row_weights: float32, shape (rows,): how much each row counts, for its labels and for
+        the teacher alike.
+    :param teacher: float32, same shape as the targets: a teacher's probabilities.
     """
 
     ids: list[NDArray[np.int32]]
     targets: NDArray[np.float32]
     weights: NDArray[np.float32]
+    row_weights: NDArray[np.float32]
     teacher: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:

@@ -35,6 +35,8 @@ class TrainConfig:
     :param max_grad_norm: gradients are clipped to this norm.
     :param positive_weight: per label, how much more a present one counts in the loss than an
         absent one; 1 where a label is not named.
+    :param row_weight: per label, how much a row that has it counts, in all its labels; the largest
+        factor where a row has several. Corrects a set that lacks rows of some label.
     :param origin_weight: per set, how much its rows count; 1 where a set is not named, and a set
         of weight 0 is left out.
     :param label_smoothing: targets are drawn this far towards one half.
@@ -68,6 +70,7 @@ class TrainConfig:
     max_length: int = 96
     max_grad_norm: float = 1.0
     positive_weight: dict[str, float] | None = None
+    row_weight: dict[str, float] | None = None
     origin_weight: dict[str, float] | None = None
     label_smoothing: float = 0.0
     patience: int = 3

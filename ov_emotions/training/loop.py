@@ -172,12 +172,15 @@ class Trainer:
         batch = collate(examples.ids, rows, self.pad_id)
         targets = torch.from_numpy(examples.targets[rows]).to(where)
         weights = torch.from_numpy(examples.weights[rows]).to(where)
+        row_weights = torch.from_numpy(examples.row_weights[rows]).to(where)
         teacher = (
             None if examples.teacher is None else torch.from_numpy(examples.teacher[rows]).to(where)
         )
         with self.device.context():
             logits = self.model(batch.input_ids.to(where), batch.attention_mask.to(where))
-        loss = masked_loss(logits, targets, weights, teacher, self.config.teacher_weight)
+        loss = masked_loss(
+            logits, targets, weights, row_weights, teacher, self.config.teacher_weight
+        )
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self.optimizer.step()

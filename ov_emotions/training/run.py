@@ -46,6 +46,17 @@ def _weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     for label, factor in (config.positive_weight or {}).items():
         i = data.label_set.index(label)
         weights[data.targets[:, i] == 1, i] *= factor
+    return weights
+
+
+def _row_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
+    weights = np.ones(len(data), dtype=np.float32)
+    if config.row_weight:
+        factors = np.zeros(len(data), dtype=np.float32)
+        for label, factor in config.row_weight.items():
+            present = data.targets[:, data.label_set.index(label)] == 1
+            factors[present] = np.maximum(factors[present], factor)
+        weights = np.where(factors > 0, factors, weights)
     for origin, factor in (config.origin_weight or {}).items():
         weights[np.array(data.origins) == origin] *= factor
     return weights
@@ -64,9 +75,9 @@ def _examples(data: LabelledTexts, tokenizer: Tokenizer, config: TrainConfig) ->
     ids = tokenize(tokenizer, list(data.texts), config.max_length)
     smoothing = config.label_smoothing
     targets = np.clip(data.targets, 0, 1).astype(np.float32) * (1 - smoothing) + smoothing / 2
-    weights = _weights(data, config)
+    weights, row_weights = _weights(data, config), _row_weights(data, config)
     if not config.teachers:
-        return Examples(ids, targets, weights)
+        return Examples(ids, targets, weights, row_weights)
     texts = list(data.texts)
     if config.unlabelled_rows:
         lines = sorted({line for path in config.unlabelled for line in _read_lines(path)})
@@ -77,7 +88,8 @@ def _examples(data: LabelledTexts, tokenizer: Tokenizer, config: TrainConfig) ->
         ids += tokenize(tokenizer, extra, config.max_length)
         blank = np.zeros((len(extra), targets.shape[1]), dtype=np.float32)
         targets, weights = np.concatenate([targets, blank]), np.concatenate([weights, blank])
-    return Examples(ids, targets, weights, _teach(texts, config))
+        row_weights = np.concatenate([row_weights, np.ones(len(extra), dtype=np.float32)])
+    return Examples(ids, targets, weights, row_weights, _teach(texts, config))
 
 
 def _teach(texts: list[str], config: TrainConfig) -> NDArray[np.float32]:

@@ -13,7 +13,6 @@ from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED, Bundle, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-QUALITY = json.loads((ROOT / "benchmarks/results/quality.json").read_text(encoding="utf-8"))
 FLOORS = {"emotions-ru-small": (0.65, 0.57), "emotions-ru-tiny": (0.64, 0.56)}
 SENTENCES = {
     "как же я рад тебя видеть это просто чудесно": "joy",
@@ -30,10 +29,10 @@ def classifier(request):
 
 
 def _quality(name, weights):
-    for result in QUALITY["results"]:
-        if (result["model"], result["weights"]) == (name, weights):
-            return result
-    raise AssertionError(f"benchmarks/results/quality.json lacks {name} {weights}")
+    path = ROOT / "benchmarks" / "results" / f"quality-{name}.json"
+    results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    (found,) = [r for r in results if (r["model"], r["weights"]) == (name, weights)]
+    return found
 
 
 @pytest.mark.parametrize("text", SENTENCES)

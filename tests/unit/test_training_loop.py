@@ -13,6 +13,7 @@ from ov_emotions.training.loss import masked_loss
 
 LOGITS = torch.tensor([[0.3, -1.2], [2.0, 0.1]])
 TARGETS = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+ROWS = torch.ones(2)
 
 
 def test_the_loss_is_the_mean_over_known_entries():
@@ -21,14 +22,14 @@ def test_the_loss_is_the_mean_over_known_entries():
     expected = -np.mean(
         [np.log(probabilities[0, 0]), np.log(1 - probabilities[1, 0]), np.log(probabilities[1, 1])]
     )
-    loss = masked_loss(LOGITS, TARGETS, weights, None, 0.5)
+    loss = masked_loss(LOGITS, TARGETS, weights, ROWS, None, 0.5)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_unknown_entry_pulls_no_logit():
     logits = LOGITS.clone().requires_grad_()
     weights = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    masked_loss(logits, TARGETS, weights, None, 0.5).backward()
+    masked_loss(logits, TARGETS, weights, ROWS, None, 0.5).backward()
     assert logits.grad[0, 1] == 0
     assert (logits.grad[weights > 0] != 0).all()
 
@@ -37,7 +38,7 @@ def test_a_row_without_any_known_label_learns_from_the_teacher_alone():
     logits = LOGITS.clone().requires_grad_()
     weights = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     teacher = torch.sigmoid(LOGITS)
-    masked_loss(logits, TARGETS, weights, teacher, 0.5).backward()
+    masked_loss(logits, TARGETS, weights, ROWS, teacher, 0.5).backward()
     # The teacher agrees with the model there, so nothing pulls.
     np.testing.assert_allclose(logits.grad[0], 0, atol=1e-7)
     assert (logits.grad[1].abs() > 0.01).all()
@@ -46,12 +47,30 @@ def test_a_row_without_any_known_label_learns_from_the_teacher_alone():
 def test_a_teacher_of_full_weight_leaves_no_part_to_the_labels():
     ones = torch.ones_like(LOGITS)
     teacher = torch.full_like(LOGITS, 0.5)
-    loss = masked_loss(LOGITS, TARGETS, ones, teacher, 1.0)
-    assert float(loss) == pytest.approx(float(masked_loss(LOGITS, 1 - TARGETS, ones, teacher, 1.0)))
+    loss = masked_loss(LOGITS, TARGETS, ones, ROWS, teacher, 1.0)
+    assert float(loss) == pytest.approx(
+        float(masked_loss(LOGITS, 1 - TARGETS, ones, ROWS, teacher, 1.0))
+    )
+
+
+@pytest.mark.parametrize("teacher", [None, torch.full_like(LOGITS, 0.3)])
+def test_a_row_of_weight_two_counts_like_the_row_twice(teacher):
+    ones = torch.ones_like(LOGITS)
+    weighted = masked_loss(LOGITS, TARGETS, ones, torch.tensor([2.0, 1.0]), teacher, 0.5)
+    twice = [0, 0, 1]
+    repeated = masked_loss(
+        LOGITS[twice],
+        TARGETS[twice],
+        ones[twice],
+        torch.ones(3),
+        None if teacher is None else teacher[twice],
+        0.5,
+    )
+    assert float(weighted) == pytest.approx(float(repeated), rel=1e-5)
 
 
 def test_a_batch_without_known_entries_has_no_loss():
-    assert float(masked_loss(LOGITS, TARGETS, torch.zeros_like(LOGITS), None, 0.5)) == 0.0
+    assert float(masked_loss(LOGITS, TARGETS, torch.zeros_like(LOGITS), ROWS, None, 0.5)) == 0.0
 
 
 def test_a_device_that_does_not_exist_is_refused_by_name():

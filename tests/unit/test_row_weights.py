@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
+
+from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.errors import InputError
+from ov_emotions.labels import EKMAN
+from ov_emotions.training.config import TrainConfig
+from ov_emotions.training.run import _row_weights
+
+
+def _config(tmp_path, **settings):
+    return TrainConfig(base="base", data=tmp_path, output=tmp_path, **settings)
+
+
+@pytest.fixture
+def data():
+    targets = np.zeros((4, len(EKMAN)), dtype=np.int8)
+    targets[1, EKMAN.index("joy")] = 1
+    targets[2, EKMAN.index("joy")] = targets[2, EKMAN.index("fear")] = 1
+    targets[3] = -1
+    return LabelledTexts(EKMAN, ("a", "b", "c", "d"), targets, ("x", "x", "y", "y"), np.arange(4))
+
+
+def test_rows_count_once_where_nothing_is_asked(data, tmp_path):
+    np.testing.assert_array_equal(_row_weights(data, _config(tmp_path)), np.ones(4))
+
+
+def test_the_largest_factor_of_a_row_counts_and_may_be_below_one(data, tmp_path):
+    config = _config(tmp_path, row_weight={"joy": 0.5, "fear": 3.0})
+    np.testing.assert_allclose(_row_weights(data, config), [1, 0.5, 3, 1])
+
+
+def test_row_and_origin_weights_multiply(data, tmp_path):
+    config = _config(tmp_path, row_weight={"joy": 2.0}, origin_weight={"y": 0.25})
+    np.testing.assert_allclose(_row_weights(data, config), [1, 2, 0.5, 0.25])
+
+
+def test_an_unknown_label_is_refused(data, tmp_path):
+    with pytest.raises(InputError, match="'anticipation' is not in ekman-7"):
+        _row_weights(data, _config(tmp_path, row_weight={"anticipation": 2.0}))
