@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
+pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
+
+import torch
 
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.device import Device, predict_logits
