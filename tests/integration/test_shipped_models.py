@@ -45,10 +45,11 @@ def test_plain_sentences_get_their_emotion(classifier, text):
 
 
 def test_the_same_text_scores_alike_alone_and_in_a_batch(classifier):
+    # Padding changes the order of float sums, which can tip an activation to the next INT8 step.
     texts = [*SENTENCES, "да", "нет не надо " * 20, "я " * 300, "", "😡"]
     together = classifier.predict_proba(texts)
     alone = np.concatenate([classifier.predict_proba([text]) for text in texts])
-    np.testing.assert_allclose(together, alone, atol=1e-3)
+    np.testing.assert_allclose(together, alone, atol=0.01)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
