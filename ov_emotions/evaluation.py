@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
@@ -17,6 +16,7 @@ from ov_emotions.errors import DataError, InputError
 from ov_emotions.machine import environment
 from ov_emotions.manifest import WEIGHTS_NAME
 from ov_emotions.metrics import bootstrap_intervals, score
+from ov_emotions.runtime import shared_core
 from ov_emotions.thresholds import apply_thresholds
 
 BOOTSTRAP_SAMPLES = 2000
@@ -110,6 +110,6 @@ def record_metrics(bundle: Bundle, results: Sequence[dict[str, Any]]) -> Bundle:
     if len({result["weights"] for result in results}) < len(results):
         raise InputError("two of the figures are of weights of the same precision; record one")
     metrics = {result["weights"]: result["splits"] for result in results}
-    model = ov.Core().read_model(bundle.model_path)
+    model = shared_core().read_model(bundle.model_path)
     tokenizer_json = bundle.tokenizer().to_str()
     return write_bundle(bundle.folder, replace(manifest, metrics=metrics), model, tokenizer_json)

@@ -21,6 +21,7 @@ from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.errors import CheckpointError, ExportError, OvEmotionsError
 from ov_emotions.machine import environment
 from ov_emotions.manifest import Manifest, TrainingSource
+from ov_emotions.runtime import shared_core
 
 logger = logging.getLogger(__name__)
 
@@ -98,10 +99,9 @@ def convert(checkpoint: Path) -> ov.Model:
             raise
         except Exception as error:  # the exporter raises whatever tracing meets
             raise ExportError(f"{checkpoint} does not convert: {error}") from error
-        # A copy in memory, because the folder goes away under a memory-mapped one.
-        core = ov.Core()
-        core.set_property({"ENABLE_MMAP": False})
-        return core.read_model(path)
+        # From memory, because the folder goes away under a memory-mapped file.
+        weights = path.with_suffix(".bin").read_bytes()
+        return shared_core().read_model(path.read_bytes(), weights)
 
 
 def sample_by_length(
@@ -139,7 +139,7 @@ def check_parity(
     batches = require("ov_emotions.training.batches", extra="train")
     reference = require("ov_emotions.training.model", extra="train").EmotionModel.load(checkpoint)
     pad_id = int(reference.config.pad_token_id or 0)
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found: dict[str, dict[str, float]] = {}
     for name, rows in groups.items():
         largest = 0.0

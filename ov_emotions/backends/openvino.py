@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
+from ov_emotions.runtime import shared_core
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def _model_cache(cache_dir: Path, bundle: Bundle) -> Path:
 
 
 def _compile(bundle: Bundle, device: str, config: dict[str, Any]) -> Any:
-    core = ov.Core()
+    core = shared_core()
     try:
         return core.compile_model(str(bundle.model_path), device, config)
     except (RuntimeError, TypeError) as error:

@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
 def _runtime() -> dict[str, Any]:
     import openvino as ov
 
-    core = ov.Core()
+    from ov_emotions.runtime import shared_core
+
+    core = shared_core()
     devices = list(core.available_devices)
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
     return {

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
@@ -16,6 +15,7 @@ from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.quantization.calibration import stratified_rows
 from ov_emotions.quantization.ptq import PtqConfig, quantize
+from ov_emotions.runtime import shared_core
 from ov_emotions.thresholds import fit_thresholds
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def quantize_bundle(
     rows = stratified_rows(calibration.targets, config.subset_size, config.seed)
     texts = [calibration.texts[i] for i in rows]
     ids = [np.array(e.ids, dtype=np.int32) for e in tokenizer.encode_batch_fast(texts)]
-    model, record = quantize(ov.Core().read_model(bundle.model_path), ids, config)
+    model, record = quantize(shared_core().read_model(bundle.model_path), ids, config)
 
     tokenizer_json = bundle.tokenizer().to_str()
     quantized = replace(manifest, precision="int8", metrics={})

@@ -1,0 +1,31 @@
+"""The process's one OpenVINO core."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+_lock = threading.Lock()
+_core: ov.Core | None = None
+
+
+def shared_core() -> ov.Core:
+    """Return the core that everything in this process shares; it is never let go of.
+
+    OpenVINO's CPU plugin gives the thread that loads it a signal stack of its own, and takes that
+    back when its core goes. Two cores that go in the order in which they came leave the thread with
+    a stack that is no longer there, and the next signal, Ctrl-C say, crashes the process. One core
+    also loads the plugin once.
+
+    :return: the core; set no properties on it, pass them where a model is compiled.
+    """
+    global _core
+    with _lock:
+        if _core is None:
+            import openvino as ov
+
+            _core = ov.Core()
+        return _core

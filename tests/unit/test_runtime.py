@@ -1,0 +1,31 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ov_emotions.runtime import shared_core
+
+SCRIPT = """
+import gc, os, signal, sys
+from ov_emotions import EmotionClassifier
+first, second = (EmotionClassifier(sys.argv[1]) for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_there_is_one_core():
+    assert shared_core() is shared_core()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_a_signal_after_two_classifiers_went_in_turn_is_heard(tiny_bundle):
+    answer = subprocess.run(
+        [sys.executable, "-c", SCRIPT, tiny_bundle.folder], capture_output=True, text=True
+    )
+    assert (answer.returncode, answer.stdout) == (0, "heard\n")
