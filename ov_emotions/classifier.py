@@ -117,7 +117,7 @@ class EmotionClassifier:
             threads=threads,
             streams=streams,
             precision=precision,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
+            cache_dir=None if cache_dir is None else Path(cache_dir).expanduser(),
         )
 
     @classmethod

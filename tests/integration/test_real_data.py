@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=ImportError)
 
+from ov_emotions.bundle import Bundle
 from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
 from ov_emotions.errors import CheckpointError
 from ov_emotions.normalize import normalize
@@ -173,3 +174,27 @@ def test_a_folder_that_is_no_base_is_not_pruned(tmp_path):
     with pytest.raises(CheckpointError, match="not a base encoder folder"):
         prune_base(tmp_path, tmp_path / "out", ["текст"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "base"),
+    [("emotions-ru-small", "e5-small-ru"), ("emotions-ru-tiny", "rubert-tiny2")],
+)
+def test_real_texts_split_into_the_same_pieces_as_with_the_whole_vocabulary(
+    prepared, shared, model, base
+):
+    whole = with_asr_normalizer(
+        Tokenizer.from_file(str(shared / "models" / base / "tokenizer.json"))
+    )
+    shipped = Bundle.load(model).tokenizer()
+
+    def same(texts: list[str]) -> float:
+        pairs = zip(whole.encode_batch_fast(texts), shipped.encode_batch_fast(texts), strict=True)
+        return float(np.mean([old.tokens == new.tokens for old, new in pairs]))
+
+    for split in ("train", "validation"):  # the vocabulary was cut by what these use
+        assert same(list(prepared.split(split).texts)) == 1.0
+    # Of texts that were not looked at, those with rare Latin words may split finer.
+    assert same(list(prepared.split("test_goemotions").texts)) > 0.985
+    spoken = shared / "data" / "asr_unlabelled" / "texts.txt"
+    assert same(spoken.read_text(encoding="utf-8").splitlines()) > 0.99

@@ -97,7 +97,7 @@ def test_a_cold_classification_takes_under_two_seconds():
     command = [sys.executable, "-m", "ov_emotions", "classify", "как же я рад", "--json"]
     subprocess.run(command, check=True, capture_output=True)  # the files are read from disk once
     times = []
-    for _ in range(3):
+    for _ in range(5):
         started = time.perf_counter()
         answer = subprocess.run(command, check=True, capture_output=True, text=True)
         times.append(time.perf_counter() - started)

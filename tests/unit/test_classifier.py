@@ -354,3 +354,9 @@ def test_no_model_means_the_default_one(
     monkeypatch.setattr(Bundle, "load", load)
     EmotionClassifier(threads=1)
     assert asked == ["emotions-ru-small"]
+
+
+def test_a_tilde_in_cache_dir_is_the_home_folder(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    EmotionClassifier(tiny_bundle, cache_dir="~/compiled")("да")
+    assert list((tmp_path / "compiled").glob("*/*"))

@@ -297,3 +297,10 @@ def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
     writer.start()
     assert list(rows) == ["раз", "два"]
     writer.join()
+
+
+def test_a_folder_is_called_a_folder_whatever_its_name(tmp_path):
+    for name in ("calls", "calls.csv"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(DataError, match="is a folder; name a file in it"):
+            check_text_file(tmp_path / name, "text")
