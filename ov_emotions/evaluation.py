@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
@@ -37,7 +35,7 @@ def evaluate(
     """
     classifier = EmotionClassifier(bundle, precision=precision)
     labels = bundle.manifest.labels
-    thresholds = np.array([classifier.thresholds[label] for label in labels], dtype=np.float32)
+    thresholds = bundle.manifest.threshold_array()
     results: dict[str, Any] = {}
     for name in splits:
         data = _rows(prepared, name)
@@ -54,7 +52,7 @@ def evaluate(
         "weights_sha256": bundle.manifest.files[WEIGHTS_NAME],
         "weights": bundle.manifest.precision,
         "inference_precision": precision or bundle.manifest.inference_precision,
-        "thresholds": {label: classifier.thresholds[label] for label in labels},
+        "thresholds": {label: bundle.manifest.thresholds[label] for label in labels},
         "splits": results,
     }
 

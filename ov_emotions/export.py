@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -22,8 +21,6 @@ from ov_emotions.errors import CheckpointError, ExportError, OvEmotionsError
 from ov_emotions.machine import environment
 from ov_emotions.manifest import Manifest, TrainingSource
 from ov_emotions.runtime import shared_core
-
-logger = logging.getLogger(__name__)
 
 LENGTH_GROUPS = ((3, 8), (9, 16), (17, 32), (33, 64), (65, 512))
 """Token counts, special tokens included, in each of which parity is checked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from collections.abc import Sequence
@@ -16,8 +15,6 @@ from numpy.typing import NDArray
 from ov_emotions._extras import require
 from ov_emotions._quiet import quiet_nncf
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

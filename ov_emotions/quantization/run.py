@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,6 @@ from ov_emotions.quantization.calibration import stratified_rows
 from ov_emotions.quantization.ptq import PtqConfig, quantize
 from ov_emotions.runtime import shared_core
 from ov_emotions.thresholds import fit_thresholds
-
-logger = logging.getLogger(__name__)
 
 
 def quantize_bundle(
