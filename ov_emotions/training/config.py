@@ -49,6 +49,8 @@ class TrainConfig:
     :param teachers: folders of checkpoints; the mean of their probabilities is learned beside the
         labels.
     :param teacher_weight: share of the teachers in the loss.
+    :param teacher_only: sets whose own labels are not learned, only what the teachers say of their
+        texts: for sets that were annotated by other rules.
     :param unlabelled: text files, plain or gzip, one text a line, for the teachers to label.
     :param unlabelled_rows: how many texts are drawn from them.
     :param unlabelled_source: what these texts are and who made them, for the model card.
@@ -81,6 +83,7 @@ class TrainConfig:
     seed: int = 20261122
     teachers: tuple[Path, ...] = ()
     teacher_weight: float = 0.5
+    teacher_only: tuple[str, ...] = ()
     unlabelled: tuple[Path, ...] = ()
     unlabelled_rows: int = 0
     unlabelled_source: str = "unlabelled texts"
@@ -110,6 +113,8 @@ class TrainConfig:
             raise TrainingError("evaluations_per_epoch and patience must be at least 1")
         if self.unlabelled_rows and not (self.teachers and self.unlabelled):
             raise TrainingError("unlabelled_rows needs teachers and unlabelled files")
+        if self.teacher_only and not self.teachers:
+            raise TrainingError("teacher_only needs teachers")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, paths as they were given."""

@@ -43,6 +43,7 @@ BEST_NAME = "best"
 
 def _weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     weights: NDArray[np.float32] = (data.targets != UNKNOWN).astype(np.float32)
+    weights[np.isin(data.origins, config.teacher_only)] = 0.0
     for label, factor in (config.positive_weight or {}).items():
         i = data.label_set.index(label)
         weights[data.targets[:, i] == 1, i] *= factor
@@ -109,9 +110,10 @@ def _teach(texts: list[str], config: TrainConfig) -> NDArray[np.float32]:
 def _chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
     """Leave out the sets whose weight is 0."""
     weights = config.origin_weight or {}
-    unknown = sorted(set(weights) - set(data.origins))
-    if unknown:
-        raise TrainingError(f"origin_weight names sets without rows: {', '.join(unknown)}")
+    for field, names in (("origin_weight", weights), ("teacher_only", config.teacher_only)):
+        unknown = sorted(set(names) - set(data.origins))
+        if unknown:
+            raise TrainingError(f"{field} names sets without rows: {', '.join(unknown)}")
     rows = [i for i, origin in enumerate(data.origins) if weights.get(origin, 1.0) > 0]
     if not rows:
         raise TrainingError("origin_weight leaves no training rows")

@@ -4,10 +4,10 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
 
 from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.errors import InputError
+from ov_emotions.errors import InputError, TrainingError
 from ov_emotions.labels import EKMAN
 from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.run import _row_weights
+from ov_emotions.training.run import _chosen_rows, _row_weights, _weights
 
 
 def _config(tmp_path, **settings):
@@ -40,3 +40,21 @@ def test_row_and_origin_weights_multiply(data, tmp_path):
 def test_an_unknown_label_is_refused(data, tmp_path):
     with pytest.raises(InputError, match="'anticipation' is not in ekman-7"):
         _row_weights(data, _config(tmp_path, row_weight={"anticipation": 2.0}))
+
+
+def test_a_set_that_only_teachers_label_has_no_labels_of_its_own(data, tmp_path):
+    config = _config(tmp_path, teachers=(tmp_path,), teacher_only=("x",))
+    weights = _weights(data, config)
+    assert not weights[:2].any()
+    assert weights[2].all()
+    assert not weights[3].any()  # all unknown, whoever labels it
+
+
+def test_an_unknown_set_for_the_teachers_is_refused(data, tmp_path):
+    with pytest.raises(TrainingError, match="teacher_only names sets without rows: z"):
+        _chosen_rows(data, _config(tmp_path, teachers=(tmp_path,), teacher_only=("z",)))
+
+
+def test_a_set_for_the_teachers_needs_teachers(tmp_path):
+    with pytest.raises(TrainingError, match="teacher_only needs teachers"):
+        _config(tmp_path, teacher_only=("x",))
