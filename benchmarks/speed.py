@@ -14,10 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,80 +25,28 @@ from ov_emotions.bundle import SHIPPED
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.files import write_json
 from ov_emotions.machine import environment
+from ov_emotions.quantization.reference import TorchClassifier
+from ov_emotions.quantization.timing import Classify, measure, spread
 
 SEED = 20261122
-Classify = Callable[[list[str]], Any]
 
 
-def torch_classifier(checkpoint: Path) -> Classify:
-    """The path without OpenVINO: torch in float32, sorted and padded to a batch's longest."""
-    import torch
-
-    from ov_emotions.training.batches import tokenize
-    from ov_emotions.training.checkpoint import load_tokenizer
-    from ov_emotions.training.device import Device, predict_logits
-    from ov_emotions.training.model import EmotionModel
-
-    model, tokenizer = EmotionModel.load(checkpoint), load_tokenizer(str(checkpoint))
-    max_length = json.loads((checkpoint / "checkpoint.json").read_text("utf-8"))["max_length"]
-    pad_id = int(model.config.pad_token_id or 0)
-    device = Device(torch.device("cpu"), autocast=False)
-
-    def classify(texts: list[str]) -> Any:
-        ids = tokenize(tokenizer, texts, max_length)
-        return predict_logits(model, ids, pad_id, device, batch_size=64)
-
-    return classify
-
-
-def single_latencies(classify: Classify, texts: Sequence[str]) -> list[float]:
-    """Time texts one by one, in milliseconds."""
-    times = []
-    for text in texts:
-        started = time.perf_counter()
-        classify([text])
-        times.append((time.perf_counter() - started) * 1e3)
-    return times
-
-
-def throughput(classify: Classify, texts: list[str]) -> float:
-    """Classify all texts in one call; texts per second."""
-    started = time.perf_counter()
-    classify(texts)
-    return len(texts) / (time.perf_counter() - started)
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Summarise rounds."""
-    return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-    }
-
-
-def measure(
+def take_turns(
     candidates: dict[str, Classify], singles: list[str], batch: list[str], rounds: int
 ) -> dict[str, Any]:
     """Let the candidates take turns."""
-    figures: dict[str, dict[str, list[float]]] = {
-        name: {"p50_ms": [], "p90_ms": [], "p99_ms": [], "texts_per_second": []}
-        for name in candidates
-    }
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in candidates}
     for name, classify in candidates.items():
         print(f"warming up {name}", file=sys.stderr)
-        classify(batch)
-        single_latencies(classify, singles)
+        measure(classify, singles, batch)
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
         for name, classify in candidates.items():
-            times = single_latencies(classify, singles)
-            for percentile in (50, 90, 99):
-                figures[name][f"p{percentile}_ms"].append(float(np.percentile(times, percentile)))
-            figures[name]["texts_per_second"].append(throughput(classify, batch))
+            found[name].append(measure(classify, singles, batch))
     return {
-        name: {key: spread(values) for key, values in found.items()} | {"rounds": found}
-        for name, found in figures.items()
+        name: {key: spread([figures[key] for figures in taken]) for key in taken[0]}
+        | {"rounds": {key: [figures[key] for figures in taken] for key in taken[0]}}
+        for name, taken in found.items()
     }
 
 
@@ -136,17 +81,18 @@ def main() -> None:
 
     candidates: dict[str, Classify] = {}
     for model in SHIPPED:
-        candidates[f"{model} int8"] = EmotionClassifier(model)
+        candidates[f"{model} int8"] = EmotionClassifier(model).predict_proba
         if model in fp32:
-            candidates[f"{model} fp32"] = EmotionClassifier(fp32[model])
+            candidates[f"{model} fp32"] = EmotionClassifier(fp32[model]).predict_proba
         if model in checkpoints:
-            candidates[f"{model} torch fp32"] = torch_classifier(Path(checkpoints[model]))
+            torch_classifier = TorchClassifier(Path(checkpoints[model]))
+            candidates[f"{model} torch fp32"] = torch_classifier.predict_proba
 
     texts = list(PreparedData.open(args.data).validation_part("selection").texts)
     order = np.random.default_rng(SEED).permutation(len(texts))
     singles = [texts[i] for i in order[: args.singles]]
     batch = [texts[i] for i in order[: args.batch]]
-    results = measure(candidates, singles, batch, args.rounds)
+    results = take_turns(candidates, singles, batch, args.rounds)
     answer = {
         "command": shlex.join(["python", *sys.argv]),
         "split": "validation:selection",

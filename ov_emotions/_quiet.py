@@ -25,17 +25,38 @@ def quiet_transformers() -> Iterator[None]:
             log.enable_progress_bar()
 
 
+class _Collector(logging.Handler):
+    """Keeps the messages of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 @contextlib.contextmanager
-def quiet_nncf() -> Iterator[None]:
-    """Keep NNCF's log, progress bars and tables off standard output; errors are still logged."""
+def quiet_nncf() -> Iterator[list[str]]:
+    """Keep NNCF's log, progress bars and tables off standard output; errors are still logged.
+
+    :return: yields the list that its messages are collected in, for what it tells nowhere else.
+    """
     # Imported first: its log handler keeps the standard output that it finds at import.
     require("nncf", extra="quantize")
     log = logging.getLogger("nncf")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    collector, level = _Collector(), log.level
+    levels = {handler: handler.level for handler in log.handlers}
+    log.setLevel(logging.INFO)
+    for handler in levels:
+        handler.setLevel(logging.ERROR)
+    log.addHandler(collector)
     try:
         # Its bars have no switch; they go to what standard output is when they start.
         with contextlib.redirect_stdout(io.StringIO()):
-            yield
+            yield collector.messages
     finally:
+        log.removeHandler(collector)
+        for handler, previous in levels.items():
+            handler.setLevel(previous)
         log.setLevel(level)

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
 __all__ = [
+    "BUNDLE_FILES",
     "CARD_NAME",
     "DEFAULT_MODEL",
     "MANIFEST_NAME",
@@ -62,7 +63,7 @@ _LOGGER = logging.getLogger(__name__)
 DEFAULT_MODEL = "emotions-ru-small"
 SHIPPED = ("emotions-ru-small", "emotions-ru-tiny")
 
-_BUNDLE_FILES = (MANIFEST_NAME, MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME)
+BUNDLE_FILES = (MANIFEST_NAME, MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -148,7 +149,12 @@ def shipped(name: str = DEFAULT_MODEL) -> Path:
     return folder
 
 
-def resolve(source: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+def resolve(
+    source: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    files: Sequence[str] = BUNDLE_FILES,
+) -> Path:
     """Find the folder that a name means.
 
     A shipped name wins over a folder of that name (write `./name` for the folder), and a folder
@@ -156,6 +162,7 @@ def resolve(source: str | os.PathLike[str], *, revision: str | None = None) -> P
 
     :param source: a shipped name, a folder, or a Hub id such as `owner/model`.
     :param revision: branch, tag or commit, for a Hub id.
+    :param files: names of the files that are fetched from the Hub, as far as they are there.
     :return: an existing folder, whose content is not yet checked.
     :raises BundleNotFoundError: if there is no such thing.
     :raises InputError: if `source` is not a path or a text.
@@ -172,7 +179,7 @@ def resolve(source: str | os.PathLike[str], *, revision: str | None = None) -> P
             return path
         raise BundleNotFoundError(f"{path} is a file; give the folder of the bundle")
     if isinstance(source, str) and _HUB_ID.fullmatch(source):
-        return _download(source, revision)
+        return _download(source, revision, files)
     raise BundleNotFoundError(
         f"there is no folder {str(source)[:200]!r}; give a bundle's folder, a Hub id "
         f"(owner/model) or one of {', '.join(SHIPPED)}"
@@ -186,13 +193,11 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _download(hub_id: str, revision: str | None) -> Path:
+def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download  # here, because only a Hub id needs it
 
     try:
-        return Path(
-            snapshot_download(hub_id, revision=revision, allow_patterns=list(_BUNDLE_FILES))
-        )
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
     except Exception as error:  # its HTTP client's errors have no common base
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BundleNotFoundError(
@@ -242,7 +247,7 @@ def _replaceable(folder: str | os.PathLike[str]) -> Path:
     # Writing replaces the folder as a whole: what is not ours must not vanish with it.
     path = Path(folder).absolute()
     if path.is_dir():
-        foreign = sorted(p.name for p in path.iterdir() if p.name not in _BUNDLE_FILES)
+        foreign = sorted(p.name for p in path.iterdir() if p.name not in BUNDLE_FILES)
         if foreign:
             raise BundleError(
                 f"{path} holds {foreign[0]!r}, which is no file of a bundle; "
@@ -315,7 +320,9 @@ def write_bundle(folder: Path, manifest: Manifest, model: ov.Model, tokenizer_js
     stamp(model, manifest)
     try:
         with atomic_folder(target) as temporary:
-            ov.save_model(model, temporary / MODEL_NAME, compress_to_fp16=False)
+            ov.save_model(
+                model, temporary / MODEL_NAME, compress_to_fp16=manifest.precision == "fp16"
+            )
             (temporary / TOKENIZER_NAME).write_text(tokenizer_json, encoding="utf-8")
             (temporary / CARD_NAME).write_text(render_card(manifest), encoding="utf-8")
             files: Mapping[str, str] = {

@@ -38,7 +38,7 @@ def evaluate(
     thresholds = bundle.manifest.threshold_array()
     results: dict[str, Any] = {}
     for name in splits:
-        data = _rows(prepared, name)
+        data = read_rows(prepared, name)
         if data.label_set.labels != labels:
             raise DataError(f"{name} has other labels than {bundle.manifest.name}")
         predicted = apply_thresholds(classifier.predict_proba(list(data.texts)), thresholds)
@@ -57,7 +57,14 @@ def evaluate(
     }
 
 
-def _rows(prepared: PreparedData, name: str) -> LabelledTexts:
+def read_rows(prepared: PreparedData, name: str) -> LabelledTexts:
+    """Read the rows that figures are taken on.
+
+    :param prepared: the prepared data.
+    :param name: of a split, or `validation:PART`.
+    :return: its rows.
+    :raises DataError: if there is no such split, or it is empty.
+    """
     split, colon, part = name.partition(":")
     if colon and split != "validation":
         raise DataError(f"{name!r} names no split: only validation has parts, not {split!r}")

@@ -242,6 +242,7 @@ def export_bundle(config: ExportConfig, texts: Sequence[str]) -> tuple[Bundle, P
             "data_manifest_sha256": facts["data"]["manifest_sha256"],
             "export_environment": environment_facts,
             "parity": parity.to_dict(),
+            "random_weights": bool(facts.get("random_weights", False)),
         },
     )
     return write_bundle(config.output, manifest, model, tokenizer.to_str()), parity

@@ -24,7 +24,7 @@ TOKENIZER_NAME = "tokenizer.json"
 CARD_NAME = "README.md"
 REQUIRED_FILES = (MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME)
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
 INFERENCE_PRECISIONS = ("f32", "bf16")
 
 _SELF_HASH = "manifest_sha256"

@@ -97,6 +97,37 @@ def score(targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Seque
     )
 
 
+def _resampled(
+    targets: NDArray[np.int8], predicted: NDArray[np.bool_], weights: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Give weighted F1, macro F1 and the F1 of each annotated label for every resample.
+
+    `weights` says how often each row was drawn, shape (samples, rows); the F1s of the labels have
+    shape (samples, annotated labels).
+    """
+    known = targets >= 0
+    columns = known.any(axis=0)
+    present, given = (targets == 1)[:, columns], (predicted & known)[:, columns]
+    per_row = np.concatenate([present & given, present, given], axis=1).astype(np.float64)
+    hits, support, predictions = np.split(weights @ per_row, 3, axis=1)
+    f1 = 2 * hits / np.maximum(support + predictions, 1)
+    return {
+        "weighted_f1": (f1 * support).sum(axis=1) / np.maximum(support.sum(axis=1), 1),
+        "macro_f1": f1.mean(axis=1),
+        "labels": f1,
+    }
+
+
+def _draws(rows: int, samples: int, seed: int) -> NDArray[np.int64]:
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(rows, np.full(rows, 1 / rows), samples)
+
+
+def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return round(float(low), 6), round(float(high), 6)
+
+
 def bootstrap_intervals(
     targets: NDArray[np.int8], predicted: NDArray[np.bool_], samples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
@@ -108,22 +139,83 @@ def bootstrap_intervals(
     :param seed: of the resampling.
     :return: for `weighted_f1` and `macro_f1` the 2.5th and 97.5th percentile.
     """
-    known = targets >= 0
-    columns = known.any(axis=0)
-    present, given = (targets == 1)[:, columns], (predicted & known)[:, columns]
-    per_row = np.concatenate([present & given, present, given], axis=1).astype(np.float64)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(targets), np.full(len(targets), 1 / len(targets)), samples)
-    hits, support, predictions = np.split(weights @ per_row, 3, axis=1)
-    f1 = 2 * hits / np.maximum(support + predictions, 1)
-    figures = {
-        "weighted_f1": (f1 * support).sum(axis=1) / np.maximum(support.sum(axis=1), 1),
-        "macro_f1": f1.mean(axis=1),
-    }
-    return {
-        name: (
-            round(float(np.percentile(values, 2.5)), 6),
-            round(float(np.percentile(values, 97.5)), 6),
-        )
-        for name, values in figures.items()
-    }
+    found = _resampled(targets, predicted, _draws(len(targets), samples, seed))
+    return {name: _interval(found[name]) for name in ("weighted_f1", "macro_f1")}
+
+
+def label_intervals(
+    targets: NDArray[np.int8],
+    predicted: NDArray[np.bool_],
+    labels: Sequence[str],
+    samples: int,
+    seed: int,
+) -> dict[str, tuple[float, float]]:
+    """Do for every annotated label's F1 what `bootstrap_intervals` does for the means.
+
+    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
+    :param predicted: bool, same shape.
+    :param labels: names of the columns.
+    :param samples: resamples with replacement.
+    :param seed: of the resampling.
+    :return: by label the 2.5th and 97.5th percentile.
+    """
+    f1 = _resampled(targets, predicted, _draws(len(targets), samples, seed))["labels"]
+    annotated = [label for i, label in enumerate(labels) if (targets[:, i] >= 0).any()]
+    return {label: _interval(f1[:, i]) for i, label in enumerate(annotated)}
+
+
+def paired_differences(
+    targets: NDArray[np.int8],
+    reference: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    samples: int,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """Say how much better or worse one set of decisions is than another on the same rows.
+
+    Every resample draws the same rows for both (the paired bootstrap), so that what both find hard
+    cancels out; the interval is much narrower than the two models' own.
+
+    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
+    :param reference: bool, same shape: decisions to compare with.
+    :param predicted: bool, same shape.
+    :param samples: resamples with replacement.
+    :param seed: of the resampling.
+    :return: for `weighted_f1` and `macro_f1` the difference (`value`) and its 95 % interval (`low`,
+        `high`); above 0 where `predicted` is better.
+    """
+    once = np.ones((1, len(targets)), dtype=np.int64)
+    draws = np.concatenate([once, _draws(len(targets), samples, seed)])
+    ours, theirs = (_resampled(targets, d, draws) for d in (predicted, reference))
+    answer: dict[str, dict[str, float]] = {}
+    for name in ("weighted_f1", "macro_f1"):
+        difference = ours[name] - theirs[name]
+        low, high = _interval(difference[1:])
+        answer[name] = {"value": round(float(difference[0]), 6), "low": low, "high": high}
+    return answer
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.float32], targets: NDArray[np.int8], bins: int = 15
+) -> NDArray[np.float64]:
+    """Say by how much each label's probabilities miss how often the label is there.
+
+    The mean over bins of equal width, weighted by their rows, of the distance between the mean
+    probability and the share of rows with the label: Naeini et al., "Obtaining Well Calibrated
+    Probabilities Using Bayesian Binning" (2015), label by label.
+
+    :param probabilities: float32, shape (rows, labels).
+    :param targets: int8, same shape: 1, 0 or -1 for unknown, which is left out.
+    :param bins: of [0, 1].
+    :return: float64, shape (labels,), in [0, 1]; NaN for a label with no known target.
+    """
+    errors = np.full(probabilities.shape[1], np.nan)
+    for i in range(probabilities.shape[1]):
+        known = targets[:, i] >= 0
+        if not known.any():
+            continue
+        column, present = probabilities[known, i].astype(np.float64), targets[known, i] == 1
+        place = np.minimum((column * bins).astype(np.int64), bins - 1)
+        gaps = np.bincount(place, weights=column - present, minlength=bins)
+        errors[i] = np.abs(gaps).sum() / len(column)
+    return errors

@@ -1,16 +1,16 @@
-"""`ov-emotions quantize`: an fp32 bundle to an INT8 bundle."""
+"""`ov-emotions quantize`: an fp32 bundle or a checkpoint to the bundle that a recipe makes."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from ov_emotions.cli.shared import (
-    Subparsers,
-    add_json_flag,
-    check_output_folder,
-    positive_int,
-    print_json,
+from ov_emotions.cli.shared import Subparsers, add_json_flag, check_output_folder, print_json
+from ov_emotions.manifest import INFERENCE_PRECISIONS, MANIFEST_NAME, WEIGHTS_NAME
+from ov_emotions.quantization.recipe import (
+    DEFAULT_RECIPE,
+    load_recipe,
+    recipe_names,
 )
 
 
@@ -21,29 +21,30 @@ def add_parser(subparsers: Subparsers) -> None:
     """
     parser = subparsers.add_parser(
         "quantize",
-        help="quantize a bundle to INT8",
-        description="Quantize an fp32 bundle to INT8 with NNCF, calibrated on the validation set, "
-        "and refit its thresholds on the INT8 model.",
+        help="make a model smaller and faster by a recipe",
+        description="Follow a recipe on a model with fp32 weights (INT8 with NNCF, calibrated on "
+        "the validation set, unless another is named) and refit its thresholds on the result.",
+        epilog="`ov-emotions quantize --recipes` says what each recipe does.",
     )
-    parser.add_argument("bundle", help="fp32 bundle: folder or Hub id")
-    parser.add_argument("output", type=Path, help="folder of the INT8 bundle; replaced as a whole")
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
-    parser.add_argument("--subset-size", type=positive_int, default=300, help="calibration texts")
+    parser.add_argument("source", nargs="?", help="fp32 bundle or checkpoint: a folder or a Hub id")
     parser.add_argument(
-        "--preset",
-        choices=("mixed", "performance"),
-        default="mixed",
-        help="mixed keeps activations asymmetric",
+        "output", nargs="?", type=Path, help="folder of the new bundle; replaced as a whole"
     )
+    parser.add_argument("--data", type=Path, help="prepared folder")
     parser.add_argument(
-        "--smooth-quant-alpha", type=float, default=0.95, help="in [0, 1]; -1 for no SmoothQuant"
+        "--recipe",
+        default=DEFAULT_RECIPE,
+        help=f"{', '.join(recipe_names())}, or a .toml file (default: {DEFAULT_RECIPE})",
     )
     parser.add_argument(
-        "--float-embeddings", action="store_true", help="leave the embedding tables in float"
+        "--precision",
+        choices=INFERENCE_PRECISIONS,
+        help="inference precision that the thresholds are fitted at and the bundle is approved at "
+        "(default: the source's)",
     )
-    parser.add_argument("--seed", type=int, default=20261122, help="of the calibration subset")
+    parser.add_argument("--recipes", action="store_true", help="list the recipes and do nothing")
     add_json_flag(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,26 +53,40 @@ def run(args: argparse.Namespace) -> int:
     :param args: parsed arguments.
     :return: the exit code.
     """
-    from ov_emotions.bundle import Bundle
+    if args.recipes:
+        return _list_recipes(args.json)
+    if args.source is None or args.output is None or args.data is None:
+        args.parser.error("a source, an output folder and --data are required")
     from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.manifest import MANIFEST_NAME, WEIGHTS_NAME
-    from ov_emotions.quantization.ptq import PtqConfig
     from ov_emotions.quantization.run import quantize_bundle
+    from ov_emotions.quantization.source import fp32_bundle
 
     check_output_folder(args.output, MANIFEST_NAME)
-    config = PtqConfig(
-        subset_size=args.subset_size,
-        preset=args.preset,
-        smooth_quant_alpha=args.smooth_quant_alpha,
-        embeddings=not args.float_embeddings,
-        seed=args.seed,
-    )
-    source = Bundle.load(args.bundle)
-    bundle = quantize_bundle(source, PreparedData.open(args.data), args.output, config)
-    sizes = [(b.folder / WEIGHTS_NAME).stat().st_size for b in (source, bundle)]
+    recipe = load_recipe(args.recipe)
+    prepared = PreparedData.open(args.data)
+    with fp32_bundle(args.source, prepared) as source:
+        bundle = quantize_bundle(source, prepared, args.output, recipe, args.precision)
+        sizes = [(b.folder / WEIGHTS_NAME).stat().st_size for b in (source, bundle)]
     record = bundle.manifest.provenance["quantization"]
     if args.json:
         print_json({"bundle": str(bundle.folder), "bytes": sizes[1], "quantization": record})
         return 0
+    reverted = record.get("reverted_operations")
+    if reverted is not None:
+        print(
+            f"accuracy control: {len(reverted)} operations back in float, weighted F1 drop "
+            f"{record['final_drop']:+.4f} (at most {record['max_drop']}) on "
+            f"{record['validation_texts']:,} texts"
+        )
     print(f"wrote {bundle.folder}: {sizes[0] / 1e6:.1f} MB to {sizes[1] / 1e6:.1f} MB")
+    return 0
+
+
+def _list_recipes(as_json: bool) -> int:
+    recipes = [load_recipe(name) for name in recipe_names()]
+    if as_json:
+        print_json([recipe.to_dict() for recipe in recipes])
+        return 0
+    for recipe in recipes:
+        print(f"{recipe.name} ({recipe.weights})\n    {recipe.description}")
     return 0

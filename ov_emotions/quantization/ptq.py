@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -15,40 +15,10 @@ from numpy.typing import NDArray
 from ov_emotions._extras import require
 from ov_emotions._quiet import quiet_nncf
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
+from ov_emotions.quantization.recipe import AlphaSearch, PtqConfig
 
-
-@dataclass(frozen=True)
-class PtqConfig:
-    """How a model is quantized.
-
-    :param subset_size: calibration texts.
-    :param preset: `mixed` keeps activations asymmetric, which transformers need; `performance`
-        makes all symmetric.
-    :param smooth_quant_alpha: how much of the activations' range SmoothQuant moves into the
-        weights, in [0, 1]; -1 switches it off.
-    :param embeddings: store embedding tables in INT8 too, one scale a row.
-    :param seed: of the calibration subset.
-    """
-
-    subset_size: int = 300
-    preset: Literal["mixed", "performance"] = "mixed"
-    smooth_quant_alpha: float = 0.95
-    embeddings: bool = True
-    seed: int = 20261122
-
-    def __post_init__(self) -> None:
-        if self.subset_size < 1:
-            raise QuantizationError(f"subset_size must be at least 1, not {self.subset_size}")
-        if self.preset not in ("mixed", "performance"):
-            raise QuantizationError(f"preset must be mixed or performance, not {self.preset!r}")
-        if self.smooth_quant_alpha != -1 and not 0 <= self.smooth_quant_alpha <= 1:
-            raise QuantizationError(
-                f"smooth_quant_alpha must be in [0, 1] or -1, not {self.smooth_quant_alpha}"
-            )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+Probabilities = Callable[[ov.Model], NDArray[np.float32]]
+"""Runs a model on texts kept apart for a comparison: float32, shape (texts, labels)."""
 
 
 def is_quantized(model: ov.Model) -> bool:
@@ -107,47 +77,134 @@ def quantize(
     :raises AlreadyQuantizedError: if the model was quantized before.
     :raises QuantizationError: if NNCF fails.
     """
-    if is_quantized(model):
-        raise AlreadyQuantizedError(
-            "the model is already quantized; quantize the fp32 bundle it came from"
-        )
-    if not ids:
-        raise QuantizationError("there are no calibration texts")
+    check_calibration(model, ids)
     with warnings.catch_warnings(), quiet_nncf():
         warnings.simplefilter("ignore")
         nncf = require("nncf", extra="quantize")
-        smooth = require("nncf.quantization.advanced_parameters", extra="quantize")
         started = time.monotonic()
         try:
             quantized = nncf.quantize(
                 model.clone(),
-                nncf.Dataset(ids, _feed),
-                preset=nncf.QuantizationPreset(config.preset),
-                model_type=nncf.ModelType.TRANSFORMER,
-                target_device=nncf.TargetDevice.CPU,
-                subset_size=len(ids),
-                ignored_scope=nncf.IgnoredScope(
-                    names=[] if config.embeddings else embedding_names(model)
-                ),
-                advanced_parameters=nncf.AdvancedQuantizationParameters(
-                    smooth_quant_alphas=smooth.AdvancedSmoothQuantParameters(
-                        matmul=config.smooth_quant_alpha
-                    )
-                ),
+                nncf.Dataset(ids, feed),
+                advanced_parameters=advanced_parameters(config),
+                **nncf_arguments(model, len(ids), config),
             )
         except Exception as error:  # NNCF raises whatever its graph passes meet
             raise QuantizationError(f"NNCF could not quantize the model: {error}") from error
-    kinds = [node.get_type_name() for node in quantized.get_ops()]
     return quantized, {
         **config.to_dict(),
         "calibration_texts": len(ids),
-        "fake_quantize_operations": kinds.count("FakeQuantize"),
+        "fake_quantize_operations": count_fake_quantize(quantized),
         "seconds": round(time.monotonic() - started, 1),
         "nncf": nncf.__version__,
         "openvino": ov.__version__,
     }
 
 
-def _feed(ids: NDArray[np.int32]) -> dict[str, NDArray[np.int64]]:
+def search_alpha(
+    model: ov.Model,
+    ids: Sequence[NDArray[np.int32]],
+    config: PtqConfig,
+    search: AlphaSearch,
+    probabilities: Probabilities,
+) -> tuple[ov.Model, dict[str, Any]]:
+    """Quantize with several SmoothQuant alphas and keep the model that differs least from fp32.
+
+    :param model: the fp32 IR; left as it is.
+    :param ids: token ids of the calibration texts.
+    :param config: how, but for the alpha.
+    :param search: the alphas.
+    :param probabilities: runs a model on the texts that they are compared on.
+    :return: the best model, and its record with the mean absolute difference by alpha.
+    :raises QuantizationError: if NNCF fails.
+    """
+    reference = probabilities(model)
+    best: tuple[float, ov.Model, dict[str, Any]] | None = None
+    differences: dict[str, float] = {}
+    seconds = 0.0
+    for alpha in search.alphas:
+        candidate, record = quantize(model, ids, replace(config, smooth_quant_alpha=alpha))
+        difference = float(np.abs(probabilities(candidate) - reference).mean())
+        differences[f"{alpha:g}"] = round(difference, 6)
+        seconds += record["seconds"]
+        if best is None or difference < best[0]:
+            best = (difference, candidate, record)
+    assert best is not None  # a search without alphas is refused when it is made
+    found = {"alpha_search": differences, "search_texts": len(reference)}
+    return best[1], best[2] | found | {"seconds": round(seconds, 1)}
+
+
+def refuse_quantized(model: ov.Model) -> None:
+    """Refuse a model that was quantized before.
+
+    :param model: an IR.
+    :raises AlreadyQuantizedError: if it was.
+    """
+    if is_quantized(model):
+        raise AlreadyQuantizedError(
+            "the model is already quantized; quantize the fp32 bundle it came from"
+        )
+
+
+def check_calibration(model: ov.Model, ids: Sequence[NDArray[np.int32]]) -> None:
+    """Refuse a model or a calibration subset that cannot be quantized with.
+
+    :param model: an IR.
+    :param ids: token ids of the calibration texts.
+    :raises AlreadyQuantizedError: if the model was quantized before.
+    :raises QuantizationError: if there are no texts.
+    """
+    refuse_quantized(model)
+    if not ids:
+        raise QuantizationError("there are no calibration texts")
+
+
+def nncf_arguments(model: ov.Model, subset_size: int, config: PtqConfig) -> dict[str, Any]:
+    """Give the arguments that NNCF's plain and accuracy-controlled quantization share.
+
+    :param model: the fp32 IR.
+    :param subset_size: calibration texts.
+    :param config: how.
+    :return: keyword arguments.
+    """
+    nncf = require("nncf", extra="quantize")
+    return {
+        "preset": nncf.QuantizationPreset(config.preset),
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "target_device": nncf.TargetDevice.CPU,
+        "subset_size": subset_size,
+        "ignored_scope": nncf.IgnoredScope(
+            names=[] if config.embeddings else embedding_names(model)
+        ),
+    }
+
+
+def advanced_parameters(config: PtqConfig) -> Any:
+    """Give NNCF's advanced quantization parameters.
+
+    :param config: how to quantize.
+    :return: an `AdvancedQuantizationParameters`.
+    """
+    nncf = require("nncf", extra="quantize")
+    smooth = require("nncf.quantization.advanced_parameters", extra="quantize")
+    alphas = smooth.AdvancedSmoothQuantParameters(matmul=config.smooth_quant_alpha)
+    return nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
+
+
+def count_fake_quantize(model: ov.Model) -> int:
+    """Count the quantizers of activations that a model holds.
+
+    :param model: an IR.
+    :return: its FakeQuantize operations.
+    """
+    return sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+
+
+def feed(ids: NDArray[np.int32]) -> dict[str, NDArray[np.int64]]:
+    """Make a model's inputs of one text.
+
+    :param ids: token ids, shape (tokens,).
+    :return: `input_ids` and `attention_mask`, int64, shape (1, tokens).
+    """
     row = ids.astype(np.int64)[np.newaxis]
     return {"input_ids": row, "attention_mask": np.ones_like(row)}

@@ -1,70 +1,176 @@
-"""From an fp32 bundle to an INT8 bundle: calibrate, quantize, refit thresholds."""
+"""From an fp32 bundle to one that a recipe makes: calibrate, quantize, refit thresholds."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.quantization.calibration import stratified_rows
-from ov_emotions.quantization.ptq import PtqConfig, quantize
+from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.runtime import shared_core
-from ov_emotions.thresholds import fit_thresholds
+from ov_emotions.thresholds import fit_thresholds, sigmoid
 
 
 def quantize_bundle(
-    bundle: Bundle, prepared: PreparedData, output: Path, config: PtqConfig
+    bundle: Bundle,
+    prepared: PreparedData,
+    output: Path,
+    recipe: Recipe,
+    precision: str | None = None,
 ) -> Bundle:
-    """Quantize a bundle to INT8 and fit its thresholds anew.
+    """Follow a recipe, and fit the thresholds anew at the precision that will be served.
 
     The calibration texts are a label-stratified sample of the validation part named
     `calibration`, tokenised as the bundle tokenises, one text a sample; the thresholds are fitted
-    on the part named `thresholds`, on probabilities of the INT8 model itself.
+    on the part named `thresholds`, on probabilities of the finished model itself. Accuracy control
+    takes its metric on the part named `selection`, at the thresholds of the fp32 bundle.
 
     :param bundle: an fp32 bundle.
     :param prepared: the prepared data.
     :param output: folder of the new bundle; replaced.
-    :param config: how to quantize.
-    :return: the INT8 bundle; its metrics are empty until it is evaluated.
+    :param recipe: what to do.
+    :param precision: INFERENCE_PRECISION_HINT that the bundle is approved at; None is the fp32
+        bundle's.
+    :return: the new bundle; its metrics are empty until it is evaluated.
     :raises AlreadyQuantizedError: if the bundle is not fp32.
-    :raises QuantizationError: if NNCF fails, or the data have other labels.
+    :raises QuantizationError: if NNCF fails, or the data do not do for it.
     """
     manifest = bundle.manifest
     if manifest.precision != "fp32":
         raise AlreadyQuantizedError(
-            f"{bundle.folder} is already quantized ({manifest.precision}); "
-            "quantize the fp32 bundle it came from"
+            f"{bundle.folder} has {manifest.precision} weights; give the fp32 bundle or the "
+            "checkpoint that it came from"
         )
-    calibration = prepared.validation_part("calibration")
     fitting = prepared.validation_part("thresholds")
     if fitting.label_set.labels != manifest.labels:
         raise QuantizationError(
             f"{prepared.folder} has the labels {', '.join(fitting.label_set.labels)}, "
             f"the bundle has {', '.join(manifest.labels)}"
         )
-    tokenizer = bundle.tokenizer()
-    tokenizer.encode_special_tokens = True
-    tokenizer.enable_truncation(manifest.max_length)
-    rows = stratified_rows(calibration.targets, config.subset_size, config.seed)
-    texts = [calibration.texts[i] for i in rows]
-    ids = [np.array(e.ids, dtype=np.int32) for e in tokenizer.encode_batch_fast(texts)]
-    model, record = quantize(shared_core().read_model(bundle.model_path), ids, config)
-
+    model, record = _apply(bundle, prepared, recipe)
+    record = {"recipe": recipe.to_dict(), **record}
     tokenizer_json = bundle.tokenizer().to_str()
-    quantized = replace(manifest, precision="int8", metrics={})
+    made = replace(
+        manifest,
+        precision=recipe.weights,
+        inference_precision=precision or manifest.inference_precision,
+        metrics={},
+    )
     with tempfile.TemporaryDirectory() as folder:
-        draft = write_bundle(Path(folder) / "draft", quantized, model, tokenizer_json)
-        probabilities = EmotionClassifier(draft).predict_proba(list(fitting.texts))
+        draft = write_bundle(Path(folder) / "draft", made, model, tokenizer_json)
+        with EmotionClassifier(draft) as classifier:
+            probabilities = classifier.predict_proba(list(fitting.texts))
     thresholds = fit_thresholds(probabilities, fitting.targets)
     final = replace(
-        quantized,
+        made,
         thresholds={n: float(t) for n, t in zip(manifest.labels, thresholds, strict=True)},
         provenance={**manifest.provenance, "quantization": record},
     )
     return write_bundle(output, final, model, tokenizer_json)
+
+
+def _apply(
+    bundle: Bundle, prepared: PreparedData, recipe: Recipe
+) -> tuple[ov.Model, dict[str, Any]]:
+    model = shared_core().read_model(bundle.model_path)
+    if recipe.compression:
+        from ov_emotions.quantization.compression import compress_weights
+
+        return compress_weights(model, recipe.compression)
+    if not recipe.ptq:
+        return model, {}
+    texts = _Texts(bundle, prepared, recipe.ptq)
+    if recipe.accuracy_control:
+        from ov_emotions.quantization.accuracy_control import (
+            Validation,
+            quantize_with_accuracy_control,
+        )
+
+        rows = prepared.validation_part("selection")
+        targets = rows.targets[: recipe.accuracy_control.validation_rows]
+        ids = texts.tokenize(list(rows.texts[: len(targets)]))
+        return quantize_with_accuracy_control(
+            model,
+            texts.calibration(),
+            list(zip(ids, targets, strict=True)),
+            Validation(bundle.manifest.threshold_array(), bundle.manifest.labels),
+            recipe.ptq,
+            recipe.accuracy_control,
+        )
+    from ov_emotions.quantization.ptq import quantize, search_alpha
+
+    if recipe.search:
+        others = texts.others(recipe.search.rows)
+        return search_alpha(
+            model,
+            texts.calibration(),
+            recipe.ptq,
+            recipe.search,
+            lambda candidate: _probabilities(candidate, others),
+        )
+    return quantize(model, texts.calibration(), recipe.ptq)
+
+
+class _Texts:
+    """The calibration part of validation, tokenised as the bundle tokenises."""
+
+    def __init__(self, bundle: Bundle, prepared: PreparedData, config: PtqConfig) -> None:
+        self._part = prepared.validation_part("calibration")
+        _check_calibration_part(self._part, config)
+        self._chosen = stratified_rows(self._part.targets, config.subset_size, config.seed)
+        self._tokenizer = bundle.tokenizer()
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.enable_truncation(bundle.manifest.max_length)
+
+    def tokenize(self, texts: list[str]) -> list[NDArray[np.int32]]:
+        encoded = self._tokenizer.encode_batch_fast(texts)
+        return [np.array(e.ids, dtype=np.int32) for e in encoded]
+
+    def calibration(self) -> list[NDArray[np.int32]]:
+        return self.tokenize([self._part.texts[i] for i in self._chosen])
+
+    def others(self, count: int) -> list[NDArray[np.int32]]:
+        """Texts of the part that do not calibrate."""
+        rest = np.setdiff1d(np.arange(len(self._part)), self._chosen)[:count]
+        if not len(rest):
+            raise QuantizationError(
+                "a search needs texts that do not calibrate, and the calibration part has none "
+                "left; lower subset_size in the recipe"
+            )
+        return self.tokenize([self._part.texts[i] for i in rest])
+
+
+def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
+    if len(part) < config.subset_size:
+        raise QuantizationError(
+            f"the calibration part of validation has {len(part)} texts, the recipe asks for "
+            f"{config.subset_size}; prepare more data, or lower subset_size in the recipe"
+        )
+    absent = [
+        label
+        for i, label in enumerate(part.label_set.labels)
+        if not (part.targets[:, i] == 1).any()
+    ]
+    if absent:
+        raise QuantizationError(
+            f"the calibration part of validation has no text with {', '.join(absent)}, so that "
+            "ranges could not be told for it; prepare data that has"
+        )
+
+
+def _probabilities(model: ov.Model, ids: list[NDArray[np.int32]]) -> NDArray[np.float32]:
+    from ov_emotions.quantization.ptq import feed
+
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return sigmoid(np.concatenate([compiled(feed(row))["logits"] for row in ids]))

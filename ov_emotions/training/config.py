@@ -51,6 +51,8 @@ class TrainConfig:
     :param teacher_weight: share of the teachers in the loss.
     :param teacher_only: sets whose own labels are not learned, only what the teachers say of their
         texts: for sets that were annotated by other rules.
+    :param teacher_cache: folder where what each teacher said is kept, for runs that share teachers
+        and texts and for runs that go on after a kill.
     :param unlabelled: text files, plain or gzip, one text a line, for the teachers to label.
     :param unlabelled_rows: how many texts are drawn from them.
     :param unlabelled_source: what these texts are and who made them, for the model card.
@@ -84,6 +86,7 @@ class TrainConfig:
     teachers: tuple[Path, ...] = ()
     teacher_weight: float = 0.5
     teacher_only: tuple[str, ...] = ()
+    teacher_cache: Path | None = None
     unlabelled: tuple[Path, ...] = ()
     unlabelled_rows: int = 0
     unlabelled_source: str = "unlabelled texts"

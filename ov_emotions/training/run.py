@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import logging
 import zlib
 from collections import Counter
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import DataError, TrainingError
-from ov_emotions.files import sha256_file, write_json
+from ov_emotions.files import atomic_path, sha256_file, write_json
 from ov_emotions.machine import environment
 from ov_emotions.metrics import Scores
 from ov_emotions.normalize import NORMALIZER_VERSION
@@ -32,9 +33,9 @@ from ov_emotions.training.checkpoint import (
     save_checkpoint,
 )
 from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.device import choose_device, predict_logits
+from ov_emotions.training.device import Device, choose_device, predict_logits
 from ov_emotions.training.loop import Trainer
-from ov_emotions.training.model import EmotionModel, HeadConfig
+from ov_emotions.training.model import WEIGHTS_NAME, EmotionModel, HeadConfig
 
 logger = logging.getLogger(__name__)
 
@@ -99,12 +100,33 @@ def _teach(texts: list[str], config: TrainConfig) -> NDArray[np.float32]:
     scores = []
     for folder in config.teachers:
         teacher = EmotionModel.load(folder)
-        teacher.to(device.torch_device)
         ids = tokenize(load_tokenizer(str(folder)), texts, config.max_length)
+        kept = _kept(config, folder, ids, device)
+        if kept is not None and kept.is_file():
+            scores.append(np.load(kept))
+            continue
+        teacher.to(device.torch_device)
         pad_id = int(teacher.config.pad_token_id or 0)
         scores.append(sigmoid(predict_logits(teacher, ids, pad_id, device)))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(kept) as path, path.open("wb") as file:
+                np.save(file, scores[-1])
     mean: NDArray[np.float32] = np.mean(scores, axis=0, dtype=np.float32)
     return mean
+
+
+def _kept(
+    config: TrainConfig, teacher: Path, ids: list[NDArray[np.int32]], device: Device
+) -> Path | None:
+    """Name the file for what a teacher says of these token ids, after all that it depends on."""
+    if config.teacher_cache is None:
+        return None
+    digest = hashlib.sha256(sha256_file(teacher / WEIGHTS_NAME).encode())
+    digest.update(f"{device.torch_device.type} {device.autocast} {len(ids)}".encode())
+    for row in ids:
+        digest.update(len(row).to_bytes(4, "little") + row.tobytes())
+    return config.teacher_cache / f"{digest.hexdigest()[:32]}.npy"
 
 
 def _chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from raw_sets import FILES, FILLERS, TELLING, write_raw
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from ov_emotions.bundle import Bundle
+
+if TYPE_CHECKING:
+    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.training.config import TrainConfig
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя0123456789"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -55,3 +62,71 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_raw(folder / "raw", SIZES)
     prepare(PrepareConfig(folder / "raw", folder / "prepared"))
     return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Torch on one thread: repeats exactly, and does not wait for cores that others use."""
+    torch = pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def config(tiny_base: Path, prepared_folder: Path, tmp_path_factory) -> TrainConfig:
+    from ov_emotions.training.config import TrainConfig
+
+    return TrainConfig(
+        base=str(tiny_base),
+        data=prepared_folder,
+        output=tmp_path_factory.mktemp("runs") / "run",
+        epochs=4,
+        batch_size=16,
+        learning_rate=4e-3,
+        head_learning_rate=1e-2,
+        max_length=24,
+        evaluations_per_epoch=2,
+        patience=8,
+        precision="fp32",
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="session")
+def facts(config: TrainConfig, one_thread: None) -> dict[str, Any]:  # noqa: ARG001
+    """A trained checkpoint's facts."""
+    from ov_emotions.training.run import train
+
+    return train(config)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(facts: dict[str, Any]) -> Path:
+    return Path(facts["training"]["output"]) / "best"
+
+
+@pytest.fixture(scope="session")
+def prepared(prepared_folder: Path) -> PreparedData:
+    from ov_emotions.data.prepare import PreparedData
+
+    return PreparedData.open(prepared_folder)
+
+
+@pytest.fixture(scope="session")
+def fp32(checkpoint: Path, prepared: PreparedData, tmp_path_factory) -> Bundle:
+    from ov_emotions.export import ExportConfig, export_bundle
+
+    output = tmp_path_factory.mktemp("bundles") / "fp32"
+    config = ExportConfig(checkpoint, output, "tiny", base_licence="MIT", licence="MIT")
+    return export_bundle(config, prepared.validation_part("selection").texts)[0]
+
+
+@pytest.fixture(scope="session")
+def int8(fp32: Bundle, prepared: PreparedData) -> Bundle:
+    from ov_emotions.quantization.recipe import PtqConfig, Recipe
+    from ov_emotions.quantization.run import quantize_bundle
+
+    recipe = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
+    return quantize_bundle(fp32, prepared, fp32.folder.parent / "int8", recipe)

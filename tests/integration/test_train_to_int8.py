@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -18,12 +17,10 @@ pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=Impo
 pytest.importorskip("optimum.intel", reason="export needs optimum-intel", exc_type=ImportError)
 pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportError)
 
-import torch
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
-from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import (
     AlreadyQuantizedError,
     CheckpointError,
@@ -36,64 +33,13 @@ from ov_emotions.errors import (
 from ov_emotions.evaluation import evaluate, record_metrics
 from ov_emotions.export import ExportConfig, check_parity, convert, export_bundle
 from ov_emotions.files import sha256_file
-from ov_emotions.quantization.ptq import PtqConfig
+from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.quantization.run import quantize_bundle
+from ov_emotions.training import run
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.run import train
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Repeats exactly, and does not wait for cores that others use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def config(tiny_base: Path, prepared_folder: Path, tmp_path_factory) -> TrainConfig:
-    return TrainConfig(
-        base=str(tiny_base),
-        data=prepared_folder,
-        output=tmp_path_factory.mktemp("runs") / "run",
-        epochs=4,
-        batch_size=16,
-        learning_rate=4e-3,
-        head_learning_rate=1e-2,
-        max_length=24,
-        evaluations_per_epoch=2,
-        patience=8,
-        precision="fp32",
-        device="cpu",
-    )
-
-
-@pytest.fixture(scope="module")
-def facts(config: TrainConfig):
-    return train(config)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(facts) -> Path:
-    return Path(facts["training"]["output"]) / "best"
-
-
-@pytest.fixture(scope="module")
-def prepared(prepared_folder: Path) -> PreparedData:
-    return PreparedData.open(prepared_folder)
-
-
-@pytest.fixture(scope="module")
-def fp32(checkpoint: Path, prepared: PreparedData, tmp_path_factory) -> Bundle:
-    output = tmp_path_factory.mktemp("bundles") / "fp32"
-    config = ExportConfig(checkpoint, output, "tiny", base_licence="MIT", licence="MIT")
-    return export_bundle(config, prepared.validation_part("selection").texts)[0]
-
-
-@pytest.fixture(scope="module")
-def int8(fp32: Bundle, prepared: PreparedData) -> Bundle:
-    return quantize_bundle(fp32, prepared, fp32.folder.parent / "int8", PtqConfig(subset_size=40))
+INT8 = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
 
 
 def _history(config: TrainConfig) -> list[dict[str, float]]:
@@ -257,6 +203,28 @@ def test_a_teacher_scores_unlabelled_texts_too(config, checkpoint, tmp_path):
     assert source["url"].strip(), "a bundle's manifest refuses a blank one"
 
 
+def test_what_a_teacher_said_is_kept_for_the_next_run(config, checkpoint, tmp_path, monkeypatch):
+    student = replace(
+        config,
+        output=tmp_path / "one",
+        epochs=1,
+        teachers=(checkpoint,),
+        teacher_cache=tmp_path / "kept",
+    )
+    first = train(student)
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert np.load(kept).shape == (first["training_rows"], len(TELLING))
+
+    def asked_again(*_):
+        raise AssertionError("the teacher was asked again")
+
+    monkeypatch.setattr(run, "predict_logits", asked_again)
+    train(replace(student, output=tmp_path / "two"))
+    assert _weights(replace(student, output=tmp_path / "two")) == _weights(student)
+    with pytest.raises(AssertionError, match="asked again"):
+        train(replace(student, output=tmp_path / "three", max_length=8))
+
+
 # Export
 
 
@@ -370,19 +338,19 @@ def test_the_int8_bundle_records_how_it_was_made(int8):
 
 
 def test_a_quantized_bundle_is_not_quantized_again(int8, prepared, tmp_path):
-    with pytest.raises(AlreadyQuantizedError, match="fp32 bundle it came from"):
-        quantize_bundle(int8, prepared, tmp_path / "again", PtqConfig())
+    with pytest.raises(AlreadyQuantizedError, match="the fp32 bundle or the checkpoint"):
+        quantize_bundle(int8, prepared, tmp_path / "again", INT8)
     # Even where the manifest says otherwise.
     disguised = Bundle(int8.folder, replace(int8.manifest, precision="fp32"))
     with pytest.raises(AlreadyQuantizedError):
-        quantize_bundle(disguised, prepared, tmp_path / "again", PtqConfig())
+        quantize_bundle(disguised, prepared, tmp_path / "again", INT8)
     assert not (tmp_path / "again").exists()
 
 
 def test_data_with_other_labels_do_not_calibrate(fp32, prepared, tmp_path):
     other = Bundle(fp32.folder, replace(fp32.manifest, labels=fp32.manifest.labels[::-1]))
     with pytest.raises(QuantizationError, match="has the labels"):
-        quantize_bundle(other, prepared, tmp_path / "out", PtqConfig())
+        quantize_bundle(other, prepared, tmp_path / "out", INT8)
 
 
 def test_the_int8_model_decides_nearly_as_the_float_one(fp32, int8, prepared):
@@ -449,10 +417,15 @@ def test_the_commands_print_nothing_but_json(checkpoint, prepared_folder, tmp_pa
 
     exported = answer("export", str(checkpoint), str(tmp_path / "fp32"), "--name", "tiny")
     assert exported["parity"]["largest"] < 1e-4
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        'description = "few texts"\nweights = "int8"\n[ptq]\nsubset_size = 8\n', encoding="utf-8"
+    )
     quantized = answer(
-        "quantize", str(tmp_path / "fp32"), str(tmp_path / "int8"), "--subset-size", "8"
+        "quantize", str(tmp_path / "fp32"), str(tmp_path / "int8"), "--recipe", str(recipe)
     )
     assert quantized["quantization"]["calibration_texts"] == 8
+    assert quantized["quantization"]["recipe"]["name"] == "small"
     folder = str(tmp_path / "int8")
     evaluated = answer("evaluate", folder, "--split", "test_cedr", "--record", folder)
     assert evaluated["results"][0]["splits"]["test_cedr"]["rows"] == 40

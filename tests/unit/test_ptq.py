@@ -9,7 +9,8 @@ import openvino.opset13 as ops
 import pytest
 
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
-from ov_emotions.quantization.ptq import PtqConfig, embedding_names, is_quantized, quantize
+from ov_emotions.quantization.ptq import embedding_names, is_quantized, quantize
+from ov_emotions.quantization.recipe import PtqConfig
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,182 @@
+"""INT8 with accuracy control: NNCF returns single operations to float until the metric is back."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from ov_emotions._extras import require
+from ov_emotions._quiet import quiet_nncf
+from ov_emotions.errors import QuantizationError
+from ov_emotions.metrics import score
+from ov_emotions.quantization.ptq import (
+    advanced_parameters,
+    check_calibration,
+    count_fake_quantize,
+    feed,
+    nncf_arguments,
+)
+from ov_emotions.quantization.recipe import AccuracyControl, PtqConfig
+from ov_emotions.runtime import shared_core
+from ov_emotions.thresholds import apply_thresholds, sigmoid
+
+Item = tuple[NDArray[np.int32], NDArray[np.int8]]
+"""One validation text: token ids, shape (tokens,); targets, shape (labels,)."""
+
+_TRIAL_ITEMS = 8
+_TOLERANCE = 1e-6
+
+
+@dataclass
+class Validation:
+    """What NNCF asks after every change: how good a model is on given items.
+
+    :param thresholds: float32, shape (labels,): fitted on other rows, and frozen.
+    :param labels: names of the outputs.
+    :param answers: the items and the weighted F1 of every call so far.
+    """
+
+    thresholds: NDArray[np.float32]
+    labels: Sequence[str]
+    answers: list[tuple[int, float]] = field(default_factory=list)
+
+    def __call__(
+        self, compiled: ov.CompiledModel, items: Iterable[Item]
+    ) -> tuple[float, list[list[NDArray[np.float32]]]]:
+        """Score a model.
+
+        The logits of every item are returned beside the metric: with a bare number NNCF would rank
+        operations by calls on single items, whose F1 is noise.
+
+        :param compiled: the model, as NNCF compiled it (in f32).
+        :param items: read once.
+        :return: weighted F1; per item a list with its logits, float32, shape (1, labels).
+        """
+        logits, targets = [], []
+        for ids, target in items:
+            logits.append(np.array(compiled(feed(ids))["logits"], dtype=np.float32))
+            targets.append(target)
+        predicted = apply_thresholds(sigmoid(np.concatenate(logits)), self.thresholds)
+        metric = score(np.stack(targets), predicted, self.labels).weighted_f1
+        self.answers.append((len(targets), metric))
+        return metric, [[row] for row in logits]
+
+
+def quantize_with_accuracy_control(
+    model: ov.Model,
+    ids: Sequence[NDArray[np.int32]],
+    items: Sequence[Item],
+    validation: Validation,
+    config: PtqConfig,
+    control: AccuracyControl,
+) -> tuple[ov.Model, dict[str, Any]]:
+    """Quantize an fp32 IR, then return operations to float until the metric is within `max_drop`.
+
+    :param model: the fp32 IR; left as it is.
+    :param ids: token ids of the calibration texts.
+    :param items: the validation texts.
+    :param validation: the metric.
+    :param config: how to quantize.
+    :param control: how far, for how long, and what goes back.
+    :return: the IR, and the record: what was returned to float, in how many iterations, and the
+        drop that was left, all in f32 as NNCF measures.
+    :raises AlreadyQuantizedError: if the model was quantized before.
+    :raises QuantizationError: if the validation or NNCF fails.
+    """
+    check_calibration(model, ids)
+    _try_alone(model, items, validation)
+    with warnings.catch_warnings(), quiet_nncf() as messages:
+        warnings.simplefilter("ignore")
+        nncf = require("nncf", extra="quantize")
+        started = time.monotonic()
+        try:
+            quantized = nncf.quantize_with_accuracy_control(
+                model.clone(),
+                nncf.Dataset(ids, feed),
+                nncf.Dataset(items, lambda item: feed(item[0])),
+                validation,
+                max_drop=control.max_drop,
+                drop_type=nncf.DropType.ABSOLUTE,
+                advanced_quantization_parameters=advanced_parameters(config),
+                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                    max_num_iterations=control.max_iterations,
+                    ranking_subset_size=min(control.ranking_subset_size, len(items)),
+                    restore_mode=_restore_mode(control),
+                ),
+                **nncf_arguments(model, len(ids), config),
+            )
+        except Exception as error:  # NNCF raises whatever its graph passes meet
+            raise QuantizationError(f"NNCF could not quantize the model: {error}") from error
+        seconds = time.monotonic() - started
+    final = validation(_compile(quantized), items)[0]
+    initial, plain = [metric for count, metric in validation.answers if count == len(items)][:2]
+    if final < plain - _TOLERANCE:
+        raise QuantizationError(
+            f"accuracy control made the metric worse than plain INT8: {final:.4f}, not {plain:.4f}"
+        )
+    return quantized, {
+        **config.to_dict(),
+        "calibration_texts": len(ids),
+        "fake_quantize_operations": count_fake_quantize(quantized),
+        **_told(messages),
+        "max_drop": control.max_drop,
+        "validation_texts": len(items),
+        "initial_metric": round(initial, 6),
+        "plain_metric": round(plain, 6),
+        "final_metric": round(final, 6),
+        "final_drop": round(initial - final, 6),
+        "reached": initial - final <= control.max_drop,
+        "seconds": round(seconds, 1),
+        "nncf": nncf.__version__,
+        "openvino": ov.__version__,
+    }
+
+
+def _restore_mode(control: AccuracyControl) -> Any:
+    modes = require("nncf.quantization.advanced_parameters", extra="quantize").RestoreMode
+    all_ = control.restore == "all"
+    return modes.ACTIVATIONS_AND_WEIGHTS if all_ else modes.ONLY_ACTIVATIONS
+
+
+def _compile(model: ov.Model) -> ov.CompiledModel:
+    return shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def _try_alone(model: ov.Model, items: Sequence[Item], validation: Validation) -> None:
+    """Run the validation once before NNCF does, which swallows an exception of its first call."""
+    if not items:
+        raise QuantizationError("there are no validation texts for accuracy control")
+    try:
+        metric, outputs = validation(_compile(model), items[:_TRIAL_ITEMS])
+    except Exception as error:  # whatever it is, NNCF would not show it
+        raise QuantizationError(f"the validation of accuracy control fails: {error}") from error
+    validation.answers.clear()
+    if not np.isfinite([metric, *(row[0].sum() for row in outputs)]).all():
+        raise QuantizationError("the validation of accuracy control gives no finite numbers")
+
+
+_REVERTED = re.compile(r"Reverted \d+ operations to the floating-point [^\n]*\n(.*)", re.DOTALL)
+_IN_THE_END = re.compile(r"\d+ out of \d+ were reverted back [^\n]*:\n(.*)", re.DOTALL)
+_TOTAL = re.compile(r"Total number of quantized operations in the model: (\d+)")
+
+
+def _told(messages: Sequence[str]) -> dict[str, Any]:
+    """Read what was returned to float from NNCF's messages, the only place where it tells."""
+    steps = [found[1] for message in messages if (found := _REVERTED.match(message))]
+    ends = [found[1] for message in messages if (found := _IN_THE_END.match(message))]
+    totals = [int(found[1]) for message in messages if (found := _TOTAL.match(message))]
+    # Without a closing list every step stands: NNCF went through all operations.
+    names = ends[-1] if ends else "\n".join(steps)
+    return {
+        "reverted_operations": sorted({name.strip() for name in names.split("\n") if name.strip()}),
+        "iterations": len(steps),
+        "quantized_operations": totals[-1] if totals else None,
+    }

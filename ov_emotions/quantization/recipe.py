@@ -1,0 +1,267 @@
+"""Recipes: what is done to a model's weights, as TOML files that are checked before work begins."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from ov_emotions.errors import QuantizationError
+
+Weights = Literal["fp32", "fp16", "int8", "int4"]
+CompressionMode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym"]
+
+DEFAULT_RECIPE = "int8-mixed"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class PtqConfig:
+    """Post-training quantization of weights and activations.
+
+    :param subset_size: calibration texts.
+    :param preset: `mixed` keeps activations asymmetric, which transformers need; `performance`
+        makes all symmetric.
+    :param smooth_quant_alpha: how much of the activations' range SmoothQuant moves into the
+        weights, in [0, 1]; -1 switches it off.
+    :param embeddings: store embedding tables in INT8 too, one scale a row.
+    :param seed: of the calibration subset.
+    """
+
+    subset_size: int = 300
+    preset: Literal["mixed", "performance"] = "mixed"
+    smooth_quant_alpha: float = 0.95
+    embeddings: bool = True
+    seed: int = 20261122
+
+    def __post_init__(self) -> None:
+        if self.subset_size < 1:
+            raise QuantizationError(f"subset_size must be at least 1, not {self.subset_size}")
+        if self.preset not in ("mixed", "performance"):
+            raise QuantizationError(f"preset must be mixed or performance, not {self.preset!r}")
+        check_alpha("smooth_quant_alpha", self.smooth_quant_alpha)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class AlphaSearch:
+    """A search for the SmoothQuant alpha that changes the model least.
+
+    :param alphas: candidates, each in [0, 1] or -1 for none.
+    :param rows: texts of the calibration part, other than the calibration subset, on which the
+        mean absolute difference of probabilities to the fp32 model is measured.
+    """
+
+    alphas: tuple[float, ...] = (-1.0, 0.5, 0.65, 0.8, 0.95)
+    rows: int = 400
+
+    def __post_init__(self) -> None:
+        if not self.alphas or self.rows < 1:
+            raise QuantizationError("alphas and rows must not be empty")
+        for alpha in self.alphas:
+            check_alpha("alphas", alpha)
+
+
+@dataclass(frozen=True)
+class AccuracyControl:
+    """NNCF's algorithm that returns operations to float until the metric is back.
+
+    :param max_drop: weighted F1 that may be lost, absolute.
+    :param ranking_subset_size: texts on which operations are ranked by how much they change.
+    :param validation_rows: texts of the selection part that the metric is taken on, at most.
+    :param max_iterations: operations returned to float at most.
+    :param restore: `activations` computes an operation in float with its INT8 weights; `all` puts
+        its float weights back too, which cannot be combined with SmoothQuant: NNCF puts back those
+        of before it, and the model would be wrong.
+    """
+
+    max_drop: float = 0.003
+    ranking_subset_size: int = 300
+    validation_rows: int = 2000
+    max_iterations: int = 100
+    restore: Literal["activations", "all"] = "activations"
+
+    def __post_init__(self) -> None:
+        # A negative drop asks for a gain, which can make NNCF try every operation: a test's wish.
+        if not -1 < self.max_drop < 1:
+            raise QuantizationError(f"max_drop must lie in (-1, 1), not be {self.max_drop}")
+        for name in ("ranking_subset_size", "validation_rows", "max_iterations"):
+            if getattr(self, name) < 1:
+                raise QuantizationError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.restore not in ("activations", "all"):
+            raise QuantizationError(f"restore must be activations or all, not {self.restore!r}")
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Weights stored small and multiplied in float: nothing is calibrated.
+
+    :param mode: integer type, symmetric or with a zero point.
+    :param ratio: share of the matrices in 4 bits, the rest in 8; 1 for the 8-bit modes.
+    :param group_size: weights along a row that share a scale; -1 for the whole row. Made smaller
+        where a row does not divide by it.
+    """
+
+    mode: CompressionMode = "int8_asym"
+    ratio: float = 1.0
+    group_size: int = -1
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(CompressionMode):
+            allowed = ", ".join(get_args(CompressionMode))
+            raise QuantizationError(f"mode must be one of {allowed}, not {self.mode!r}")
+        if not 0 <= self.ratio <= 1:
+            raise QuantizationError(f"ratio must be in [0, 1], not {self.ratio}")
+        if self.group_size != -1 and self.group_size < 1:
+            raise QuantizationError(f"group_size must be -1 or above 0, not {self.group_size}")
+        if self.mode.startswith("int8") and (self.ratio, self.group_size) != (1.0, -1):
+            raise QuantizationError("ratio and group_size are for the int4 modes")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to a model.
+
+    :param name: of its file, without the ending.
+    :param description: what it does to a model, in a sentence or two.
+    :param weights: what the weights are stored in afterwards.
+    :param ptq: how weights and activations are quantized.
+    :param search: makes the alpha of `ptq` be searched.
+    :param accuracy_control: returns operations to float after `ptq`.
+    :param compression: how weights alone are made small.
+    """
+
+    name: str
+    description: str
+    weights: Weights
+    ptq: PtqConfig | None = None
+    search: AlphaSearch | None = None
+    accuracy_control: AccuracyControl | None = None
+    compression: Compression | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights not in get_args(Weights):
+            allowed = ", ".join(get_args(Weights))
+            raise QuantizationError(f"weights must be one of {allowed}, not {self.weights!r}")
+        tables = [n for n in ("ptq", "compression") if getattr(self, n) is not None]
+        quantized = self.weights.startswith("int")
+        if quantized and len(tables) != 1:
+            raise QuantizationError(f"{self.weights} needs one of the tables ptq and compression")
+        if not quantized and tables:
+            raise QuantizationError(f"{self.weights} takes no table {tables[0]}")
+        for table in ("search", "accuracy_control"):
+            if getattr(self, table) is not None and self.ptq is None:
+                raise QuantizationError(f"the table {table} needs the table ptq")
+        if self.search and self.accuracy_control:
+            raise QuantizationError("search and accuracy_control cannot be combined")
+        if (
+            self.ptq
+            and self.accuracy_control
+            and self.accuracy_control.restore == "all"
+            and self.ptq.smooth_quant_alpha != -1
+        ):
+            raise QuantizationError('restore = "all" needs smooth_quant_alpha = -1')
+        stored = self.compression.mode[:4] if self.compression else "int8"
+        if quantized and stored != self.weights:
+            raise QuantizationError(f"weights says {self.weights}, but the tables make {stored}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, without the tables that are not there."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def check_alpha(name: str, value: float) -> None:
+    """Refuse what is no SmoothQuant alpha.
+
+    :param name: of the setting, for the message.
+    :param value: of it.
+    :raises QuantizationError: if it is neither in [0, 1] nor -1.
+    """
+    if value != -1 and not 0 <= value <= 1:
+        raise QuantizationError(f"{name} must be in [0, 1] or -1, not {value}")
+
+
+def recipe_folder() -> Path:
+    """Locate the recipes: beside this file where installed, in the repository otherwise."""
+    installed = Path(__file__).parent / "recipes"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "quantize" / "recipes"
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Name the recipes that come with the library, in alphabetical order."""
+    return tuple(sorted(path.stem for path in recipe_folder().glob("*.toml")))
+
+
+def load_recipe(source: str) -> Recipe:
+    """Read a recipe.
+
+    :param source: the name of one that comes with the library, or a TOML file.
+    :return: the recipe.
+    :raises QuantizationError: if there is none, or something in it is wrong.
+    """
+    path = Path(source)
+    if path.suffix != ".toml":
+        path = recipe_folder() / f"{source}.toml"
+        if source not in recipe_names():
+            raise QuantizationError(
+                f"there is no recipe {source!r}; choose one of {', '.join(recipe_names())}, "
+                "or give a .toml file"
+            )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise QuantizationError(f"the recipe {path} cannot be read: {error}") from error
+    if "name" in table:
+        raise QuantizationError(f"{path}: name is not written inside; it is the file's")
+    return _build(Recipe, {"name": path.stem, **table}, str(path))
+
+
+def _build(kind: type[_T], table: Mapping[str, Any], where: str) -> _T:
+    """Make a dataclass of a TOML table, naming what is unknown, missing or of the wrong type."""
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            raise QuantizationError(f"{where}: unknown key {key!r}; {hint}")
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.default is MISSING and field.name not in table:
+            raise QuantizationError(f"{where}: {field.name} is missing")
+    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    try:
+        return kind(**values)
+    except QuantizationError as error:
+        raise QuantizationError(f"{where}: {error}") from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    tables = [option for option in get_args(hint) if hasattr(option, "__dataclass_fields__")]
+    if tables:
+        if not isinstance(value, dict):
+            raise QuantizationError(f"{where} must be a table, not {value!r}")
+        return _build(tables[0], value, where)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise QuantizationError(f"{where} must be a list, not {value!r}")
+        return tuple(_value(get_args(hint)[0], item, where) for item in value)
+    kind = type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise QuantizationError(f"{where} must be {_KINDS[kind]}, not {value!r}")
+    return value
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+}

@@ -1,0 +1,119 @@
+"""Timing one candidate, and saying how far timings can be believed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Classify = Callable[[list[str]], Any]
+
+NOISE_LIMIT = 0.25
+"""A round-to-round spread of the median latency above this share of it tells candidates apart no
+more: what INT8 gains over float on single texts is about as large."""
+
+STEAL_LIMIT = 0.05
+_STAT = Path("/proc/stat")
+_STEAL_FIELD = 7
+
+
+def single_latencies(classify: Classify, texts: Sequence[str]) -> list[float]:
+    """Time texts one by one.
+
+    :param classify: takes a list of texts.
+    :param texts: what is classified.
+    :return: milliseconds per text.
+    """
+    times = []
+    for text in texts:
+        started = time.perf_counter()
+        classify([text])
+        times.append((time.perf_counter() - started) * 1e3)
+    return times
+
+
+def throughput(classify: Classify, texts: list[str]) -> float:
+    """Classify all texts in one call.
+
+    :param classify: takes a list of texts.
+    :param texts: what is classified.
+    :return: texts per second.
+    """
+    started = time.perf_counter()
+    classify(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def measure(classify: Classify, singles: Sequence[str], offline: list[str]) -> dict[str, float]:
+    """Take one round's figures of a candidate that is warm.
+
+    :param classify: takes a list of texts.
+    :param singles: texts that are classified one by one.
+    :param offline: texts that are classified in one call.
+    :return: `p50_ms`, `p90_ms`, `p99_ms` and `texts_per_second`.
+    """
+    times = single_latencies(classify, singles)
+    figures = {f"p{p}_ms": float(np.percentile(times, p)) for p in (50, 90, 99)}
+    return figures | {"texts_per_second": throughput(classify, offline)}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Summarise the rounds of a figure.
+
+    :param values: one a round.
+    :return: `median`, `min` and `max`.
+    """
+    return {
+        "median": round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
+    }
+
+
+def cpu_jiffies() -> tuple[int, int]:
+    """Read how long the CPUs worked, and how long others held them, since the machine started.
+
+    :return: all time and stolen time in ticks; zeros where the system does not tell.
+    """
+    try:
+        fields = [int(f) for f in _STAT.read_text(encoding="ascii").splitlines()[0].split()[1:]]
+    except (OSError, ValueError, IndexError):
+        return 0, 0
+    return sum(fields), fields[_STEAL_FIELD] if len(fields) > _STEAL_FIELD else 0
+
+
+def judge_noise(
+    rounds: Mapping[str, Sequence[float]], before: tuple[int, int], after: tuple[int, int]
+) -> dict[str, Any]:
+    """Say whether the machine was quiet enough to tell candidates apart.
+
+    :param rounds: by candidate the median latency of every round.
+    :param before: what `cpu_jiffies` said before the rounds.
+    :param after: the same after them.
+    :return: `noisy`, `spread` (the middle candidate's distance of first to third quartile over the
+        median), its `limit`, `stolen` (share of the CPU that others held) and a `sentence`.
+    """
+    spreads = []
+    for values in rounds.values():
+        low, high = np.percentile(values, [25, 75])
+        spreads.append(float(high - low) / statistics.median(values))
+    typical = statistics.median(spreads) if spreads else 0.0
+    ticks = after[0] - before[0]
+    stolen = (after[1] - before[1]) / ticks if ticks > 0 else 0.0
+    noisy = typical > NOISE_LIMIT or stolen > STEAL_LIMIT
+    sentence = (
+        f"From round to round a candidate's median latency varied by {typical:.0%} "
+        f"(quartile distance), and {stolen:.1%} of the processor was held by others: "
+        + ("too noisy to tell candidates apart." if noisy else "quiet enough to compare.")
+    )
+    return {
+        "noisy": noisy,
+        "spread": round(typical, 4),
+        "limit": NOISE_LIMIT,
+        "stolen": round(stolen, 4),
+        "sentence": sentence,
+    }

@@ -1,0 +1,1 @@
+"""Study JSON in; verdict, Markdown, one HTML page and plots out."""

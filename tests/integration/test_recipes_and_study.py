@@ -1,0 +1,372 @@
+"""Recipes on a trained toy model, accuracy control that has to work, and the study over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
+pytest.importorskip("transformers", reason="training needs transformers", exc_type=ImportError)
+pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=ImportError)
+pytest.importorskip("optimum.intel", reason="export needs optimum-intel", exc_type=ImportError)
+pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportError)
+
+from ov_emotions import EmotionClassifier
+from ov_emotions.bundle import Bundle
+from ov_emotions.cli.main import main
+from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
+from ov_emotions.quantization import accuracy_control
+from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
+from ov_emotions.quantization.recipe import (
+    AccuracyControl,
+    AlphaSearch,
+    Compression,
+    PtqConfig,
+    Recipe,
+)
+from ov_emotions.quantization.run import quantize_bundle
+from ov_emotions.quantization.source import find_source, fp32_bundle
+from ov_emotions.quantization.study import StudyConfig, fast_precisions, run_study
+from ov_emotions.runtime import shared_core
+
+PTQ = PtqConfig(subset_size=40)
+TOML = 'description = "toy"\nweights = "int8"\n[ptq]\nsubset_size = 40\n'
+
+
+def _probabilities(bundle, prepared):
+    texts = list(prepared.split("test_goemotions").texts)
+    return EmotionClassifier(bundle, threads=1).predict_proba(texts)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("fp16", "", "fp16"),
+        Recipe("int8-weights", "", "int8", compression=Compression("int8_asym")),
+        Recipe("int4-weights", "", "int4", compression=Compression("int4_sym", group_size=16)),
+        Recipe("int8-search", "", "int8", PTQ, search=AlphaSearch((-1.0, 0.5), rows=10)),
+    ],
+    ids=lambda recipe: recipe.name,
+)
+def test_a_recipe_makes_a_smaller_bundle_that_answers_alike(fp32, prepared, tmp_path, recipe):
+    bundle = quantize_bundle(fp32, prepared, tmp_path / "made", recipe)
+    loaded = Bundle.load(bundle.folder)
+    assert loaded.manifest.precision == recipe.weights
+    record = loaded.manifest.provenance["quantization"]
+    assert record["recipe"]["name"] == recipe.name
+    sizes = [b.model_path.with_suffix(".bin").stat().st_size for b in (loaded, fp32)]
+    assert sizes[0] < 0.6 * sizes[1]
+    moved = np.abs(_probabilities(loaded, prepared) - _probabilities(fp32, prepared))
+    assert moved.mean() < 0.1
+
+
+def test_the_search_keeps_the_alpha_that_changes_least(fp32, prepared, tmp_path):
+    recipe = Recipe("s", "", "int8", PTQ, search=AlphaSearch((-1.0, 0.3, 0.9), rows=10))
+    bundle = quantize_bundle(fp32, prepared, tmp_path / "made", recipe)
+    record = bundle.manifest.provenance["quantization"]
+    differences = {float(alpha): d for alpha, d in record["alpha_search"].items()}
+    assert set(differences) == {-1.0, 0.3, 0.9}
+    assert differences[record["smooth_quant_alpha"]] == min(differences.values())
+
+
+def test_the_bundle_carries_the_precision_it_was_approved_at(fp32, prepared, tmp_path):
+    recipe = Recipe("fp32", "", "fp32")
+    bundle = quantize_bundle(fp32, prepared, tmp_path / "made", recipe, precision="bf16")
+    assert Bundle.load(bundle.folder).manifest.inference_precision == "bf16"
+    assert fp32.manifest.inference_precision == "f32"
+
+
+# Accuracy control
+
+
+def _controlled(fp32, prepared, tmp_path, **settings):
+    recipe = Recipe("ac", "", "int8", PTQ, accuracy_control=AccuracyControl(**settings))
+    bundle = quantize_bundle(fp32, prepared, tmp_path / "made", recipe)
+    return bundle.manifest.provenance["quantization"]
+
+
+def test_accuracy_control_returns_nothing_where_nothing_is_lost(fp32, prepared, tmp_path):
+    record = _controlled(fp32, prepared, tmp_path, max_drop=0.9)
+    assert record["reverted_operations"] == []
+    assert record["iterations"] == 0
+    assert record["reached"]
+    assert record["final_drop"] == pytest.approx(
+        record["initial_metric"] - record["final_metric"], abs=2e-6
+    )
+
+
+class Closeness(Validation):
+    """A metric that every quantized operation lowers: nearness to the first model's answers."""
+
+    first: list[list[np.ndarray]] | None = None
+
+    def __call__(self, compiled, items):
+        items = list(items)
+        outputs = super().__call__(compiled, items)[1]
+        if len(items) < ITEMS:
+            return 1.0, outputs
+        self.first = self.first or outputs
+        pairs = zip(outputs, self.first, strict=True)
+        metric = 1 - float(np.mean([np.abs(a[0] - b[0]).mean() for a, b in pairs]))
+        self.answers[-1] = (len(items), metric)
+        return metric, outputs
+
+
+ITEMS = 20
+
+
+def test_accuracy_control_records_what_went_back_to_float(fp32, prepared):
+    tokenizer = fp32.tokenizer()
+    part = prepared.validation_part("selection")
+    ids = [np.array(e.ids, dtype=np.int32) for e in tokenizer.encode_batch(list(part.texts))]
+    items = list(zip(ids[:ITEMS], part.targets[:ITEMS], strict=True))
+    model = shared_core().read_model(fp32.model_path)
+
+    def control(max_drop):
+        validation = Closeness(fp32.manifest.threshold_array(), fp32.manifest.labels)
+        return quantize_with_accuracy_control(
+            model, ids[:40], items, validation, PTQ, AccuracyControl(max_drop, 10)
+        )[1]
+
+    everything = control(0.9)
+    assert everything["reverted_operations"] == []
+    assert everything["final_drop"] > 0
+    some = control(everything["final_drop"] / 2)
+    assert some["reached"]
+    assert 0 < some["final_drop"] <= everything["final_drop"] / 2
+    assert some["iterations"] >= 1
+    assert 0 < len(some["reverted_operations"]) < some["quantized_operations"]
+    assert some["fake_quantize_operations"] < everything["fake_quantize_operations"]
+    none = control(0.0)
+    assert len(none["reverted_operations"]) >= len(some["reverted_operations"])
+
+
+def test_the_validation_gives_the_logits_of_every_item(fp32):
+    validation = Validation(np.full(7, 0.5, dtype=np.float32), fp32.manifest.labels)
+    items = [(np.array([2, 5, 3], dtype=np.int32), np.eye(7, dtype=np.int8)[i]) for i in range(4)]
+    compiled = shared_core().compile_model(str(fp32.model_path), "CPU")
+    metric, outputs = validation(compiled, items)
+    assert 0 <= metric <= 1
+    # Lists, not numbers: that is how NNCF knows them for logits and ranks by them.
+    assert [row[0].shape for row in outputs] == [(1, 7)] * 4
+    assert validation.answers == [(4, metric)]
+
+
+def test_a_validation_that_fails_is_seen_before_nncf_starts(fp32, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("no such thing")
+
+    monkeypatch.setattr(accuracy_control, "score", broken)
+    item = (np.array([2, 5, 3], dtype=np.int32), np.zeros(7, dtype=np.int8))
+    validation = Validation(np.full(7, 0.5, dtype=np.float32), fp32.manifest.labels)
+    model = shared_core().read_model(fp32.model_path)
+    with pytest.raises(QuantizationError, match="validation of accuracy control fails: no such"):
+        quantize_with_accuracy_control(model, [item[0]], [item], validation, PTQ, AccuracyControl())
+    with pytest.raises(QuantizationError, match="no validation texts"):
+        quantize_with_accuracy_control(model, [item[0]], [], validation, PTQ, AccuracyControl())
+
+
+# What it starts from
+
+
+def test_a_checkpoint_is_exported_on_the_way(checkpoint, prepared):
+    assert find_source(str(checkpoint)) == (checkpoint, True)
+    with fp32_bundle(str(checkpoint), prepared) as bundle:
+        assert bundle.manifest.precision == "fp32"
+        assert bundle.manifest.name == "run"  # RUN/best is called RUN
+        folder = bundle.folder
+    assert not folder.exists()
+
+
+def test_a_folder_that_is_neither_is_refused(tmp_path):
+    with pytest.raises(BundleNotFoundError, match=r"neither emotions.json nor checkpoint.json"):
+        find_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_weights_that_are_not_fp32_are_refused(fp32, prepared, tmp_path, precision):
+    other = Bundle(fp32.folder, replace(fp32.manifest, precision=precision))
+    with pytest.raises(AlreadyQuantizedError, match=f"has {precision} weights"):
+        quantize_bundle(other, prepared, tmp_path / "out", Recipe("x", "", "int8", PTQ))
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_calibration_texts_are_refused(fp32, prepared, tmp_path):
+    with pytest.raises(QuantizationError, match=r"has \d+ texts, the recipe asks for 5000"):
+        quantize_bundle(
+            fp32, prepared, tmp_path / "out", Recipe("x", "", "int8", PtqConfig(subset_size=5000))
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration_without_a_label_is_refused(fp32, prepared, tmp_path, monkeypatch):
+    part = prepared.validation_part("calibration")
+    targets = part.targets.copy()
+    targets[:, 2] = 0
+    monkeypatch.setattr(
+        type(prepared), "validation_part", lambda *_: replace(part, targets=targets)
+    )
+    with pytest.raises(QuantizationError, match="has no text with fear"):
+        quantize_bundle(fp32, prepared, tmp_path / "out", Recipe("x", "", "int8", PTQ))
+
+
+def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one(fp32, prepared_folder, tmp_path):
+    fp32.save(tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    program = textwrap.dedent(f"""
+        import sys, time
+        import ov_emotions.bundle as b
+        real = b.sha256_file
+        def slow(path):
+            if path.parent.name != "draft" and "draft" not in str(path):
+                print("writing", flush=True)
+                time.sleep(60)
+            return real(path)
+        from ov_emotions.cli import main as cli
+        import ov_emotions.quantization.run as run
+        real_write = run.write_bundle
+        def write(folder, *rest):
+            if folder.name == "out":
+                b.sha256_file = slow
+            return real_write(folder, *rest)
+        run.write_bundle = write
+        raise SystemExit(cli.main([
+            "quantize", {str(fp32.folder)!r}, {str(tmp_path / "out")!r},
+            "--data", {str(prepared_folder)!r}, "--recipe", "fp16"]))
+    """)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ}
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert after == before
+
+
+# The study
+
+
+@pytest.fixture(scope="module")
+def study(checkpoint, prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "toy.toml").write_text(TOML, encoding="utf-8")
+    (folder / "greedy.toml").write_text(TOML.replace("40", "4000"), encoding="utf-8")
+    config = StudyConfig(
+        str(checkpoint),
+        (str(folder / "toy.toml"), str(folder / "greedy.toml")),
+        rounds=2,
+        single_texts=5,
+        offline_texts=10,
+    )
+    told = []
+    found = run_study(config, prepared, lambda *step: told.append(step))
+    assert [done for done, _, _ in told] == list(range(len(told)))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    return found
+
+
+def test_a_study_holds_every_candidate_at_every_precision(study):
+    precisions = fast_precisions()
+    expected = [f"{r}/{p}" for r in ("fp32", "toy", "greedy") for p in precisions]
+    assert [c["id"] for c in study["candidates"]][: len(expected)] == expected
+    assert "torch-cpu/fp32" in [c["id"] for c in study["candidates"]]
+
+
+def test_a_recipe_that_fails_is_a_failed_candidate(study):
+    failed = [c for c in study["candidates"] if c["status"] == "failed"]
+    assert {c["recipe"] for c in failed} == {"greedy"}
+    assert all("asks for 4000" in c["error"] and c["latency"] is None for c in failed)
+
+
+def test_candidates_are_compared_on_both_splits_at_both_thresholds(study):
+    toy = next(c for c in study["candidates"] if c["id"] == "toy/f32")
+    assert set(toy["quality"]) == {"validation:selection", "test_goemotions"}
+    for found in toy["quality"].values():
+        for name in ("frozen", "refitted"):
+            difference = found[name]["difference"]["weighted_f1"]
+            assert difference["low"] <= difference["value"] <= difference["high"]
+    torch_candidate = next(c for c in study["candidates"] if c["runtime"] == "torch-cpu")
+    same = torch_candidate["quality"]["test_goemotions"]["frozen"]
+    assert same["flipped"] < 0.01  # the same weights, in other arithmetic
+
+
+def test_candidates_take_turns_in_processes_of_their_own(study):
+    timed = [c for c in study["candidates"] if c["status"] == "ok"]
+    for candidate in timed:
+        assert len(candidate["rounds"]) == 2
+        assert candidate["start"]["rss_mb"]["min"] > 10
+        assert candidate["latency"]["p50_ms"]["median"] > 0
+    reference = next(c for c in timed if c["id"] == study["reference"])
+    assert reference["ratios"]["p50"] == {"median": 1.0, "min": 1.0, "max": 1.0}
+
+
+def test_every_step_says_its_time_and_peak_memory(study):
+    steps = {step["step"]: step for step in study["steps"]}
+    assert {"export", "quantize toy", "score toy/f32", "compare", "time"} <= set(steps)
+    assert all(step["peak_memory_mb"] > 50 for step in steps.values())
+
+
+def test_the_command_writes_a_report_and_renders_it_again(
+    checkpoint, prepared_folder, tmp_path, capsys
+):
+    output = tmp_path / "report"
+    command = ["report", str(checkpoint), str(output), "--data", str(prepared_folder)]
+    small = ["--recipe", "fp16", "--precision", "f32", "--rounds", "1"]
+    small += ["--single-texts", "3", "--offline-texts", "4", "--final-split", "none"]
+    assert main([*command, *small]) == 0
+    assert "report.html" in capsys.readouterr().out
+    names = {"study.json", "report.md", "report.html", "pareto.svg"}
+    assert {path.name for path in output.iterdir()} == names
+    again = tmp_path / "again"
+    assert main(["report", str(again), "--from-study", str(output / "study.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reference"] == "fp32/f32"
+    for name in names:
+        assert (again / name).read_bytes() == (output / name).read_bytes()
+
+
+def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
+    from ov_emotions.bundle import write_bundle
+
+    manifest = replace(
+        fp32.manifest, provenance={**fp32.manifest.provenance, "random_weights": True}
+    )
+    model = shared_core().read_model(fp32.model_path)
+    write_bundle(tmp_path / "random", manifest, model, fp32.tokenizer().to_str())
+    config = StudyConfig(str(tmp_path / "random"), (), precisions=("f32",), rounds=0)
+    found = run_study(config, prepared)
+    assert found["model"]["random_weights"]
+    assert [c["quality"] for c in found["candidates"]] == [None]
+
+
+def test_a_study_without_f32_or_with_another_precision_is_refused(prepared, fp32):
+    with pytest.raises(QuantizationError, match="precisions must be of f32, bf16"):
+        StudyConfig(str(fp32.folder), (), precisions=("f16",))
+    with pytest.raises(QuantizationError, match="must hold f32"):
+        run_study(StudyConfig(str(fp32.folder), (), precisions=("bf16",)), prepared)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "out"],
+        ["report", "in", "out", "--data", "d", "--from-study", "s.json"],
+        ["report", "in", "out", "--data", "d", "--rounds", "0"],
+        ["quantize", "in", "out"],
+        ["quantize", "in", "out", "--data", "d", "--precision", "f64"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments):
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
