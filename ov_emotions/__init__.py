@@ -19,6 +19,10 @@ from ov_emotions.errors import (
     MissingExtraError,
     OvEmotionsError,
     QuantizationError,
+    RepositoryError,
+    ServerError,
+    ServerMismatchError,
+    ServerUnavailableError,
     TrainingError,
 )
 
@@ -45,6 +49,10 @@ __all__ = [
     "OvEmotionsError",
     "Prediction",
     "QuantizationError",
+    "RepositoryError",
+    "ServerError",
+    "ServerMismatchError",
+    "ServerUnavailableError",
     "TrainingError",
     "__version__",
 ]

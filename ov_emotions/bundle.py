@@ -52,6 +52,7 @@ __all__ = [
     "Bundle",
     "Manifest",
     "TrainingSource",
+    "model_info",
     "resolve",
     "shipped",
     "stamp",
@@ -258,13 +259,13 @@ def _replaceable(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def stamp(model: ov.Model, manifest: Manifest) -> None:
-    """Write the facts into rt_info.model_info, where Model Server and clients read them.
+def model_info(manifest: Manifest) -> dict[str, Any]:
+    """Give the facts that servers show of a model and that clients check.
 
-    :param model: changed in place; every value is a text, JSON where it is a list or a mapping.
     :param manifest: the facts.
+    :return: plain values by key.
     """
-    facts: dict[str, Any] = {
+    return {
         "model_type": "emotions",
         "name": manifest.name,
         "labels": list(manifest.labels),
@@ -278,7 +279,15 @@ def stamp(model: ov.Model, manifest: Manifest) -> None:
         "licence": manifest.licence,
         "schema_version": manifest.schema_version,
     }
-    for key, fact in facts.items():
+
+
+def stamp(model: ov.Model, manifest: Manifest) -> None:
+    """Write the facts into rt_info.model_info, where Model Server and clients read them.
+
+    :param model: changed in place; every value is a text, JSON where it is a list or a mapping.
+    :param manifest: the facts.
+    """
+    for key, fact in model_info(manifest).items():
         text = fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
         model.set_rt_info(text, ["model_info", key])
 

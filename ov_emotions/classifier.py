@@ -7,18 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack, get_args, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions._arguments import as_texts, check_count, kind, merge_thresholds, not_a_text
 from ov_emotions.backends.base import Backend
 from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError
-from ov_emotions.manifest import is_threshold
 from ov_emotions.thresholds import apply_thresholds, sigmoid
+
+if TYPE_CHECKING:
+    from ov_emotions.backends.kserve_options import ServerOptions
 
 _STREAM_CHARACTERS = 1 << 20
 """A stream's chunk closes at this many characters, however few texts they are."""
@@ -33,12 +36,13 @@ class Prediction:
     :param labels: those whose probability reaches its threshold, the most probable first; empty if
         none does, which is not the same as neutral.
     :param scores: the probability of every label, the most probable first.
-    :param truncated: whether a part of the text was left out because it was too long.
+    :param truncated: whether a part of the text was left out because it was too long; None where
+        only the server knows.
     """
 
     labels: tuple[str, ...]
     scores: Mapping[str, float] = field(hash=False)
-    truncated: bool = False
+    truncated: bool | None = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: `labels`, `scores` and `truncated`."""
@@ -101,15 +105,18 @@ class EmotionClassifier:
             raise InputError(f"long_texts must be 'window' or 'truncate', not {long_texts!r}")
         for name, value in (("threads", threads), ("streams", streams)):
             if value is not None:
-                _check_count(name, value)
-        self._batch_tokens = _check_count("batch_tokens", batch_tokens)
-        bundle = model if isinstance(model, Bundle) else Bundle.load(_or_default(model))
+                check_count(name, value)
+        self._batch_tokens = check_count("batch_tokens", batch_tokens)
+        bundle = (
+            model
+            if isinstance(model, Bundle)
+            else Bundle.load(DEFAULT_MODEL if model is None else model)
+        )
         manifest = bundle.manifest
         self._bundle = bundle
         self._labels = manifest.labels
         ours = {label: manifest.thresholds[label] for label in manifest.labels}
-        self._thresholds = _merge_thresholds(ours, thresholds)
-        self._threshold_array = np.array(list(self._thresholds.values()), dtype=np.float32)
+        self._thresholds = merge_thresholds(ours, thresholds)
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, long_texts)
         self._backend: Backend = OpenVINOBackend(
             bundle,
@@ -137,13 +144,60 @@ class EmotionClassifier:
         """
         return cls(Bundle.load(source, revision=revision), **options)
 
+    @staticmethod
+    def from_server(
+        url: str,
+        *,
+        model: str | os.PathLike[str] | Bundle | None = None,
+        metadata_url: str | None = None,
+        verify: bool = True,
+        thresholds: Mapping[str, float] | None = None,
+        long_texts: LongTexts | None = None,
+        options: ServerOptions | None = None,
+    ) -> EmotionClassifier:
+        """Make a classifier that asks a model server; it is verified before any prediction.
+
+        Model Server, given texts, reads the beginning of long ones. Only its tokeniser knows which
+        are: `Prediction.truncated` is None for any that might be, unless `model` is given.
+
+        :param url: of the served model: `grpc://host:9000/emotions`, `http://host:8000/emotions`,
+            `grpcs://` and `https://` with TLS, `tfs+grpc://` and `tfs+http://` for Model Server
+            up to 2026.2.1, which needs `model`. `/versions/2` at the end asks for that version.
+        :param model: the bundle that the server must serve, by name, folder, Hub id or loaded;
+            `None` takes what it serves. Needed where the server takes token ids.
+        :param metadata_url: REST URL of the same server: Model Server tells the facts of its model
+            over REST only.
+        :param verify: False to believe `model` without comparing it with the server's facts.
+        :param thresholds: probability in (0, 1) by label; labels left out keep the model's.
+        :param long_texts: as for the class, where the server takes tokens; a server that takes
+            texts does what it was built for.
+        :param options: time limits, repetitions, TLS, headers and the rest.
+        :return: the classifier.
+        :raises InputError: if an argument is wrong.
+        :raises ServerUnavailableError: if the server is not reached.
+        :raises ServerMismatchError: if it serves another model, or does not tell what it serves.
+        :raises ServerError: if it refuses.
+        :raises MissingExtraError: if the extra `serving` (or `ovms-legacy`) is not installed.
+        """
+        from ov_emotions.remote import open_classifier  # only a client needs it
+
+        return open_classifier(
+            url,
+            bundle=model if model is None or isinstance(model, Bundle) else Bundle.load(model),
+            metadata_url=metadata_url,
+            verify=verify,
+            thresholds=thresholds,
+            long_texts=long_texts,
+            options=options,
+        )
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Copy the bundle, as it was loaded, to a folder.
 
         :param folder: a new folder, an empty one, or an older bundle, which is replaced.
         :raises BundleError: if the folder holds other things or cannot be written.
         """
-        self._bundle.save(folder)
+        self.bundle.save(folder)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -175,7 +229,7 @@ class EmotionClassifier:
         """
         if isinstance(texts, str):
             return self._predict([texts])[0]
-        return self._predict(_as_texts(texts))
+        return self._predict(as_texts(texts))
 
     def predict_proba(self, texts: Texts) -> NDArray[np.float32]:
         """Give the probability of every label for every text.
@@ -184,7 +238,7 @@ class EmotionClassifier:
         :return: float32, shape (texts, labels), in [0, 1]; columns are in the order of `labels`.
         :raises InputError: if something is not a text; the message names its position.
         """
-        return sigmoid(self.predict_logits(texts))
+        return self._score(as_texts(texts))[0]
 
     def predict_logits(self, texts: Texts) -> NDArray[np.float32]:
         """Give the logits, from which thresholds can be fitted.
@@ -193,7 +247,7 @@ class EmotionClassifier:
         :return: float32, shape (texts, labels); -inf for a text that is empty after normalising.
         :raises InputError: if something is not a text; the message names its position.
         """
-        return self._run(_as_texts(texts))[0]
+        return self._run(as_texts(texts))[0]
 
     def stream(self, texts: Iterable[str], *, chunk_size: int = 256) -> Iterator[Prediction]:
         """Classify any number of texts lazily, in bounded memory.
@@ -203,9 +257,9 @@ class EmotionClassifier:
         :return: yields one prediction per text, in order.
         :raises InputError: if something is not a text, after the predictions for all before it.
         """
-        _check_count("chunk_size", chunk_size)
+        check_count("chunk_size", chunk_size)
         if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
-            raise InputError(f"stream() takes an iterable of texts, not a {_kind(texts)}")
+            raise InputError(f"stream() takes an iterable of texts, not a {kind(texts)}")
         return self._predict_chunks(texts, chunk_size)
 
     def close(self) -> None:
@@ -229,7 +283,7 @@ class EmotionClassifier:
         for position, text in enumerate(texts):
             if not isinstance(text, str):
                 yield from self._predict(chunk)
-                raise _not_a_text(position, text)
+                raise not_a_text(position, text)
             chunk.append(text)
             characters += len(text)
             if len(chunk) >= chunk_size or characters >= _STREAM_CHARACTERS:
@@ -253,73 +307,39 @@ class EmotionClassifier:
             logits[encoded.owners[firsts]] = np.maximum.reduceat(windows, firsts, axis=0)
         return logits, encoded.truncated
 
-    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def _score(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
+        """Give probabilities, shape (texts, labels), and whether each text was truncated."""
         logits, truncated = self._run(texts)
-        probabilities = sigmoid(logits)
-        reached = apply_thresholds(probabilities, self._threshold_array).tolist()
-        order = np.argsort(-probabilities, axis=1, kind="stable").tolist()
-        labels = self._labels
-        return [
-            Prediction(
-                labels=tuple(labels[i] for i in best if above[i]),
-                scores={labels[i]: scores[i] for i in best},
-                truncated=cut,
-            )
-            for best, above, scores, cut in zip(
-                order, reached, probabilities.tolist(), truncated.tolist(), strict=True
-            )
-        ]
+        return sigmoid(logits), truncated.tolist()
+
+    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+        return decide(self._labels, self._thresholds, *self._score(texts))
 
 
-def _or_default(model: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
-    return DEFAULT_MODEL if model is None else model
+def decide(
+    labels: Sequence[str],
+    thresholds: Mapping[str, float],
+    probabilities: NDArray[np.float32],
+    truncated: Sequence[bool | None],
+) -> list[Prediction]:
+    """Turn probabilities into predictions.
 
-
-def _check_count(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return value
-
-
-def _merge_thresholds(
-    ours: Mapping[str, float], given: Mapping[str, float] | None
-) -> dict[str, float]:
-    merged = dict(ours)
-    if given is not None and not isinstance(given, Mapping):
-        raise InputError(f"thresholds must map labels to probabilities, not be a {_kind(given)}")
-    for label, value in (given or {}).items():
-        if label not in ours:
-            raise InputError(
-                f"thresholds name {label!r}, which the model lacks; it has {', '.join(ours)}"
-            )
-        if not is_threshold(value):
-            raise InputError(f"the threshold of {label} must lie in (0, 1), not be {value!r}")
-        merged[label] = float(value)
-    return merged
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, float) and value != value:
-        return "float (NaN, a missing value)"
-    return type(value).__name__
-
-
-def _not_a_text(position: int, value: object) -> InputError:
-    return InputError(f"the item at position {position} is a {_kind(value)}, not a text (str)")
-
-
-def _as_texts(texts: Any) -> Sequence[str]:
-    """Check what a caller gave as several texts."""
-    if not isinstance(texts, list | tuple):
-        tolist = getattr(texts, "tolist", None)  # numpy arrays and pandas columns
-        listed = tolist() if callable(tolist) else texts
-        if isinstance(listed, Iterator):
-            raise InputError("an iterator cannot be classified at once; use stream(), or a list")
-        if isinstance(listed, str | bytes | bytearray) or not isinstance(listed, Sequence):
-            raise InputError(f"a list of texts is expected, not a {_kind(texts)}")
-        texts = listed
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise _not_a_text(position, text)
-    checked: Sequence[str] = texts
-    return checked
+    :param labels: in the order of the columns.
+    :param thresholds: by label, in the same order.
+    :param probabilities: float32, shape (texts, labels).
+    :param truncated: per text, whether a part was left out.
+    :return: a prediction a text.
+    """
+    cuts = np.array(list(thresholds.values()), dtype=np.float32)
+    reached = apply_thresholds(probabilities, cuts).tolist()
+    order = np.argsort(-probabilities, axis=1, kind="stable").tolist()
+    return [
+        Prediction(
+            labels=tuple(labels[i] for i in best if above[i]),
+            scores={labels[i]: scores[i] for i in best},
+            truncated=cut,
+        )
+        for best, above, scores, cut in zip(
+            order, reached, probabilities.tolist(), truncated, strict=True
+        )
+    ]

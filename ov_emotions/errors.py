@@ -14,7 +14,11 @@ The tree::
     ├── ExportError             a checkpoint that does not convert, or converts to something else
     ├── QuantizationError       a model that does not quantize
     │   └── AlreadyQuantizedError   a model that was quantized before
+    ├── RepositoryError         a model repository that cannot be published to
     ├── DeviceError             a device, precision or compile option the runtime refuses
+    ├── ServerError             a model server that refuses, fails, or answers what it should not
+    │   ├── ServerUnavailableError  not reached, not ready, overloaded, or too slow
+    │   └── ServerMismatchError     it serves another model than is expected
     └── MissingExtraError       an optional dependency is absent (also an ImportError)
 
 Catch `OvEmotionsError` to catch them all. Messages say what was wrong, where, and what to do.
@@ -71,8 +75,24 @@ class AlreadyQuantizedError(QuantizationError):
     """A model that was quantized before."""
 
 
+class RepositoryError(OvEmotionsError):
+    """A model repository that cannot be published to."""
+
+
 class DeviceError(OvEmotionsError):
     """A device, precision or compile option the runtime refuses."""
+
+
+class ServerError(OvEmotionsError):
+    """A model server that refuses a request, fails at it, or answers what it should not."""
+
+
+class ServerUnavailableError(ServerError):
+    """A server that was not reached, is not ready, is overloaded, or took too long."""
+
+
+class ServerMismatchError(ServerError):
+    """A server whose model is not the one that is expected, or does not say what it is."""
 
 
 class MissingExtraError(OvEmotionsError, ImportError):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ov_emotions.cli.machine import Machine, read_machine
 from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json, table, utf8_stdout
+from ov_emotions.machine import Machine, read_machine
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Manifest

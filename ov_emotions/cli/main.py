@@ -20,7 +20,19 @@ from types import FrameType
 from ov_emotions import __version__
 from ov_emotions.errors import OvEmotionsError
 
-VERBS = ("classify", "info", "data", "prune", "train", "export", "quantize", "evaluate", "report")
+VERBS = (
+    "classify",
+    "info",
+    "data",
+    "prune",
+    "train",
+    "export",
+    "quantize",
+    "evaluate",
+    "report",
+    "ovms",
+    "triton",
+)
 """Modules of this package, in the order of the help. Each has `add_parser(subparsers)`, which sets
 `run` as a default of the parser it adds, and `run(args) -> int`; it imports nothing heavy outside
 of `run`."""

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from ov_emotions.cli.shared import Subparsers, add_json_flag, check_output_folder, print_json
-from ov_emotions.manifest import INFERENCE_PRECISIONS, MANIFEST_NAME, WEIGHTS_NAME
 from ov_emotions.quantization.recipe import (
     DEFAULT_RECIPE,
     load_recipe,
@@ -38,7 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=INFERENCE_PRECISIONS,
+        choices=("f32", "bf16"),
         help="inference precision that the thresholds are fitted at and the bundle is approved at "
         "(default: the source's)",
     )
@@ -58,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.source is None or args.output is None or args.data is None:
         args.parser.error("a source, an output folder and --data are required")
     from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.manifest import MANIFEST_NAME, WEIGHTS_NAME
     from ov_emotions.quantization.run import quantize_bundle
     from ov_emotions.quantization.source import fp32_bundle
 

@@ -95,7 +95,7 @@ class HumanWriter:
             return "— nothing to read"
         return f"— at most {self._part(prediction, best)}"
 
-    def _text(self, text: str, truncated: bool) -> str:
+    def _text(self, text: str, truncated: bool | None) -> str:
         # One line, and nothing that a terminal would obey: a text may hold escape sequences.
         words = " ".join(replace_surrogates(text).split())
         line = "".join(character if character.isprintable() else "�" for character in words)

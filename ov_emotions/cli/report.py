@@ -11,7 +11,6 @@ from typing import Any
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import Subparsers, add_json_flag, positive_int, print_json
 from ov_emotions.errors import DataError
-from ov_emotions.manifest import INFERENCE_PRECISIONS
 from ov_emotions.quantization.recipe import recipe_names
 
 
@@ -40,7 +39,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--precision",
         action="append",
         dest="precisions",
-        choices=INFERENCE_PRECISIONS,
+        choices=("f32", "bf16"),
         help="repeatable (default: those that this CPU has)",
     )
     parser.add_argument(
@@ -53,8 +52,12 @@ def add_parser(subparsers: Subparsers) -> None:
         "--max-drop", type=float, default=0.003, help="weighted F1 that may be lost to fp32"
     )
     parser.add_argument("--rounds", type=positive_int, default=5, help="of timing")
-    parser.add_argument("--single-texts", type=positive_int, default=150)
-    parser.add_argument("--offline-texts", type=positive_int, default=400)
+    parser.add_argument(
+        "--single-texts", type=positive_int, default=150, help="classified one by one in a round"
+    )
+    parser.add_argument(
+        "--offline-texts", type=positive_int, default=400, help="classified in one call in a round"
+    )
     parser.add_argument("--bundles", type=Path, help="folder to keep the bundles in")
     parser.add_argument(
         "--from-study", type=Path, metavar="JSON", help="render an earlier study again"

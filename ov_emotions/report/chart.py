@@ -9,6 +9,8 @@ from ov_emotions.report import format as fmt
 from ov_emotions.report.study import Candidate, Interval, Spread, Study
 from ov_emotions.report.verdict import Verdict
 
+# Plots draw a loss of at least this as the allowed one, so that they show some depth.
+_LEAST_DROP = 0.001
 # A loss of more than so many times what is allowed is only pointed at, from the plot's edge.
 _DEEPEST = 5.0
 _ROLES = {
@@ -63,7 +65,7 @@ class Chart:
         values = [v for y in shown for v in (y.value, y.high, y.low)]
         if self.base is None or self.floor is None:
             return values
-        drop = self.base - self.floor
+        drop = max(self.base - self.floor, _LEAST_DROP)
         air = 2.0 if any(point.below for point in self.points) else 1.0
         lowest = min([*values, self.floor]) - air * drop
         return [max(v, self.base - _DEEPEST * drop) for v in values] + [
@@ -127,7 +129,8 @@ def build_chart(study: Study, verdict: Verdict) -> Chart | None:
             accuracy[candidate.id] = Interval(
                 quality.refitted.weighted_f1.value, origin + change.low, origin + change.high
             )
-    points = _points(study, verdict, latency, accuracy, origin - _DEEPEST * study.max_drop)
+    deepest = origin - _DEEPEST * max(study.max_drop, _LEAST_DROP)
+    points = _points(study, verdict, latency, accuracy, deepest)
     y_label = f"weighted F1, {study.data.choice_split}"
     legend = dict(_ROLES)
     if verdict.ship == study.reference:

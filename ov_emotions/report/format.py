@@ -8,10 +8,14 @@ from ov_emotions.report.study import Interval, Spread
 
 NONE = "–"
 _MINUS = "\N{MINUS SIGN}"
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def clean(text: str) -> str:
-    """Replace what no page can hold or show: control characters and lone surrogates.
+    """Replace what a page cannot hold or show.
+
+    These are control characters, lone surrogates, and controls of the writing direction, which
+    would turn the words around them.
 
     :param text: any text.
     :return: the text in one line, with a space or U+FFFD in their place.
@@ -22,7 +26,8 @@ def clean(text: str) -> str:
 def _clean_character(character: str) -> str:
     if character.isspace():
         return " "
-    return "\ufffd" if unicodedata.category(character) in ("Cc", "Cs") else character
+    unfit = unicodedata.category(character) in ("Cc", "Cs") or character in _DIRECTIONS
+    return "\ufffd" if unfit else character
 
 
 def score(value: float) -> str:

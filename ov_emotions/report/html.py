@@ -194,11 +194,12 @@ def _plots(study: Study, verdict: Verdict) -> str:
         f"{_text(study.data.choice_split)}, paired by row, with 95 % intervals. Arrows point at "
         "what lies further out.",
     )
+    doubt = " The machine was too noisy: take nothing from it." if study.noisy else ""
     speed = _figure(
         lambda width, name: ratio_plot(study, verdict, width=width, name=name),
         "ratios",
         f"Times as fast as <code>{_text(study.reference)}</code>, round by round: median, smallest "
-        "and largest (log scale). What crosses the dotted line is not told from it.",
+        f"and largest (log scale). What crosses the dotted line is not told from it.{doubt}",
     )
     return "\n".join(
         (

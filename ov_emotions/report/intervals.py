@@ -69,7 +69,7 @@ def difference_plot(
         rows.append(_Row(candidate.id, _role(verdict, candidate.id), both, values))
     if not rows:
         return None
-    drop = study.max_drop
+    drop = max(study.max_drop, 0.001)  # only for the plot's extent
     reach = [v for row in rows for i in row.intervals if i for v in (i.low, i.high)]
     low = max(min(*reach, -1.5 * drop), -_FURTHEST * drop)
     high = min(max(*reach, drop), _FURTHEST * drop)
@@ -81,7 +81,7 @@ def difference_plot(
         base=0.0,
         base_name="reference",
         value_head="refitted (95 %)",
-        limit=(-drop, "allowed loss"),
+        limit=(-study.max_drop, "allowed loss"),
         edges=(low, high),
         log=False,
     )

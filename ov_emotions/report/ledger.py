@@ -27,7 +27,7 @@ def ledger(study: Study, verdict: Verdict) -> Table | None:
         sizes = fmt.megabytes(old.size_bytes), fmt.megabytes(new.size_bytes)
         part = _part(new.size_bytes / old.size_bytes)
         rows.append(_versus("Size on disk", *sizes, part))
-    if old.start and new.start and old.start.rss_mb and new.start.rss_mb:
+    if old.start and new.start and old.start.rss_mb and new.start.rss_mb and old.start.rss_mb.min:
         memory = (old.start.rss_mb.median, new.start.rss_mb.median)
         both = [f"{fmt.number(value)} MB" for value in memory]
         rows.append(_versus("Memory", *both, _part(memory[1] / memory[0])))

@@ -18,7 +18,9 @@ def with_ids(text: str, study: Study) -> Iterator[tuple[str, bool]]:
 
     :return: yields pieces, and whether each is an id.
     """
-    ids = sorted((re.escape(c.id) for c in study.candidates), key=len, reverse=True)
+    ids = sorted(
+        (re.escape(fmt.clean(c.id).strip()) for c in study.candidates), key=len, reverse=True
+    )
     # Between words only: an id "int8" is not found in "int8-mixed".
     pattern = re.compile(rf"(?<![\w/\-])({'|'.join(ids)})(?![\w/\-])")
     for i, piece in enumerate(pattern.split(text)):
@@ -45,17 +47,17 @@ def how_measured(study: Study) -> tuple[str, ...]:
 
 def _splits(study: Study) -> str:
     data, settings = study.data, study.settings
-    roles = [f"{_named(study, data.choice_split)} chose the candidate"]
+    roles = [f"{_named(study, data.choice_split)} to choose"]
     if data.thresholds_split:
-        roles.insert(0, f"{_named(study, data.thresholds_split)} fitted thresholds")
+        roles.insert(0, f"{_named(study, data.thresholds_split)} to fit thresholds")
     if data.calibration_split:
-        roles.insert(0, f"{_named(study, data.calibration_split)} calibrated")
+        roles.insert(0, f"{_named(study, data.calibration_split)} to calibrate")
     if data.final_split:
-        roles.append(f"{_named(study, data.final_split)} confirmed it")
+        roles.append(f"{_named(study, data.final_split)} to confirm the choice")
     samples = _count(settings.get("bootstrap_samples"))
     drawn = f"{samples} bootstrap samples" if samples else "a bootstrap"
     return (
-        f"Every split did one job: {fmt.joined(roles)}. Intervals are 95 % intervals of {drawn} of "
+        f"What served what: {fmt.joined(roles)}. Intervals are 95 % intervals of {drawn} of "
         "the rows. A change to the reference is paired: both models are scored on the same rows of "
         "each sample, so it is told more finely than either score."
     )
@@ -141,16 +143,38 @@ def recipes(study: Study) -> list[tuple[Candidate, Facts]]:
 
 
 def _recipe_facts(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Write the free facts in a flat list; what is said twice is written once."""
+    seen: dict[str, str] = {}
+    # What stands outermost first: it has the short name where two share one.
+    for path, value in sorted(_leaves(made, ()), key=lambda leaf: len(leaf[0])):
+        key = path[-1]
+        name, text = "time" if key == "seconds" else _words(key), _recipe_value(key, value)
+        if not text or seen.get(name) == text:
+            continue
+        name = _words(" ".join(path)) if name in seen else name
+        seen[name] = text
+        yield name, text
+
+
+def _leaves(
+    made: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in made.items():
-        if key == "seconds" and isinstance(value, int | float):
-            yield "time", fmt.duration(value)
-        elif key == "final_drop" and isinstance(value, int | float):
-            yield "final drop", f"{value:.4f}".replace("-", "\N{MINUS SIGN}")
-        elif key == "reverted_operations" and isinstance(value, list):
-            listed = f": {_plain(value)}" if value else ""
-            yield "reverted operations", f"{len(value)}{listed}"
-        elif value not in (None, "", [], {}):
-            yield _words(key), _plain(value)
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, str(key)))
+        elif key not in ("name", "description"):  # they are the entry's title
+            yield (*path, str(key)), value
+
+
+def _recipe_value(key: str, value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if key == "seconds":
+            return fmt.duration(value)
+        if key == "final_drop":
+            return f"{value:.4f}".replace("-", "\N{MINUS SIGN}")
+    if key == "reverted_operations" and isinstance(value, list | tuple):
+        return f"{len(value)}: {_plain(value)}" if value else "0"
+    return "" if value is None else _plain(value)
 
 
 def how_to_repeat(study: Study) -> str:

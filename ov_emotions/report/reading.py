@@ -152,8 +152,8 @@ def parse_study(study: Mapping[str, Any], where: str = "the study") -> Study:
     if reference not in ids:
         root["reference"].fail(f"is {reference!r}, which is not among the candidates")
     settings = root["settings"]
-    if (max_drop := settings["max_drop"].number()) <= 0:
-        settings["max_drop"].fail(f"must be positive, not {max_drop:g}")
+    if (max_drop := settings["max_drop"].number()) < 0:
+        settings["max_drop"].fail(f"must not be negative, but is {max_drop:g}")
     return Study(
         command=root.maybe("command", _Node.text) or "",
         created=root.maybe("created", _Node.text) or "",
@@ -206,10 +206,18 @@ def _step(node: _Node) -> Step:
 
 
 def _spread(node: _Node) -> Spread:
+    """Read a spread of what is divided by, or drawn by its logarithm, so that it is not 0."""
+    spread = _cost(node)
+    if not spread.min:
+        node["min"].fail("must be greater than 0")
+    return spread
+
+
+def _cost(node: _Node) -> Spread:
     spread = Spread(*(node[key].number() for key in ("median", "min", "max")))
-    if not 0 < spread.min <= spread.median <= spread.max:
+    if not 0 <= spread.min <= spread.median <= spread.max:
         node.fail(
-            f"must have 0 < min <= median <= max, not {spread.min:g}, {spread.median:g} "
+            f"must have 0 <= min <= median <= max, not {spread.min:g}, {spread.median:g} "
             f"and {spread.max:g}"
         )
     return spread
@@ -257,7 +265,7 @@ def _latency(node: _Node) -> Latency:
 
 
 def _start(node: _Node) -> Start:
-    return Start(*(node.maybe(k, _spread) for k in ("load_s", "first_inference_ms", "rss_mb")))
+    return Start(*(node.maybe(k, _cost) for k in ("load_s", "first_inference_ms", "rss_mb")))
 
 
 def _quality(node: _Node) -> Quality:

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Spread:
-    """A timing over the rounds of one run: 0 < min <= median <= max."""
+    """A figure over the rounds of one run: min <= median <= max."""
 
     median: float
     min: float

@@ -200,7 +200,7 @@ DIGEST = "0" * 64
         ("thresholds", [0.5, 0.5, 0.5], "must be an object"),
         ("max_length", 2, "at least 4"),
         ("max_length", 96.5, "whole number"),
-        ("precision", "int4", "one of fp32, fp16, int8"),
+        ("precision", "int3", "one of fp32, fp16, int8, int4"),
         ("inference_precision", "fast", "one of f32, bf16"),
         ("training_data", ["x"], r"training_data\[0\] must be an object"),
         ("training_data", [{"name": "x"}], r"training_data\[0\]: licence is missing"),

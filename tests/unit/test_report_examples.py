@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -200,7 +201,7 @@ def study(candidates: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
             "sentence": "The reference's rounds spread by 4 %, within the limit of 15 %.",
         },
         "reference": "fp32/f32",
-        "candidates": candidates,
+        "candidates": copy.deepcopy(candidates),
         "steps": [
             {"step": "quantize int8-mixed", "seconds": 201.0, "peak_memory_mb": 2410.0},
             {"step": "timings", "seconds": 3905.0, "peak_memory_mb": 900.0},

@@ -131,13 +131,45 @@ def test_a_study_in_which_everything_failed_still_has_a_report(tmp_path):
     assert "Nothing was measured" in (tmp_path / "pareto.svg").read_text(encoding="utf-8")
 
 
+def test_facts_of_a_recipe_are_flat_and_said_once():
+    made = eight()
+    recipe = {"name": "int8-mixed", "ptq": {"smooth_quant_alpha": 0.95, "seed": 3}}
+    facts = {"recipe": recipe, "smooth_quant_alpha": 0.95, "seed": 4, "seconds": 75}
+    for candidate in made["candidates"]:
+        if candidate["recipe"] == "int8-mixed":
+            candidate["quantization"] = facts
+    markdown = render_markdown(made, None)
+    entry = markdown[markdown.index("- `int8-mixed`: ") :].split("\n\n")[0].splitlines()[1:]
+    assert [line.strip() for line in entry] == [
+        "- smooth quant alpha: 0.95",
+        "- seed: 4",
+        "- time: 1 min 15 s",
+        "- recipe ptq seed: 3",
+    ]
+
+
+def test_no_loss_at_all_may_be_allowed(tmp_path):
+    made = eight()
+    made["settings"] = made["settings"] | {"max_drop": 0}
+    write_report(made, tmp_path)
+    ElementTree.fromstring((tmp_path / "pareto.svg").read_text(encoding="utf-8"))
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("# Do not ship a quantized model")
+
+
+def test_costs_of_a_start_that_the_system_does_not_tell_are_zero():
+    made = eight()
+    made["candidates"][0]["start"]["rss_mb"] = {"median": 0, "min": 0, "max": 0}
+    assert "Memory" not in _Page(render_html(made)).text
+
+
 def test_hostile_texts_stay_text_in_the_page():
     harmless, hostile = _Page(render_html(eight())), _Page(render_html(_hostile_study()))
     assert set(hostile.tags) == set(harmless.tags)
     assert hostile.tags.count("script") == 1
     assert {name for name, _ in hostile.attributes} == {name for name, _ in harmless.attributes}
     assert "<script>alert(1)</script>" in hostile.text
-    assert "\x00" not in render_html(_hostile_study())
+    assert not {"\x00", "\u202e", "\ud800"} & set(render_html(_hostile_study()))
 
 
 def test_hostile_texts_leave_tables_whole_in_markdown():

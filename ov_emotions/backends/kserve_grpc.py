@@ -1,0 +1,164 @@
+"""KServe v2 over gRPC: `tritonclient.grpc.aio`, its errors in our tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ov_emotions._extras import require
+from ov_emotions.backends.kserve_options import ServerOptions
+from ov_emotions.backends.kserve_transport import (
+    Answer,
+    ModelMetadata,
+    Tensor,
+    TensorSpec,
+    answer_of,
+    reason,
+    refusal,
+    shape_of,
+    short,
+)
+from ov_emotions.backends.kserve_url import ServerAddress
+from ov_emotions.errors import InputError, ServerError, ServerUnavailableError
+
+T = TypeVar("T")
+
+# CANCELLED too: this client cancels nothing that it waits for, so it is a server that goes down.
+_TEMPORARY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED")
+_METADATA_KEY = re.compile(r"[a-z0-9_.\-]+")
+
+# After a failure gRPC waits before it connects anew, at first 1 s and later 2 minutes, and fails
+# all calls meanwhile. A server that was restarted is back sooner.
+_CHANNEL = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+)
+
+
+class GrpcTransport:
+    """A client of one model over gRPC; belongs to the event loop that it is made in.
+
+    :param address: where the model is.
+    :param options: TLS and headers.
+    :raises MissingExtraError: if tritonclient is not installed.
+    :raises InputError: if a header cannot be sent over gRPC, or a certificate cannot be used.
+    """
+
+    def __init__(self, address: ServerAddress, options: ServerOptions) -> None:
+        self._grpc = require("tritonclient.grpc", extra="serving")
+        self._exception = require("tritonclient.utils", extra="serving").InferenceServerException
+        aio = require("tritonclient.grpc.aio", extra="serving")
+        self._address = address
+        self._headers = {name.lower(): value for name, value in options.headers.items()}
+        for name in self._headers:
+            if not _METADATA_KEY.fullmatch(name) or name.startswith("grpc-"):
+                raise InputError(f"the header {name!r} cannot be sent over gRPC")
+        files = (options.ca_file, options.key_file, options.cert_file)
+        ca_file, key_file, cert_file = (None if path is None else str(path) for path in files)
+        try:
+            self._client = aio.InferenceServerClient(
+                address.target,
+                ssl=address.secure,
+                root_certificates=ca_file,
+                private_key=key_file,
+                certificate_chain=cert_file,
+                channel_args=list(_CHANNEL),
+            )
+        except OSError as error:
+            raise InputError(f"a certificate cannot be read: {error}") from error
+
+    async def live(self, timeout: float) -> bool:
+        """Whether the server runs."""
+        return await self._call(lambda **o: self._client.is_server_live(**o), timeout)
+
+    async def ready(self, timeout: float) -> bool:
+        """Whether all its models are loaded."""
+        return await self._call(lambda **o: self._client.is_server_ready(**o), timeout)
+
+    async def server(self, timeout: float) -> str:
+        """Name and version of the server."""
+        raw = await self._call(lambda **o: self._client.get_server_metadata(**o), timeout)
+        return f"{raw.name} {raw.version}".strip()
+
+    async def model_ready(self, timeout: float) -> bool:
+        """Whether the model is loaded."""
+        model, version = self._address.model, self._address.version
+        return await self._call(
+            lambda **o: self._client.is_model_ready(model, version, **o), timeout
+        )
+
+    async def metadata(self, version: str, timeout: float) -> ModelMetadata:
+        """What the server says of the model; it has no facts over gRPC."""
+        model = self._address.model
+        raw = await self._call(
+            lambda **o: self._client.get_model_metadata(model, version, **o), timeout
+        )
+        return ModelMetadata(
+            name=raw.name,
+            versions=tuple(raw.versions),
+            platform=raw.platform,
+            inputs=_specs(raw.inputs),
+            outputs=_specs(raw.outputs),
+            facts={},
+        )
+
+    async def parameters(self, version: str, timeout: float) -> Mapping[str, str]:
+        """The texts among the parameters in the model's configuration, Triton's extension."""
+        model = self._address.model
+        raw = await self._call(
+            lambda **o: self._client.get_model_config(model, version, **o), timeout
+        )
+        return {key: value.string_value for key, value in raw.config.parameters.items()}
+
+    async def infer(
+        self, tensors: Sequence[Tensor], output: str, version: str, timeout: float
+    ) -> Answer:
+        """Run the model."""
+        inputs = [self._input(tensor) for tensor in tensors]
+        outputs = [self._grpc.InferRequestedOutput(output)]
+        model = self._address.model
+        result = await self._call(
+            lambda **o: self._client.infer(model, inputs, version, outputs, **o), timeout
+        )
+        told = result.get_response().model_version
+        return answer_of(result, output, told, str(self._address))
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._client.close()
+
+    def _input(self, tensor: Tensor) -> Any:
+        found = self._grpc.InferInput(tensor.name, list(tensor.array.shape), tensor.datatype)
+        return found.set_data_from_numpy(tensor.array)
+
+    async def _call(self, request: Callable[..., Awaitable[T]], timeout: float) -> T:
+        where = self._address
+        try:
+            return await request(headers=self._headers or None, client_timeout=timeout)
+        except self._exception as error:
+            code = str(error.status() or "").removeprefix("StatusCode.")
+            message = error.message() or ""
+            if code == "DEADLINE_EXCEEDED":
+                raise ServerUnavailableError(
+                    f"{where} did not answer within {timeout:.3g} s"
+                ) from error
+            if code == "UNAVAILABLE":
+                hint = "; a REST port is asked with http://" if "Socket closed" in message else ""
+                told = short(reason(message))
+                raise ServerUnavailableError(
+                    f"{where} cannot be reached or is not ready: {told}{hint}"
+                ) from error
+            temporary = code in _TEMPORARY and "larger than max" not in message
+            raise refusal(str(where), code, message, temporary=temporary) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServerError(
+                f"{where} gave an answer that is not KServe's: {short(error)}"
+            ) from error
+
+
+def _specs(raw: Sequence[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(spec.name, spec.datatype, shape_of(spec.shape)) for spec in raw)

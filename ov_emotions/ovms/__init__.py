@@ -1,0 +1,1 @@
+"""Serving with OpenVINO Model Server: model repositories, configuration, deployment files."""

@@ -1,0 +1,166 @@
+"""Deployment files for Docker, Kubernetes and KServe, rendered from a profile.
+
+The templates are package data, laid out like what they become. `@{name}` is replaced, and nothing
+else: the files have dollar signs and braces of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ov_emotions.errors import InputError
+from ov_emotions.files import write_text
+from ov_emotions.ovms.deploy_grafana import render_dashboard
+from ov_emotions.ovms.profile import (
+    DEFAULT_METRICS,
+    GRPC_PORT,
+    IMAGE,
+    OPTIONAL_METRICS,
+    REST_PORT,
+    ServingProfile,
+)
+from ov_emotions.ovms.render import CONFIG_NAME, NOTES_NAME, render_config, render_notes
+
+MOUNT = "/models"
+"""Where the containers have the model repository."""
+
+BUCKET = "s3://emotions-models"
+"""Stands for the bucket of whoever deploys."""
+
+_PLACEHOLDER = re.compile(r"@\{(\w+)\}")
+_HIDDEN = {"gitignore": ".gitignore"}
+
+
+def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[str, str]:
+    """Render every file.
+
+    :param profile: what is asked for.
+    :param budget: where the number of cores comes from.
+    :return: text by path below the folder, sorted; the same profile always gives the same texts.
+    :raises InputError: if its base_path is neither below /models nor an s3:// address.
+    """
+    profile, stored = _places(profile)
+    config, in_bucket = render_config(profile), render_config(stored)
+    overlays = "kubernetes/overlays"
+    texts = {
+        CONFIG_NAME: config,
+        NOTES_NAME: render_notes(profile, budget),
+        "config.s3.json": in_bucket,
+        "grafana/dashboards/emotions.json": render_dashboard(),
+        f"kubernetes/base/{CONFIG_NAME}": config,
+        f"{overlays}/s3/{CONFIG_NAME}": in_bucket,
+        f"{overlays}/throughput/{CONFIG_NAME}": render_config(_throughput(profile)),
+    }
+    values = _values(profile)
+    for path, template in _templates(files("ov_emotions.ovms") / "templates").items():
+        texts[path] = _fill(template, values)
+    # One configuration of the front, which Compose and Kubernetes both mount.
+    texts[f"{overlays}/front/nginx.conf"] = texts["nginx/nginx.conf"]
+    return dict(sorted(texts.items()))
+
+
+def write_deployment(folder: Path, profile: ServingProfile, budget: str = "given") -> list[Path]:
+    """Write every file.
+
+    :param folder: where to; made if need be. Other files in it stay.
+    :param profile: what is asked for.
+    :param budget: where the number of cores comes from.
+    :return: the files written.
+    :raises InputError: if its base_path is neither below /models nor an s3:// address.
+    :raises OSError: if one cannot be written.
+    """
+    texts = render_deployment(profile, budget)
+    for path, text in texts.items():
+        write_text(folder / path, text)
+    return [folder / path for path in texts]
+
+
+def _places(profile: ServingProfile) -> tuple[ServingProfile, ServingProfile]:
+    """Return the profile with models in the mounted volume, and with models in a bucket."""
+    if profile.base_path.startswith("s3://"):
+        return replace(profile, base_path=f"{MOUNT}/{profile.name}"), profile
+    if not profile.base_path.startswith(f"{MOUNT}/"):
+        raise InputError(
+            f"base_path is {profile.base_path!r}, and the deployment files mount the models at "
+            f"{MOUNT}: name a folder below it, or an s3:// address"
+        )
+    return profile, replace(profile, base_path=f"{BUCKET}/{profile.name}")
+
+
+def _throughput(profile: ServingProfile) -> ServingProfile:
+    return replace(profile, goal="throughput", cores=2 * profile.cores)
+
+
+def _values(profile: ServingProfile) -> dict[str, str]:
+    return {
+        "image": IMAGE,
+        "image_tag": IMAGE.rpartition(":")[2],
+        "name": profile.name,
+        "name_pattern": re.escape(profile.name),
+        "precision": profile.precision,
+        "cores": str(profile.cores),
+        "throughput_cores": str(_throughput(profile).cores),
+        "cpuset": "0" if profile.cores == 1 else f"0-{profile.cores - 1}",
+        "memory": "1Gi",
+        "memory_compose": "1g",
+        "grpc_port": str(GRPC_PORT),
+        "rest_port": str(REST_PORT),
+        "arguments_6": _yaml_list(profile.server_arguments(), 6),
+        "arguments_12": _yaml_list(profile.server_arguments(), 12),
+        "kserve_arguments_8": _yaml_list(_kserve_arguments(profile), 8),
+        **_cache(profile),
+    }
+
+
+def _kserve_arguments(profile: ServingProfile) -> list[str]:
+    """Say the configuration on the command line: KServe's runtime mounts no file."""
+    arguments = [
+        "--target_device=CPU",
+        f"--nireq={profile.infer_requests}",
+        f"--plugin_config={json.dumps(profile.plugin_config)}",
+        f"--model_version_policy={json.dumps(profile.versions.config())}",
+        "--grpc_workers=1",
+    ]
+    if profile.metrics:
+        listed = ",".join((*DEFAULT_METRICS, *OPTIONAL_METRICS))
+        arguments += ["--metrics_enable", f"--metrics_list={listed}"]
+    return arguments
+
+
+def _cache(profile: ServingProfile) -> dict[str, str]:
+    if not profile.cache:
+        return dict.fromkeys(("cache_compose", "cache_mount", "cache_volume"), "")
+    return {
+        "cache_compose": "      # Writable by user 5000.\n      - ./cache:/opt/cache\n",
+        "cache_mount": "            - name: cache\n              mountPath: /opt/cache\n",
+        "cache_volume": "        - name: cache\n          emptyDir: {sizeLimit: 512Mi}\n",
+    }
+
+
+def _yaml_list(items: list[str], indent: int) -> str:
+    # JSON strings are YAML strings, whatever is inside them.
+    return "\n".join(
+        " " * indent + "- " + (item if re.fullmatch(r"[\w\-=./]+", item) else json.dumps(item))
+        for item in items
+    )
+
+
+def _templates(folder: Traversable, prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in folder.iterdir():
+        path = prefix + _HIDDEN.get(entry.name, entry.name)
+        if entry.is_dir():
+            found |= _templates(entry, path + "/")
+        else:
+            found[path] = entry.read_text(encoding="utf-8")
+    return found
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)

@@ -1,0 +1,188 @@
+"""What a served model is asked for, as a typed profile, and what OpenVINO Model Server gets to do.
+
+A `ServingProfile` says what matters (latency or throughput), on how many cores, at which precision;
+`streams`, `infer_requests` and `plugin_config` follow from it. Nothing here was measured on a
+server: the rules are those of the OpenVINO and Model Server documentation, and a load test of your
+own may know better.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from ov_emotions.errors import InputError
+from ov_emotions.manifest import INFERENCE_PRECISIONS
+
+IMAGE = "openvino/model_server:2026.4.1"
+"""The image that the rendered files name."""
+
+GRPC_PORT = 9000
+REST_PORT = 8000
+
+Goal = Literal["latency", "throughput"]
+GOALS: tuple[Goal, ...] = get_args(Goal)
+
+DEFAULT_METRICS = (
+    "ovms_current_requests",
+    "ovms_requests_success",
+    "ovms_requests_fail",
+    "ovms_request_time_us",
+    "ovms_streams",
+    "ovms_inference_time_us",
+    "ovms_wait_for_infer_req_time_us",
+)
+"""Metrics of single models that the server exposes once metrics are enabled."""
+
+OPTIONAL_METRICS = ("ovms_infer_req_queue_size", "ovms_infer_req_active")
+"""Metrics that are off until they are listed; a list replaces the default, so it names them all."""
+
+MAX_CORES = 1024
+_NAME = re.compile(r"[A-Za-z0-9][\w.\-]*")
+_POLICY = re.compile(r"all|(latest|specific):\d+(,\d+)*")
+
+
+@dataclass(frozen=True)
+class VersionPolicy:
+    """Which versions of the model the server loads.
+
+    :param kind: "latest", "specific" or "all".
+    :param numbers: how many for "latest" (one number), which for "specific", none for "all".
+    :raises InputError: if the numbers do not fit the kind.
+    """
+
+    kind: Literal["latest", "specific", "all"] = "latest"
+    numbers: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        fits = {
+            "latest": len(self.numbers) == 1,
+            "specific": len(self.numbers) > 0,
+            "all": not self.numbers,
+        }
+        if not fits.get(self.kind) or any(number < 1 for number in self.numbers):
+            raise InputError(
+                f"a version policy is latest:COUNT, specific:VERSION,... or all, with whole "
+                f"numbers above 0, not {self.kind}:{','.join(map(str, self.numbers))}"
+            )
+
+    @staticmethod
+    def parse(text: str) -> VersionPolicy:
+        """Read `latest:2`, `specific:1,3` or `all`.
+
+        :param text: the policy.
+        :return: the same, typed.
+        :raises InputError: if it is none of them.
+        """
+        if not _POLICY.fullmatch(text):
+            raise InputError(
+                f"{text!r} is no version policy: write latest:COUNT, specific:VERSION,... or all"
+            )
+        kind, _, numbers = text.partition(":")
+        parts = tuple(int(number) for number in numbers.split(",")) if numbers else ()
+        return VersionPolicy(kind, parts)  # type: ignore[arg-type]  # the pattern saw to it
+
+    def config(self) -> dict[str, dict[str, int | list[int]]]:
+        """Return the value of `model_version_policy`."""
+        if self.kind == "latest":
+            return {"latest": {"num_versions": self.numbers[0]}}
+        if self.kind == "specific":
+            return {"specific": {"versions": list(self.numbers)}}
+        return {"all": {}}
+
+
+@dataclass(frozen=True)
+class ServingProfile:
+    """One model on one server.
+
+    :param goal: "latency" computes one request at a time on all cores, "throughput" several side by
+        side on fewer cores each.
+    :param cores: whole cores that the container has; 1 to 1024.
+    :param precision: INFERENCE_PRECISION_HINT, the bundle's: "f32" or "bf16".
+    :param concurrency: requests that clients keep in flight, if known; at least 1.
+    :param exclusive_cores: whether the cores are the container's alone (a cpuset, or Kubernetes'
+        static CPU manager); only then are threads pinned.
+    :param name: of the model in URLs.
+    :param base_path: its folder as the server sees it, or an s3:// address.
+    :param versions: which versions are loaded.
+    :param metrics: whether /metrics answers.
+    :param cache: whether compiled models are kept in a folder, for a faster start.
+    :raises InputError: if a value is out of range.
+    """
+
+    goal: Goal
+    cores: int
+    precision: str = "f32"
+    concurrency: int | None = None
+    exclusive_cores: bool = False
+    name: str = "emotions"
+    base_path: str = "/models/emotions"
+    versions: VersionPolicy = field(default_factory=VersionPolicy)
+    metrics: bool = True
+    cache: bool = False
+
+    def __post_init__(self) -> None:
+        if self.goal not in GOALS:
+            raise InputError(f"profile is {self.goal!r}; it must be {' or '.join(GOALS)}")
+        if not 1 <= self.cores <= MAX_CORES:
+            raise InputError(f"cores is {self.cores}; it must lie between 1 and {MAX_CORES}")
+        if self.precision not in INFERENCE_PRECISIONS:
+            raise InputError(
+                f"precision is {self.precision!r}; it must be one of "
+                f"{', '.join(INFERENCE_PRECISIONS)}"
+            )
+        if self.concurrency is not None and self.concurrency < 1:
+            raise InputError(f"concurrency is {self.concurrency}; it must be at least 1")
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"the model's name is {self.name!r}; it becomes a part of URLs and must be made of "
+                "letters, digits, dots, dashes and underscores"
+            )
+        if not self.base_path.startswith(("/", "s3://")) or self.base_path in ("/", "s3://"):
+            raise InputError(
+                f"base_path is {self.base_path!r}; it must be an absolute folder of the container "
+                "or an s3:// address"
+            )
+
+    @property
+    def streams(self) -> int:
+        """Requests that are computed side by side; below cores and concurrency where it can be."""
+        if self.goal == "latency":
+            return 1
+        streams = self.cores // 2
+        if self.concurrency is not None:
+            streams = min(streams, self.concurrency - 1)
+        return max(1, streams)
+
+    @property
+    def infer_requests(self) -> int:
+        """The server's `nireq`: for each stream one request that runs and one that is loaded."""
+        return 2 * self.streams
+
+    @property
+    def plugin_config(self) -> dict[str, str | int | bool]:
+        """OpenVINO's CPU options; one of PERFORMANCE_HINT and NUM_STREAMS, never both."""
+        latency = self.goal == "latency"
+        return {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            **({"PERFORMANCE_HINT": "LATENCY"} if latency else {"NUM_STREAMS": self.streams}),
+            "INFERENCE_NUM_THREADS": self.cores,
+            "ENABLE_CPU_PINNING": self.exclusive_cores,
+        }
+
+    def server_arguments(self, config_path: str = "/config/config.json") -> list[str]:
+        """Return the command line of the server.
+
+        :param config_path: config.json as the server sees it.
+        :return: arguments after the image's entry point.
+        """
+        arguments = [
+            f"--config_path={config_path}",
+            f"--port={GRPC_PORT}",
+            f"--rest_port={REST_PORT}",
+            "--grpc_workers=1",
+            "--file_system_poll_wait_seconds=1",
+            "--log_level=INFO",
+        ]
+        return [*arguments, "--cache_dir=/opt/cache"] if self.cache else arguments

@@ -1,0 +1,294 @@
+"""Model repositories: versions that appear whole, are numbered upward, and vanish whole.
+
+A repository is what OpenVINO Model Server serves from: `REPOSITORY/NAME/VERSION/model.xml|bin`. The
+server polls it, and would load half a version too; so a version is written into a hidden folder
+beside its place, which the server passes over, and renamed when every byte is on the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ov_emotions.errors import InputError, RepositoryError
+from ov_emotions.files import sha256_file
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+_LOGGER = logging.getLogger(__name__)
+
+DEFAULT_NAME = "emotions"
+MODEL_FILES = ("model.xml", "model.bin")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+_OURS = re.compile(r"\.[0-9]+\.[0-9a-f]{8}\.tmp")
+_LOCK = ".publish.lock"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a publication.
+
+    :param folder: of the version that holds the model.
+    :param version: its number.
+    :param changed: false if the newest version was this very model already.
+    :param pruned: versions that were removed, the oldest first.
+    """
+
+    folder: Path
+    version: int
+    changed: bool
+    pruned: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "folder": str(self.folder),
+            "version": self.version,
+            "changed": self.changed,
+            "pruned": list(self.pruned),
+        }
+
+
+def publish(
+    model: ov.Model,
+    repository: str | os.PathLike[str],
+    name: str = DEFAULT_NAME,
+    *,
+    keep: int | None = None,
+) -> Published:
+    """Publish a model as the next version.
+
+    Nothing changes, and nothing is removed, if the newest version is the same byte for byte.
+    A crash leaves no half version; what it leaves hidden, the next publication clears away.
+
+    :param model: what to serve.
+    :param repository: the server's repository; made if need be.
+    :param name: of the model: letters, digits, dot, dash and underscore.
+    :param keep: versions to keep, this one included; older ones are removed after a version was
+        added. None keeps all, so that any can be served again.
+    :return: what was done.
+    :raises InputError: if `name` or `keep` is none.
+    :raises RepositoryError: if the repository holds what is no version, has a newest version with
+        other inputs or outputs, is being published to by another process, or cannot be written;
+        it is left as it was.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a model: use up to 100 letters, digits, dots, dashes and "
+            "underscores, the first a letter or digit"
+        )
+    if keep is not None and (not isinstance(keep, int) or isinstance(keep, bool) or keep < 1):
+        raise InputError(f"keep must be a whole number of at least 1, not {keep!r}")
+    folder = Path(repository) / name
+    try:
+        with _folder_of(folder), _locked(folder):
+            return _publish(model, folder, keep)
+    except OSError as error:
+        raise RepositoryError(
+            f"cannot publish to {folder}: {error.strerror or error}"
+            + (f" ({error.filename})" if error.filename else "")
+        ) from error
+
+
+def read_versions(folder: Path) -> list[int]:
+    """List the versions of a model, after a look at each.
+
+    :param folder: the model's folder in a repository.
+    :return: ascending.
+    :raises RepositoryError: if something in it is no version, or a version is not exactly one pair
+        of .xml and .bin.
+    """
+    versions = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if not path.is_dir() or not _VERSION.fullmatch(path.name):
+            raise RepositoryError(
+                f"{folder} holds {path.name!r}, which is no version folder (1, 2, ...); move it "
+                "away, or publish under another name"
+            )
+        _check_pair(path)
+        versions.append(int(path.name))
+    return sorted(versions)
+
+
+def _check_pair(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir())
+    models = [name for name in names if name.endswith(".xml")]
+    if len(models) > 1:
+        raise RepositoryError(
+            f"{folder} holds {len(models)} models ({', '.join(models)}), of which the server takes "
+            "any; leave one"
+        )
+    if not models:
+        raise RepositoryError(
+            f"{folder} holds no .xml, so it is no version of an OpenVINO model; move it away"
+        )
+    weights = models[0].removesuffix(".xml") + ".bin"
+    if [name for name in names if name.endswith(".bin")] != [weights]:
+        raise RepositoryError(
+            f"{folder} is not one pair of {models[0]} and {weights}; complete it or move it away"
+        )
+
+
+def _publish(model: ov.Model, folder: Path, keep: int | None) -> Published:
+    versions = read_versions(folder)
+    _clear_leftovers(folder)
+    newest = folder / str(versions[-1]) if versions else None
+    if newest is not None:
+        _check_signature(model, newest)
+    version = versions[-1] + 1 if versions else 1
+    temporary = _hidden(folder, version)
+    temporary.mkdir()
+    try:
+        _write(model, temporary)
+        if newest is not None and _hashes(newest) == _hashes(temporary):
+            return Published(newest, versions[-1], changed=False, pruned=())
+        target = folder / str(version)
+        temporary.rename(target)
+        _sync(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _LOGGER.info("published %s", target)
+    old = versions[: max(len(versions) + 1 - keep, 0)] if keep is not None else []
+    for number in old:
+        _remove(folder / str(number))
+    return Published(target, version, changed=True, pruned=tuple(old))
+
+
+def _write(model: ov.Model, folder: Path) -> None:
+    import openvino as ov
+
+    from ov_emotions.ovms.text_nodes import string_core
+
+    path = folder / MODEL_FILES[0]
+    try:
+        ov.save_model(model, path, compress_to_fp16=False)
+        # What a full disk cuts off, the writer does not notice; the reader does.
+        string_core().read_model(path)
+    except RuntimeError as error:
+        raise RepositoryError(
+            f"the model could not be written whole to {folder.parent}; is there room on the disk?"
+        ) from error
+    for name in MODEL_FILES:
+        _sync(folder / name)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Have a file or folder on the disk before what comes next."""
+    if sys.platform == "win32":
+        return  # folders cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hashes(folder: Path) -> list[str] | None:
+    if not all((folder / name).is_file() for name in MODEL_FILES):
+        return None
+    return [sha256_file(folder / name) for name in MODEL_FILES]
+
+
+def _check_signature(model: ov.Model, newest: Path) -> None:
+    """Refuse what every client of the newest version would break on."""
+    from ov_emotions.ovms.text_nodes import string_core
+
+    (path,) = newest.glob("*.xml")
+    try:
+        there = _signature(string_core().read_model(path))
+    except RuntimeError:
+        return  # a damaged version shall not stand in the way of a whole one
+    ours = _signature(model)
+    if ours != there:
+        raise RepositoryError(
+            f"{newest} takes {there[0]} and gives {there[1]}, but the new model takes {ours[0]} "
+            f"and gives {ours[1]}: clients would break; publish it under another name"
+        )
+
+
+def _signature(model: Any) -> tuple[str, str]:
+    def ports(found: Any) -> str:
+        return ", ".join(
+            sorted(
+                f"{port.get_any_name()} ({port.get_element_type().to_string()})" for port in found
+            )
+        )
+
+    return ports(model.inputs), ports(model.outputs)
+
+
+def _hidden(folder: Path, version: int) -> Path:
+    return folder / f".{version}.{secrets.token_hex(4)}.tmp"
+
+
+def _remove(path: Path) -> None:
+    # Out of the server's sight first: it shall see a version whole or not at all.
+    hidden = _hidden(path.parent, int(path.name))
+    path.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _folder_of(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; take back what was made if the block fails."""
+    made: list[Path] = []
+    try:
+        for path in reversed([folder, *folder.parents]):
+            if not path.is_dir():
+                path.mkdir()
+                made.append(path)
+        yield
+    except BaseException:
+        for path in reversed(made):
+            with suppress(OSError):  # no longer empty: another publisher came in
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one publisher in at a time; the kernel lets go of the lock when a process dies."""
+    if sys.platform == "win32":
+        yield  # the final rename still fails where another publisher took the number
+        return
+    import fcntl
+
+    path = folder / _LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one before may have removed the file between our opening and our locking it.
+            if os.fstat(descriptor).st_ino != path.stat().st_ino:
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise RepositoryError(
+                f"another process publishes to {folder} at this moment; try again when it is done"
+            ) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)

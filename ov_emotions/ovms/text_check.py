@@ -1,0 +1,327 @@
+"""The served model held against `EmotionClassifier`, text by text, with a reason for what differs.
+
+A text differs where its tokens do, its names do, or a probability does by more than `TOLERANCE`.
+The reasons:
+
+- `rounding`: same tokens, and a probability that lies within `TOLERANCE` of its threshold or of the
+  next label's. Padding changes the order of float sums, which can tip an activation to the next
+  INT8 step; the classifier alone differs from itself in a batch by as much.
+- `characters`: the text holds characters that the two Unicode tables treat differently; without
+  them both normalise it alike. They are named.
+- `segmentation`: both normalise it alike, and the tokeniser's scores of the two segmentations are
+  equal.
+- `unexplained`: anything else, so a defect.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions.bundle import Bundle
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.encoding import EncodedBatch, TextEncoder
+from ov_emotions.errors import ExportError
+from ov_emotions.normalize import normalize, replace_surrogates
+from ov_emotions.ovms.text_model import (
+    LABELS,
+    PROBABILITIES,
+    TEXT_INPUT,
+    TOKEN_INPUTS,
+    TextModelConfig,
+    label_names,
+)
+from ov_emotions.ovms.text_nodes import string_core
+from ov_emotions.ovms.text_tokenizer import tokenizer_model
+from ov_emotions.thresholds import apply_thresholds
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Reason = Literal["rounding", "characters", "segmentation", "unexplained"]
+
+TOLERANCE = 0.01
+"""By how much a text's INT8 probability may depend on the texts it shares a batch with."""
+
+_EQUAL_SCORES = 1e-3
+"""Scores of segmentations are sums of float32 logarithms."""
+
+_LOGGER = logging.getLogger(__name__)
+
+PROBES = (
+    "как же я рад тебя видеть это просто чудесно",
+    "мне очень грустно и одиноко хочется плакать",
+    "Ты меня бесишь, чёрт возьми! Ненавижу тебя...",
+    "мне страшно я боюсь выходить на улицу",
+    "ничего себе вот это неожиданность я не могу поверить",
+    "встреча в 10:30 в кабинете 15",
+    "",
+    "   \t\n",
+    "?!...",
+    "😡😡😡",
+    "[SEP]",
+    "<s> </s> <pad> [CLS] [MASK] привет",
+    "@вася123, смотри https://example.org/а?б=в и www.example.org",
+    "за\u0301мок и замо\u0301к, и\u0306 и й, е\u0308 и ё",
+    "при\u00adвет, мя\u200bу, \ufeffначало, \u202eзадом наперёд",
+    "а\x00б",
+    "①②③ ½ ﬁ ℡ ㎏",
+    "漢字かな한국어",
+    "я" * 100,
+    "я" * 101,
+    "очень " * 300 + "рад",
+)
+"""Texts on which every built model is checked: plain ones, and those that break tokenisers."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One text that the two treat differently.
+
+    :param text: the text.
+    :param reason: why.
+    :param detail: what to look at: the characters, or by how much a probability differs.
+    :param served: the names that the served model gives.
+    :param expected: the names that the classifier gives.
+    """
+
+    text: str
+    reason: Reason
+    detail: str
+    served: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    :param texts: how many there were.
+    :param largest: the largest difference of a probability where the tokens are the same.
+    :param differences: every text that differs, in order.
+    """
+
+    texts: int
+    largest: float
+    differences: tuple[Difference, ...]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of differing texts by reason."""
+        return dict(Counter(difference.reason for difference in self.differences))
+
+    @property
+    def other_names(self) -> int:
+        """The number of texts that get other names."""
+        return sum(found.served != found.expected for found in self.differences)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "texts": self.texts,
+            "largest_difference": self.largest,
+            "tolerance": TOLERANCE,
+            "other_names": self.other_names,
+            "reasons": self.counts(),
+            "differences": [vars(found) for found in self.differences],
+        }
+
+
+def compare(
+    bundle: Bundle,
+    model: ov.Model,
+    config: TextModelConfig,
+    texts: Iterable[str],
+    *,
+    batch_size: int = 16,
+) -> Comparison:
+    """Compare a served model with the classifier of its bundle, on the CPU of this machine.
+
+    :param bundle: what the model was built from.
+    :param model: what `build_text_model` gave.
+    :param config: what it was built with.
+    :param texts: read lazily.
+    :param batch_size: texts of one request.
+    :return: what was found.
+    """
+    checker = _Checker(bundle, model, config)
+    remaining = iter(texts)
+    count, largest = 0, 0.0
+    differences: list[Difference] = []
+    while batch := [replace_surrogates(text) for text in islice(remaining, batch_size)]:
+        found, difference = checker.check(batch)
+        count += len(batch)
+        largest = max(largest, difference)
+        differences += found
+    _LOGGER.info("compared %d texts: %d differ", count, len(differences))
+    return Comparison(count, largest, tuple(differences))
+
+
+def require_parity(comparison: Comparison, bundle: Bundle) -> None:
+    """Refuse a model that differs from its bundle for no known reason.
+
+    :param comparison: what `compare` found.
+    :param bundle: what the model was built from.
+    :raises ExportError: with the first such text.
+    """
+    unexplained = [found for found in comparison.differences if found.reason == "unexplained"]
+    if unexplained:
+        first = unexplained[0]
+        raise ExportError(
+            f"the served model of {bundle.folder} differs from the classifier on "
+            f"{len(unexplained)} of {comparison.texts} texts for no known reason, first on "
+            f"{first.text[:60]!r}: it says {first.served!r} and not {first.expected!r} "
+            f"({first.detail}); nothing was published"
+        )
+
+
+class _Checker:
+    """The two models, and what is needed to find out why they differ."""
+
+    def __init__(self, bundle: Bundle, model: ov.Model, config: TextModelConfig) -> None:
+        manifest = bundle.manifest
+        hint = {"INFERENCE_PRECISION_HINT": manifest.inference_precision}
+        self._served = string_core().compile_model(model, "CPU", hint)
+        self._classifier = EmotionClassifier(bundle, long_texts="truncate")
+        self._config = config
+        self._names = dict(zip(manifest.labels, label_names(bundle, config), strict=True))
+        self._thresholds = manifest.threshold_array()
+        self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, "truncate")
+        self._tokens = _TokenComparison(bundle)
+
+    def check(self, texts: list[str]) -> tuple[list[Difference], float]:
+        """Compare one batch: what differs, and by how much where the tokens do not."""
+        scores, served = self._ask(texts)
+        predictions = self._classifier(texts)
+        expected = np.array([[p.scores[label] for label in self._names] for p in predictions])
+        names = [self._join(p.labels) for p in predictions]
+        tokens_differ = [False] * len(texts)
+        if not self._config.token_in:
+            tokens_differ = self._tokens.differ(texts)
+        largest = 0.0
+        found = []
+        for i, text in enumerate(texts):
+            gap = float(np.abs(scores[i] - expected[i]).max())
+            if not np.isfinite(gap):
+                gap = 1.0
+            if not tokens_differ[i]:
+                largest = max(largest, gap)
+            if not tokens_differ[i] and gap <= TOLERANCE and served[i] == names[i]:
+                continue
+            reason, detail = self._explain(text, tokens_differ[i], gap)
+            if served[i] != self._names_of(scores[i]):
+                reason, detail = "unexplained", "its names do not follow from its probabilities"
+            found.append(Difference(text, reason, detail, served[i], names[i]))
+        return found, largest
+
+    def _ask(self, texts: list[str]) -> tuple[NDArray[np.float32], list[str]]:
+        if self._config.token_in:
+            batch = self._encode(texts)
+            arrays = (batch.input_ids, batch.attention_mask)
+            scores = self._served(dict(zip(TOKEN_INPUTS, arrays, strict=True)))[PROBABILITIES]
+            return scores, [self._names_of(row) for row in scores]
+        answer = self._served({TEXT_INPUT: texts})
+        return answer[PROBABILITIES], [str(joined) for joined in answer[LABELS]]
+
+    def _encode(self, texts: list[str]) -> EncodedBatch:
+        """Tokenise as a caller of a token-in model does; an empty text is a row of padding."""
+        encoded = self._encoder.encode(texts)
+        width = int(max([1, *encoded.lengths]))
+        ids = np.full((len(texts), width), encoded.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        starts = np.cumsum(encoded.lengths) - encoded.lengths
+        for owner, start, length in zip(encoded.owners, starts, encoded.lengths, strict=True):
+            ids[owner, :length] = encoded.ids[start : start + length]
+            mask[owner, :length] = 1
+        return EncodedBatch(ids, mask)
+
+    def _join(self, labels: Sequence[str]) -> str:
+        return self._config.separator.join(self._names[label] for label in labels)
+
+    def _names_of(self, scores: NDArray[np.float32]) -> str:
+        reached = apply_thresholds(scores, self._thresholds)
+        order = np.argsort(-scores, kind="stable")
+        labels = list(self._names)
+        return self._join([labels[i] for i in order if reached[i]])
+
+    def _explain(self, text: str, tokens_differ: bool, gap: float) -> tuple[Reason, str]:
+        if tokens_differ:
+            return self._tokens.explain(text)
+        detail = f"a probability differs by {gap:.4f}"
+        return ("rounding" if gap <= TOLERANCE else "unexplained"), detail
+
+
+class _TokenComparison:
+    """The tokeniser's graph and the tokenizers library side by side."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self._graph = string_core().compile_model(tokenizer_model(bundle), "CPU")
+        # Long enough for any text: the scores of two segmentations compare only as wholes.
+        whole = replace(bundle, manifest=replace(manifest, max_length=2**24))
+        self._whole_graph = string_core().compile_model(tokenizer_model(whole), "CPU")
+        self._whole = bundle.tokenizer()
+        self._whole.encode_special_tokens = True
+        self._cut = bundle.tokenizer()
+        self._cut.encode_special_tokens = True
+        self._cut.enable_truncation(manifest.max_length)
+        model = json.loads(self._whole.to_str())["model"]
+        unigram = model["type"] == "Unigram"
+        self._scores = np.array([s for _, s in model["vocab"]]) if unigram else None
+        self._unknown: int = model["unk_id"] if unigram else -1
+
+    def differ(self, texts: list[str]) -> list[bool]:
+        """Tell for each text whether its tokens differ, after truncation."""
+        expected = self._cut.encode_batch_fast(texts)
+        graph = _ids(self._graph({"text": texts}))
+        return [ids != e.ids for ids, e in zip(graph, expected, strict=True)]
+
+    def explain(self, text: str) -> tuple[Reason, str]:
+        """Find the reason why the tokens of a text differ."""
+        answer = self._whole_graph({"text": [text]})
+        if str(answer["normalized"][0]) != normalize(text):
+            return self._explain_characters(text)
+        ours, theirs = next(_ids(answer)), self._whole.encode(text).ids
+        if self._scores is None or ours.count(self._unknown) != theirs.count(self._unknown):
+            return "unexplained", "the same normalised text has other tokens"
+        gap = abs(float(self._scores[ours].sum() - self._scores[theirs].sum()))
+        return (
+            "segmentation" if gap <= _EQUAL_SCORES else "unexplained"
+        ), f"the scores of two segmentations differ by {gap:.1e}"
+
+    def _explain_characters(self, text: str) -> tuple[Reason, str]:
+        characters = sorted(set(text))
+        odd = self._odd(characters)
+        marks = {c for c in characters if unicodedata.category(c).startswith("M")}
+        for suspects in (odd, odd | marks):
+            rest = "".join(c for c in text if c not in suspects)
+            if self._normalize([rest]) == [normalize(rest)]:
+                names = " ".join(f"U+{ord(c):04X}" for c in sorted(suspects)[:8])
+                return "characters", f"{len(suspects)} characters, {names}"
+        return "unexplained", "it is normalised differently"
+
+    def _odd(self, characters: list[str]) -> set[str]:
+        """Find the characters that, alone or in a word, are normalised differently."""
+        odd: set[str] = set()
+        for pattern in ("{}", "а{}", "а{}б", "@{}б"):
+            probes = [pattern.format(c) for c in characters]
+            found = zip(characters, probes, self._normalize(probes), strict=True)
+            odd |= {c for c, probe, graph in found if normalize(probe) != graph}
+        return odd
+
+    def _normalize(self, texts: list[str]) -> list[str]:
+        return [str(text) for text in self._graph({"text": texts})["normalized"]]
+
+
+def _ids(answer: Any) -> Iterator[list[int]]:
+    """Take the padding off, row by row."""
+    for ids, mask in zip(answer["input_ids"], answer["attention_mask"], strict=True):
+        yield ids[mask == 1].tolist()

@@ -1,0 +1,132 @@
+"""Nodes of OpenVINO graphs that work on strings, and two guards that such graphs need.
+
+The operations come from the extension library of openvino-tokenizers, which Model Server has
+inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ov_emotions.runtime import shared_core
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Outputs = list[Any]
+"""Outputs of OpenVINO nodes. A ragged tensor of strings is five of them: where each row of pieces
+begins and ends, where each piece begins and ends, and all bytes."""
+
+
+def string_core() -> ov.Core:
+    """Return the process's core, able to read and run the operations of the extension library."""
+    import openvino_tokenizers
+
+    core = shared_core()
+    # A core that is older than the import does not know them yet; to add them twice does no harm.
+    core.add_extension(str(openvino_tokenizers._ext_path))
+    return core
+
+
+def node(kind: str, inputs: Outputs, **attributes: Any) -> Outputs:
+    """Make a node of the extension library.
+
+    :param kind: of the operation.
+    :param inputs: outputs of other nodes.
+    :param attributes: of the operation.
+    :return: its outputs.
+    """
+    from openvino_tokenizers import _get_factory
+
+    outputs: Outputs = _get_factory().create(kind, list(inputs), attributes).outputs()
+    return outputs
+
+
+def constant(value: int | Sequence[int]) -> Any:
+    """Make a constant.
+
+    :param value: a number or several.
+    :return: i32, a scalar or shape [values].
+    """
+    import openvino.opset15 as ops
+
+    return ops.constant(np.array(value, dtype=np.int32)).output(0)
+
+
+def string_constants(texts: str | Sequence[str]) -> Outputs:
+    """Make the constants in which the extension library takes strings.
+
+    :param texts: one text, or several.
+    :return: for one text its bytes; for several three: begins, ends, all bytes.
+    """
+    from openvino_tokenizers.utils import create_string_constant_node
+
+    outputs: Outputs = create_string_constant_node(texts)
+    return outputs
+
+
+def pack_strings(strings: Outputs) -> Any:
+    """Make one tensor of strings.
+
+    :param strings: three outputs: begins, ends, all bytes.
+    :return: strings, shape [N].
+    """
+    return _opset("StringTensorPack", strings)[0]
+
+
+def unpack_strings(text: Any) -> Outputs:
+    """Take a tensor of strings apart.
+
+    :param text: a node that gives strings, shape [N].
+    :return: three outputs: begins, ends, all bytes.
+    """
+    return _opset("StringTensorUnpack", text.outputs())
+
+
+def _opset(kind: str, inputs: Outputs) -> Outputs:
+    # The extension has operations of these names too, which are deprecated and would be taken.
+    from openvino_tokenizers import _get_opset_factory
+
+    outputs: Outputs = _get_opset_factory("opset15").create(kind, list(inputs)).outputs()
+    return outputs
+
+
+def fail_without_texts(text: Any, strings: Outputs) -> Outputs:
+    """Fail on a request without any text, before an operation on strings sees it.
+
+    OpenVINO leaves those out where their input is empty, and what comes after them reads the memory
+    of the request before: its answers, or a crash. A shape that cannot be makes a graph fail.
+
+    :param text: the parameter.
+    :param strings: three outputs: begins, ends, all bytes.
+    :return: the same strings.
+    """
+    import openvino.opset15 as ops
+
+    some = ops.greater(ops.shape_of(text, "i32"), constant([0]))
+    # Three elements can be broadcast to [3], and not to [4].
+    zeros = ops.broadcast(constant([0] * 3), ops.select(some, constant([3]), constant([4])))
+    zero = ops.reduce_sum(zeros, constant([0]), keep_dims=True)
+    begins, ends, characters = strings
+    return [ops.add(begins, zero).output(0), ends, characters]
+
+
+def near_parameter(begins: Any, array: Any) -> Any:
+    """Add nothing to an array [N, tokens], in a way that leads straight to the parameter.
+
+    OpenVINO's INT8 passes walk from the quantized layers upward, along every path there is, until
+    they meet a parameter. Strings are three or five outputs side by side, so that there are many
+    millions of paths through the tokeniser, and a compilation would take a minute.
+
+    :param begins: where each text begins, i32 [N]; never below 0.
+    :param array: i64 [N, tokens].
+    :return: the same numbers.
+    """
+    import openvino.opset15 as ops
+
+    zeros = ops.convert(ops.minimum(begins, constant([0])), "i64")
+    column = ops.unsqueeze(zeros, constant([1]))
+    return ops.add(array, column).output(0)

@@ -1,0 +1,1 @@
+"""Bundle to a model repository of NVIDIA Triton."""

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fake_kserve import ServedBundle, grpc_server, http_server
+
+from ov_emotions.bundle import Bundle
+
+
+@pytest.fixture
+def served(tiny_bundle: Bundle) -> ServedBundle:
+    """What the servers of `rest_url` and `grpc_url` serve."""
+    pytest.importorskip("tritonclient", reason="the extra serving is not installed")
+    return ServedBundle(tiny_bundle)
+
+
+@pytest.fixture
+def rest_url(served: ServedBundle) -> Iterator[str]:
+    with http_server(lambda request: served.rest(request)) as (port, _):
+        yield f"http://127.0.0.1:{port}/emotions"
+
+
+@pytest.fixture
+def grpc_url(served: ServedBundle) -> Iterator[str]:
+    with grpc_server(lambda *call: served.grpc(*call)) as (port, _):
+        yield f"grpc://127.0.0.1:{port}/emotions"

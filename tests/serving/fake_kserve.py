@@ -1,0 +1,362 @@
+"""Servers on loopback that speak KServe v2 as they are told to: answers by rule, or a bundle's."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+from ov_emotions.backends.kserve import ServerOptions
+from ov_emotions.backends.openvino import OpenVINOBackend
+from ov_emotions.bundle import Bundle
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.encoding import EncodedBatch
+from ov_emotions.thresholds import sigmoid
+from ov_emotions.triton.config import TritonConfig, facts
+
+FAST = ServerOptions(timeout=2.0, deadline=5.0, attempts=3, backoff=0.01, max_backoff=0.02)
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    drop: bool = False
+
+    @staticmethod
+    def of(value: Any, status: int = 200, **rest: Any) -> Reply:
+        headers = {"Content-Type": "application/json"}
+        return Reply(status, json.dumps(value, ensure_ascii=False).encode(), headers, **rest)
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Rule = Callable[[Request], Reply]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    rule: Rule
+    seen: list[Request]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that went away
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Head and body in one packet: else each answer waits for an acknowledgement.
+    wbufsize = -1
+    server: _Server
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        request = Request(
+            self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
+        )
+        self.server.seen.append(request)
+        reply = self.server.rule(request)
+        time.sleep(reply.delay)
+        if reply.drop:
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    do_GET = do_POST = _answer  # noqa: N815
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@contextmanager
+def http_server(rule: Rule, *, ssl_context: Any = None) -> Iterator[tuple[int, list[Request]]]:
+    """Yields the port, and the requests seen so far."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.rule, server.seen = rule, []
+    if ssl_context is not None:
+        server.socket = ssl_context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_address[1], server.seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Abort(Exception):  # noqa: N818
+    """An answer of gRPC that is an error."""
+
+    def __init__(self, code: str, details: str) -> None:
+        super().__init__(code, details)
+        self.code, self.details = code, details
+
+
+GrpcRule = Callable[[str, Any, Mapping[str, str]], Any]
+
+
+@contextmanager
+def grpc_server(
+    rule: GrpcRule, *, port: int = 0, credentials: Any = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Yields the port, and the names of the calls seen so far."""
+    import grpc
+    from tritonclient.grpc import service_pb2_grpc
+
+    seen: list[str] = []
+
+    class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
+        pass
+
+    def method(name: str) -> Callable[..., Any]:
+        def call(_self: Any, request: Any, context: Any) -> Any:
+            seen.append(name)
+            try:
+                return rule(name, request, dict(context.invocation_metadata()))
+            except Abort as error:
+                context.abort(getattr(grpc.StatusCode, error.code), error.details)
+
+        return call
+
+    for name in dir(service_pb2_grpc.GRPCInferenceServiceServicer):
+        if name[0].isupper() and name != "ModelStreamInfer":
+            setattr(Servicer, name, method(name))
+    server = grpc.server(
+        futures.ThreadPoolExecutor(8),
+        options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
+    )
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(), server)
+    address = f"127.0.0.1:{port}"
+    bound = (
+        server.add_insecure_port(address)
+        if credentials is None
+        else server.add_secure_port(address, credentials)
+    )
+    server.start()
+    try:
+        yield bound, seen
+    finally:
+        server.stop(0).wait()
+
+
+class ServedBundle:
+    """A bundle behind REST and gRPC as Model Server serves it; its fields may be changed."""
+
+    def __init__(self, bundle: Bundle, *, takes: str = "text") -> None:
+        self.bundle = bundle
+        self.takes = takes
+        self.version = "1"
+        self.versions = ["1"]
+        self.output = "probabilities"
+        self.facts: dict[str, str] = facts(bundle, TritonConfig(long_texts="truncate"))
+        self.facts_by_version: dict[str, dict[str, str]] = {}
+        self.parameters: dict[str, str] | None = None
+        self.spoil: Callable[[np.ndarray], np.ndarray] = lambda scores: scores
+        self._classifier = EmotionClassifier(bundle, threads=1, long_texts="truncate")
+        self._tokens = OpenVINOBackend(bundle, threads=1)
+
+    def rest(self, request: Request) -> Reply:
+        if request.path == "/v2":
+            return Reply.of({"name": "OpenVINO Model Server", "version": "2026.4.1"})
+        if request.path in ("/v2/health/live", "/v2/health/ready"):
+            return Reply()
+        steps = request.path.removeprefix("/v2/models/").split("/")
+        if not request.path.startswith("/v2/models/") or steps[0] != "emotions":
+            return Reply.of({"error": "Model with requested name is not found"}, 404)
+        version = steps[2] if len(steps) > 2 and steps[1] == "versions" else ""
+        if version and version not in self.versions:
+            return Reply.of({"error": "Model with requested version is not found"}, 404)
+        if steps[-1] == "ready":
+            return Reply()
+        if steps[-1] == "config":
+            return self._config()
+        if steps[-1] == "infer":
+            return self._infer_rest(request)
+        return Reply.of(self._metadata(version))
+
+    def _config(self) -> Reply:
+        if self.parameters is None:
+            return Reply.of({"error": "Invalid request URL"}, 400)
+        found = {key: {"string_value": text} for key, text in self.parameters.items()}
+        return Reply.of({"name": "emotions", "parameters": found})
+
+    def _specs(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        inputs = [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+        if self.takes == "tokens":
+            names = ("attention_mask", "input_ids")
+            inputs = [{"name": n, "datatype": "INT64", "shape": [-1, -1]} for n in names]
+        width = len(self.bundle.manifest.labels)
+        outputs = [
+            {"name": self.output, "datatype": "FP32", "shape": [-1, width]},
+            {"name": "labels", "datatype": "BYTES", "shape": [-1]},
+        ]
+        return inputs, outputs
+
+    def _metadata(self, version: str) -> dict[str, Any]:
+        inputs, outputs = self._specs()
+        info = self.facts_by_version.get(version or self.version, self.facts)
+        return {
+            "name": "emotions",
+            "versions": self.versions,
+            "platform": "OpenVINO",
+            "inputs": inputs,
+            "outputs": outputs,
+            **({"rt_info": {"model_info": info}} if info else {}),
+        }
+
+    def scores(self, tensors: Mapping[str, Any]) -> np.ndarray:
+        if self.takes == "text":
+            texts = [text.decode() for text in tensors["text"]]
+            logits = self._classifier.predict_logits(texts)
+        else:
+            batch = EncodedBatch(tensors["input_ids"], tensors["attention_mask"])
+            logits = self._tokens.infer([batch])[0]
+        return self.spoil(logits if self.output == "logits" else sigmoid(logits))
+
+    def _infer_rest(self, request: Request) -> Reply:
+        tensors, wanted = _parse_rest(request)
+        scores = self.scores(tensors)
+        found: dict[str, Any] = {
+            "name": self.output,
+            "datatype": "FP32",
+            "shape": list(scores.shape),
+        }
+        head = {"model_name": "emotions", "model_version": self.version, "outputs": [found]}
+        if not wanted.get("parameters", {}).get("binary_data"):
+            found["data"] = scores.ravel().tolist()
+            return Reply.of(head)
+        raw = scores.astype("<f4").tobytes()
+        found["parameters"] = {"binary_data_size": len(raw)}
+        text = json.dumps(head).encode()
+        return Reply(200, text + raw, {"Inference-Header-Content-Length": str(len(text))})
+
+    def grpc(self, name: str, request: Any, _metadata: Mapping[str, str]) -> Any:
+        from tritonclient.grpc import service_pb2 as pb
+
+        asked = getattr(request, "name", "") or getattr(request, "model_name", "")
+        version = getattr(request, "version", "") or getattr(request, "model_version", "")
+        if name == "ServerLive":
+            return pb.ServerLiveResponse(live=True)
+        if name == "ServerReady":
+            return pb.ServerReadyResponse(ready=True)
+        if name == "ServerMetadata":
+            return pb.ServerMetadataResponse(name="OpenVINO Model Server", version="2026.4.1")
+        if asked != "emotions":
+            raise Abort("NOT_FOUND", "Model with requested name is not found")
+        if version and version not in self.versions:
+            raise Abort("NOT_FOUND", "Model with requested version is not found")
+        if name == "ModelReady":
+            return pb.ModelReadyResponse(ready=True)
+        if name == "ModelMetadata":
+            inputs, outputs = self._specs()
+            tensor = pb.ModelMetadataResponse.TensorMetadata
+            return pb.ModelMetadataResponse(
+                name="emotions",
+                versions=self.versions,
+                platform="OpenVINO",
+                inputs=[tensor(**spec) for spec in inputs],
+                outputs=[tensor(**spec) for spec in outputs],
+            )
+        if name == "ModelInfer":
+            return self._infer_grpc(request)
+        if name == "ModelConfig" and self.parameters is not None:
+            found = pb.ModelConfigResponse()
+            for key, text in self.parameters.items():
+                found.config.parameters[key].string_value = text
+            return found
+        raise Abort("UNIMPLEMENTED", "")
+
+    def _infer_grpc(self, request: Any) -> Any:
+        from tritonclient.grpc import service_pb2 as pb
+
+        pairs = zip(request.inputs, request.raw_input_contents, strict=True)
+        tensors = {spec.name: _tensor(spec.datatype, spec.shape, raw) for spec, raw in pairs}
+        scores = self.scores(tensors)
+        spec = pb.ModelInferResponse.InferOutputTensor(
+            name=self.output, datatype="FP32", shape=scores.shape
+        )
+        return pb.ModelInferResponse(
+            model_name="emotions",
+            model_version=self.version,
+            outputs=[spec],
+            raw_output_contents=[scores.astype("<f4").tobytes()],
+        )
+
+
+def _tensor(datatype: str, shape: Any, raw: bytes) -> Any:
+    if datatype == "INT64":
+        return np.frombuffer(raw, dtype="<i8").reshape(tuple(shape))
+    texts, offset = [], 0
+    while offset < len(raw):
+        (size,) = struct.unpack_from("<I", raw, offset)
+        texts.append(raw[offset + 4 : offset + 4 + size])
+        offset += 4 + size
+    return texts
+
+
+def _parse_rest(request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    size = int(headers.get("inference-header-content-length", len(request.body)))
+    head, rest = json.loads(request.body[:size]), request.body[size:]
+    tensors, offset = {}, 0
+    for spec in head["inputs"]:
+        length = spec.get("parameters", {}).get("binary_data_size")
+        if length is not None:
+            raw = rest[offset : offset + length]
+            tensors[spec["name"]] = _tensor(spec["datatype"], spec["shape"], raw)
+            offset += length
+        elif spec["datatype"] == "BYTES":
+            tensors[spec["name"]] = [text.encode() for text in spec["data"]]
+        else:
+            array = np.array(spec["data"], dtype=np.int64).reshape(spec["shape"])
+            tensors[spec["name"]] = array
+    return tensors, head["outputs"][0]
+
+
+def classify(url: str, **arguments: Any) -> EmotionClassifier:
+    return EmotionClassifier.from_server(url, **{"options": FAST, **arguments})
+
+
+@contextmanager
+def rest(rule: Any) -> Iterator[tuple[str, list[Request]]]:
+    with http_server(rule) as (port, seen):
+        yield f"http://127.0.0.1:{port}/emotions", seen
+
+
+def infers(seen: list[Request]) -> list[Request]:
+    return [request for request in seen if request.path.endswith("/infer")]
+
+
+def failing(served: ServedBundle, failures: list[Reply]) -> Any:
+    """Answers inferences with the given failures first."""
+
+    def rule(request: Request) -> Reply:
+        if request.path.endswith("/infer") and failures:
+            return failures.pop(0)
+        return served.rest(request)
+
+    return rule

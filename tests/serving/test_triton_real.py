@@ -1,0 +1,336 @@
+"""The client and the Python backend's repository against a real Triton server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pytest
+from triton_server import TritonEnvironment, TritonServer, find_triton
+
+from ov_emotions import EmotionClassifier
+from ov_emotions.backends.kserve import ServerOptions
+from ov_emotions.bundle import Bundle, Manifest, write_bundle
+from ov_emotions.cli.main import main
+from ov_emotions.errors import ServerError, ServerMismatchError, ServerUnavailableError
+from ov_emotions.remote import AsyncEmotionClassifier
+from ov_emotions.triton.config import TritonConfig
+from ov_emotions.triton.repository import build_repository
+
+pytest.importorskip("tritonclient", reason="the extra serving is not installed")
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+SHIPPED = "emotions-ru-tiny"
+TEXTS = [
+    "ну наконец-то доехали я так рада вас всех видеть",
+    "какой ужас мне страшно туда идти",
+    "да как вы смеете я в ярости",
+    "поезд отправляется в девять часов",
+    "",
+    "?!",
+    "так грустно " * 40,
+    "Ура!!! 😀 [NAME] https://example.org",
+    "\x00 нуль \ud800",
+]
+QUICK = ServerOptions(timeout=5.0, deadline=10.0, attempts=3, backoff=0.05)
+PROTOCOLS = ("http", "grpc")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> TritonEnvironment:
+    return find_triton(tmp_path_factory.mktemp("triton"))
+
+
+@pytest.fixture(scope="module")
+def triton(
+    environment: TritonEnvironment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TritonServer]:
+    """Serves the shipped tiny model."""
+    folder = tmp_path_factory.mktemp("shipped")
+    build_repository(Bundle.load(SHIPPED), folder / "models", TritonConfig(threads=1))
+    with running(environment, folder) as server:
+        yield server
+
+
+@pytest.fixture
+def own_triton(
+    environment: TritonEnvironment, tmp_path: Path, tiny_bundle: Bundle
+) -> Iterator[TritonServer]:
+    """Serves the two-word model, for a test that does it harm."""
+    build_repository(tiny_bundle, tmp_path / "models", TritonConfig(threads=1))
+    with running(environment, tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def running(environment: TritonEnvironment, folder: Path) -> Iterator[TritonServer]:
+    server = TritonServer(environment, folder / "models", folder / "log")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def local() -> EmotionClassifier:
+    return EmotionClassifier(SHIPPED, threads=1)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("binary", [True, False])
+def test_triton_gives_what_the_process_gives(
+    triton: TritonServer, local: EmotionClassifier, protocol: str, binary: bool
+) -> None:
+    options = replace(QUICK, binary=binary)
+    with EmotionClassifier.from_server(
+        triton.url(protocol), model=SHIPPED, options=options
+    ) as remote:
+        assert remote.labels == local.labels
+        assert remote.thresholds == local.thresholds
+        # INT8 scores may differ a little between batches; these are the same batches.
+        np.testing.assert_allclose(
+            remote.predict_proba(TEXTS), local.predict_proba(TEXTS), rtol=0, atol=0.01
+        )
+        assert [found.labels for found in remote(TEXTS)] == [f.labels for f in local(TEXTS)]
+        assert [found.truncated for found in remote(TEXTS)] == [False] * len(TEXTS)
+        assert remote(TEXTS[0]).labels == local(TEXTS[0]).labels
+        assert remote([]) == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_asyncio_gives_the_same(
+    triton: TritonServer, local: EmotionClassifier, protocol: str
+) -> None:
+    async def run() -> None:
+        async with await AsyncEmotionClassifier.from_server(
+            triton.url(protocol), options=QUICK
+        ) as remote:
+            expected = [local(text).labels for text in TEXTS]
+            found = await asyncio.gather(*(remote(text) for text in TEXTS))
+            assert [f.labels for f in found] == expected
+            streamed = [f.labels async for f in remote.stream(TEXTS, chunk_size=4)]
+            assert len(streamed) == len(TEXTS)
+
+    asyncio.run(run())
+
+
+def test_curl_alone_is_answered_with_names(triton: TritonServer, local: EmotionClassifier) -> None:
+    body = {
+        "inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": TEXTS[:2]}],
+    }
+    request = urllib.request.Request(
+        f"{triton.url('http', 'v2/models/emotions/infer')}", data=json.dumps(body).encode()
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        outputs = {out["name"]: out for out in json.loads(answer.read())["outputs"]}
+    names = local.bundle.manifest.label_names_ru
+    expected = [", ".join(names[label] for label in found.labels) for found in local(TEXTS[:2])]
+    assert outputs["labels"]["data"] == expected
+    assert outputs["probabilities"]["shape"] == [2, len(local.labels)]
+
+
+def test_bad_requests_are_refused_and_the_next_one_is_answered(triton: TritonServer) -> None:
+    import tritonclient.http as http
+    from tritonclient.utils import InferenceServerException
+
+    client = http.InferenceServerClient(triton.url("http").split("/")[2])
+    tensor = http.InferInput("text", [2], "BYTES")
+    tensor.set_data_from_numpy(np.array([b"\xd1", "слово".encode()], dtype=np.object_))
+    with pytest.raises(InferenceServerException, match="position 0 is not UTF-8"):
+        client.infer("emotions", [tensor])
+    two_dimensional = http.InferInput("text", [1, 1], "BYTES")
+    two_dimensional.set_data_from_numpy(np.array([[b"a"]], dtype=np.object_))
+    with pytest.raises(InferenceServerException, match="unexpected shape"):
+        client.infer("emotions", [two_dimensional])
+    client.close()
+    for protocol in PROTOCOLS:
+        with pytest.raises(ServerError, match=r"unknown model.*check the model's name"):
+            EmotionClassifier.from_server(triton.url(protocol, "nope"), options=QUICK)
+        with pytest.raises(ServerError, match="version 9"):
+            EmotionClassifier.from_server(f"{triton.url(protocol)}/versions/9", options=QUICK)
+        with EmotionClassifier.from_server(triton.url(protocol), options=QUICK) as remote:
+            assert remote("ура").scores
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_another_model_than_expected_is_refused(
+    triton: TritonServer, protocol: str, tiny_bundle: Bundle
+) -> None:
+    with pytest.raises(ServerMismatchError, match="serves emotions-ru-tiny, which is not the tiny"):
+        EmotionClassifier.from_server(triton.url(protocol), model=tiny_bundle, options=QUICK)
+
+
+def test_the_wrong_protocol_for_a_port_is_told(triton: TritonServer) -> None:
+    grpc_port = triton.url("grpc").replace("grpc://", "http://")
+    with pytest.raises(ServerError, match=r"does not speak HTTP|broke the connection"):
+        EmotionClassifier.from_server(grpc_port, options=QUICK)
+    rest_port = triton.url("http").replace("http://", "grpc://")
+    with pytest.raises(ServerUnavailableError, match="cannot be reached"):
+        EmotionClassifier.from_server(rest_port, options=QUICK)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_many_clients_at_once_get_their_own_answers(
+    triton: TritonServer, local: EmotionClassifier, protocol: str
+) -> None:
+    expected = {text: local(text).labels for text in TEXTS}
+    shared = EmotionClassifier.from_server(triton.url(protocol), options=QUICK)
+
+    def work(number: int) -> int:
+        own = EmotionClassifier.from_server(triton.url(protocol), options=QUICK)
+        with own:
+            for text in TEXTS[number % len(TEXTS) :] + TEXTS:
+                classifier = own if number % 2 else shared
+                assert classifier(text).labels == expected[text]
+        return number
+
+    with shared, ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == list(range(8))
+
+
+def test_check_tells_that_all_is_well(
+    triton: TritonServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for protocol in PROTOCOLS:
+        command = ["ovms", "check", triton.url(protocol), "--model", SHIPPED, "--requests", "5"]
+        assert main(command) == 0
+        page = capsys.readouterr().out
+        assert "triton 2." in page
+        assert "the same as emotions-ru-tiny here" in page
+
+
+class Traffic:
+    """Clients that ask without pause and write down what became of every request."""
+
+    def __init__(self, ask: Callable[[str], tuple[str, ...]], clients: int) -> None:
+        self._ask = ask
+        self._ending = threading.Event()
+        self.sent = itertools.count()
+        self.answers: list[tuple[str, tuple[str, ...]]] = []
+        self.errors: list[ServerError] = []
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def _run(self) -> None:
+        for text in itertools.cycle(("злость", "радость")):
+            if self._ending.is_set():
+                return
+            next(self.sent)
+            try:
+                self.answers.append((text, self._ask(text)))
+            except ServerError as error:
+                self.errors.append(error)
+                time.sleep(0.02)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a request is still waiting"
+
+    def wait_for(self, answers: int) -> None:
+        """Wait until so many more answers have come."""
+        goal, end = len(self.answers) + answers, time.monotonic() + 60
+        while len(self.answers) < goal:
+            assert time.monotonic() < end, f"no more answers; errors: {self.errors[-3:]}"
+            time.sleep(0.01)
+
+    def check(self) -> None:
+        """Every request was answered, rightly, or failed with an error of ours."""
+        assert len(self.answers) + len(self.errors) == next(self.sent)
+        expected = {"злость": ("anger",), "радость": ("joy",)}
+        assert all(labels == expected[text] for text, labels in self.answers)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_reload_under_load_loses_nothing(
+    own_triton: TritonServer, tiny_bundle: Bundle, tmp_path: Path, protocol: str
+) -> None:
+    with EmotionClassifier.from_server(
+        own_triton.url(protocol), model=tiny_bundle, options=QUICK
+    ) as remote:
+        with Traffic(lambda text: remote(text).labels, clients=4) as traffic:
+            traffic.wait_for(20)
+            # The same bundle under a new version: other names in the answers for curl.
+            published = build_repository(
+                tiny_bundle, tmp_path / "models", TritonConfig(threads=1, names="en")
+            )
+            assert published.version == 2
+            own_triton.load()
+            traffic.wait_for(20)
+        traffic.check()
+        assert not traffic.errors
+        with pytest.raises(ServerError, match="version 1"):
+            EmotionClassifier.from_server(f"{own_triton.url(protocol)}/versions/1", options=QUICK)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_new_model_with_other_thresholds_ends_old_clients_loudly(
+    own_triton: TritonServer,
+    tiny_manifest: Manifest,
+    tiny_tokenizer_json: str,
+    build_tiny_model: Callable[..., object],
+    tmp_path: Path,
+    protocol: str,
+) -> None:
+    thresholds = {"anger": 0.1, "joy": 0.2, "neutral": 0.3}
+    manifest = replace(tiny_manifest, thresholds=thresholds)
+    other = write_bundle(tmp_path / "other", manifest, build_tiny_model(), tiny_tokenizer_json)  # type: ignore[arg-type]
+    with EmotionClassifier.from_server(own_triton.url(protocol), options=QUICK) as remote:
+        assert remote("злость").labels == ("anger",)
+        build_repository(other, tmp_path / "models", TritonConfig(threads=1))
+        own_triton.load()
+        with pytest.raises(ServerMismatchError, match=r"version 2.*make a new classifier"):
+            remote("злость")
+    with EmotionClassifier.from_server(own_triton.url(protocol), options=QUICK) as remote:
+        assert remote.thresholds == thresholds
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_that_is_killed_and_started_again_loses_no_request_of_a_patient_client(
+    own_triton: TritonServer, protocol: str
+) -> None:
+    patient = ServerOptions(timeout=10, deadline=60, attempts=1000, backoff=0.05, max_backoff=0.5)
+    with EmotionClassifier.from_server(own_triton.url(protocol), options=patient) as remote:
+        with Traffic(lambda text: remote(text).labels, clients=4) as traffic:
+            traffic.wait_for(20)
+            own_triton.stop(signal.SIGKILL)
+            time.sleep(0.5)
+            own_triton.start()
+            traffic.wait_for(20)
+        traffic.check()
+        assert not traffic.errors
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_impatient_client_hears_of_a_killed_server_and_goes_on_after_it(
+    own_triton: TritonServer, protocol: str
+) -> None:
+    impatient = ServerOptions(timeout=5, deadline=5, attempts=1)
+    with EmotionClassifier.from_server(own_triton.url(protocol), options=impatient) as remote:
+        with Traffic(lambda text: remote(text).labels, clients=4) as traffic:
+            traffic.wait_for(20)
+            own_triton.stop(signal.SIGKILL)
+            time.sleep(0.5)
+            own_triton.start()
+            traffic.wait_for(20)
+        traffic.check()
+        assert traffic.errors
+        assert all(isinstance(error, ServerUnavailableError) for error in traffic.errors)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ov_emotions.cli.main import main
+from ov_emotions.machine import CpuBudget
+
+if TYPE_CHECKING:
+    from ov_emotions.bundle import Bundle
+
+
+def render(bundle: Bundle, folder: Path, *flags: str) -> int:
+    arguments = ["ovms", "render", "--bundle", str(bundle.folder), "--output", str(folder)]
+    return main([*arguments, *flags])
+
+
+def test_render_writes_a_config_that_validate_takes(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert render(tiny_bundle, tmp_path, "--profile", "throughput", "--cores", "8") == 0
+    told = capsys.readouterr().out
+    assert "throughput, 8 core(s) (given)" in told
+    assert f"wrote      {tmp_path / 'config.json'}" in told
+    assert main(["ovms", "validate", str(tmp_path / "config.json"), "--strict"]) == 0
+    assert "the server takes it; warnings: 0; its folders were not looked at" in (
+        capsys.readouterr().out
+    )
+
+
+def test_render_finds_the_cores_where_none_are_given(
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    budget = CpuBudget(3, "a control group's quota of 3.5 CPUs")
+    monkeypatch.setattr("ov_emotions.machine.cpu_budget", lambda: budget)
+    assert render(tiny_bundle, tmp_path, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["profile"]["cores"] == 3
+    assert answer["profile"]["precision"] == tiny_bundle.manifest.inference_precision
+    assert "a control group's quota of 3.5 CPUs" in (tmp_path / "config.md").read_text()
+
+
+def test_every_flag_of_render_reaches_the_config(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    flags = ["--cores", "8", "--profile", "throughput", "--concurrency", "3", "--name", "moods"]
+    flags += ["--versions", "specific:2,4", "--no-metrics", "--exclusive-cores", "--cache"]
+    assert render(tiny_bundle, tmp_path, *flags) == 0
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    model = config["model_config_list"][0]["config"]
+    assert "monitoring" not in config
+    assert model["name"] == "moods"
+    assert model["base_path"] == "/models/moods"
+    assert model["model_version_policy"] == {"specific": {"versions": [2, 4]}}
+    assert model["plugin_config"]["NUM_STREAMS"] == 2
+    assert model["plugin_config"]["ENABLE_CPU_PINNING"] is True
+    assert "--cache_dir=/opt/cache" in (tmp_path / "config.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--name", "a/b"], "it becomes a part of URLs"),
+        (["--versions", "newest"], "'newest' is no version policy"),
+        (["--base-path", "models"], "must be an absolute folder"),
+        (["--base-path", "/srv/m", "--deployment"], "name a folder below it"),
+        (["--cores", "99999"], "between 1 and 1024"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_and_writes_nothing(
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    message: str,
+) -> None:
+    assert render(tiny_bundle, tmp_path / "out", *flags) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("ov-emotions: error: ")
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    assert render(tiny_bundle, tmp_path / "file") == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'file'} cannot be written" in told
+    assert told.count("\n") == 1
+
+
+def test_deployment_files_do_not_replace_somebody_elses(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").write_text("mine", encoding="utf-8")
+    assert render(tiny_bundle, tmp_path, "--deployment", "--cores", "2") == 1
+    assert "holds other files and no config.md" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    folder = tmp_path / "serving"
+    assert render(tiny_bundle, folder, "--deployment", "--cores", "2") == 0
+    assert render(tiny_bundle, folder, "--deployment", "--cores", "3") == 0
+    assert 'cpuset: "0-2"' in (folder / "compose.yaml").read_text(encoding="utf-8")
+
+
+def test_what_is_no_bundle_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ovms", "render", "--bundle", str(tmp_path), "--output", str(tmp_path)]) == 1
+    assert "emotions.json is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--cores", "0"], ["--cores", "2.5"], ["--profile", "speed"]])
+def test_wrong_usage_of_render_is_exit_code_2(tmp_path: Path, flags: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["ovms", "render", "--output", str(tmp_path), *flags])
+    assert exit_info.value.code == 2
+
+
+@pytest.fixture
+def warned(tmp_path: Path) -> Path:
+    path = tmp_path / "config.json"
+    config = {"model_config_list": [{"config": {"name": "m", "base_path": "/models/m"}}]}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+def test_warnings_pass_unless_they_must_not(
+    warned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ovms", "validate", str(warned)]) == 0
+    told = capsys.readouterr().out
+    assert "warning: model_config_list[0].config.plugin_config: INFERENCE_PRECISION_HINT" in told
+    assert main(["ovms", "validate", str(warned), "--strict"]) == 1
+
+
+def test_errors_fail_and_are_json_where_that_is_asked(
+    warned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warned.write_text('{"model_config_list": {}}', encoding="utf-8")
+    assert main(["ovms", "validate", str(warned), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "valid": False,
+        "findings": [
+            {
+                "severity": "error",
+                "rule": "value",
+                "where": "model_config_list",
+                "message": "it is {}; it must be a list",
+                "status": 412,
+            }
+        ],
+    }
+
+
+def test_a_mounted_folder_is_looked_into(
+    warned: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["ovms", "validate", str(warned), "--mount", f"/models={tmp_path}"]) == 1
+    assert "there is no folder /models/m" in capsys.readouterr().out
+    (tmp_path / "m").mkdir()
+    assert main(["ovms", "validate", str(warned), "--mount", f"/models={tmp_path}"]) == 0
+    assert "serves nothing; publish a model there" in capsys.readouterr().out
+    assert main(["ovms", "validate", str(warned), "--check-paths"]) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_one_sentence(
+    warned: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir(mode=0o000)
+    assert main(["ovms", "validate", str(warned), "--mount", f"/models={tmp_path}"]) == 1
+    assert "cannot be read: Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mount", ["models", "=models", "models=x", "/models="])
+def test_a_malformed_mount_is_exit_code_2(warned: Path, mount: str) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["ovms", "validate", str(warned), "--mount", mount])
+    assert exit_info.value.code == 2
+
+
+def test_a_config_that_is_not_there_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ovms", "validate", str(tmp_path / "none.json")]) == 1
+    told = capsys.readouterr().err
+    assert "none.json cannot be read: No such file or directory" in told
+    assert told.count("\n") == 1

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import pytest
+
+from ov_emotions.errors import InputError
+from ov_emotions.ovms.config_plugin import as_text
+from ov_emotions.ovms.profile import ServingProfile, VersionPolicy
+from ov_emotions.ovms.render import render_config, render_notes, settings, write_config
+from ov_emotions.ovms.validate import validate_text
+from ov_emotions.runtime import shared_core
+
+PROFILES = [
+    ServingProfile(goal, cores, concurrency=concurrency, metrics=metrics)
+    for goal in ("latency", "throughput")
+    for cores in (1, 2, 3, 8, 64)
+    for concurrency in (None, 1, 2, 100)
+    for metrics in (True, False)
+]
+
+
+def model_of(profile: ServingProfile) -> dict[str, Any]:
+    model: dict[str, Any] = json.loads(render_config(profile))["model_config_list"][0]["config"]
+    return model
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=str)
+def test_what_is_rendered_is_what_the_validator_finds_nothing_in(profile: ServingProfile) -> None:
+    assert validate_text(render_config(profile).encode()) == []
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=str)
+def test_streams_stay_below_cores_and_concurrency_and_requests_feed_them(
+    profile: ServingProfile,
+) -> None:
+    assert 1 <= profile.streams < max(profile.cores, 2)
+    assert profile.streams < max(profile.concurrency or 1000, 2)
+    assert profile.infer_requests >= profile.streams
+
+
+@pytest.mark.parametrize(
+    ("profile", "streams", "hint"),
+    [
+        (ServingProfile("latency", 8), None, "LATENCY"),
+        (ServingProfile("throughput", 8), 4, None),
+        (ServingProfile("throughput", 8, concurrency=3), 2, None),
+        (ServingProfile("throughput", 1), 1, None),
+    ],
+)
+def test_one_of_hint_and_streams_is_said_and_the_precision_always(
+    profile: ServingProfile, streams: int | None, hint: str | None
+) -> None:
+    plugin = model_of(profile)["plugin_config"]
+    assert plugin.get("NUM_STREAMS") == streams
+    assert plugin.get("PERFORMANCE_HINT") == hint
+    assert plugin["INFERENCE_PRECISION_HINT"] == profile.precision
+    assert plugin["INFERENCE_NUM_THREADS"] == profile.cores
+
+
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+def test_openvino_compiles_a_model_with_the_options(goal: Any, tiny_model: ov.Model) -> None:
+    profile = ServingProfile(goal, 2)
+    options = {key: as_text(value) for key, value in profile.plugin_config.items()}
+    compiled = shared_core().compile_model(tiny_model, "CPU", options)
+    assert compiled.get_property("NUM_STREAMS") == profile.streams
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == profile.cores
+
+
+@pytest.mark.parametrize("profile", PROFILES[::7], ids=str)
+def test_the_notes_give_a_reason_for_every_value(profile: ServingProfile) -> None:
+    def leaves(value: Any, key: str) -> set[str]:
+        if not isinstance(value, dict) or key.endswith("model_version_policy"):
+            return {key}
+        return {leaf for k, v in value.items() for leaf in leaves(v, f"{key}.{k}" if key else k)}
+
+    config = json.loads(render_config(profile))
+    keys = leaves(model_of(profile), "")
+    keys |= leaves({k: v for k, v in config.items() if k == "monitoring"}, "")
+    assert keys == {setting.key for setting in settings(profile)}
+    notes = render_notes(profile)
+    for setting in settings(profile):
+        assert f"| `{setting.key}` | `{json.dumps(setting.value)}` | {setting.why} |" in notes
+
+
+def test_rendering_the_same_profile_twice_writes_the_same_and_leaves_other_files(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine").write_text("x", encoding="utf-8")
+    written = write_config(tmp_path, ServingProfile("latency", 4))
+    before = {path: path.read_bytes() for path in written}
+    assert write_config(tmp_path, ServingProfile("latency", 4)) == written
+    assert {path: path.read_bytes() for path in written} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "config.md", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        ("all", {"all": {}}),
+        ("latest:2", {"latest": {"num_versions": 2}}),
+        ("specific:1,3", {"specific": {"versions": [1, 3]}}),
+    ],
+)
+def test_a_version_policy_is_read_from_a_flag(text: str, config: dict[str, Any]) -> None:
+    policy = VersionPolicy.parse(text)
+    assert policy.config() == config
+    assert model_of(ServingProfile("latency", 1, versions=policy))["model_version_policy"] == config
+
+
+@pytest.mark.parametrize(
+    "text", ["", "latest", "latest:", "latest:0", "latest:1,2", "specific:0", "all:1", "newest:1"]
+)
+def test_what_is_no_version_policy_is_one_sentence(text: str) -> None:
+    with pytest.raises(InputError, match="latest:COUNT, specific:VERSION"):
+        VersionPolicy.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"goal": "speed"}, "latency or throughput"),
+        ({"cores": 0}, "between 1 and 1024"),
+        ({"cores": 5000}, "between 1 and 1024"),
+        ({"precision": "int8"}, "f32, bf16"),
+        ({"concurrency": 0}, "at least 1"),
+        ({"name": ""}, "part of URLs"),
+        ({"name": "a/b"}, "part of URLs"),
+        ({"base_path": "models"}, "absolute folder"),
+        ({"base_path": "s3://"}, "absolute folder"),
+    ],
+)
+def test_a_profile_refuses_what_makes_no_sense(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        ServingProfile(**{"goal": "latency", "cores": 2, **values})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_cache_is_a_flag_of_the_server() -> None:
+    with_cache = ServingProfile("latency", 2, cache=True).server_arguments()
+    assert "--cache_dir=/opt/cache" in with_cache
+    assert "--grpc_workers=1" in with_cache
+    assert not any("cache" in a for a in ServingProfile("latency", 2).server_arguments())

@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ov_emotions.errors import DataError
+from ov_emotions.ovms.config_files import LocalFiles
+from ov_emotions.ovms.config_plugin import READ_ONLY, WRITABLE, check_plugin
+from ov_emotions.ovms.validate import (
+    Finding,
+    ServerTraits,
+    validate,
+    validate_file,
+    validate_text,
+)
+from ov_emotions.runtime import shared_core
+
+RECORDED = ServerTraits(mediapipe=False)
+"""The server whose verdicts were recorded."""
+
+DISAGREEMENTS = {
+    "mediapipe_config_list (mp-off build)": "the published image is built with MediaPipe: it takes "
+    "the key, and only the recorded build refuses it",
+}
+"""What the default traits judge otherwise than the record, and why."""
+
+RULES: dict[str, set[str]] = {
+    "no base_path": {"no-base-path"},
+    "base_path missing dir": {"path-missing"},
+    "base_path is file model.xml": {"path-file"},
+    "empty list": {"no-model"},
+    "no model_config_list": {"key-missing"},
+    "mediapipe_config_list (mp-off build)": {"key-unknown"},
+    "batch_size int": {"batch-size"},
+    "batch_size str": {"batch-size"},
+    "batch_size auto": {"batch-size"},
+    "batch_size range": {"batch-size"},
+    "batch_size -1": {"batch-size"},
+    "batch_size 0": {"batch-size"},
+    "shape str 2 inputs": {"shape", "shape-inputs"},
+    "shape dict": {"shape"},
+    "shape dict dyn": {"shape"},
+    "shape auto dict": {"shape"},
+    "shape list (json array)": {"value"},
+    "shape unknown input": {"shape", "shape-inputs"},
+    "shape brackets": {"shape-ignored"},
+    "layout bad": {"layout"},
+    "plugin_config as string": {"value"},
+    "plugin_config unknown key": {"plugin-unknown"},
+    "plugin PERFORMANCE_HINT bad": {"plugin-value"},
+    "plugin AFFINITY(legacy)": {"plugin-renamed"},
+    "nireq -1": {"value"},
+    "nireq str": {"value"},
+    "nireq too big": {"nireq-too-high"},
+    "target_device BATCH:CPU(4)": {"device-batch"},
+    "target_device GPU(absent)": {"device-absent"},
+    "policy specific missing": {"version-missing"},
+    "policy str": {"value"},
+    "policy two": {"value"},
+    "stateful": {"key-unknown"},
+    "low_latency": {"key-unknown"},
+    "mean": {"key-unknown"},
+    "precision": {"key-unknown"},
+    "unknown key": {"key-unknown"},
+    "extra top key": {"key-unknown"},
+    "duplicate names": {"name-twice"},
+    "monitoring bad metric": {"metric-unknown"},
+    "name with slash": {"name-url"},
+    "name empty": {"name-url"},
+}
+"""Rules by recorded case; the other cases have no finding but a precision that is not said."""
+
+
+class RecordedFiles:
+    """What the recorded server had: a model of two inputs in version 1 of /models/cls."""
+
+    def kind(self, path: str) -> Any:
+        return {"/models/cls": "folder", "/models/cls/1/model.xml": "file"}.get(path, "missing")
+
+    def versions(self, _path: str) -> list[int]:
+        return [1]
+
+    def models(self, _path: str, _version: int) -> list[str]:
+        return ["model.bin", "model.xml"]
+
+    def inputs(self, _path: str, _version: int) -> list[str]:
+        return ["input_ids", "attention_mask"]
+
+
+@pytest.fixture(scope="module")
+def oracle(shared: Path) -> list[dict[str, Any]]:
+    path = shared / "ovms" / "config_oracle.json"
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
+    cases: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return cases
+
+
+def status_of(findings: list[Finding]) -> int | None:
+    errors = [finding for finding in findings if finding.severity == "error"]
+    return errors[0].status if errors else 200
+
+
+def test_every_recorded_verdict_is_the_validators_too(oracle: list[dict[str, Any]]) -> None:
+    assert len(oracle) == 58
+    found = {c["case"]: validate(c["config"], RECORDED, RecordedFiles()) for c in oracle}
+    assert {name: status_of(f) for name, f in found.items()} == {
+        case["case"]: case["http"] for case in oracle
+    }
+    said = {name: {f.rule for f in fs} - {"precision-unsaid"} for name, fs in found.items()}
+    assert said == {name: RULES.get(name, set()) for name in found}
+
+
+def test_the_published_image_differs_from_the_record_where_it_is_said_to(
+    oracle: list[dict[str, Any]],
+) -> None:
+    differing = [
+        case["case"]
+        for case in oracle
+        if status_of(validate(case["config"], ServerTraits(), RecordedFiles())) != case["http"]
+    ]
+    for name in differing:
+        reason = DISAGREEMENTS.get(name, "no reason is given")
+        print(f"disagreement by choice: {name}: {reason}")  # noqa: T201
+    assert differing == list(DISAGREEMENTS)
+
+
+def test_no_case_that_serves_nothing_goes_by_in_silence(oracle: list[dict[str, Any]]) -> None:
+    for case in oracle:
+        if "AVAILABLE" not in case["states"]:
+            findings = validate(case["config"], RECORDED, RecordedFiles())
+            assert {f.rule for f in findings} - {"precision-unsaid"}, case["case"]
+
+
+GOOD: dict[str, Any] = {
+    "model_config_list": [
+        {
+            "config": {
+                "name": "m",
+                "base_path": "/models/m",
+                "plugin_config": {"INFERENCE_PRECISION_HINT": "f32"},
+            }
+        }
+    ]
+}
+
+
+def with_model(**values: Any) -> dict[str, Any]:
+    config = copy.deepcopy(GOOD)
+    config["model_config_list"][0]["config"] |= values
+    return config
+
+
+def with_plugin(**options: Any) -> dict[str, Any]:
+    return with_model(plugin_config={"INFERENCE_PRECISION_HINT": "f32", **options})
+
+
+def with_metrics(**values: Any) -> dict[str, Any]:
+    return copy.deepcopy(GOOD) | {"monitoring": {"metrics": values}}
+
+
+def test_a_plain_good_config_has_no_finding() -> None:
+    assert validate(GOOD) == []
+    assert validate(with_plugin(NUM_STREAMS="2", ENABLE_CPU_PINNING=False, PERF_COUNT="NO")) == []
+    assert validate(with_metrics(enable=True, metrics_list=["ovms_graph_error"])) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "severity", "rule", "words"),
+    [
+        ([], "error", "value", "it is []; it must be an object"),
+        (with_model(nireq=1.0), "error", "value", "a whole number of at least 0"),
+        (with_model(nireq=True), "error", "value", "a whole number of at least 0"),
+        (with_model(allow_cache="yes"), "error", "value", "true or false"),
+        (with_model(Nireq=1), "error", "key-unknown", "did you mean 'nireq'?"),
+        (with_model(name=None), "error", "value", "it is null; it must be a text"),
+        (with_model(batch_size=10**30), "error", "value", "whole number or a text"),
+        (with_model(model_version_policy={}), "error", "value", "exactly one of latest, specific"),
+        (
+            with_model(model_version_policy={"latest": {"num_versions": 0}}),
+            "error",
+            "value",
+            "at least 1",
+        ),
+        (
+            with_model(model_version_policy={"specific": {"versions": []}}),
+            "warning",
+            "version-missing",
+            "names no version",
+        ),
+        (with_model(custom_loader_options={}), "error", "key-missing", '"loader_name" is missing'),
+        (with_model(color_format="RGB"), "error", "key-unknown", "only for the command line"),
+        (with_model(batch_size="many"), "warning", "batch-size", "is no size"),
+        (with_model(batch_size=2, shape="auto"), "warning", "batch-size", "ignored beside shape"),
+        (with_model(layout="N:C:H"), "error", "layout", "at most one colon"),
+        (with_model(layout='{"a": 1}'), "error", "layout", "is no layout"),
+        (with_model(layout="{oops"), "error", "layout", "is no layout"),
+        (with_model(target_device="cpu"), "error", "device-absent", "it has CPU"),
+        (with_model(target_device="AUTO:GPU.1,CPU"), "error", "device-absent", '"GPU"'),
+        (with_model(name="a b"), "warning", "name-url", "does not fit into /v2/models/NAME"),
+        (with_model(plugin_config={}), "warning", "precision-unsaid", "rounds the probabilities"),
+        (with_model(nireq=1) | {"x": 1}, "error", "key-unknown", "allowed are model_config_list"),
+        (with_plugin(NUM_STREAM=1), "error", "plugin-unknown", "did you mean NUM_STREAMS?"),
+        (with_plugin(NUM_STREAMS="two"), "error", "plugin-value", "AUTO or NUMA"),
+        (with_plugin(INFERENCE_NUM_THREADS=-1), "error", "plugin-value", "at least 0"),
+        (with_plugin(ENABLE_CPU_PINNING="maybe"), "error", "plugin-value", "true or false"),
+        (with_plugin(FULL_DEVICE_NAME="x"), "error", "plugin-read-only", "not set"),
+        (
+            with_plugin(NUM_STREAMS=2, PERFORMANCE_HINT="LATENCY"),
+            "warning",
+            "hint-and-streams",
+            "contradict",
+        ),
+        (
+            with_plugin(CPU_THROUGHPUT_STREAMS="CPU_THROUGHPUT_AUTO", NUM_STREAMS=1),
+            "warning",
+            "hint-and-streams",
+            "contradict",
+        ),
+        (
+            with_plugin(NUM_STREAMS=8, INFERENCE_NUM_THREADS=4),
+            "warning",
+            "streams-above-threads",
+            "8 streams share 4 threads",
+        ),
+        (with_plugin(ENABLE_CPU_RESERVATION=True), "warning", "plugin-reservation", "finds none"),
+        (
+            with_model(nireq=2, plugin_config={"NUM_STREAMS": 4}),
+            "warning",
+            "nireq-below-streams",
+            "cannot feed 4 streams",
+        ),
+        (with_metrics(enable=False, metrics_list=["ovms_streams"]), "warning", "metrics-off", "no"),
+        (with_metrics(enable=True, metrics_list=[]), "warning", "metrics-off", "no metric"),
+        (
+            with_metrics(enable=True, metrics_list=["ovms_stream"]),
+            "warning",
+            "metric-unknown",
+            "did you mean ovms_streams?",
+        ),
+        (
+            with_metrics(enable=True, metrics_list=["ovms_streams", "ovms_streams"]),
+            "warning",
+            "metric-twice",
+            "no further",
+        ),
+        (with_metrics(metrics_list=[]), "error", "key-missing", '"enable" is missing'),
+        (with_metrics(enable=True, endpoint_path="/m"), "error", "key-unknown", "no such key"),
+        (
+            GOOD | {"pipeline_config_list": [{"name": "p"}]},
+            "error",
+            "key-missing",
+            '"nodes" is missing',
+        ),
+    ],
+)
+def test_each_wrong_config_is_one_clear_sentence(
+    config: Any, severity: str, rule: str, words: str
+) -> None:
+    found = [finding for finding in validate(config) if finding.rule == rule]
+    assert found, [str(finding) for finding in validate(config)]
+    assert found[0].severity == severity
+    assert words in found[0].message
+    assert "\n" not in str(found[0])
+    assert (found[0].status is None) == (severity == "warning")
+
+
+def test_what_a_file_calls_its_keys_cannot_break_the_line() -> None:
+    [finding] = validate(GOOD | {"a\n\x1b[31mb": 1})
+    assert str(finding).isprintable()
+
+
+def test_a_broken_form_names_every_place_in_it() -> None:
+    config = with_model(nireq="4", foo=1) | {"monitoring": []}
+    assert [(f.where, f.rule) for f in validate(config)] == [
+        ("model_config_list[0].config.nireq", "value"),
+        ("model_config_list[0].config.foo", "key-unknown"),
+        ("monitoring", "value"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "rule", "words"),
+    [
+        (b"", "not-json", "not valid JSON"),
+        (b"{", "not-json", "line 1"),
+        (b'{"model_config_list": [],}', "not-json", "not valid JSON"),
+        (b'{"model_config_list": [NaN]}', "not-json", "NaN is no JSON number"),
+        (b"\xff{}", "not-json", "not UTF-8 text: byte 0"),
+        (b"[" * 100_000, "not-json", "nested too deeply"),
+        (b"[" * 900 + b"]" * 900, "value", "it must be an object"),
+        (b'{"model_config_list": ["\\ud800"]}', "not-json", "half of a surrogate pair"),
+        (b'{"a": 1, "a": 2, "model_config_list": []}', "key-unknown", "no such key"),
+    ],
+)
+def test_what_is_no_json_is_one_sentence(data: bytes, rule: str, words: str) -> None:
+    first = validate_text(data)[0]
+    assert (first.rule, first.severity, first.status) == (rule, "error", 412)
+    assert words in first.message
+
+
+def test_of_a_key_that_stands_twice_the_first_counts_as_in_the_server() -> None:
+    model = '{"name": "m", "base_path": "/m", "nireq": 1, "nireq": "x"}'
+    findings = validate_text(f'{{"model_config_list": [{{"config": {model}}}]}}'.encode())
+    assert "key-twice" in {finding.rule for finding in findings}
+    assert not [finding for finding in findings if finding.severity == "error"]
+
+
+KEYS = "config name base_path shape layout nireq plugin_config metrics NUM_STREAMS batch_size"
+POLICY_KEYS = "model_version_policy specific versions latest num_versions all"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(f"{KEYS} {POLICY_KEYS}".split()), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_no_value_anywhere_makes_the_validator_fail(value: Any) -> None:
+    for config in (
+        value,
+        {"model_config_list": value},
+        {"model_config_list": [{"config": value}]},
+        GOOD | {"monitoring": value},
+        *(with_model(**{key: value}) for key in ("shape", "layout", "plugin_config", "name")),
+        with_model(model_version_policy=value, batch_size=value, target_device=value),
+    ):
+        for finding in validate(config, files=RecordedFiles()):
+            assert finding.severity in ("error", "warning")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, tiny_model: ov.Model) -> Path:
+    folder = tmp_path / "repository" / "m" / "2"
+    folder.mkdir(parents=True)
+    ov.save_model(tiny_model, folder / "model.xml")
+    (folder.parent / ".3.tmp").mkdir()
+    return tmp_path / "repository"
+
+
+def check(config: Any, repository: Path) -> list[tuple[str, str]]:
+    files = LocalFiles({"/models": repository})
+    return [(finding.severity, finding.rule) for finding in validate(config, files=files)]
+
+
+def test_the_folders_of_a_mounted_repository_are_looked_at(repository: Path) -> None:
+    assert check(GOOD, repository) == []
+    assert check(with_model(base_path="/models/other"), repository) == [("error", "path-missing")]
+    assert check(with_model(base_path="/models"), repository) == [("warning", "no-version")]
+    assert check(with_model(base_path="/elsewhere/m"), repository) == []
+    assert check(with_model(base_path="s3://bucket/m"), repository) == []
+    policy = {"specific": {"versions": [1, 2]}}
+    assert check(with_model(model_version_policy=policy), repository) == [
+        ("warning", "version-missing")
+    ]
+
+
+def test_the_inputs_are_read_from_the_model(repository: Path) -> None:
+    wrong = with_model(shape={"input_ids": "(1,16)", "ids": "(1,16)"})
+    assert ("error", "shape-inputs") in check(wrong, repository)
+    right = with_model(shape={"input_ids": "(1,16)", "attention_mask": "(1,16)"})
+    assert ("error", "shape-inputs") not in check(right, repository)
+
+
+def test_a_version_folder_must_hold_one_whole_model(repository: Path) -> None:
+    folder = repository / "m" / "2"
+    (folder / "tokenizer.xml").write_text("<net/>", encoding="utf-8")
+    (folder / "tokenizer.bin").write_bytes(b"")
+    assert check(GOOD, repository) == [("warning", "several-models")]
+    (folder / "tokenizer.xml").unlink()
+    (folder / "model.bin").unlink()
+    assert check(GOOD, repository) == [("error", "no-weights")]
+    (folder / "model.xml").unlink()
+    assert check(GOOD, repository) == [("error", "no-model")]
+
+
+def test_a_relative_path_starts_at_the_configs_folder(repository: Path) -> None:
+    files = LocalFiles(base=repository)
+    assert validate(with_model(base_path="m"), files=files) == []
+    assert validate(with_model(base_path="n"), files=files)[0].rule == "path-missing"
+
+
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json cannot be read: No such file"):
+        validate_file(tmp_path / "none.json")
+
+
+def test_the_known_options_are_those_of_the_installed_openvino() -> None:
+    if not ov.get_version().startswith("2026.4"):
+        pytest.skip(f"the options are those of OpenVINO 2026.4; this is {ov.get_version()}")
+    found = shared_core().get_property("CPU", "SUPPORTED_PROPERTIES")
+    read_only = {key for key, access in found.items() if access == "RO"}
+    assert read_only == set(READ_ONLY)
+    # The server adds ENABLE_MMAP of its own.
+    assert set(found) - read_only == set(WRITABLE) - {"ENABLE_MMAP"}
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("CPU_DENORMALS_OPTIMIZATION", ("YES", "no", "true", "0", "on")),
+        ("DEVICE_ID", ("", "0")),
+        ("ENABLE_CPU_PINNING", ("YES", "false", "True", "1", "off", "", "maybe")),
+        ("ENABLE_HYPER_THREADING", ("true", "2")),
+        ("EXECUTION_MODE_HINT", ("PERFORMANCE", "ACCURACY", "FAST")),
+        ("INFERENCE_NUM_THREADS", ("0", "1", "2.000000", "-1", "all")),
+        ("INFERENCE_PRECISION_HINT", ("f32", "bf16", "f16", "FP32", "undefined", "i8", "F32")),
+        ("NUM_STREAMS", ("AUTO", "NUMA", "1", "-1", "one")),
+        ("PERFORMANCE_HINT", ("LATENCY", "THROUGHPUT", "latency", "UNDEFINED", "")),
+        ("PERFORMANCE_HINT_NUM_REQUESTS", ("0", "4", "x")),
+        ("PERF_COUNT", ("NO", "true", "x")),
+        ("SCHEDULING_CORE_TYPE", ("ANY_CORE", "PCORE")),
+    ],
+)
+def test_the_values_of_options_are_judged_as_openvino_judges_them(
+    key: str, values: tuple[str, ...], tiny_model: ov.Model
+) -> None:
+    for value in values:
+        findings = list(check_plugin({key: value}, "plugin_config", cpu=True))
+        refused = any(finding.rule == "plugin-value" for finding in findings)
+        try:
+            shared_core().compile_model(tiny_model, "CPU", {key: value})
+        except RuntimeError:
+            assert refused, f"{key}={value!r} does not compile"
+        else:
+            assert not refused, f"{key}={value!r} compiles"
