@@ -74,7 +74,7 @@ class AccuracyControl:
 
     :param max_drop: weighted F1 that may be lost, absolute.
     :param ranking_subset_size: texts on which operations are ranked by how much they change.
-    :param validation_rows: texts of the selection part that the metric is taken on, at most.
+    :param validation_rows: texts of the thresholds part that the metric is taken on, at most.
     :param max_iterations: operations returned to float at most.
     :param restore: `activations` computes an operation in float with its INT8 weights; `all` puts
         its float weights back too, which cannot be combined with SmoothQuant: NNCF puts back those

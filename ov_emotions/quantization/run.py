@@ -34,7 +34,7 @@ def quantize_bundle(
     The calibration texts are a label-stratified sample of the validation part named
     `calibration`, tokenised as the bundle tokenises, one text a sample; the thresholds are fitted
     on the part named `thresholds`, on probabilities of the finished model itself. Accuracy control
-    takes its metric on the part named `selection`, at the thresholds of the fp32 bundle.
+    takes its metric on the part named `thresholds` too, at the thresholds of the fp32 bundle.
 
     :param bundle: an fp32 bundle.
     :param prepared: the prepared data.
@@ -97,7 +97,8 @@ def _apply(
             quantize_with_accuracy_control,
         )
 
-        rows = prepared.validation_part("selection")
+        # Not the selection part: a model that was tuned on it would be chosen on it.
+        rows = prepared.validation_part("thresholds")
         targets = rows.targets[: recipe.accuracy_control.validation_rows]
         ids = texts.tokenize(list(rows.texts[: len(targets)]))
         return quantize_with_accuracy_control(

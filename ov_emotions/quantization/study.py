@@ -41,6 +41,7 @@ SCHEMA = 1
 KIND = "ov-emotions study"
 REFERENCE = "fp32/f32"
 THRESHOLDS_SPLIT = "validation:thresholds"
+CALIBRATION_SPLIT = "validation:calibration"
 
 Report = Callable[[int, int, str], None]
 """Told how many steps are done, of how many, and what comes next."""
@@ -308,7 +309,11 @@ class _Run:
 
     def _facts(self, folder: Path, fp32: Bundle, random: bool) -> dict[str, Any]:
         config, manifest = self.config, fp32.manifest
-        splits = {**self.splits, THRESHOLDS_SPLIT: self.fitting}
+        splits = {
+            **self.splits,
+            THRESHOLDS_SPLIT: self.fitting,
+            CALIBRATION_SPLIT: read_rows(self.prepared, CALIBRATION_SPLIT),
+        }
         return {
             "schema": SCHEMA,
             "kind": KIND,
@@ -326,7 +331,7 @@ class _Run:
                 "choice_split": config.choice_split,
                 "final_split": config.final_split,
                 "thresholds_split": THRESHOLDS_SPLIT,
-                "calibration_split": "validation:calibration",
+                "calibration_split": CALIBRATION_SPLIT,
                 "splits": {name: {"rows": len(rows)} for name, rows in splits.items()},
                 "manifest_sha256": sha256_file(self.prepared.folder / MANIFEST_NAME),
                 "seed": self.prepared.manifest["seed"],

@@ -106,8 +106,8 @@ def judge_noise(
     stolen = (after[1] - before[1]) / ticks if ticks > 0 else 0.0
     noisy = typical > NOISE_LIMIT or stolen > STEAL_LIMIT
     sentence = (
-        f"From round to round a candidate's median latency varied by {typical:.0%} "
-        f"(quartile distance), and {stolen:.1%} of the processor was held by others: "
+        f"From round to round a candidate's median latency varied by {100 * typical:.0f} % "
+        f"(quartile distance), and {100 * stolen:.1f} % of the processor was held by others: "
         + ("too noisy to tell candidates apart." if noisy else "quiet enough to compare.")
     )
     return {
