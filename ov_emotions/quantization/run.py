@@ -16,6 +16,7 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
+from ov_emotions.manifest import Manifest
 from ov_emotions.quantization.calibration import stratified_rows
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.runtime import shared_core
@@ -67,17 +68,28 @@ def quantize_bundle(
         inference_precision=precision or manifest.inference_precision,
         metrics={},
     )
-    with tempfile.TemporaryDirectory() as folder:
-        draft = write_bundle(Path(folder) / "draft", made, model, tokenizer_json)
-        with EmotionClassifier(draft) as classifier:
-            probabilities = classifier.predict_proba(list(fitting.texts))
-    thresholds = fit_thresholds(probabilities, fitting.targets)
+    thresholds = dict(manifest.thresholds)
+    # There is nothing to fit to random weights, and a large model would take minutes over it.
+    if not manifest.provenance.get("random_weights"):
+        thresholds = _refitted(made, model, tokenizer_json, fitting)
     final = replace(
         made,
-        thresholds={n: float(t) for n, t in zip(manifest.labels, thresholds, strict=True)},
+        thresholds=thresholds,
         provenance={**manifest.provenance, "quantization": record},
     )
     return write_bundle(output, final, model, tokenizer_json)
+
+
+def _refitted(
+    manifest: Manifest, model: ov.Model, tokenizer_json: str, rows: LabelledTexts
+) -> dict[str, float]:
+    """Fit thresholds on what the finished model says as a bundle, at its own precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = write_bundle(Path(folder) / "draft", manifest, model, tokenizer_json)
+        with EmotionClassifier(draft) as classifier:
+            probabilities = classifier.predict_proba(list(rows.texts))
+    fitted = fit_thresholds(probabilities, rows.targets)
+    return {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
 
 
 def _apply(
