@@ -14,7 +14,7 @@ _LEAST_DROP = 0.001
 # A loss of more than so many times what is allowed is only pointed at, from the plot's edge.
 _DEEPEST = 5.0
 _ROLES = {
-    "chosen": "shipped",
+    "chosen": "chosen",
     "reference": "reference",
     "kept": "eligible",
     "refused": "refused",
@@ -134,7 +134,7 @@ def build_chart(study: Study, verdict: Verdict) -> Chart | None:
     y_label = f"weighted F1, {study.data.choice_split}"
     legend = dict(_ROLES)
     if verdict.ship == study.reference:
-        legend["chosen"] = "reference, shipped"
+        legend["chosen"] = "reference, chosen"
     chart = Chart(title, x_label, y_label, points, origin, origin - study.max_drop, legend)
     return chart if points else None
 

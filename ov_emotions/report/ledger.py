@@ -31,10 +31,10 @@ def ledger(study: Study, verdict: Verdict) -> Table | None:
         memory = (old.start.rss_mb.median, new.start.rss_mb.median)
         both = [f"{fmt.number(value)} MB" for value in memory]
         rows.append(_versus("Memory", *both, _part(memory[1] / memory[0])))
-    shipped = "shipped" if verdict.ship == new.id else "not shipped"
+    chosen = "chosen" if verdict.ship == new.id else "not chosen"
     return Table(
         "ledger",
-        f"The reference, and {new.id} ({shipped})",
+        f"The reference, and {new.id} ({chosen})",
         ("", old.id, new.id, "change"),
         (False, True, True, False),
         tuple(rows),
