@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 
 from ov_emotions._extras import require
+from ov_emotions.runtime import core_for_others
 
 
 @contextlib.contextmanager
@@ -40,6 +41,8 @@ class _Collector(logging.Handler):
 def quiet_nncf() -> Iterator[list[str]]:
     """Keep NNCF's log, progress bars and tables off standard output; errors are still logged.
 
+    Its models are compiled by this process's one core.
+
     :return: yields the list that its messages are collected in, for what it tells nowhere else.
     """
     # Imported first: its log handler keeps the standard output that it finds at import.
@@ -53,7 +56,7 @@ def quiet_nncf() -> Iterator[list[str]]:
     log.addHandler(collector)
     try:
         # Its bars have no switch; they go to what standard output is when they start.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), core_for_others():
             yield collector.messages
     finally:
         log.removeHandler(collector)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -29,3 +31,27 @@ def shared_core() -> ov.Core:
 
             _core = ov.Core()
         return _core
+
+
+@contextmanager
+def core_for_others() -> Iterator[None]:
+    """Let `openvino.Core` and `openvino.compile_model`, which make a core a call, share ours.
+
+    For the length of a block in which another library compiles models: NNCF's accuracy control
+    holds several at a time and lets them go in the order in which they came.
+    """
+    import openvino as ov
+
+    core = shared_core()
+    own = ov.Core, ov.compile_model
+
+    def compile_model(
+        model: Any, device_name: str = "AUTO", config: Mapping[str, Any] | None = None
+    ) -> ov.CompiledModel:
+        return core.compile_model(model, device_name, dict(config or {}))
+
+    ov.Core, ov.compile_model = lambda: core, compile_model
+    try:
+        yield
+    finally:
+        ov.Core, ov.compile_model = own

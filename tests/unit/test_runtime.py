@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ov_emotions.runtime import shared_core
+from ov_emotions.runtime import core_for_others, shared_core
 
 SCRIPT = """
 import gc, os, signal, sys
@@ -29,3 +29,15 @@ def test_a_signal_after_two_classifiers_went_in_turn_is_heard(tiny_bundle):
         [sys.executable, "-c", SCRIPT, tiny_bundle.folder], capture_output=True, text=True
     )
     assert (answer.returncode, answer.stdout) == (0, "heard\n")
+
+
+def test_other_libraries_share_the_core_for_the_length_of_a_block(tiny_bundle):
+    import openvino as ov
+
+    own = ov.Core, ov.compile_model
+    with core_for_others():
+        assert ov.Core() is shared_core()
+        compiled = ov.compile_model(str(tiny_bundle.model_path), "CPU", {"NUM_STREAMS": 1})
+        assert compiled.get_property("NUM_STREAMS") == 1
+        assert ov.compile_model(str(tiny_bundle.model_path), "CPU").outputs
+    assert (ov.Core, ov.compile_model) == own
