@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions.cli.progress import Progress
-from ov_emotions.cli.shared import Subparsers, add_json_flag, positive_int, print_json
-from ov_emotions.errors import DataError
+from ov_emotions.cli.shared import (
+    Subparsers,
+    add_json_flag,
+    make_output_folder,
+    positive_int,
+    print_json,
+)
 from ov_emotions.quantization.recipe import recipe_names
 
 
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("a source and --data are required, or --from-study")
     if args.from_study is not None and (args.source is not None or args.data is not None):
         args.parser.error("--from-study goes without a source and --data")
-    _check_folder(args.output)
+    make_output_folder(args.output)
     study = read_study(args.from_study) if args.from_study else _study(args)
     files = write_report(study, args.output)
     written = read_study(files[0])
@@ -111,10 +116,3 @@ def _study(args: argparse.Namespace) -> dict[str, Any]:
     with Progress("steps") as progress:
         study = run_study(config, PreparedData.open(args.data), progress.update)
     return {"command": shlex.join(["ov-emotions", *sys.argv[1:]]), **study}
-
-
-def _check_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{path} cannot be a folder to write: {error.strerror}") from error

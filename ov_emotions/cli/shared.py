@@ -120,6 +120,18 @@ def check_output_folder(path: Path, marker: str) -> None:
         raise DataError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def make_output_folder(path: Path) -> None:
+    """Make a folder that files are added to, if there is none.
+
+    :param path: the folder.
+    :raises DataError: if it cannot be one.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be a folder to write: {error.strerror}") from error
+
+
 def table(rows: Sequence[Sequence[object]]) -> str:
     """Lay out a table: the first column to the left, the others to the right.
 

@@ -9,8 +9,7 @@ from typing import Any
 from ov_emotions._extras import require
 from ov_emotions.cli.flags import add_config_flags, config_values
 from ov_emotions.cli.progress import Progress
-from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json
-from ov_emotions.errors import DataError
+from ov_emotions.cli.shared import Subparsers, add_json_flag, make_output_folder, print_json
 from ov_emotions.training.config import TrainConfig
 
 
@@ -37,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     """
     config = TrainConfig(**config_values(TrainConfig, args))
-    _check_output(config.output)
+    make_output_folder(config.output)
     for module in ("torch", "transformers", "safetensors"):
         require(module, extra="train")
     from ov_emotions.training.run import BEST_NAME, train
@@ -53,13 +52,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_summary(facts, config.output / BEST_NAME))
     return 0
-
-
-def _check_output(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{path} cannot be a folder to write: {error.strerror}") from error
 
 
 def _summary(facts: dict[str, Any], best: Path) -> str:
