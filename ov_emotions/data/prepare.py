@@ -255,3 +255,16 @@ class PreparedData:
         if name not in self.manifest["validation_parts"]:
             raise DataError(f"validation has no part {name!r}")
         return self.split("validation").select(self.manifest["validation_parts"][name])
+
+    def held_out_texts(self) -> list[str]:
+        """Return the normalised texts of every split but the training rows.
+
+        :return: what nothing that is learned from may equal.
+        :raises DataError: if a file is not the one recorded.
+        """
+        return [
+            normalize(text)
+            for name in self.manifest["splits"]
+            if name != "train"
+            for text in self.split(name).texts
+        ]

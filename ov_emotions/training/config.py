@@ -46,8 +46,8 @@ class TrainConfig:
     :param precision: auto takes bf16 where the hardware multiplies it faster.
     :param device: auto takes CUDA where there is one.
     :param seed: of weights, dropout and order.
-    :param teachers: folders of checkpoints; the mean of their probabilities is learned beside the
-        labels.
+    :param teachers: folders of checkpoints or of bundles, which run in OpenVINO and several times
+        as fast; the mean of their probabilities is learned beside the labels.
     :param teacher_weight: share of the teachers in the loss.
     :param teacher_only: sets whose own labels are not learned, only what the teachers say of their
         texts: for sets that were annotated by other rules.
@@ -55,6 +55,8 @@ class TrainConfig:
         and texts and for runs that go on after a kill.
     :param unlabelled: text files, plain or gzip, one text a line, for the teachers to label.
     :param unlabelled_rows: how many texts are drawn from them.
+    :param recombined_rows: how many texts are made of the beginning of one training text and the
+        end of another, for the teachers to label.
     :param unlabelled_source: what these texts are and who made them, for the model card.
     :param unlabelled_licence: their licence, SPDX.
     :param unlabelled_url: where they are published.
@@ -89,6 +91,7 @@ class TrainConfig:
     teacher_cache: Path | None = None
     unlabelled: tuple[Path, ...] = ()
     unlabelled_rows: int = 0
+    recombined_rows: int = 0
     unlabelled_source: str = "unlabelled texts"
     unlabelled_licence: str = "unknown"
     unlabelled_url: str = "unknown"
@@ -107,8 +110,9 @@ class TrainConfig:
             raise TrainingError(f"pooling must be {', '.join(POOLINGS)}, not {self.pooling!r}")
         if not 0 <= self.teacher_weight <= 1:
             raise TrainingError(f"teacher_weight must be in [0, 1], not {self.teacher_weight}")
-        if self.seed < 0 or self.unlabelled_rows < 0 or self.weight_decay < 0:
-            raise TrainingError("seed, unlabelled_rows and weight_decay must be at least 0")
+        for name in ("seed", "unlabelled_rows", "recombined_rows", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise TrainingError(f"{name} must be at least 0, not {getattr(self, name)}")
         for name in ("warmup", "dropout", "ema_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be in [0, 1), not {getattr(self, name)}")
@@ -116,6 +120,8 @@ class TrainConfig:
             raise TrainingError("evaluations_per_epoch and patience must be at least 1")
         if self.unlabelled_rows and not (self.teachers and self.unlabelled):
             raise TrainingError("unlabelled_rows needs teachers and unlabelled files")
+        if self.recombined_rows and not self.teachers:
+            raise TrainingError("recombined_rows needs teachers")
         if self.teacher_only and not self.teachers:
             raise TrainingError("teacher_only needs teachers")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import logging
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +15,11 @@ from tokenizers import Tokenizer
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
-from ov_emotions.errors import DataError, TrainingError
-from ov_emotions.files import atomic_path, sha256_file, write_json
+from ov_emotions.errors import TrainingError
+from ov_emotions.files import sha256_file, write_json
 from ov_emotions.machine import environment
 from ov_emotions.metrics import Scores
 from ov_emotions.normalize import NORMALIZER_VERSION
-from ov_emotions.thresholds import sigmoid
 from ov_emotions.training.batches import Examples, tokenize
 from ov_emotions.training.checkpoint import (
     CHECKPOINT_NAME,
@@ -33,9 +29,9 @@ from ov_emotions.training.checkpoint import (
     save_checkpoint,
 )
 from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.device import Device, choose_device, predict_logits
 from ov_emotions.training.loop import Trainer
-from ov_emotions.training.model import WEIGHTS_NAME, EmotionModel, HeadConfig
+from ov_emotions.training.model import EmotionModel, HeadConfig
+from ov_emotions.training.teachers import DrawnTexts, draw_texts, teach
 
 logger = logging.getLogger(__name__)
 
@@ -64,69 +60,21 @@ def _row_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32
     return weights
 
 
-def _read_lines(path: Path) -> list[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            return [line.strip() for line in file if line.strip()]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
-
-
-def _examples(data: LabelledTexts, tokenizer: Tokenizer, config: TrainConfig) -> Examples:
-    ids = tokenize(tokenizer, list(data.texts), config.max_length)
+def _examples(
+    data: LabelledTexts, drawn: DrawnTexts, tokenizer: Tokenizer, config: TrainConfig
+) -> Examples:
+    texts = [*data.texts, *drawn.texts]
+    ids = tokenize(tokenizer, texts, config.max_length)
     smoothing = config.label_smoothing
     targets = np.clip(data.targets, 0, 1).astype(np.float32) * (1 - smoothing) + smoothing / 2
-    weights, row_weights = _weights(data, config), _row_weights(data, config)
-    if not config.teachers:
-        return Examples(ids, targets, weights, row_weights)
-    texts = list(data.texts)
-    if config.unlabelled_rows:
-        lines = sorted({line for path in config.unlabelled for line in _read_lines(path)})
-        rng = np.random.default_rng(config.seed)
-        rows = rng.choice(len(lines), min(config.unlabelled_rows, len(lines)), replace=False)
-        extra = [lines[i] for i in rows]
-        texts += extra
-        ids += tokenize(tokenizer, extra, config.max_length)
-        blank = np.zeros((len(extra), targets.shape[1]), dtype=np.float32)
-        targets, weights = np.concatenate([targets, blank]), np.concatenate([weights, blank])
-        row_weights = np.concatenate([row_weights, np.ones(len(extra), dtype=np.float32)])
-    return Examples(ids, targets, weights, row_weights, _teach(texts, config))
-
-
-def _teach(texts: list[str], config: TrainConfig) -> NDArray[np.float32]:
-    """Let the teachers score every text; return the mean of their probabilities."""
-    device = choose_device(config.device, config.precision)
-    scores = []
-    for folder in config.teachers:
-        teacher = EmotionModel.load(folder)
-        ids = tokenize(load_tokenizer(str(folder)), texts, config.max_length)
-        kept = _kept(config, folder, ids, device)
-        if kept is not None and kept.is_file():
-            scores.append(np.load(kept))
-            continue
-        teacher.to(device.torch_device)
-        pad_id = int(teacher.config.pad_token_id or 0)
-        scores.append(sigmoid(predict_logits(teacher, ids, pad_id, device)))
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(kept) as path, path.open("wb") as file:
-                np.save(file, scores[-1])
-    mean: NDArray[np.float32] = np.mean(scores, axis=0, dtype=np.float32)
-    return mean
-
-
-def _kept(
-    config: TrainConfig, teacher: Path, ids: list[NDArray[np.int32]], device: Device
-) -> Path | None:
-    """Name the file for what a teacher says of these token ids, after all that it depends on."""
-    if config.teacher_cache is None:
-        return None
-    digest = hashlib.sha256(sha256_file(teacher / WEIGHTS_NAME).encode())
-    digest.update(f"{device.torch_device.type} {device.autocast} {len(ids)}".encode())
-    for row in ids:
-        digest.update(len(row).to_bytes(4, "little") + row.tobytes())
-    return config.teacher_cache / f"{digest.hexdigest()[:32]}.npy"
+    blank = np.zeros((len(drawn.texts), targets.shape[1]), dtype=np.float32)
+    return Examples(
+        ids,
+        np.concatenate([targets, blank]),
+        np.concatenate([_weights(data, config), blank]),
+        np.concatenate([_row_weights(data, config), np.ones(len(blank), dtype=np.float32)]),
+        teach(texts, data.label_set.labels, config) if config.teachers else None,
+    )
 
 
 def _chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
@@ -221,7 +169,8 @@ def train(
         raise TrainingError(
             f"max_length is {config.max_length}, and {config.base} reads at most {positions} tokens"
         )
-    train_examples = _examples(data, tokenizer, config)
+    drawn = draw_texts(data.texts, prepared, config)
+    train_examples = _examples(data, drawn, tokenizer, config)
     data_hash = sha256_file(config.data / MANIFEST_NAME)
 
     def part(name: str) -> tuple[list[NDArray[np.int32]], NDArray[np.int8]]:
@@ -247,10 +196,15 @@ def train(
             "training": config.to_dict(),
             "earlier_training": _earlier(config),
             "training_rows": len(train_examples),
+            "drawn_rows": {
+                "unlabelled": len(drawn.unlabelled),
+                "recombined": len(drawn.recombined),
+                "left_out_as_held_out": drawn.held_out,
+            },
             "data": {
                 "manifest_sha256": data_hash,
                 "seed": prepared.manifest["seed"],
-                "sources": _sources(prepared, data, config, len(train_examples) - len(data)),
+                "sources": _sources(prepared, data, config, len(drawn.unlabelled)),
             },
             "selection": scores.to_dict(),
             "step": trainer.progress.step,

@@ -218,7 +218,7 @@ def test_what_a_teacher_said_is_kept_for_the_next_run(config, checkpoint, tmp_pa
     def asked_again(*_):
         raise AssertionError("the teacher was asked again")
 
-    monkeypatch.setattr(run, "predict_logits", asked_again)
+    monkeypatch.setattr(teachers, "predict_logits", asked_again)
     train(replace(student, output=tmp_path / "two"))
     assert _weights(replace(student, output=tmp_path / "two")) == _weights(student)
     with pytest.raises(AssertionError, match="asked again"):
