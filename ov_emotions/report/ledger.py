@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ov_emotions.report import format as fmt
 from ov_emotions.report.study import Candidate, Spread, Study
-from ov_emotions.report.tables import NOT_APPLICABLE, NOT_SCORED, Cell, Row, Table
+from ov_emotions.report.table import Cell, Row, Table
+from ov_emotions.report.tables import NOT_APPLICABLE, NOT_SCORED
 from ov_emotions.report.verdict import Verdict
 
 

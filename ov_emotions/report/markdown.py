@@ -13,7 +13,7 @@ from ov_emotions.report.ledger import ledger
 from ov_emotions.report.reading import parse_study
 from ov_emotions.report.reasons import rule
 from ov_emotions.report.study import Study
-from ov_emotions.report.tables import Cell, Row, Table
+from ov_emotions.report.table import Cell, Row, Table
 from ov_emotions.report.verdict import Verdict, judge
 
 # What starts markup, a mention or a formula; a link also starts without brackets.

@@ -3,57 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ov_emotions.report import format as fmt
 from ov_emotions.report.study import Candidate, Interval, Latency, Quality, Spread, Start, Study
+from ov_emotions.report.table import Cell, Row, Table
 from ov_emotions.report.verdict import Verdict
 
 NOT_APPLICABLE = "not applicable: random weights"
 NOT_SCORED = "not scored"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell.
-
-    :param text: not escaped yet.
-    :param sort: what it is sorted by; None where it has no number.
-    :param code: whether the text is a name to be set in a monospaced font.
-    """
-
-    text: str
-    sort: float | None = None
-    code: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row; the first cell names it.
-
-    :param note: stands in place of all further cells, such as an error.
-    :param role: chosen, reference, failed or empty: rows to set off.
-    """
-
-    cells: tuple[Cell, ...]
-    note: str | None = None
-    role: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its caption.
-
-    :param name: unique in the report.
-    :param head: column names.
-    :param numeric: by column, whether it holds numbers.
-    """
-
-    name: str
-    caption: str
-    head: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[Row, ...]
 
 
 def standing(study: Study, verdict: Verdict, candidate: Candidate) -> str:

@@ -35,7 +35,7 @@ from ov_emotions.export import ExportConfig, check_parity, convert, export_bundl
 from ov_emotions.files import sha256_file
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.quantization.run import quantize_bundle
-from ov_emotions.training import run
+from ov_emotions.training import teachers
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.run import train
 
