@@ -139,7 +139,8 @@ def _plots(study: Study, verdict: Verdict) -> str:
         lambda width, name: ratio_plot(study, verdict, width=width, name=name),
         "ratios",
         f"Times as fast as <code>{page.text(study.reference)}</code>, round by round: median, "
-        f"smallest and largest (log scale). What crosses the dotted line is not told from it.{doubt}",
+        f"smallest and largest (log scale). What crosses the dotted line is not told from "
+        f"it.{doubt}",
     )
     return "\n".join(
         (
