@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ov_emotions.data.near_duplicates import find_near_duplicates
@@ -139,7 +140,10 @@ def _ask_checkpoint(
 ) -> NDArray[np.float32]:
     _check_labels(folder, tuple(read_checkpoint_facts(folder)["labels"]), labels)
     device = choose_device(config.device, config.precision)
-    teacher = EmotionModel.load(folder).to(device.torch_device)
+    # Its weights start random before they are read; whether a teacher is asked or what it said is
+    # still known must not change the student's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        teacher = EmotionModel.load(folder).to(device.torch_device)
     ids = tokenize(load_tokenizer(str(folder)), list(texts), config.max_length)
     return sigmoid(predict_logits(teacher, ids, int(teacher.config.pad_token_id or 0), device))
 

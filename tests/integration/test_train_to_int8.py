@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -27,6 +28,7 @@ from ov_emotions.errors import (
     DataError,
     ExportError,
     InputError,
+    OvEmotionsError,
     QuantizationError,
     TrainingError,
 )
@@ -38,6 +40,7 @@ from ov_emotions.quantization.run import quantize_bundle
 from ov_emotions.training import teachers
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.run import train
+from ov_emotions.training.teachers import draw_texts, teach
 
 INT8 = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
 
@@ -201,6 +204,66 @@ def test_a_teacher_scores_unlabelled_texts_too(config, checkpoint, tmp_path):
     source = result["data"]["sources"][-1]
     assert (source["name"], source["rows"], source["licence"]) == ("unlabelled", 7, "CC0-1.0")
     assert source["url"].strip(), "a bundle's manifest refuses a blank one"
+
+
+def test_an_int8_bundle_teaches_like_its_checkpoint(config, checkpoint, int8, prepared):
+    texts = prepared.split("train").texts[:40]
+    labels = int8.manifest.labels
+    ours = replace(config, teachers=(int8.folder,))
+    theirs = replace(config, teachers=(checkpoint,))
+    difference = np.abs(teach(texts, labels, ours) - teach(texts, labels, theirs))
+    assert difference.max() < 0.1
+    mean = teach(texts, labels, replace(config, teachers=(int8.folder, checkpoint)))
+    assert np.allclose(
+        mean, (teach(texts, labels, ours) + teach(texts, labels, theirs)) / 2, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
+def test_a_teacher_with_other_labels_is_refused(config, checkpoint, int8, kind):
+    teacher = checkpoint if kind == "checkpoint" else int8.folder
+    with pytest.raises(TrainingError, match=r"has the labels .*; this run has joy, rage"):
+        teach(["текст"], ("joy", "rage"), replace(config, teachers=(teacher,)))
+
+
+def test_a_folder_that_is_no_teacher_is_named(config, tmp_path):
+    for cache in (None, tmp_path / "kept"):
+        student = replace(
+            config, output=tmp_path / "run", teachers=(tmp_path,), teacher_cache=cache
+        )
+        with pytest.raises(OvEmotionsError, match=re.escape(str(tmp_path))):
+            train(student)
+
+
+def test_drawn_texts_hold_no_held_out_text(config, checkpoint, prepared, tmp_path):
+    held_out = prepared.split("test_goemotions").texts[:5]
+    lines = [*held_out, held_out[0].upper() + "!", "ёлка стоит в углу", "дождь идёт с утра"]
+    (tmp_path / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
+    student = replace(
+        config,
+        teachers=(checkpoint,),
+        unlabelled=(tmp_path / "texts.txt",),
+        unlabelled_rows=100,
+        recombined_rows=30,
+    )
+    drawn = draw_texts(prepared.split("train").texts, prepared, student)
+    assert sorted(drawn.unlabelled) == ["дождь идёт с утра", "ёлка стоит в углу"]
+    assert drawn.held_out == len(set(lines)) - 2 + 30 - len(drawn.recombined)
+    assert drawn == draw_texts(prepared.split("train").texts, prepared, student)
+    other = draw_texts(prepared.split("train").texts, prepared, replace(student, seed=5))
+    assert other.recombined != drawn.recombined
+
+
+def test_a_run_counts_the_texts_that_were_drawn(config, checkpoint, prepared, tmp_path):
+    student = replace(
+        config, output=tmp_path / "student", epochs=1, teachers=(checkpoint,), recombined_rows=50
+    )
+    facts = train(student)
+    drawn = facts["drawn_rows"]
+    assert drawn["unlabelled"] == 0
+    assert drawn["recombined"] + drawn["left_out_as_held_out"] == 50
+    assert facts["training_rows"] == len(prepared.split("train")) + drawn["recombined"]
+    assert "unlabelled" not in {source["name"] for source in facts["data"]["sources"]}
 
 
 def test_what_a_teacher_said_is_kept_for_the_next_run(config, checkpoint, tmp_path, monkeypatch):

@@ -36,6 +36,9 @@ def _config(**values) -> TrainConfig:
         ("precision", "fp16"),
         ("pooling", "max"),
         ("unlabelled_rows", 10),
+        ("unlabelled_rows", -1),
+        ("recombined_rows", 10),
+        ("recombined_rows", -1),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(name, value):
