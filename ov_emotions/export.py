@@ -17,13 +17,18 @@ from numpy.typing import NDArray
 from ov_emotions._extras import require
 from ov_emotions._quiet import quiet_transformers
 from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import CheckpointError, ExportError, OvEmotionsError
 from ov_emotions.machine import environment
 from ov_emotions.manifest import Manifest, TrainingSource
 from ov_emotions.runtime import shared_core
+from ov_emotions.training.positions import token_limit
 
 LENGTH_GROUPS = ((3, 8), (9, 16), (17, 32), (33, 64), (65, 512))
 """Token counts, special tokens included, in each of which parity is checked."""
+
+_LONG_TEXTS = 200
+"""Training texts that parity is checked on beside validation, for the groups of many tokens."""
 
 PARITY_TOLERANCE = 1e-3
 """Largest logit difference that float32 arithmetic in another order explains."""
@@ -166,8 +171,8 @@ def _positions(checkpoint: Path) -> int:
     """Tell how many tokens the encoder reads at most."""
     try:
         encoder = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-        return int(encoder.get("max_position_embeddings", LENGTH_GROUPS[-1][1]))
-    except (OSError, ValueError, AttributeError) as error:
+        return token_limit(encoder, LENGTH_GROUPS[-1][1])
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint} has no readable config.json: {error}") from error
 
 
@@ -194,6 +199,17 @@ class ExportConfig:
     licence: str = "unknown"
     parity_rows: int = 64
     seed: int = 20261122
+
+
+def parity_texts(prepared: PreparedData) -> list[str]:
+    """Give the texts that an export is checked on: none of them chooses anything.
+
+    :param prepared: prepared data.
+    :return: the selection part of validation, and the longest training texts, since validation
+        seldom has a text for every length group.
+    """
+    longest = sorted(prepared.split("train").texts, key=len, reverse=True)
+    return [*prepared.validation_part("selection").texts, *longest[:_LONG_TEXTS]]
 
 
 def export_bundle(config: ExportConfig, texts: Sequence[str]) -> tuple[Bundle, Parity]:

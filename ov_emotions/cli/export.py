@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     :return: the exit code.
     """
     from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.export import ExportConfig, export_bundle
+    from ov_emotions.export import ExportConfig, export_bundle, parity_texts
     from ov_emotions.manifest import MANIFEST_NAME
 
     check_output_folder(args.output, MANIFEST_NAME)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         args.base_licence,
         args.licence,
     )
-    bundle, parity = export_bundle(config, prepared.validation_part("selection").texts)
+    bundle, parity = export_bundle(config, parity_texts(prepared))
     if args.json:
         print_json({"bundle": str(bundle.folder), "parity": parity.to_dict()})
         return 0

@@ -52,9 +52,8 @@ def fp32_bundle(source: str, prepared: PreparedData) -> Iterator[Bundle]:
     if not checkpoint:
         yield Bundle.load(folder)
         return
-    from ov_emotions.export import ExportConfig, export_bundle
+    from ov_emotions.export import ExportConfig, export_bundle, parity_texts
 
-    texts = prepared.validation_part("selection").texts
     with tempfile.TemporaryDirectory() as temporary:
         config = ExportConfig(folder, Path(temporary) / "fp32", model_name(folder))
-        yield export_bundle(config, texts)[0]
+        yield export_bundle(config, parity_texts(prepared))[0]

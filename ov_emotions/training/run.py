@@ -31,6 +31,7 @@ from ov_emotions.training.checkpoint import (
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.loop import Trainer
 from ov_emotions.training.model import EmotionModel, HeadConfig
+from ov_emotions.training.positions import token_limit
 from ov_emotions.training.teachers import DrawnTexts, draw_texts, teach
 
 logger = logging.getLogger(__name__)
@@ -164,10 +165,10 @@ def train(
     data = _chosen_rows(prepared.split("train"), config)
     labels = data.label_set.labels
     model = _start(config, labels)
-    positions = getattr(model.config, "max_position_embeddings", config.max_length)
-    if config.max_length > positions:
+    limit = token_limit(model.config.to_dict(), config.max_length)
+    if config.max_length > limit:
         raise TrainingError(
-            f"max_length is {config.max_length}, and {config.base} reads at most {positions} tokens"
+            f"max_length is {config.max_length}, and {config.base} reads at most {limit} tokens"
         )
     drawn = draw_texts(data.texts, prepared, config)
     train_examples = _examples(data, drawn, tokenizer, config)

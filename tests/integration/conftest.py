@@ -116,11 +116,11 @@ def prepared(prepared_folder: Path) -> PreparedData:
 
 @pytest.fixture(scope="session")
 def fp32(checkpoint: Path, prepared: PreparedData, tmp_path_factory) -> Bundle:
-    from ov_emotions.export import ExportConfig, export_bundle
+    from ov_emotions.export import ExportConfig, export_bundle, parity_texts
 
     output = tmp_path_factory.mktemp("bundles") / "fp32"
     config = ExportConfig(checkpoint, output, "tiny", base_licence="MIT", licence="MIT")
-    return export_bundle(config, prepared.validation_part("selection").texts)[0]
+    return export_bundle(config, parity_texts(prepared))[0]
 
 
 @pytest.fixture(scope="session")
