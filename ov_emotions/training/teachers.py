@@ -125,7 +125,7 @@ def teach(
         scores.append(
             _ask_bundle(folder, texts, labels)
             if is_bundle
-            else _ask_checkpoint(folder, texts, labels, config)
+            else ask_checkpoint(folder, texts, labels, config)
         )
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -135,9 +135,18 @@ def teach(
     return mean
 
 
-def _ask_checkpoint(
+def ask_checkpoint(
     folder: Path, texts: Sequence[str], labels: tuple[str, ...], config: TrainConfig
 ) -> NDArray[np.float32]:
+    """Score texts with a checkpoint.
+
+    :param folder: the checkpoint.
+    :param texts: raw texts.
+    :param labels: that it must have.
+    :param config: says on which device, in which precision, and where texts are cut.
+    :return: probabilities, float32, shape (texts, labels).
+    :raises TrainingError: if it has other labels.
+    """
     _check_labels(folder, tuple(read_checkpoint_facts(folder)["labels"]), labels)
     device = choose_device(config.device, config.precision)
     # Its weights start random before they are read; whether a teacher is asked or what it said is

@@ -1,0 +1,115 @@
+"""Run the leaderboard of training options, and write its figures and its table.
+
+    python -m benchmarks.training run --data prepared --work runs/leaderboard --jobs 2
+    python -m benchmarks.training collect --data prepared --work runs/leaderboard
+    python -m benchmarks.training page --write
+
+`run` may be stopped and given again: runs that are done stay done. `collect` reads them into
+benchmarks/results/training.json, from which `page` makes the table in benchmarks/training/README.md;
+a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.readme_table import insert
+from benchmarks.training.page import README, RESULTS, render
+from benchmarks.training.plan import Plan, read_plan
+from benchmarks.training.runner import RESULT, Place, read_run, run_all, run_one
+from benchmarks.training.scoring import FOLDS, SEED, cross_fitted, summarize
+from benchmarks.training.ways import THRESHOLD_WAYS
+from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.files import sha256_file, write_json, write_text
+from ov_emotions.machine import environment
+
+PLAN = Path(__file__).parent / "plan.toml"
+
+
+def collect(place: Place, plan: Plan, jobs: int) -> dict[str, Any]:
+    """Read the runs that are done into one answer.
+
+    :param place: where they lie.
+    :param plan: the plan.
+    :param jobs: how many ran at a time, for the record.
+    :return: rows with the scores of every seed; rows that lack a seed are named, not counted.
+    """
+    validation = PreparedData.open(place.data).split("validation")
+    labels = validation.label_set.labels
+
+    def scores(change: Any, seed: int, fit: Any = None) -> dict[str, float]:
+        result, probabilities = read_run(place, change, seed)
+        ways = {} if fit is None else {"fit": fit}
+        found = cross_fitted(probabilities, validation.targets, labels, **ways)
+        return {**found, "minutes": result["minutes"], "rows": result["rows"]}
+
+    done = [
+        row for row in plan.rows if all((place.run(row, s) / RESULT).is_file() for s in plan.seeds)
+    ]
+    base = [scores(plan.base, seed) for seed in plan.seeds]
+    rows = []
+    for row in done:
+        runs = [scores(row, seed) for seed in plan.seeds]
+        facts = {"name": row.name, "group": row.group, "about": row.about}
+        settings = {"settings": dict(row.settings), "augment": list(row.augment)}
+        rows.append(facts | settings | summarize(runs, base) | {"runs": runs})
+    for name, (about, fit) in THRESHOLD_WAYS.items():
+        runs = [scores(plan.base, seed, fit) for seed in plan.seeds]
+        facts = {"name": name, "group": "thresholds", "about": about, "settings": {}}
+        rows.append(facts | {"augment": []} | summarize(runs, base) | {"runs": runs})
+    return {
+        "command": shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]]),
+        "split": f"validation, cross-fitted in {FOLDS} folds",
+        "rows_scored": len(validation),
+        "seeds": list(plan.seeds),
+        "fold_seed": SEED,
+        "jobs": jobs,
+        "plan_sha256": sha256_file(place.plan),
+        "data_manifest_sha256": sha256_file(place.data / MANIFEST_NAME),
+        **environment("torch", "transformers", "tokenizers", "numpy"),
+        "not_run": [row.name for row in plan.rows if row not in done],
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("run", "one", "collect"):
+        part = verbs.add_parser(verb, allow_abbrev=False)
+        part.add_argument("--data", type=Path, required=True, help="prepared folder")
+        part.add_argument("--work", type=Path, required=True, help="folder for the runs")
+        part.add_argument("--plan", type=Path, default=PLAN)
+        if verb == "one":
+            part.add_argument("name")
+            part.add_argument("seed", type=int)
+        else:
+            part.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    verbs.add_parser("page").add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    if args.verb == "page":
+        table = render(json.loads(RESULTS.read_text(encoding="utf-8")))
+        if args.write:
+            write_text(README, insert(README.read_text(encoding="utf-8"), table))
+        else:
+            print(table)
+        return
+    place, plan = Place(args.plan, args.data, args.work), read_plan(args.plan)
+    if args.verb == "run":
+        run_all(place, plan, args.jobs)
+    elif args.verb == "one":
+        (change,) = (row for row in plan.rows if row.name == args.name)
+        run_one(place, plan, change, args.seed)
+    else:
+        write_json(RESULTS, collect(place, plan, args.jobs))
+        print(f"wrote {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
