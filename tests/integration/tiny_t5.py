@@ -1,0 +1,55 @@
+"""A T5 of two layers with random weights, and a tokeniser trained on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import transformers
+from raw_sets import FILLERS, TELLING
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from ov_emotions.labels import EKMAN
+
+SPECIAL = ("<pad>", "</s>", "<unk>")
+CORPUS = [*FILLERS, *TELLING.values(), *EKMAN.russian.values(), *EKMAN.labels, "эмоции: нет,"]
+
+
+def tiny_tokenizer(corpus: Sequence[str] = CORPUS) -> Tokenizer:
+    """Train a Unigram vocabulary, as T5's are, that holds the words of a corpus."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=400, special_tokens=list(SPECIAL), unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator([" ".join(corpus)] * 50, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", SPECIAL.index("</s>"))]
+    )
+    return tokenizer
+
+
+def write_tiny_t5(folder: Path, tokenizer: Tokenizer | None = None) -> Path:
+    """Write a base that training starts from."""
+    tokenizer = tokenizer or tiny_tokenizer()
+    torch.manual_seed(1)
+    config = transformers.T5Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        d_model=64,
+        d_kv=16,
+        d_ff=128,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+    )
+    transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
