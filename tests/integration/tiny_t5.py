@@ -1,4 +1,4 @@
-"""A T5 of two layers with random weights, and a tokeniser trained on the spot."""
+"""A T5 of two layers with random weights, and a small vocabulary of T5's kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import transformers
 from raw_sets import FILLERS, TELLING
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from ov_emotions.labels import EKMAN
 
@@ -17,16 +17,21 @@ CORPUS = [*FILLERS, *TELLING.values(), *EKMAN.russian.values(), *EKMAN.labels, "
 
 
 def tiny_tokenizer(corpus: Sequence[str] = CORPUS) -> Tokenizer:
-    """Train a Unigram vocabulary, as T5's are, that holds the words of a corpus."""
-    tokenizer = Tokenizer(models.Unigram())
+    """Make a Unigram vocabulary, as T5's are: the words of a corpus, then its characters.
+
+    Not trained: the trainer of `tokenizers` does not give the same pieces twice.
+    """
+    text = " ".join(corpus).replace(",", " , ").replace(":", " : ")
+    words = dict.fromkeys("\u2581" + word for word in text.split())
+    characters = dict.fromkeys("\u2581" + "".join(sorted({*text} - {" "})))
+    pieces = [(piece, 0.0) for piece in SPECIAL]
+    pieces += [(piece, -1.0) for piece in words] + [(piece, -9.0) for piece in characters]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index("<unk>")))
+    tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
     )
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=400, special_tokens=list(SPECIAL), unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator([" ".join(corpus)] * 50, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", SPECIAL.index("</s>"))]
     )

@@ -11,8 +11,10 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
+from ov_emotions._extras import require
 from ov_emotions._quiet import quiet_transformers
 from ov_emotions.errors import CheckpointError
+from ov_emotions.training.text_to_text.manifest import is_text_to_text
 from ov_emotions.training.text_to_text.targets import TargetFormat
 
 logger = logging.getLogger(__name__)
@@ -69,8 +71,15 @@ def load_target_tokenizer(base: str) -> Tokenizer:
     :param base: folder or Hub id.
     :return: a tokeniser without padding and truncation.
     :raises CheckpointError: if there is none.
+    :raises MissingExtraError: if what reads a SentencePiece vocabulary is not installed.
     """
     path = Path(base) / TOKENIZER_NAME
+    if not path.is_file():
+        if is_text_to_text(base):
+            raise CheckpointError(f"cannot load the tokeniser of {base}: {path} is missing")
+        # Without them transformers asks for tiktoken, which would not help.
+        for module in ("google.protobuf", "sentencepiece"):
+            require(module, extra="train")
     try:
         if path.is_file():
             tokenizer = Tokenizer.from_file(str(path))
@@ -111,7 +120,7 @@ def check_can_write(base: str, model: Any, tokenizer: Tokenizer, target: TargetF
         if target.parse(back) != target.parse(text):
             raise CheckpointError(
                 f"{base}: the tokeniser cannot write {text!r}: it comes back as {back!r}; choose "
-                "other names, or a base with a Russian vocabulary"
+                "other names, or a base with a Russian vocabulary (or is its vocabulary file missing?)"
             )
 
 
