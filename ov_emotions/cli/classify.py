@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.render import HumanWriter, JsonWriter
@@ -24,8 +24,6 @@ from ov_emotions.textfiles import FORMATS, BadRow, check_text_file, read_lines, 
 if TYPE_CHECKING:
     from ov_emotions.backends.text_to_text import TextToTextClassifier
     from ov_emotions.classifier import EmotionClassifier
-    from ov_emotions.manifest import Manifest
-    from ov_emotions.training.text_to_text.manifest import Text2TextManifest
 
     Classifier = EmotionClassifier | TextToTextClassifier
 
@@ -225,10 +223,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report_unparseable(classifier: Classifier, progress: Progress) -> None:
-    from ov_emotions.backends.text_to_text import TextToTextClassifier
-
-    if isinstance(classifier, TextToTextClassifier) and classifier.counts.unparseable:
-        counts = classifier.counts
+    writer = _text_to_text(classifier)
+    if writer is not None and writer.counts.unparseable:
+        counts = writer.counts
         progress.message(
             f"{counts.unparseable} of {counts.outputs} outputs of the model name no label and "
             "count as none"
@@ -251,16 +248,21 @@ def _writer(
 ) -> HumanWriter | JsonWriter:
     if args.json:
         return JsonWriter(out)
-    russian: Any = _manifest(classifier).label_names_ru if args.russian else {}
-    return HumanWriter(out, {label: russian.get(label, label) for label in classifier.labels})
+    writer = _text_to_text(classifier)
+    if writer is not None:
+        russian: Any = writer.manifest.label_names_ru
+    else:
+        russian = cast("EmotionClassifier", classifier).bundle.manifest.label_names_ru
+    names = {label: russian[label] if args.russian else label for label in classifier.labels}
+    # Of a model that writes labels, 0 everywhere says that it wrote none.
+    return HumanWriter(out, names, "nothing to read" if writer is None else "none named")
 
 
-def _manifest(classifier: Classifier) -> Manifest | Text2TextManifest:
+def _text_to_text(classifier: Classifier) -> TextToTextClassifier | None:
+    """Return the classifier if it is one that writes the labels."""
     from ov_emotions.backends.text_to_text import TextToTextClassifier
 
-    if isinstance(classifier, TextToTextClassifier):
-        return classifier.manifest
-    return classifier.bundle.manifest
+    return classifier if isinstance(classifier, TextToTextClassifier) else None
 
 
 def _write(

@@ -24,7 +24,7 @@ from tiny_t5 import SPECIAL, tiny_tokenizer, write_tiny_t5
 from ov_emotions.backends.text_to_text import TextToTextClassifier
 from ov_emotions.cli.main import main
 from ov_emotions.data.dataset import UNKNOWN
-from ov_emotions.errors import CheckpointError, InputError, TrainingError
+from ov_emotions.errors import CheckpointError, DataError, InputError, TrainingError
 from ov_emotions.files import sha256_file
 from ov_emotions.training.text_to_text.config import Text2TextConfig
 from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
@@ -246,8 +246,12 @@ def test_a_tokeniser_that_does_not_fit_the_model_is_refused(t5_config, t5_base, 
         train(replace(t5_config, base=str(base), output=tmp_path / "run"))
 
 
-def test_no_rows_to_train_on_are_refused(t5_config, tmp_path) -> None:
+def test_no_rows_to_train_on_are_refused(t5_config, prepared, tmp_path) -> None:
     run = replace(t5_config, output=tmp_path)
+    with pytest.raises(TrainingError, match="leaves no rows to train on"):
+        training_rows(prepared.split("train").select([]), replace(run, rows=5))
+    with pytest.raises(DataError, match="is not a prepared folder"):
+        train(replace(run, data=tmp_path / "missing"))
     with pytest.raises(TrainingError, match="have a label that is not annotated"):
         train(replace(run, sets=("cedr",)))
     with pytest.raises(TrainingError, match="without training rows: nowhere"):
@@ -418,7 +422,8 @@ def test_the_command_trains_evaluates_and_classifies(
     run = tmp_path / "run"
     flags = (
         f"--base {t5_base} --data {prepared_folder} --output {run} --epochs 2 --batch-size 16 "
-        "--learning-rate 3e-3 --max-source-length 48 --max-target-length 12 --device cpu"
+        "--learning-rate 3e-3 --max-source-length 48 --max-target-length 12 --device cpu "
+        "--selection-rows 30"
     )
     assert main(["train", "--task", "text-to-text", *flags.split()]) == 0
     out = capsys.readouterr().out
@@ -436,6 +441,8 @@ def test_the_command_trains_evaluates_and_classifies(
     assert set(line) == {"text", "labels", "scores", "truncated"}
     assert main([*classify, "--russian", "утро злюсь дорога"]) == 0
     assert capsys.readouterr().out.strip()
+    assert main([*classify, "..."]) == 0
+    assert capsys.readouterr().out.startswith("— none named")
     assert main([*classify, "--threshold", "joy=0.5", "утро"]) == 1
     assert "which has no thresholds" in capsys.readouterr().err
 

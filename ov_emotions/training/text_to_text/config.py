@@ -12,6 +12,7 @@ from ov_emotions.training.text_to_text.targets import Names
 Optimizer = Literal["adamw", "adafactor"]
 UnknownLabels = Literal["leave-out", "absent"]
 Precision = Literal["auto", "fp32", "bf16"]
+"""Not fp16, in which T5's activations overflow."""
 
 
 @dataclass(frozen=True)

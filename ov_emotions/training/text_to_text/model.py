@@ -120,7 +120,7 @@ def check_can_write(base: str, model: Any, tokenizer: Tokenizer, target: TargetF
         if target.parse(back) != target.parse(text):
             raise CheckpointError(
                 f"{base}: the tokeniser cannot write {text!r}: it comes back as {back!r}; choose "
-                "other names, or a base with a Russian vocabulary (or is its vocabulary file missing?)"
+                "other names, or a base with a Russian vocabulary, whose file must be there"
             )
 
 

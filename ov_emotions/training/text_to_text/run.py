@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
@@ -72,7 +73,7 @@ def training_rows(
     return data.select(rows), left_out
 
 
-def _draw(rows: Any, count: int, seed: int) -> Any:
+def _draw(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     return np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
 
