@@ -276,8 +276,6 @@ def test_a_sentencepiece_vocabulary_serves_without_a_tokenizer_json(t5_config, t
         bos_id=-1,
         minloglevel=2,
     )
-    settings = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0}
-    (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     run = replace(t5_config, base=str(base), output=tmp_path / "run", epochs=1, rows=64)
     train(replace(run, selection_rows=20, max_target_length=32))
     assert (tmp_path / "run" / "best" / "tokenizer.json").is_file()
@@ -333,12 +331,39 @@ def test_scores_are_the_beams_share_of_probability(folder: Path) -> None:
     assert first.scores["anger"] > 0.5
 
 
+def test_scores_agree_with_the_model_s_own_likelihoods(folder: Path) -> None:
+    import torch
+
+    from ov_emotions.training.text_to_text.model import load_model, load_target_tokenizer
+
+    model, tokenizer = load_model(str(folder)), load_target_tokenizer(str(folder))
+    classifier = TextToTextClassifier.from_pretrained(folder, beams=128, constrained=True)
+    target = classifier.manifest.target_format()
+    text = "утро злюсь грущу"
+    source = torch.tensor([tokenizer.encode(classifier.manifest.prefix + text).ids])
+    likelihood, holds = [], []
+    for output in target.all_targets():
+        ids = torch.tensor([tokenizer.encode(output).ids])
+        with torch.inference_mode():
+            logits = model(input_ids=source, labels=ids).logits[0]
+        chosen = logits.log_softmax(-1)[torch.arange(ids.shape[1]), ids[0]]
+        likelihood.append(float(chosen.sum().exp()))
+        holds.append([label in target.parse(output).labels for label in target.labels])
+    expected = np.array(likelihood) @ np.array(holds) / sum(likelihood)
+    np.testing.assert_allclose(classifier.predict_proba([text])[0], expected, atol=1e-4)
+
+
+@pytest.fixture
+def untrained(t5_base: Path, folder: Path, tmp_path: Path) -> Path:
+    """A model's folder with the random weights that training started from."""
+    shutil.copytree(folder, tmp_path / "untrained")
+    shutil.copy(t5_base / "model.safetensors", tmp_path / "untrained")
+    return tmp_path / "untrained"
+
+
 def test_outputs_that_cannot_be_read_are_counted_and_logged(
-    t5_base: Path, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    untrained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    untrained = tmp_path / "untrained"
-    shutil.copytree(folder, untrained)
-    shutil.copy(t5_base / "model.safetensors", untrained)
     classifier = TextToTextClassifier.from_pretrained(untrained)
     texts = ["утро злюсь дорога", "стол окно"]
     with caplog.at_level(logging.WARNING):
@@ -445,6 +470,22 @@ def test_the_command_trains_evaluates_and_classifies(
     assert capsys.readouterr().out.startswith("— none named")
     assert main([*classify, "--threshold", "joy=0.5", "утро"]) == 1
     assert "which has no thresholds" in capsys.readouterr().err
+
+
+def test_the_command_tells_what_could_not_be_read(
+    untrained: Path, prepared_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", "--model", str(untrained), "стол окно", "дорога"]) == 0
+    found = capsys.readouterr()
+    assert found.out.count("— none named") == 2
+    assert "2 of 2 outputs of the model name no label" in found.err
+    data = ["--data", str(prepared_folder), "--split", "test_cedr"]
+    assert main(["evaluate", str(untrained), *data]) == 0
+    out = capsys.readouterr().out
+    assert "(100.0%) name no label and count as none" in out
+    assert main(["evaluate", str(untrained), *data, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)["results"][0]
+    assert result["splits"]["test_cedr"]["outputs"]["unparseable_share"] == 1.0
 
 
 def test_a_classification_by_openvino_needs_no_torch(tiny_bundle: Any) -> None:

@@ -106,10 +106,11 @@ def check_can_write(base: str, model: Any, tokenizer: Tokenizer, target: TargetF
         more pieces than the model.
     """
     pieces = model.get_input_embeddings().num_embeddings
-    if tokenizer.get_vocab_size() > pieces:
-        raise CheckpointError(
-            f"{base}: the tokeniser has {tokenizer.get_vocab_size()} pieces and the model {pieces}"
-        )
+    # T5's sentinels stand at the end, in no normalised text, and in some models have no embedding.
+    vocab = tokenizer.get_vocab()
+    known = 1 + max((i for p, i in vocab.items() if not p.startswith("<extra_id_")), default=-1)
+    if known > pieces:
+        raise CheckpointError(f"{base}: the tokeniser has {known} pieces and the model {pieces}")
     end = model.generation_config.eos_token_id
     ends = set(end) if isinstance(end, list) else {end}
     for text in (*(target.write([label]) for label in target.labels), target.no_emotion):
