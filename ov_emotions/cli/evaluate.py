@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ov_emotions._extras import require
 from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json, table
 
 if TYPE_CHECKING:
@@ -87,7 +86,6 @@ def _evaluate(
     from ov_emotions.training.text_to_text.manifest import is_text_to_text
 
     if is_text_to_text(source):
-        require("torch", extra="train")
         from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
 
         return evaluate_text_to_text(Path(source), prepared, splits, precision)

@@ -139,7 +139,12 @@ def test_a_killed_run_that_goes_on_ends_as_an_unbroken_one(
 ) -> None:
     monkeypatch.setattr("ov_emotions.training.text_to_text.loop._SAVE_EVERY_SECONDS", save_every)
     whole = replace(
-        t5_config, output=tmp_path / "whole", epochs=2, optimizer=optimizer, selection_rows=20
+        t5_config,
+        output=tmp_path / "whole",
+        epochs=2,
+        optimizer=optimizer,
+        selection_rows=20,
+        rows=160,
     )
     broken = replace(whole, output=tmp_path / "broken")
     train(whole)
@@ -486,6 +491,18 @@ def test_the_command_tells_what_could_not_be_read(
     assert main(["evaluate", str(untrained), *data, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["results"][0]
     assert result["splits"]["test_cedr"]["outputs"]["unparseable_share"] == 1.0
+
+
+@pytest.mark.parametrize("module", ["torch", "transformers"])
+def test_a_missing_extra_is_one_sentence(folder: Path, prepared_folder: Path, module: str) -> None:
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; from ov_emotions.cli.main import main; "
+        f"sys.exit(main(['evaluate', {str(folder)!r}, '--data', {str(prepared_folder)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "pip install 'ov-emotions[train]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_classification_by_openvino_needs_no_torch(tiny_bundle: Any) -> None:

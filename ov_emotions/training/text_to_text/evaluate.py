@@ -13,7 +13,7 @@ from ov_emotions.evaluation import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
 from ov_emotions.machine import environment
 from ov_emotions.metrics import bootstrap_intervals, score
-from ov_emotions.training.text_to_text.model import WEIGHTS_NAME
+from ov_emotions.training.text_to_text.manifest import WEIGHTS_NAME
 
 
 def evaluate_text_to_text(
@@ -28,6 +28,7 @@ def evaluate_text_to_text(
     :return: what `ov_emotions.evaluation.evaluate` gives, and per split under `outputs` how many
         outputs there were and how many could not be read; these count as no label.
     :raises CheckpointError: if the folder cannot be used.
+    :raises MissingExtraError: if the extra `train` is not installed.
     :raises DataError: if a split does not exist or has other labels.
     """
     classifier = TextToTextClassifier.from_pretrained(folder, precision=precision or "f32")

@@ -16,6 +16,7 @@ from ov_emotions.training.text_to_text.targets import Names, TargetFormat
 
 TEXT2TEXT_NAME = "text2text.json"
 TEXT2TEXT_SCHEMA = 1
+WEIGHTS_NAME = "model.safetensors"
 
 
 def is_text_to_text(source: str | os.PathLike[str] | None) -> bool:

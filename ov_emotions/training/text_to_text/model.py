@@ -19,7 +19,6 @@ from ov_emotions.training.text_to_text.targets import TargetFormat
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_NAME = "model.safetensors"
 TOKENIZER_NAME = "tokenizer.json"
 
 
