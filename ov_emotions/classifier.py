@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -257,10 +257,7 @@ class EmotionClassifier:
         :return: yields one prediction per text, in order.
         :raises InputError: if something is not a text, after the predictions for all before it.
         """
-        check_count("chunk_size", chunk_size)
-        if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
-            raise InputError(f"stream() takes an iterable of texts, not a {kind(texts)}")
-        return self._predict_chunks(texts, chunk_size)
+        return predict_stream(self._predict, texts, chunk_size)
 
     def close(self) -> None:
         """Let go of the compiled model; later calls raise DeviceError."""
@@ -276,20 +273,6 @@ class EmotionClassifier:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _predict_chunks(self, texts: Iterable[Any], chunk_size: int) -> Iterator[Prediction]:
-        chunk: list[str] = []
-        characters = 0
-        for position, text in enumerate(texts):
-            if not isinstance(text, str):
-                yield from self._predict(chunk)
-                raise not_a_text(position, text)
-            chunk.append(text)
-            characters += len(text)
-            if len(chunk) >= chunk_size or characters >= _STREAM_CHARACTERS:
-                yield from self._predict(chunk)
-                chunk, characters = [], 0
-        yield from self._predict(chunk)
 
     def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
@@ -314,6 +297,41 @@ class EmotionClassifier:
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
         return decide(self._labels, self._thresholds, *self._score(texts))
+
+
+def predict_stream(
+    predict: Callable[[Sequence[str]], list[Prediction]], texts: Iterable[Any], chunk_size: int
+) -> Iterator[Prediction]:
+    """Classify any number of texts lazily; see `EmotionClassifier.stream`.
+
+    :param predict: classifies a chunk.
+    :param texts: any iterable of texts; a chunk is read ahead.
+    :param chunk_size: texts that are classified together.
+    :return: yields one prediction per text, in order.
+    :raises InputError: at once for wrong arguments; if something is not a text, after the
+        predictions for all before it.
+    """
+    check_count("chunk_size", chunk_size)
+    if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
+        raise InputError(f"stream() takes an iterable of texts, not a {kind(texts)}")
+    return _predict_chunks(predict, texts, chunk_size)
+
+
+def _predict_chunks(
+    predict: Callable[[Sequence[str]], list[Prediction]], texts: Iterable[Any], chunk_size: int
+) -> Iterator[Prediction]:
+    chunk: list[str] = []
+    characters = 0
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            yield from predict(chunk)
+            raise not_a_text(position, text)
+        chunk.append(text)
+        characters += len(text)
+        if len(chunk) >= chunk_size or characters >= _STREAM_CHARACTERS:
+            yield from predict(chunk)
+            chunk, characters = [], 0
+    yield from predict(chunk)
 
 
 def decide(

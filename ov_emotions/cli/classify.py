@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.render import HumanWriter, JsonWriter
@@ -18,10 +18,14 @@ from ov_emotions.cli.shared import (
     open_output,
     positive_int,
 )
+from ov_emotions.errors import InputError
 from ov_emotions.textfiles import FORMATS, BadRow, check_text_file, read_lines, read_texts
 
 if TYPE_CHECKING:
+    from ov_emotions.backends.text_to_text import TextToTextClassifier
     from ov_emotions.classifier import EmotionClassifier
+
+    Classifier = EmotionClassifier | TextToTextClassifier
 
 _EPILOG = """\
 Texts come from the arguments, or from --input files, or else from standard input, one a line.
@@ -78,7 +82,8 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
         "-m",
         "--model",
         metavar="MODEL",
-        help="a shipped name, a bundle's folder or a Hub id (default: the shipped model)",
+        help="a shipped name, a bundle's folder or a Hub id (default: the shipped model); or the "
+        "folder of a text-to-text model, which PyTorch runs",
     )
     parser.add_argument(
         "--threshold",
@@ -108,12 +113,17 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
+def load_classifier(args: argparse.Namespace) -> Classifier:
     """Load the model that the arguments name.
 
     :param args: the parsed arguments.
     :return: the classifier.
+    :raises InputError: if thresholds are given for a model that has none.
     """
+    from ov_emotions.training.text_to_text.manifest import is_text_to_text
+
+    if is_text_to_text(args.model):
+        return _load_text_to_text(args)
     from ov_emotions.classifier import EmotionClassifier
 
     return EmotionClassifier(
@@ -123,6 +133,21 @@ def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
         precision=args.precision,
         thresholds=dict(args.threshold) or None,
         long_texts=args.long_texts,
+    )
+
+
+def _load_text_to_text(args: argparse.Namespace) -> TextToTextClassifier:
+    from ov_emotions.backends.text_to_text import TextToTextClassifier
+
+    if args.threshold:
+        raise InputError(
+            f"{args.model} is a text-to-text model, which has no thresholds: it writes the labels"
+        )
+    return TextToTextClassifier.from_pretrained(
+        args.model,
+        device=args.device.lower(),
+        threads=args.threads,
+        precision=args.precision or "f32",
     )
 
 
@@ -189,11 +214,22 @@ def run(args: argparse.Namespace) -> int:
                 _chunk(args, interactive),
                 progress,
             )
+        _report_unparseable(classifier, progress)
         if texts.bad:
             progress.message(f"{texts.bad} of {texts.good + texts.bad} rows were left out")
         elif not texts.good:
             progress.message("there were no texts")
     return 1 if texts.bad else 0
+
+
+def _report_unparseable(classifier: Classifier, progress: Progress) -> None:
+    writer = _text_to_text(classifier)
+    if writer is not None and writer.counts.unparseable:
+        counts = writer.counts
+        progress.message(
+            f"{counts.unparseable} of {counts.outputs} outputs of the model name no label and "
+            "count as none"
+        )
 
 
 def _may_draw(args: argparse.Namespace, interactive: bool) -> bool:
@@ -208,16 +244,29 @@ def _chunk(args: argparse.Namespace, interactive: bool) -> dict[str, int]:
 
 
 def _writer(
-    args: argparse.Namespace, classifier: EmotionClassifier, out: TextIO
+    args: argparse.Namespace, classifier: Classifier, out: TextIO
 ) -> HumanWriter | JsonWriter:
     if args.json:
         return JsonWriter(out)
-    russian: Any = classifier.bundle.manifest.label_names_ru if args.russian else {}
-    return HumanWriter(out, {label: russian.get(label, label) for label in classifier.labels})
+    writer = _text_to_text(classifier)
+    if writer is not None:
+        russian: Any = writer.manifest.label_names_ru
+    else:
+        russian = cast("EmotionClassifier", classifier).bundle.manifest.label_names_ru
+    names = {label: russian[label] if args.russian else label for label in classifier.labels}
+    # Of a model that writes labels, 0 everywhere says that it wrote none.
+    return HumanWriter(out, names, "nothing to read" if writer is None else "none named")
+
+
+def _text_to_text(classifier: Classifier) -> TextToTextClassifier | None:
+    """Return the classifier if it is one that writes the labels."""
+    from ov_emotions.backends.text_to_text import TextToTextClassifier
+
+    return classifier if isinstance(classifier, TextToTextClassifier) else None
 
 
 def _write(
-    classifier: EmotionClassifier,
+    classifier: Classifier,
     texts: _Texts,
     writer: HumanWriter | JsonWriter,
     chunk: dict[str, int],

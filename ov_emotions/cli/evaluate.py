@@ -6,9 +6,12 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json, table
+
+if TYPE_CHECKING:
+    from ov_emotions.data.prepare import PreparedData
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -22,7 +25,9 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Score bundles on splits of a prepared folder: F1 with bootstrap intervals, at "
         "each bundle's own thresholds and precision.",
     )
-    parser.add_argument("bundles", nargs="+", help="shipped names, folders or Hub ids")
+    parser.add_argument(
+        "bundles", nargs="+", help="shipped names, folders or Hub ids; text-to-text folders too"
+    )
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument(
         "--split",
@@ -51,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from ov_emotions.bundle import Bundle
     from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.evaluation import data_facts, evaluate, record_metrics
+    from ov_emotions.evaluation import data_facts, record_metrics
     from ov_emotions.files import write_json
 
     prepared = PreparedData.open(args.data)
     splits = args.splits or ["validation:selection"]
-    results = [evaluate(Bundle.load(b), prepared, splits, args.precision) for b in args.bundles]
+    results = [_evaluate(b, prepared, splits, args.precision) for b in args.bundles]
     answer = {
         "command": shlex.join(["ov-emotions", *sys.argv[1:]]),
         **data_facts(prepared),
@@ -70,7 +75,34 @@ def run(args: argparse.Namespace) -> int:
         print_json(answer)
     else:
         print(table(_rows(results)))
+        for line in _unparseable(results):
+            print(line)
     return 0
+
+
+def _evaluate(
+    source: str, prepared: PreparedData, splits: list[str], precision: str | None
+) -> dict[str, Any]:
+    from ov_emotions.training.text_to_text.manifest import is_text_to_text
+
+    if is_text_to_text(source):
+        from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
+
+        return evaluate_text_to_text(Path(source), prepared, splits, precision)
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.evaluation import evaluate
+
+    return evaluate(Bundle.load(source), prepared, splits, precision)
+
+
+def _unparseable(results: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{result['model']} on {split}: {outputs['unparseable']:,} of {outputs['outputs']:,} "
+        f"outputs ({outputs['unparseable_share']:.1%}) name no label and count as none"
+        for result in results
+        for split, scores in result["splits"].items()
+        if (outputs := scores.get("outputs"))
+    ]
 
 
 def _rows(results: list[dict[str, Any]]) -> list[tuple[object, ...]]:

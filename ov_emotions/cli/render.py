@@ -55,11 +55,15 @@ class HumanWriter:
 
     :param out: where to; coloured if it is a terminal and NO_COLOR is not set.
     :param names: what to call each label.
+    :param nothing: what stands for a text that scores 0 everywhere.
     """
 
-    def __init__(self, out: TextIO, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, out: TextIO, names: Mapping[str, str], nothing: str = "nothing to read"
+    ) -> None:
         self.out = out
         self.names = names
+        self.nothing = nothing
         terminal = out.isatty()
         self.coloured = (
             terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -92,7 +96,7 @@ class HumanWriter:
     def _nothing(self, prediction: Prediction) -> str:
         best = max(prediction.scores, key=lambda label: prediction.scores[label])
         if prediction.scores[best] == 0:
-            return "— nothing to read"
+            return f"— {self.nothing}"
         return f"— at most {self._part(prediction, best)}"
 
     def _text(self, text: str, truncated: bool | None) -> str:

@@ -10,6 +10,7 @@ from ov_emotions._extras import require
 from ov_emotions.cli.flags import add_config_flags, config_values
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import Subparsers, add_json_flag, make_output_folder, print_json
+from ov_emotions.cli.train_text_to_text import TASK, make_parser
 from ov_emotions.training.config import TrainConfig
 
 
@@ -25,8 +26,32 @@ def add_parser(subparsers: Subparsers) -> None:
         "when the same command is given again.",
     )
     parser.set_defaults(run=run)
+    parser.add_argument(
+        "--task",
+        choices=("labels", TASK),
+        default="labels",
+        help=f"train a classifier, or with {TASK} a model that writes the labels, which has flags "
+        f"of its own: --task {TASK} --help (default: labels)",
+    )
     add_config_flags(parser, TrainConfig)
     add_json_flag(parser, "print the facts of the best checkpoint as JSON")
+    _hand_over_other_task(parser)
+
+
+def _hand_over_other_task(parser: argparse.ArgumentParser) -> None:
+    """Let the other task's own parser read the arguments, so that no flags of the two mix."""
+    own = parser.parse_known_args
+    tasks = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    tasks.add_argument("--task", nargs="?")
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
+        chosen, rest = tasks.parse_known_args(args)
+        if chosen.task == TASK:
+            return make_parser(parser.prog).parse_known_args(rest, namespace)
+        return own(args, namespace)
+
+    # What argparse calls for a verb; it offers no other way to choose a parser by a flag.
+    vars(parser)["parse_known_args"] = parse_known_args
 
 
 def run(args: argparse.Namespace) -> int:

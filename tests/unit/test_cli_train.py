@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from ov_emotions.cli import train as verb
+from ov_emotions.cli import train_text_to_text as text_to_text_verb
 from ov_emotions.cli.flags import add_config_flags, config_values, param_texts
 from ov_emotions.cli.main import main
 from ov_emotions.errors import TrainingError
 from ov_emotions.training.config import TrainConfig
+from ov_emotions.training.text_to_text.config import Text2TextConfig
 
 REQUIRED = ["--base", "b", "--data", "d", "--output"]
 FACTS = {
@@ -184,3 +186,65 @@ def test_a_field_that_no_flag_can_carry_is_refused() -> None:
     Wrong.__annotations__["value"] = complex
     with pytest.raises(TypeError, match="no flag can be made"):
         add_config_flags(argparse.ArgumentParser(), Wrong)
+
+
+# The other task
+
+
+def test_text_to_text_has_flags_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (["--task", "text-to-text", "--help"], ["--help", "--task=text-to-text"]):
+        with pytest.raises(SystemExit) as exit_info:
+            main(["train", *flags])
+        assert exit_info.value.code == 0
+        text = capsys.readouterr().out
+        assert "--max-target-length" in text
+        assert "--pooling" not in text
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    assert "--task {labels,text-to-text}" in text
+    assert "--max-target-length" not in text
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--task", "text-to-text", "--pooling", "cls"],
+        ["--task", "labels", "--max-target-length", "8"],
+        ["--task", "poetry"],
+        ["--task"],
+    ],
+)
+def test_flags_of_one_task_are_wrong_usage_of_the_other(flags: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", *REQUIRED, str(tmp_path / "run"), *flags])
+    assert exit_info.value.code == 2
+
+
+def test_text_to_text_flags_reach_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configs: list[Text2TextConfig] = []
+
+    def train(config: Text2TextConfig, _report: Any) -> Any:
+        configs.append(config)
+        raise TrainingError("enough")
+
+    module = ModuleType("ov_emotions.training.text_to_text.run")
+    module.train = train  # type: ignore[attr-defined]
+    module.BEST_NAME = "best"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(text_to_text_verb, "require", lambda *_args, **_kwargs: None)
+    flags = "--task text-to-text --optimizer adafactor --sets cedr ru_izard --constrained -v"
+    assert main(["train", *REQUIRED, str(tmp_path), *flags.split()]) == 1
+    assert "error: enough" in capsys.readouterr().err
+    assert configs == [
+        Text2TextConfig(
+            "b",
+            Path("d"),
+            tmp_path,
+            optimizer="adafactor",
+            sets=("cedr", "ru_izard"),
+            constrained=True,
+        )
+    ]

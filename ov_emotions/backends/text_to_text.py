@@ -1,0 +1,195 @@
+"""A text-to-text model as a classifier: it writes the labels, with PyTorch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions._arguments import as_texts, check_count
+from ov_emotions._extras import require
+from ov_emotions.classifier import Prediction, Texts, predict_stream
+from ov_emotions.errors import InputError
+from ov_emotions.training.text_to_text.manifest import Text2TextManifest
+from ov_emotions.training.text_to_text.targets import OutputCounts
+
+if TYPE_CHECKING:
+    from ov_emotions.training.text_to_text.writer import LabelWriter, Written
+
+logger = logging.getLogger(__name__)
+
+_PRECISIONS = {"f32": "fp32", "bf16": "bf16"}
+
+
+class TextToTextClassifier:
+    """Multi-label emotions of Russian texts, written out by a T5-style model.
+
+    The labels of a text are those named in the output that the model finds most probable. Such a
+    model gives no probability of a label: with `beams` above 1 a label's score is the share of the
+    beams' probability that lies on outputs with this label, and with 1 it is 1 or 0. It is not
+    calibrated, and there are no thresholds. Outputs that cannot be read count as no label; they
+    are counted in `counts` and logged as a warning.
+
+    A text without a letter or digit gets 0 for every label and never reaches the model. A long one
+    is read from its beginning, and `Prediction.truncated` says so.
+
+    :param writer: the model and how it is asked.
+    :param manifest: of its folder.
+    """
+
+    def __init__(self, writer: LabelWriter, manifest: Text2TextManifest) -> None:
+        self._writer = writer
+        self._manifest = manifest
+        self._counts = OutputCounts()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        device: str = "cpu",
+        precision: str = "f32",
+        beams: int | None = None,
+        constrained: bool | None = None,
+        threads: int | None = None,
+        batch_tokens: int = 4096,
+    ) -> TextToTextClassifier:
+        """Load a classifier.
+
+        :param folder: the `best` folder of `ov-emotions train --task text-to-text`.
+        :param device: cpu, cuda, cuda:N or auto.
+        :param precision: f32 or bf16.
+        :param beams: width of the beam search; None is the folder's.
+        :param constrained: whether nothing but labels can be written; None is as the folder says.
+        :param threads: CPU threads of PyTorch in this process; None leaves them as they are.
+        :param batch_tokens: source tokens of a batch at most, padding included.
+        :return: the classifier.
+        :raises CheckpointError: if the folder is no such folder, or damaged.
+        :raises InputError: if an argument is of the wrong kind or out of range.
+        :raises TrainingError: if there is no such device.
+        :raises MissingExtraError: if the extra `train` is not installed.
+        """
+        if precision not in _PRECISIONS:
+            raise InputError(f"precision must be f32 or bf16, not {precision!r}")
+        for name, value in (("beams", beams), ("threads", threads), ("batch_tokens", batch_tokens)):
+            if value is not None:
+                check_count(name, value)
+        manifest = Text2TextManifest.read(Path(folder))
+        for module in ("torch", "transformers", "safetensors"):
+            require(module, extra="train")
+        import torch
+
+        from ov_emotions.training.device import choose_device
+        from ov_emotions.training.text_to_text import model as loading
+        from ov_emotions.training.text_to_text.writer import LabelWriter, WritingOptions
+
+        target = manifest.target_format()
+        tokenizer = loading.load_target_tokenizer(str(folder))
+        model = loading.load_model(str(folder))
+        loading.check_can_write(str(folder), model, tokenizer, target)
+        options = WritingOptions(
+            manifest.prefix,
+            manifest.max_source_length,
+            manifest.max_target_length,
+            manifest.beams if beams is None else beams,
+            manifest.constrained if constrained is None else constrained,
+        )
+        chosen = choose_device(device, _PRECISIONS[precision])
+        if threads is not None:
+            torch.set_num_threads(threads)
+        model.to(chosen.torch_device)
+        return cls(LabelWriter(model, tokenizer, target, options, chosen, batch_tokens), manifest)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return self._manifest.labels
+
+    @property
+    def manifest(self) -> Text2TextManifest:
+        """The manifest of the folder that the model came from."""
+        return self._manifest
+
+    @property
+    def counts(self) -> OutputCounts:
+        """How many outputs there were since the start, and how many could not be read."""
+        return self._counts
+
+    @overload
+    def __call__(self, texts: str) -> Prediction: ...
+
+    @overload
+    def __call__(self, texts: Texts) -> list[Prediction]: ...
+
+    def __call__(self, texts: str | Texts) -> Prediction | list[Prediction]:
+        """Classify one text or several.
+
+        :param texts: a text, or a list or tuple of them (a one-dimensional array or column too).
+        :return: one prediction for a text, a list in the same order for several.
+        :raises InputError: if something is not a text; the message names its position.
+        """
+        if isinstance(texts, str):
+            return self._predict([texts])[0]
+        return self._predict(as_texts(texts))
+
+    def predict_proba(self, texts: Texts) -> NDArray[np.float32]:
+        """Give every label's share of the beams' probability: not calibrated, see the class.
+
+        :param texts: a list or tuple of texts.
+        :return: float32, shape (texts, labels), in [0, 1]; columns are in the order of `labels`.
+        :raises InputError: if something is not a text; the message names its position.
+        """
+        return self.write(as_texts(texts)).scores
+
+    def write(self, texts: Sequence[str]) -> Written:
+        """Let the model write, and count what cannot be read.
+
+        :param texts: a list or tuple of texts.
+        :return: what was written, word for word, and what it means.
+        :raises InputError: if something is not a text; the message names its position.
+        """
+        written = self._writer.write(as_texts(texts))
+        counts = written.counts
+        with self._lock:
+            self._counts += counts
+        if counts.unparseable:
+            logger.warning(
+                "%d of %d outputs name no label and count as none", counts.unparseable, len(texts)
+            )
+        return written
+
+    def stream(self, texts: Iterable[str], *, chunk_size: int = 256) -> Iterator[Prediction]:
+        """Classify any number of texts lazily, in bounded memory.
+
+        :param texts: any iterable of texts; a chunk is read ahead.
+        :param chunk_size: texts that are classified together.
+        :return: yields one prediction per text, in order.
+        :raises InputError: if something is not a text, after the predictions for all before it.
+        """
+        return predict_stream(self._predict, texts, chunk_size)
+
+    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+        written = self.write(texts)
+        order = np.argsort(-written.scores, axis=1, kind="stable").tolist()
+        labels = self.labels
+        return [
+            Prediction(
+                labels=tuple(labels[i] for i in best if present[i]),
+                scores={labels[i]: scores[i] for i in best},
+                truncated=cut,
+            )
+            for best, present, scores, cut in zip(
+                order,
+                written.predicted.tolist(),
+                written.scores.tolist(),
+                written.truncated.tolist(),
+                strict=True,
+            )
+        ]

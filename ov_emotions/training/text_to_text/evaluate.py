@@ -1,0 +1,56 @@
+"""A text-to-text model scored on the splits of a prepared folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ov_emotions.backends.text_to_text import TextToTextClassifier
+from ov_emotions.data.prepare import PreparedData
+from ov_emotions.errors import DataError
+from ov_emotions.evaluation import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
+from ov_emotions.files import sha256_file
+from ov_emotions.machine import environment
+from ov_emotions.metrics import bootstrap_intervals, score
+from ov_emotions.training.text_to_text.manifest import WEIGHTS_NAME
+
+
+def evaluate_text_to_text(
+    folder: Path, prepared: PreparedData, splits: Sequence[str], precision: str | None = None
+) -> dict[str, Any]:
+    """Let the model write about the splits as a user would, and score what it names.
+
+    :param folder: the `best` folder of a run.
+    :param prepared: the prepared data.
+    :param splits: names of splits, or `validation:PART`.
+    :param precision: f32 or bf16; None is f32.
+    :return: what `ov_emotions.evaluation.evaluate` gives, and per split under `outputs` how many
+        outputs there were and how many could not be read; these count as no label.
+    :raises CheckpointError: if the folder cannot be used.
+    :raises MissingExtraError: if the extra `train` is not installed.
+    :raises DataError: if a split does not exist or has other labels.
+    """
+    classifier = TextToTextClassifier.from_pretrained(folder, precision=precision or "f32")
+    results: dict[str, Any] = {}
+    for name in splits:
+        data = read_rows(prepared, name)
+        if data.label_set.labels != classifier.labels:
+            raise DataError(f"{name} has other labels than {folder}")
+        written = classifier.write(data.texts)
+        results[name] = score(data.targets, written.predicted, classifier.labels).to_dict() | {
+            "intervals_95": bootstrap_intervals(
+                data.targets, written.predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED
+            ),
+            "outputs": written.counts.to_dict(),
+        }
+    return {
+        "model": folder.as_posix(),
+        "weights_sha256": sha256_file(folder / WEIGHTS_NAME),
+        "weights": "fp32",
+        "inference_precision": precision or "f32",
+        # It decides by what it writes.
+        "thresholds": {},
+        "splits": results,
+        "provenance": environment("torch", "transformers", "tokenizers"),
+    }

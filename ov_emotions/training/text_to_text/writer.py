@@ -1,0 +1,188 @@
+"""Texts in, label names written by a model and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from ov_emotions.encoding import EncodedBatch, TextEncoder
+from ov_emotions.errors import InputError
+from ov_emotions.normalize import normalize
+from ov_emotions.training.device import Device
+from ov_emotions.training.text_to_text.targets import OutputCounts, ParsedTarget, TargetFormat
+
+MAX_CONSTRAINED_LABELS = 10
+
+
+@dataclass(frozen=True)
+class WritingOptions:
+    """How a model is asked.
+
+    :param prefix: what stands before every text.
+    :param max_source_length: tokens that prefix and text are cut to.
+    :param max_target_length: tokens written at most.
+    :param beams: width of the beam search.
+    :param constrained: whether nothing but label names can be written.
+    """
+
+    prefix: str
+    max_source_length: int
+    max_target_length: int
+    beams: int = 1
+    constrained: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote about several texts.
+
+    :param outputs: its words, as they are; empty for a text that holds nothing to read.
+    :param predicted: bool, shape (texts, labels): the labels of the most probable output.
+    :param scores: float32, same shape: the share of the beams' probability that lies on outputs
+        with the label; 1 or 0 with one beam.
+    :param truncated: bool, shape (texts,): whether a text was cut.
+    :param counts: how many outputs could be read; texts with nothing to read are not among them.
+    """
+
+    outputs: tuple[str, ...]
+    predicted: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+    counts: OutputCounts
+
+
+class LabelWriter:
+    """A model and the ways to ask it.
+
+    :param model: a sequence-to-sequence model, on the device.
+    :param tokenizer: its tokeniser; copied.
+    :param target: how labels are written.
+    :param options: how it is asked.
+    :param device: where it is.
+    :param batch_tokens: source tokens of a batch at most, padding included.
+    :raises InputError: if constrained writing is asked for and the labels are too many.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        target: TargetFormat,
+        options: WritingOptions,
+        device: Device,
+        batch_tokens: int = 4096,
+    ) -> None:
+        self.model = model
+        self.target = target
+        self.options = options
+        self.device = device
+        self.batch_tokens = batch_tokens
+        self._tokenizer = tokenizer
+        own = Tokenizer.from_str(tokenizer.to_str())
+        self._encoder = TextEncoder(own, options.max_source_length, "truncate")
+        self._allowed = allowed_tokens(tokenizer, target) if options.constrained else None
+
+    def write(self, texts: Sequence[str]) -> Written:
+        """Let the model write about texts.
+
+        :param texts: raw texts; one without a letter or digit never reaches the model.
+        :return: what was written and what it means.
+        """
+        normalized = [normalize(text) for text in texts]
+        readable = [i for i, text in enumerate(normalized) if text]
+        encoded = self._encoder.encode([self.options.prefix + normalized[i] for i in readable])
+        groups = encoded.groups(self.batch_tokens)
+        outputs = [""] * len(texts)
+        shape = (len(texts), len(self.target.labels))
+        predicted, scores = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.float32)
+        truncated = np.zeros(len(texts), dtype=np.bool_)
+        truncated[readable] = encoded.truncated
+        best: list[ParsedTarget] = []
+        for group, batch in zip(groups, encoded.batches(groups), strict=True):
+            for window, (beams, shares) in zip(group, self._generate(batch), strict=True):
+                row = readable[encoded.owners[window]]
+                parsed = [self.target.parse(beam) for beam in beams]
+                found = np.array([self._columns(p) for p in parsed])
+                outputs[row], predicted[row] = beams[0], found[0]
+                scores[row] = np.clip(shares @ found, 0, 1)
+                best.append(parsed[0])
+        return Written(tuple(outputs), predicted, scores, truncated, OutputCounts.of(best))
+
+    def _columns(self, parsed: ParsedTarget) -> list[bool]:
+        return [label in parsed.labels for label in self.target.labels]
+
+    def _generate(self, batch: EncodedBatch) -> list[tuple[list[str], NDArray[np.float32]]]:
+        """Give for each row its beams' texts, the most probable first, and their shares."""
+        where, beams = self.device.torch_device, self.options.beams
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode(), self.device.context():
+                answer = self.model.generate(
+                    input_ids=torch.from_numpy(batch.input_ids).to(where),
+                    attention_mask=torch.from_numpy(batch.attention_mask).to(where),
+                    max_new_tokens=self.options.max_target_length,
+                    do_sample=False,
+                    prefix_allowed_tokens_fn=self._allowed,
+                    return_dict_in_generate=True,
+                    **(_beam_search(beams) if beams > 1 else {}),
+                )
+        finally:
+            self.model.train(was_training)
+        texts = self._tokenizer.decode_batch(answer.sequences.tolist(), skip_special_tokens=True)
+        rows = len(batch.input_ids)
+        if beams == 1:
+            shares = np.ones((rows, 1), dtype=np.float32)
+        else:
+            log = answer.sequences_scores.float().reshape(rows, beams)
+            shares = torch.softmax(log, dim=1).cpu().numpy()
+        return [(texts[i * beams : (i + 1) * beams], shares[i]) for i in range(rows)]
+
+
+def _beam_search(beams: int) -> dict[str, Any]:
+    return {
+        "num_beams": beams,
+        "num_return_sequences": beams,
+        # Beams are compared by the probability of the whole output, the end token included.
+        "length_penalty": 0.0,
+        "output_scores": True,
+    }
+
+
+def allowed_tokens(
+    tokenizer: Tokenizer, target: TargetFormat
+) -> Callable[[int, Tensor], list[int]]:
+    """Make the rule that lets only whole target texts be written.
+
+    :param tokenizer: the model's.
+    :param target: how labels are written.
+    :return: what `generate` takes as `prefix_allowed_tokens_fn`.
+    :raises InputError: if there are more than `MAX_CONSTRAINED_LABELS` labels: the target texts
+        are 2 to that power.
+    """
+    if len(target.labels) > MAX_CONSTRAINED_LABELS:
+        raise InputError(
+            f"constrained writing takes {MAX_CONSTRAINED_LABELS} labels at most, not "
+            f"{len(target.labels)}"
+        )
+    following: dict[tuple[int, ...], set[int]] = {}
+    end = 0
+    for encoding in tokenizer.encode_batch(target.all_targets()):
+        ids = tuple(encoding.ids)
+        end = ids[-1]
+        for i, token in enumerate(ids):
+            following.setdefault(ids[:i], set()).add(token)
+    lists = {prefix: sorted(tokens) for prefix, tokens in following.items()}
+
+    def allowed(_row: int, ids: Tensor) -> list[int]:
+        # The first id is the decoder's start; what is not in the table has ended already.
+        return lists.get(tuple(ids.tolist()[1:]), [end])
+
+    return allowed

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ov_emotions.errors import CheckpointError, TrainingError
+from ov_emotions.labels import EKMAN, GOEMOTIONS
+from ov_emotions.normalize import NORMALIZER_VERSION
+from ov_emotions.training.text_to_text.config import Text2TextConfig
+from ov_emotions.training.text_to_text.manifest import (
+    TEXT2TEXT_NAME,
+    Text2TextManifest,
+    is_text_to_text,
+)
+from ov_emotions.training.text_to_text.targets import OutputCounts, ParsedTarget, TargetFormat
+
+RUSSIAN = TargetFormat(EKMAN.labels, EKMAN.russian)
+ENGLISH = TargetFormat(EKMAN.labels, EKMAN.russian, "english", "none")
+MANIFEST = Text2TextManifest(
+    labels=EKMAN.labels,
+    label_names_ru=dict(EKMAN.russian),
+    names="russian",
+    no_emotion="нет",
+    prefix="эмоции: ",
+    max_source_length=96,
+    max_target_length=32,
+    beams=1,
+    constrained=False,
+    normalizer=NORMALIZER_VERSION,
+    base_model="owner/base",
+    training={},
+    earlier_training=None,
+    training_rows=3,
+    left_out={},
+    data={},
+    selection={},
+    outputs={},
+    step=1,
+    precision="fp32",
+    device="cpu",
+    provenance={},
+)
+
+
+# Writing and reading
+
+
+def test_labels_are_written_in_one_order_whatever_theirs_is() -> None:
+    assert RUSSIAN.write(["sadness", "anger"]) == "гнев, грусть"
+    assert ENGLISH.write(("sadness", "anger")) == "anger, sadness"
+    assert RUSSIAN.write([]) == "нет"
+
+
+@given(st.sets(st.sampled_from(GOEMOTIONS.labels)), st.sampled_from(["russian", "english"]))
+def test_every_set_of_labels_is_read_back_as_it_was_written(chosen: set[str], names: Any) -> None:
+    target = TargetFormat(GOEMOTIONS.labels, GOEMOTIONS.russian, names)
+    parsed = target.parse(target.write(list(chosen)))
+    assert set(parsed.labels) == chosen
+    assert parsed.parseable
+    assert parsed.unknown == ()
+
+
+def test_all_targets_are_every_set_once() -> None:
+    texts = RUSSIAN.all_targets()
+    assert len(texts) == len(set(texts)) == 2**7
+    assert texts[0] == "нет"
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "unknown", "parseable"),
+    [
+        ("  Грусть ,ГНЕВ,гнев. ", ("anger", "sadness"), (), True),
+        ("Нет.", (), (), True),
+        ("нет, гнев", ("anger",), ("нет",), True),
+        ("гнев, зависть,", ("anger",), ("зависть",), True),
+        ("зависть", (), ("зависть",), False),
+        ("гнев грусть", (), ("гнев грусть",), False),
+        ("anger", (), ("anger",), False),
+        ("", (), (), False),
+        (" , ", (), (), False),
+    ],
+)
+def test_outputs_are_read_leniently_and_what_is_unknown_is_told(
+    text: str, labels: tuple[str, ...], unknown: tuple[str, ...], parseable: bool
+) -> None:
+    assert RUSSIAN.parse(text) == ParsedTarget(labels, unknown, parseable)
+
+
+def test_where_no_emotion_is_written_as_nothing_only_nothing_means_it() -> None:
+    target = TargetFormat(EKMAN.labels, EKMAN.russian, no_emotion="")
+    assert target.write([]) == ""
+    assert target.parse(" ").parseable
+    assert not target.parse("зависть, ").parseable
+    assert target.parse("гнев, ") == ParsedTarget(("anger",), (), True)
+
+
+@pytest.mark.parametrize("no_emotion", ["Гнев", "ничего, совсем"])
+def test_a_word_for_no_emotion_that_cannot_be_told_apart_is_refused(no_emotion: str) -> None:
+    with pytest.raises(TrainingError, match=r"told apart|between commas"):
+        TargetFormat(EKMAN.labels, EKMAN.russian, no_emotion=no_emotion)
+
+
+def test_two_labels_with_one_name_are_refused() -> None:
+    with pytest.raises(TrainingError, match="told apart"):
+        TargetFormat(("a", "b"), {"a": "гнев", "b": "Гнев"})
+
+
+def test_unparseable_and_partly_parseable_outputs_are_counted_apart() -> None:
+    outputs = ["гнев", "зависть", "", "гнев, зависть", "нет"]
+    counts = OutputCounts.of([RUSSIAN.parse(text) for text in outputs])
+    assert counts == OutputCounts(outputs=5, unparseable=2, partly=1)
+    assert (counts + counts).to_dict() == {
+        "outputs": 10,
+        "unparseable": 4,
+        "unparseable_share": 0.4,
+        "partly": 2,
+    }
+    assert OutputCounts().unparseable_share == 0
+
+
+# Configuration
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("learning_rate", float("nan")),
+        ("max_target_length", 2),
+        ("warmup", 1.0),
+        ("rows", -1),
+        ("optimizer", "sgd"),
+        ("unknown_labels", "guess"),
+        ("names", "latin"),
+        ("beams", 0),
+    ],
+)
+def test_a_configuration_that_cannot_be_names_the_field(name: str, value: Any) -> None:
+    with pytest.raises(TrainingError, match=name):
+        Text2TextConfig("b", Path("d"), Path("o"), **{name: value})
+
+
+# The manifest
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert not is_text_to_text(tmp_path)
+    MANIFEST.write(tmp_path)
+    assert is_text_to_text(tmp_path)
+    assert Text2TextManifest.read(tmp_path) == MANIFEST
+    assert not is_text_to_text(None)
+    assert not is_text_to_text("owner/name")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "has schema 2, not 1"),
+        ({"labels": None}, "labels is None"),
+        ({"labels": []}, "must be words"),
+        ({"labels": ["anger"]}, "do not belong together"),
+        ({"labels": [1, *EKMAN.labels[1:]]}, "must be words"),
+        ({"names": "latin"}, "names is 'latin'"),
+        ({"beams": 0}, "beams is 0"),
+        ({"beams": True}, "beams is True"),
+        ({"max_source_length": "96"}, "max_source_length is '96'"),
+        ({"no_emotion": "гнев"}, "told apart"),
+        ({"normalizer": "asr-0"}, "normalised by asr-0"),
+        ({"training": []}, "training is"),
+    ],
+)
+def test_a_damaged_manifest_is_one_sentence(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    facts = MANIFEST.to_dict() | change
+    (tmp_path / TEXT2TEXT_NAME).write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message):
+        Text2TextManifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"schema": 1}'])
+def test_a_file_that_is_no_manifest_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / TEXT2TEXT_NAME).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"is not a folder of|no JSON object|lacks labels"):
+        Text2TextManifest.read(tmp_path)
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    facts = {key: value for key, value in asdict(MANIFEST).items() if key != "prefix"}
+    (tmp_path / TEXT2TEXT_NAME).write_text(json.dumps(facts | {"schema": 1}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="lacks prefix"):
+        Text2TextManifest.read(tmp_path)
