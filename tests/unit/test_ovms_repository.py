@@ -13,6 +13,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
+from ov_emotions import publishing
 from ov_emotions.errors import InputError, RepositoryError
 from ov_emotions.ovms import repository as room
 from ov_emotions.ovms.repository import publish, read_versions
@@ -214,7 +215,10 @@ def test_a_failure_while_writing_leaves_the_repository_as_it_was(
 def test_a_second_publisher_is_sent_away_and_may_come_back(tmp_path):
     publish(_model(1), tmp_path)
     before = _tree(tmp_path)
-    with room._locked(tmp_path / "emotions"), pytest.raises(RepositoryError, match="another proc"):
+    with (
+        publishing.locked(tmp_path / "emotions"),
+        pytest.raises(RepositoryError, match="another proc"),
+    ):
         publish(_model(2), tmp_path)
     assert _tree(tmp_path) == before
     assert publish(_model(2), tmp_path).version == 2
