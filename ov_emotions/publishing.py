@@ -11,11 +11,14 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ov_emotions.errors import RepositoryError
+
+DEFAULT_NAME = "emotions"
+"""What a model is called where nobody says."""
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 """What can name a model."""
@@ -29,6 +32,15 @@ LOCK = ".publish.lock"
 _LEFT_OVER = re.compile(r"\.[0-9]+\.[0-9a-f]{8}\.tmp")
 
 
+def default_name(token_in: bool) -> str:
+    """Choose what a model is called where nobody says.
+
+    :param token_in: whether it takes token ids.
+    :return: the name.
+    """
+    return f"{DEFAULT_NAME}-tokens" if token_in else DEFAULT_NAME
+
+
 def hidden_folder(folder: Path, version: int) -> Path:
     """Choose where a version is written before it is whole.
 
@@ -37,6 +49,23 @@ def hidden_folder(folder: Path, version: int) -> Path:
     :return: a folder that does not exist.
     """
     return folder / f".{version}.{secrets.token_hex(4)}.tmp"
+
+
+def next_version(versions: Sequence[int], folder: Path) -> int:
+    """Choose the number of the next version.
+
+    :param versions: that are there, ascending.
+    :param folder: the model's.
+    :return: one above the highest; 1 for the first.
+    :raises RepositoryError: if there is no higher number.
+    """
+    version = versions[-1] + 1 if versions else 1
+    if not VERSION.fullmatch(str(version)):
+        raise RepositoryError(
+            f"{folder} holds version {versions[-1]}, above which there is no number: move it away, "
+            "or publish under another name"
+        )
+    return version
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -59,6 +88,10 @@ def folder_of(folder: Path) -> Iterator[None]:
     try:
         for path in reversed([folder, *folder.parents]):
             if not path.is_dir():
+                if os.path.lexists(path):
+                    raise RepositoryError(
+                        f"cannot publish to {folder}: {path} is there and is no folder"
+                    )
                 path.mkdir()
                 made.append(path)
         yield

@@ -109,12 +109,13 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     """
     from ov_emotions.bundle import Bundle
+    from ov_emotions.publishing import default_name
     from ov_emotions.triton.config import TritonConfig
     from ov_emotions.triton.repository import build_repository
 
     config = TritonConfig(
         backend=args.backend,
-        name=args.name or ("emotions-tokens" if args.token_in else "emotions"),
+        name=default_name(args.token_in) if args.name is None else args.name,
         names=args.names,
         separator=args.separator,
         long_texts=args.long_texts,

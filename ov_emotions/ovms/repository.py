@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from ov_emotions.errors import InputError, RepositoryError
 from ov_emotions.files import sha256_file
 from ov_emotions.publishing import (
+    DEFAULT_NAME,
     MODEL_NAME,
     VERSION,
     clear_leftovers,
     folder_of,
     hidden_folder,
     locked,
+    next_version,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-DEFAULT_NAME = "emotions"
 MODEL_FILES = ("model.xml", "model.bin")
 
 
@@ -148,7 +149,7 @@ def _publish(model: ov.Model, folder: Path, keep: int | None) -> Published:
     newest = folder / str(versions[-1]) if versions else None
     if newest is not None:
         _check_signature(model, newest)
-    version = versions[-1] + 1 if versions else 1
+    version = next_version(versions, folder)
     temporary = hidden_folder(folder, version)
     temporary.mkdir()
     try:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from ov_emotions.bundle import Bundle, model_info
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import InputError
+from ov_emotions.ovms.profile import MAX_CORES
 from ov_emotions.publishing import MODEL_NAME
 
 TritonBackend = Literal["python", "openvino"]
@@ -75,6 +76,8 @@ class TritonConfig:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+            if value > MAX_CORES:
+                raise InputError(f"{name} is {value}; it must be at most {MAX_CORES}")
 
 
 def label_names(bundle: Bundle, config: TritonConfig) -> list[str]:

@@ -12,7 +12,14 @@ from typing import Any
 from ov_emotions.bundle import MODEL_NAME, Bundle
 from ov_emotions.errors import BundleError, BundleIntegrityError, RepositoryError
 from ov_emotions.files import sha256_file, write_text
-from ov_emotions.publishing import VERSION, clear_leftovers, folder_of, hidden_folder, locked
+from ov_emotions.publishing import (
+    VERSION,
+    clear_leftovers,
+    folder_of,
+    hidden_folder,
+    locked,
+    next_version,
+)
 from ov_emotions.triton.config import TritonConfig, label_names, render_config
 from ov_emotions.triton.python_model import BUNDLE_FOLDER
 
@@ -80,7 +87,7 @@ def _publish(bundle: Bundle, folder: Path, config: TritonConfig) -> TritonModel:
     versions = _read_versions(folder, config)
     clear_leftovers(folder)
     text = render_config(bundle, config)
-    version = versions[-1] + 1 if versions else 1
+    version = next_version(versions, folder)
     target = folder / str(version)
     temporary = hidden_folder(folder, version)
     temporary.mkdir()

@@ -166,6 +166,24 @@ def test_a_damaged_newest_version_does_not_stand_in_the_way(tmp_path):
     assert publish(_model(), tmp_path).version == 2
 
 
+def test_above_the_highest_number_nothing_is_published(tmp_path):
+    _version(tmp_path / "emotions" / "999999999999999999", "model.xml", "model.bin")
+    before = _tree(tmp_path)
+    with pytest.raises(RepositoryError, match="above which there is no number"):
+        publish(_model(), tmp_path)
+    assert _tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper", "loop"])
+def test_what_is_no_folder_is_named(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    before = _names(tmp_path)
+    with pytest.raises(RepositoryError, match=r"(file|loop) is there and is no folder"):
+        publish(_model(), tmp_path / place)
+    assert _names(tmp_path) == before
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", ".hidden", "имя", "a b", "a" * 101])
 def test_a_name_that_is_no_folder_of_the_repository_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="cannot name a model"):

@@ -81,6 +81,7 @@ def test_the_openvino_backend_takes_tokens_and_its_own_settings(tiny_bundle: Bun
         ({"separator": ""}, "separator must be a text"),
         ({"instances": 0}, "instances must be a whole number"),
         ({"threads": True}, "threads must be a whole number"),
+        ({"threads": 10**11}, "threads is 100000000000; it must be at most 1024"),
     ],
 )
 def test_settings_that_make_no_sense(options: dict[str, Any], problem: str) -> None:
@@ -317,6 +318,7 @@ def test_a_token_model_does_not_take_the_place_of_a_text_model(
     command = ["triton", "build", str(tiny_bundle.folder), str(tmp_path), "--token-in"]
     assert main(command) == 0
     assert (tmp_path / "emotions-tokens" / "1" / "model.py").is_file()
+    assert main([*command, "--name", ""]) == 1, "an empty name is not the default one"
 
 
 def test_a_first_publication_that_fails_leaves_no_folder(
