@@ -20,6 +20,7 @@ from fake_kserve import (
     failing,
     grpc_server,
     infers,
+    raw_server,
     rest,
 )
 
@@ -217,26 +218,12 @@ def test_a_circle_of_redirections_is_told(served: ServedBundle) -> None:
 
 
 def test_a_server_that_stops_in_the_middle_of_an_answer_is_asked_again_and_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            with pytest.raises(ServerUnavailableError, match=r"broke the connection.*3 times"):
-                classify(f"http://127.0.0.1:{listener.getsockname()[1]}/emotions")
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"
+    with (
+        raw_server(half) as port,
+        pytest.raises(ServerUnavailableError, match=r"broke the connection.*3 times"),
+    ):
+        classify(f"http://127.0.0.1:{port}/emotions")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "grpc"])
