@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -25,13 +27,13 @@ from ov_emotions.cli.flags import add_config_flags, config_values
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import (
     add_json_flag,
+    open_output,
     positive_int,
     print_json,
     utf8_stdout,
 )
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
-from ov_emotions.files import write_json
 from ov_emotions.machine import environment
 from ov_emotions.quantization.timing import cpu_jiffies
 
@@ -115,7 +117,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--texts", type=positive_int, default=2000, metavar="N", help="to send (default: 2000)"
     )
-    parser.add_argument("--seed", type=int, default=20261125, help="of their choice and order")
+    parser.add_argument(
+        "--seed", type=_seed, default=20261125, metavar="N", help="of their choice and order"
+    )
     parser.add_argument(
         "--timeout",
         type=float,
@@ -125,6 +129,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     add_config_flags(parser, Plan)
     add_json_flag(parser, "print the JSON in place of tables")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def run_endpoints(args: argparse.Namespace) -> int:
@@ -147,7 +157,8 @@ def run_endpoints(args: argparse.Namespace) -> int:
         Endpoint(name, url, bundle, None if not position else named[0][0])
         for position, (name, url) in enumerate(named)
     ]
-    return _report(args, endpoints, options)
+    with _job(args) as job:
+        return _report(args, job, endpoints, options)
 
 
 def run_triton(args: argparse.Namespace) -> int:
@@ -157,8 +168,8 @@ def run_triton(args: argparse.Namespace) -> int:
     :return: 0; 1 if nothing was answered.
     """
     options = _options(args)
-    with served_by_triton(args.models, args.threads) as endpoints:
-        return _report(args, endpoints, options)
+    with _job(args) as job, served_by_triton(args.models, args.threads) as endpoints:
+        return _report(args, job, endpoints, options)
 
 
 def run_table(args: argparse.Namespace) -> int:
@@ -172,6 +183,23 @@ def run_table(args: argparse.Namespace) -> int:
     else:
         print(for_readme(load_results()), file=utf8_stdout())
     return 0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for, found to be possible before anything is started."""
+
+    plan: Plan
+    texts: list[str]
+    output: TextIO | None
+
+
+@contextmanager
+def _job(args: argparse.Namespace) -> Iterator[_Job]:
+    plan = Plan(**config_values(Plan, args))
+    texts = _texts(args)
+    with nullcontext() if args.output is None else open_output(args.output) as output:
+        yield _Job(plan, texts, output)
 
 
 def _options(args: argparse.Namespace, **rest: Any) -> ServerOptions:
@@ -188,9 +216,10 @@ def _named(text: str) -> tuple[str, str]:
     return text, text
 
 
-def _report(args: argparse.Namespace, endpoints: list[Endpoint], options: ServerOptions) -> int:
-    plan = Plan(**config_values(Plan, args))
-    texts = _texts(args)
+def _report(
+    args: argparse.Namespace, job: _Job, endpoints: list[Endpoint], options: ServerOptions
+) -> int:
+    plan, texts = job.plan, job.texts
     before, load = cpu_jiffies(), os.getloadavg()[0]
     with Progress("steps") as progress:
         measured = run_precisely(_measure(endpoints, texts, args.batch, options, plan, progress))
@@ -207,8 +236,8 @@ def _report(args: argparse.Namespace, endpoints: list[Endpoint], options: Server
         "plan": asdict(plan),
         **measured.to_dict(),
     }
-    if args.output is not None:
-        write_json(args.output, answer)
+    if job.output is not None:
+        job.output.write(json.dumps(answer, ensure_ascii=False, indent=2) + "\n")
     if args.json:
         print_json(answer)
     else:

@@ -239,6 +239,10 @@ def test_a_server_with_other_answers_than_its_bundle_is_not_timed(
         (["http://127.0.0.1:9/emotions"], "cannot be reached"),
         (["http://127.0.0.1:9/emotions", "--header", "x"], "NAME=VALUE"),
         (["http://127.0.0.1:9/emotions", "--batch", "100"], "do not fill a request of 100"),
+        (["http://127.0.0.1:9/emotions", "--output", "/"], "is a folder; name a file"),
+        (["http://127.0.0.1:9/emotions", "--timeout", "nan"], "timeout must be a number"),
+        (["http://127.0.0.1:9/emotions", "--rates", "inf"], "rates must be above 0"),
+        (["http://127.0.0.1:9/emotions", "--model", "nosuch"], "there is no folder 'nosuch'"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(
@@ -248,6 +252,15 @@ def test_what_is_wrong_is_one_sentence(
     said = capsys.readouterr().err
     assert problem in said
     assert said.count("\n") == 1
+
+
+def test_nothing_is_written_where_nothing_was_measured(prepared: Path, tmp_path: Path) -> None:
+    command = ["run", "http://127.0.0.1:9/emotions", "--data", str(prepared)]
+    assert cli.main([*command, "--output", str(tmp_path / "out.json")]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared"]
+    assert cli.main(["run", "--data", str(tmp_path)]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, "--seed", "-1"])
 
 
 def test_without_a_url_it_asks_this_machine_only(prepared: Path, monkeypatch: Any) -> None:
