@@ -35,7 +35,7 @@ from ov_emotions.cli.shared import (
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.machine import environment
-from ov_emotions.quantization.timing import cpu_jiffies
+from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
 
 LOCAL = "http://127.0.0.1:8000/emotions"
 SPLIT = "test_goemotions"
@@ -223,7 +223,6 @@ def _report(
     before, load = cpu_jiffies(), os.getloadavg()[0]
     with Progress("steps") as progress:
         measured = run_precisely(_measure(endpoints, texts, args.batch, options, plan, progress))
-    ticks = cpu_jiffies()
     answer = {
         "command": args.command,
         "split": SPLIT,
@@ -231,7 +230,7 @@ def _report(
         "texts": len(texts),
         "texts_per_request": args.batch,
         "load_average_before": round(load, 2),
-        "stolen": round((ticks[1] - before[1]) / max(ticks[0] - before[0], 1), 4),
+        "noise": judge_noise(measured.round_latencies(), before, cpu_jiffies()),
         **environment(*PACKAGES),
         "plan": asdict(plan),
         **measured.to_dict(),

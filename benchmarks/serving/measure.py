@@ -45,10 +45,10 @@ class Plan:
     shares: tuple[float, ...] = (0.5, 0.8)
     rounds: int = 2
     seconds: float = 1.0
-    warm_up: float = 0.2
+    warm_up: float = 0.15
     requests: int = 20_000
     in_flight: int = 256
-    limit: float = 300.0
+    limit: float = 280.0
 
     def __post_init__(self) -> None:
         for name in ("rounds", "requests", "in_flight"):
@@ -191,6 +191,17 @@ class Measured:
     comparisons: tuple[Comparison, ...]
     left_out: int
     seconds: float
+
+    def round_latencies(self) -> dict[str, list[float]]:
+        """Give the median latencies of each target's first level of load, round by round."""
+        found = {}
+        for result in self.results:
+            told = (
+                [p50 for p50 in result.closed[0].rounds["p50_ms"] if p50] if result.closed else []
+            )
+            if told:
+                found[result.target.name] = told
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

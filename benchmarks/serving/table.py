@@ -127,8 +127,8 @@ def facts(answer: Mapping[str, Any]) -> str:
         f"{machine['cpu']} ({versions}). {plan['rounds']} rounds of "
         f"{plan['seconds']:g} s a step, the targets in turns; {answer['texts']:,} texts of "
         f"{answer['split']}, {answer['texts_per_request']} in a request. The driver itself kept "
-        f"{min(cpu, default=0):.2f} to {max(cpu, default=0):.2f} cores busy; others held "
-        f"{100 * answer['stolen']:.1f} % of the processor."
+        f"{min(cpu, default=0):.2f} to {max(cpu, default=0):.2f} cores busy. "
+        + str(answer["noise"]["sentence"])
         + (f" There was no time for {left} steps." if left else "")
     )
 

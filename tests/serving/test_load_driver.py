@@ -203,6 +203,7 @@ def test_two_endpoints_are_compared_in_one_run(
     assert slowest["closed"][0]["p50_ms"] > 30
     assert len(slowest["open"]) == 1
     assert answer["steps_left_out"] == 0
+    assert "round to round" in answer["noise"]["sentence"]
     assert answer["versions"]["tritonclient"]
     assert "geheim" not in json.dumps(answer)
     assert "authorization=..." in answer["command"]
