@@ -209,6 +209,10 @@ def _check_signature(model: ov.Model, newest: Path) -> None:
     from ov_emotions.ovms.text_nodes import string_core
 
     (path,) = newest.glob("*.xml")
+    text = path.read_bytes()
+    if b"<net" not in text[:4096] or not text.rstrip().endswith(b"</net>"):
+        # Damaged; OpenVINO's readers of other formats would try it, and complain aloud.
+        return
     try:
         there = _signature(string_core().read_model(path))
     except RuntimeError:
