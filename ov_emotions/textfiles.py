@@ -59,10 +59,10 @@ def check_text_file(path: Path, column: str = "text") -> None:
     :raises DataError: if the file is missing, a folder, of an unknown format, not UTF-8, or lacks
         the column.
     """
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a file in it")
-    extension = text_format(path)
     with _reading(path):
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; name a file in it")
+        extension = text_format(path)
         if extension == ".parquet":
             _open_parquet(path, column)
             return

@@ -155,7 +155,7 @@ class _Facts:
             labels=labels,
             thresholds=self._thresholds(labels),
             normalizer=normalizer,
-            max_length=self._json("max_length", int),
+            max_length=self._max_length(),
             manifest_sha256=self._raw.get(HASH_KEY),
             long_texts=_long_texts(self._raw),
         )
@@ -180,6 +180,12 @@ class _Facts:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise self._error(key, f"is {text!r:.80}, which is not what build writes there")
         return value
+
+    def _max_length(self) -> int:
+        length: int = self._json("max_length", int)
+        if length < 1:
+            raise self._error("max_length", f"is {length}, and must be at least 1")
+        return length
 
     def _labels(self) -> tuple[str, ...]:
         labels = self._json("labels", list)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import os
 import socket
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -29,6 +31,18 @@ T = TypeVar("T")
 
 # 502 and 504 are a proxy's way to say that the server behind it is away.
 _TEMPORARY = ("429", "502", "503", "504")
+
+# What tritonclient lets through of an answer: no JSON or one nested too deeply, keys that are not
+# there, and bytes that are not compressed as they should be.
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    RecursionError,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+)
 
 
 class HttpTransport:
@@ -158,6 +172,8 @@ class HttpTransport:
             ) from error
         except aiohttp.InvalidURL as error:
             raise InputError(f"{where} is no URL that can be asked") from error
+        except aiohttp.TooManyRedirects as error:
+            raise ServerError(f"{where} redirects the request in a circle") from error
         except aiohttp.ClientResponseError as error:
             raise ServerError(
                 f"{where} does not speak HTTP; a gRPC port is asked with grpc://"
@@ -166,7 +182,7 @@ class HttpTransport:
             raise ServerUnavailableError(
                 f"{where} broke the connection: {short(error) or type(error).__name__}"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             raise ServerError(
                 f"{where} gave an answer that is not KServe's: {short(error)}"
             ) from error

@@ -13,6 +13,7 @@ EXAMPLE = "grpc://host:9000/emotions or http://host:8000/emotions"
 _PORTS = {"http": 80, "https": 443, "grpcs": 443}
 _SCHEMES = ("http", "https", "grpc", "grpcs", "tfs+http", "tfs+grpc", "tfs+grpcs")
 _MODEL = re.compile(r"[\w.\-]+")
+_VERSION = re.compile(r"0*[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _split_path(path: str, url: str) -> tuple[str, str, str]:
     version = ""
     if len(steps) >= 2 and steps[1] == "versions":
         version = steps[2] if len(steps) > 2 else ""
-        if not (version.isascii() and version.isdecimal() and int(version) > 0):
+        if not _VERSION.fullmatch(version):
             raise InputError(
                 f"the URL {url!r} asks for version {version!r}; versions are numbers above 0"
             )

@@ -15,6 +15,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from typing import Any, TypeVar
 
 import numpy as np
@@ -171,7 +172,7 @@ class LegacyTransport:
             with urllib.request.urlopen(url, timeout=timeout) as answer:
                 raw = json.loads(answer.read(10_000))
             return f"{raw['name']} {raw['version']}"
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _too_new(self, version: str) -> ServerError:

@@ -77,9 +77,10 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.ovms.repository import DEFAULT_NAME, publish
+    from ov_emotions.ovms.repository import publish
     from ov_emotions.ovms.text_check import PROBES, compare, require_parity
     from ov_emotions.ovms.text_model import TextModelConfig, build_text_model
+    from ov_emotions.publishing import default_name
     from ov_emotions.textfiles import check_text_file
 
     config = TextModelConfig(args.names, args.separator, args.token_in)
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         with Progress("texts") as progress:
             comparison = compare(bundle, model, config, _texts(args.check, progress))
         require_parity(comparison, bundle)
-    name = args.name or (f"{DEFAULT_NAME}-tokens" if args.token_in else DEFAULT_NAME)
+    name = default_name(args.token_in) if args.name is None else args.name
     published = publish(model, args.repository, name, keep=args.keep)
     if args.json:
         answer = {"model": name, **published.to_dict()}

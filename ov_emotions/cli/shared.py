@@ -105,14 +105,15 @@ def check_output_folder(path: Path, marker: str) -> None:
     :param marker: a file that such a folder holds.
     :raises DataError: if it is a file, holds something else, or cannot be written.
     """
-    if path.exists() and not path.is_dir():
-        raise DataError(f"{path} is a file; name a folder to write")
-    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        raise DataError(
-            f"{path} holds other files and no {marker}, and would be replaced; name another folder"
-        )
-    parent = path.resolve().parent
     try:
+        if path.exists() and not path.is_dir():
+            raise DataError(f"{path} is a file; name a folder to write")
+        if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+            raise DataError(
+                f"{path} holds other files and no {marker}, and would be replaced; name another "
+                "folder"
+            )
+        parent = path.resolve().parent
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=parent):
             pass

@@ -23,6 +23,9 @@ BYTES [N], as OpenVINO Model Server does. The server's Python must have the ov-e
 Triton 2.51 (24.10) needs numpy below 2: with numpy 2 its Python backend misreads texts and dies
 ("Stub process is not healthy"). Newer ones may do without that.
 
+With --token-in it takes input_ids and attention_mask INT64 [N, T], of callers who tokenise
+themselves, and gives probabilities only.
+
 The OpenVINO backend takes input_ids and attention_mask INT64 [N, T], because it knows no strings.
 """
 
@@ -59,7 +62,14 @@ def add_parser(subparsers: Subparsers) -> None:
         help="which of Triton's backends runs it (default: python)",
     )
     parser.add_argument(
-        "--name", default="emotions", help="of the model on the server (default: emotions)"
+        "--name",
+        help="of the model on the server (default: emotions; emotions-tokens with --token-in)",
+    )
+    parser.add_argument(
+        "--token-in",
+        action="store_true",
+        help="take input_ids and attention_mask, from callers who tokenise themselves, and give "
+        "probabilities without names",
     )
     parser.add_argument(
         "--names",
@@ -99,17 +109,19 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     """
     from ov_emotions.bundle import Bundle
+    from ov_emotions.publishing import default_name
     from ov_emotions.triton.config import TritonConfig
     from ov_emotions.triton.repository import build_repository
 
     config = TritonConfig(
         backend=args.backend,
-        name=args.name,
+        name=default_name(args.token_in) if args.name is None else args.name,
         names=args.names,
         separator=args.separator,
         long_texts=args.long_texts,
         instances=args.instances,
         threads=args.threads,
+        token_in=args.token_in,
     )
     published = build_repository(Bundle.load(args.bundle), args.repository, config)
     if args.json:

@@ -39,8 +39,11 @@ OPTIONAL_METRICS = ("ovms_infer_req_queue_size", "ovms_infer_req_active")
 """Metrics that are off until they are listed; a list replaces the default, so it names them all."""
 
 MAX_CORES = 1024
+MAX_VERSION = 10**18 - 1
+"""No longer number can name the folder of a version."""
+
 _NAME = re.compile(r"[A-Za-z0-9][\w.\-]*")
-_POLICY = re.compile(r"all|(latest|specific):\d+(,\d+)*")
+_POLICY = re.compile(r"all|(latest|specific):[0-9]{1,99}(,[0-9]{1,99})*")
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ class VersionPolicy:
             "specific": len(self.numbers) > 0,
             "all": not self.numbers,
         }
-        if not fits.get(self.kind) or any(number < 1 for number in self.numbers):
+        if not fits.get(self.kind) or any(not 0 < n <= MAX_VERSION for n in self.numbers):
             raise InputError(
-                f"a version policy is latest:COUNT, specific:VERSION,... or all, with whole "
-                f"numbers above 0, not {self.kind}:{','.join(map(str, self.numbers))}"
+                "a version policy is latest:COUNT, specific:VERSION,... or all, with whole "
+                "numbers above 0 and below 10^18, not "
+                f"{self.kind}:{','.join(map(str, self.numbers))}"
             )
 
     @staticmethod

@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import secrets
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ov_emotions.errors import InputError, RepositoryError
 from ov_emotions.files import sha256_file
+from ov_emotions.publishing import (
+    DEFAULT_NAME,
+    MODEL_NAME,
+    VERSION,
+    clear_leftovers,
+    folder_of,
+    hidden_folder,
+    locked,
+    next_version,
+)
 
 if TYPE_CHECKING:
     import openvino as ov
 
 _LOGGER = logging.getLogger(__name__)
 
-DEFAULT_NAME = "emotions"
 MODEL_FILES = ("model.xml", "model.bin")
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
-_OURS = re.compile(r"\.[0-9]+\.[0-9a-f]{8}\.tmp")
-_LOCK = ".publish.lock"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def publish(
         other inputs or outputs, is being published to by another process, or cannot be written;
         it is left as it was.
     """
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise InputError(
             f"{name!r} cannot name a model: use up to 100 letters, digits, dots, dashes and "
             "underscores, the first a letter or digit"
@@ -93,7 +93,7 @@ def publish(
         raise InputError(f"keep must be a whole number of at least 1, not {keep!r}")
     folder = Path(repository) / name
     try:
-        with _folder_of(folder), _locked(folder):
+        with folder_of(folder), locked(folder):
             return _publish(model, folder, keep)
     except OSError as error:
         raise RepositoryError(
@@ -114,7 +114,7 @@ def read_versions(folder: Path) -> list[int]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if not path.is_dir() or not _VERSION.fullmatch(path.name):
+        if not path.is_dir() or not VERSION.fullmatch(path.name):
             raise RepositoryError(
                 f"{folder} holds {path.name!r}, which is no version folder (1, 2, ...); move it "
                 "away, or publish under another name"
@@ -145,12 +145,12 @@ def _check_pair(folder: Path) -> None:
 
 def _publish(model: ov.Model, folder: Path, keep: int | None) -> Published:
     versions = read_versions(folder)
-    _clear_leftovers(folder)
+    clear_leftovers(folder)
     newest = folder / str(versions[-1]) if versions else None
     if newest is not None:
         _check_signature(model, newest)
-    version = versions[-1] + 1 if versions else 1
-    temporary = _hidden(folder, version)
+    version = next_version(versions, folder)
+    temporary = hidden_folder(folder, version)
     temporary.mkdir()
     try:
         _write(model, temporary)
@@ -209,6 +209,10 @@ def _check_signature(model: ov.Model, newest: Path) -> None:
     from ov_emotions.ovms.text_nodes import string_core
 
     (path,) = newest.glob("*.xml")
+    text = path.read_bytes()
+    if b"<net" not in text[:4096] or not text.rstrip().endswith(b"</net>"):
+        # Damaged; OpenVINO's readers of other formats would try it, and complain aloud.
+        return
     try:
         there = _signature(string_core().read_model(path))
     except RuntimeError:
@@ -232,63 +236,8 @@ def _signature(model: Any) -> tuple[str, str]:
     return ports(model.inputs), ports(model.outputs)
 
 
-def _hidden(folder: Path, version: int) -> Path:
-    return folder / f".{version}.{secrets.token_hex(4)}.tmp"
-
-
 def _remove(path: Path) -> None:
     # Out of the server's sight first: it shall see a version whole or not at all.
-    hidden = _hidden(path.parent, int(path.name))
+    hidden = hidden_folder(path.parent, int(path.name))
     path.rename(hidden)
     shutil.rmtree(hidden)
-
-
-def _clear_leftovers(folder: Path) -> None:
-    for path in folder.iterdir():
-        if _OURS.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def _folder_of(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it; take back what was made if the block fails."""
-    made: list[Path] = []
-    try:
-        for path in reversed([folder, *folder.parents]):
-            if not path.is_dir():
-                path.mkdir()
-                made.append(path)
-        yield
-    except BaseException:
-        for path in reversed(made):
-            with suppress(OSError):  # no longer empty: another publisher came in
-                path.rmdir()
-        raise
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one publisher in at a time; the kernel lets go of the lock when a process dies."""
-    if sys.platform == "win32":
-        yield  # the final rename still fails where another publisher took the number
-        return
-    import fcntl
-
-    path = folder / _LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The one before may have removed the file between our opening and our locking it.
-            if os.fstat(descriptor).st_ino != path.stat().st_ino:
-                raise BlockingIOError
-        except (BlockingIOError, FileNotFoundError) as error:
-            raise RepositoryError(
-                f"another process publishes to {folder} at this moment; try again when it is done"
-            ) from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)

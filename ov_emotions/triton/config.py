@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ov_emotions.bundle import Bundle, model_info
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import InputError
+from ov_emotions.ovms.profile import MAX_CORES
+from ov_emotions.publishing import MODEL_NAME
 
 TritonBackend = Literal["python", "openvino"]
 LabelNames = Literal["ru", "en"]
 
 HASH_KEY = "manifest_sha256"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 
 
 @dataclass(frozen=True)
 class TritonConfig:
     """How Triton shall serve a bundle.
 
-    :param backend: `python` takes texts and needs the ov-emotions wheel in the server's Python
-        (with numpy below 2, for Triton 2.51 at least: its Python backend misreads texts otherwise);
+    :param backend: `python` takes texts (or, with `token_in`, token ids) and needs the ov-emotions
+        wheel in the server's Python (with numpy below 2, for Triton 2.51 at least: its Python
+        backend misreads texts otherwise);
         `openvino` takes token ids and needs Triton's OpenVINO backend, which knows no strings and
         cannot be told to compute in f32 where the CPU would rather use bf16.
     :param name: of the model on the server.
@@ -34,6 +35,8 @@ class TritonConfig:
     :param instances: copies of the model, each in a process of its own with the Python backend;
         each works on one request at a time.
     :param threads: CPU threads of each copy at most; None leaves it to OpenVINO, all cores.
+    :param token_in: have the Python backend take token ids, from callers who tokenise themselves,
+        and give probabilities without names; the OpenVINO backend does so in any case.
     :raises InputError: if a value makes no sense.
     """
 
@@ -44,6 +47,12 @@ class TritonConfig:
     long_texts: LongTexts = "window"
     instances: int = 1
     threads: int | None = None
+    token_in: bool = False
+
+    @property
+    def takes(self) -> Literal["text", "tokens"]:
+        """What goes into the served model."""
+        return "tokens" if self.token_in or self.backend == "openvino" else "text"
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -54,7 +63,7 @@ class TritonConfig:
             if getattr(self, name) not in get_args(kind):
                 choices = " or ".join(repr(choice) for choice in get_args(kind))
                 raise InputError(f"{name} must be {choices}, not {getattr(self, name)!r}")
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not MODEL_NAME.fullmatch(self.name):
             raise InputError(
                 f"{self.name!r} cannot name a model: use up to 100 letters, digits, dots, dashes "
                 "and underscores, the first a letter or digit"
@@ -67,6 +76,8 @@ class TritonConfig:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+            if value > MAX_CORES:
+                raise InputError(f"{name} is {value}; it must be at most {MAX_CORES}")
 
 
 def label_names(bundle: Bundle, config: TritonConfig) -> list[str]:
@@ -98,9 +109,9 @@ def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:
     found: dict[str, object] = {
         **model_info(manifest),
         HASH_KEY: json.loads(manifest.to_json())[HASH_KEY],
-        "input": "text" if config.backend == "python" else "tokens",
+        "input": config.takes,
     }
-    if config.backend == "python":
+    if config.takes == "text":
         found |= {
             "long_texts": config.long_texts,
             "label_names": config.names,
@@ -120,7 +131,7 @@ def render_config(bundle: Bundle, config: TritonConfig) -> str:
     :return: protobuf text format, the same for the same arguments.
     """
     labels = len(bundle.manifest.labels)
-    if config.backend == "python":
+    if config.takes == "text":
         inputs = [("text", "TYPE_STRING", "-1")]
         outputs = [("probabilities", "TYPE_FP32", f"-1, {labels}"), ("labels", "TYPE_STRING", "-1")]
     else:

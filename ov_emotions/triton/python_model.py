@@ -1,4 +1,4 @@
-"""The model that Triton's Python backend runs: texts in, probabilities and names out.
+"""The model that Triton's Python backend runs: texts or token ids in, probabilities out.
 
 A repository's model.py imports `TritonPythonModel` from here, so that the server's Python needs the
 ov-emotions wheel and nothing else. Only Triton can import `triton_python_backend_utils`, so it is
@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, InputError, OvEmotionsError
+from ov_emotions.thresholds import sigmoid
 from ov_emotions.triton.config import HASH_KEY, TritonConfig, facts, label_names
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,34 +55,55 @@ class TritonPythonModel:
                 f"config.pbtxt tells the facts of another bundle than the one in {folder}; "
                 "publish it again with `ov-emotions triton build`"
             )
+        kind: type[_TextModel | _TokenModel] = (
+            _TokenModel if config.takes == "tokens" else _TextModel
+        )
+        self._served = kind(bundle, config, self._backend)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer requests, each for itself.
+
+        :param requests: Triton's, each with the input `text`, or `input_ids` and `attention_mask`.
+        :return: a response a request: `probabilities` f32 [N, labels] and, for texts, `labels`
+            BYTES [N], or an error that says what was wrong.
+        """
+        return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        """Let go of the model."""
+        self._served.close()
+
+    def _answer(self, request: Any) -> Any:
+        backend = self._backend
+        try:
+            outputs = self._served.answer(request)
+        except InputError as error:
+            return self._refuse(error, backend.TritonError.INVALID_ARG)
+        except OvEmotionsError as error:
+            return self._refuse(error, backend.TritonError.INTERNAL)
+        return backend.InferenceResponse([backend.Tensor(*output) for output in outputs.items()])
+
+    def _refuse(self, error: OvEmotionsError, code: Any) -> Any:
+        _LOGGER.info("a request was refused: %s", error)
+        return self._backend.InferenceResponse(
+            output_tensors=[], error=self._backend.TritonError(str(error), code)
+        )
+
+
+class _TextModel:
+    """Texts in, probabilities and names out."""
+
+    def __init__(self, bundle: Bundle, config: TritonConfig, backend: Any) -> None:
+        self._backend = backend
         self._names = label_names(bundle, config)
         self._separator = config.separator
         self._classifier = EmotionClassifier(
             bundle, threads=config.threads, long_texts=config.long_texts
         )
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer requests, each for itself.
-
-        :param requests: Triton's, each with the input `text`.
-        :return: a response a request: `probabilities` f32 [N, labels] and `labels` BYTES [N], or an
-            error that says what was wrong.
-        """
-        return [self._answer(request) for request in requests]
-
-    def finalize(self) -> None:
-        """Let go of the model."""
-        self._classifier.close()
-
-    def _answer(self, request: Any) -> Any:
-        backend = self._backend
-        try:
-            texts = _texts(backend.get_input_tensor_by_name(request, "text").as_numpy())
-            predictions = self._classifier(texts)
-        except InputError as error:
-            return self._refuse(error, backend.TritonError.INVALID_ARG)
-        except OvEmotionsError as error:
-            return self._refuse(error, backend.TritonError.INTERNAL)
+    def answer(self, request: Any) -> dict[str, NDArray[Any]]:
+        texts = _texts(self._backend.get_input_tensor_by_name(request, "text").as_numpy())
+        predictions = self._classifier(texts)
         labels = self._classifier.labels
         names = dict(zip(labels, self._names, strict=True))
         scores = [[found.scores[label] for label in labels] for found in predictions]
@@ -86,21 +111,57 @@ class TritonPythonModel:
             self._separator.join(names[label] for label in found.labels).encode()
             for found in predictions
         ]
-        return backend.InferenceResponse(
-            [
-                backend.Tensor(
-                    "probabilities",
-                    np.array(scores, dtype=np.float32).reshape(len(texts), len(labels)),
-                ),
-                backend.Tensor("labels", np.array(joined, dtype=np.object_)),
-            ]
-        )
+        return {
+            "probabilities": np.array(scores, dtype=np.float32).reshape(len(texts), len(labels)),
+            "labels": np.array(joined, dtype=np.object_),
+        }
 
-    def _refuse(self, error: OvEmotionsError, code: Any) -> Any:
-        _LOGGER.info("a request was refused: %s", error)
-        return self._backend.InferenceResponse(
-            output_tensors=[], error=self._backend.TritonError(str(error), code)
+    def close(self) -> None:
+        self._classifier.close()
+
+
+class _TokenModel:
+    """Token ids and their mask in, probabilities out."""
+
+    def __init__(self, bundle: Bundle, config: TritonConfig, backend: Any) -> None:
+        self._backend = backend
+        self._labels = len(bundle.manifest.labels)
+        self._max_length = bundle.manifest.max_length
+        tokenizer = bundle.tokenizer()
+        self._vocabulary = tokenizer.get_vocab_size()
+        self._special = tokenizer.num_special_tokens_to_add(False)
+        self._model = OpenVINOBackend(bundle, threads=config.threads)
+
+    def answer(self, request: Any) -> dict[str, NDArray[Any]]:
+        ids, mask = (
+            np.ascontiguousarray(self._backend.get_input_tensor_by_name(request, name).as_numpy())
+            for name in ("input_ids", "attention_mask")
         )
+        self._check(ids, mask)
+        scores = np.zeros((len(ids), self._labels), np.float32)
+        # A row without a token of its own is a text with nothing to read, as in process.
+        if (told := mask.sum(axis=1) > self._special).any():
+            logits = self._model.infer([EncodedBatch(ids[told], mask[told])])
+            scores[told] = sigmoid(logits[0])
+        return {"probabilities": scores}
+
+    def close(self) -> None:
+        self._model.close()
+
+    def _check(self, ids: NDArray[Any], mask: NDArray[Any]) -> None:
+        if ids.ndim != 2 or ids.shape != mask.shape:
+            raise InputError(
+                f"input_ids have shape {list(ids.shape)} and attention_mask {list(mask.shape)}; "
+                "both must be [texts, tokens]"
+            )
+        if ids.shape[1] > self._max_length:
+            raise InputError(
+                f"input_ids are {ids.shape[1]} tokens long, and the model reads {self._max_length}"
+            )
+        if ((ids < 0) | (ids >= self._vocabulary)).any():
+            raise InputError(f"input_ids must lie in 0 to {self._vocabulary - 1}")
+        if ((mask != 0) & (mask != 1)).any():
+            raise InputError("attention_mask must hold only 0 and 1")
 
 
 def _config(parameters: dict[str, str]) -> TritonConfig:
@@ -112,6 +173,7 @@ def _config(parameters: dict[str, str]) -> TritonConfig:
         separator=parameters.get("separator", ", "),
         long_texts="truncate" if parameters.get("long_texts") == "truncate" else "window",
         threads=None if threads is None else int(threads),
+        token_in=parameters.get("input") == "tokens",
     )
 
 

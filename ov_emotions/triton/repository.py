@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,14 @@ from typing import Any
 from ov_emotions.bundle import MODEL_NAME, Bundle
 from ov_emotions.errors import BundleError, BundleIntegrityError, RepositoryError
 from ov_emotions.files import sha256_file, write_text
+from ov_emotions.publishing import (
+    VERSION,
+    clear_leftovers,
+    folder_of,
+    hidden_folder,
+    locked,
+    next_version,
+)
 from ov_emotions.triton.config import TritonConfig, label_names, render_config
 from ov_emotions.triton.python_model import BUNDLE_FOLDER
 
@@ -25,8 +32,7 @@ from ov_emotions.triton.python_model import TritonPythonModel
 __all__ = ["TritonPythonModel"]
 '''
 
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
-_LEFT_OVER = re.compile(r"\.[0-9]+\.[0-9a-f]{8}\.tmp")
+_TAKES = re.compile(r'key: "input", value: \{ string_value: "(\w+)" \}')
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,8 @@ def build_repository(
     label_names(bundle, config)
     folder = Path(repository) / config.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return _publish(bundle, folder, config)
+        with folder_of(folder), locked(folder):
+            return _publish(bundle, folder, config)
     except OSError as error:
         raise RepositoryError(
             f"cannot publish to {folder}: {error.strerror or error}"
@@ -79,17 +85,16 @@ def build_repository(
 
 def _publish(bundle: Bundle, folder: Path, config: TritonConfig) -> TritonModel:
     versions = _read_versions(folder, config)
+    clear_leftovers(folder)
     text = render_config(bundle, config)
-    version = versions[-1] + 1 if versions else 1
+    version = next_version(versions, folder)
     target = folder / str(version)
-    temporary = folder / f".{version}.{secrets.token_hex(4)}.tmp"
+    temporary = hidden_folder(folder, version)
     temporary.mkdir()
     try:
         _fill(bundle, temporary, config)
         if versions and _same(folder, folder / str(versions[-1]), temporary, text):
             return TritonModel(folder / str(versions[-1]), versions[-1], changed=False)
-        if target.exists():
-            raise RepositoryError(f"another process published {target} at this moment; try again")
         write_text(folder / CONFIG_NAME, text)
         temporary.rename(target)
     finally:
@@ -100,17 +105,24 @@ def _publish(bundle: Bundle, folder: Path, config: TritonConfig) -> TritonModel:
 def _read_versions(folder: Path, config: TritonConfig) -> list[int]:
     versions = []
     for path in folder.iterdir():
-        if path.is_dir() and _VERSION.fullmatch(path.name):
+        if path.is_dir() and VERSION.fullmatch(path.name):
             versions.append(int(path.name))
-        elif path.name != CONFIG_NAME and not _LEFT_OVER.fullmatch(path.name):
+        elif path.name != CONFIG_NAME and not path.name.startswith("."):
             raise RepositoryError(
                 f"{folder} holds {path.name!r}, which is neither {CONFIG_NAME} nor a version "
                 "folder (1, 2, ...); move it away, or publish under another name"
             )
     described = folder / CONFIG_NAME
-    if described.is_file() and f'backend: "{config.backend}"' not in _read(described):
+    told = _read(described) if described.is_file() else None
+    if told is not None and f'backend: "{config.backend}"' not in told:
         raise RepositoryError(
             f"{described} is not of a model for the {config.backend} backend: clients would "
+            "break; publish under another name"
+        )
+    takes = None if told is None else _TAKES.search(told)
+    if takes is not None and takes[1] != config.takes:
+        raise RepositoryError(
+            f"{described} is of a model that takes {takes[1]}, not {config.takes}: clients would "
             "break; publish under another name"
         )
     return sorted(versions)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ from fake_kserve import (
     failing,
     grpc_server,
     infers,
+    raw_server,
     rest,
 )
 
@@ -191,6 +194,10 @@ def test_answers_that_are_no_probabilities_are_refused(
         ),
         Reply(200, b'{"outputs": []}', {"Inference-Header-Content-Length": "many"}),
         Reply(200, b"\xff\xfe"),
+        Reply(200, b"[" * 100_000),
+        Reply(200, b"xx", {"Content-Encoding": "gzip"}),
+        Reply(200, b"\x1f\x8b\x08\x00", {"Content-Encoding": "gzip"}),
+        Reply(200, b"xx", {"Content-Encoding": "deflate"}),
     ],
 )
 def test_answers_that_are_not_kserves_are_told(served: ServedBundle, reply: Reply) -> None:
@@ -198,6 +205,36 @@ def test_answers_that_are_not_kserves_are_told(served: ServedBundle, reply: Repl
         with pytest.raises(ServerError, match="emotions gave"):
             remote("злость")
         assert remote("злость").labels == ("anger",), "the next answer counts again"
+
+
+def test_a_circle_of_redirections_is_told(served: ServedBundle) -> None:
+    around = Reply(307, b"", {"Location": "/v2/models/emotions/infer"})
+    with (
+        rest(failing(served, [around] * 99)) as (url, _),
+        classify(url) as remote,
+        pytest.raises(ServerError, match="redirects the request in a circle"),
+    ):
+        remote("злость")
+
+
+def test_a_server_that_stops_in_the_middle_of_an_answer_is_asked_again_and_told() -> None:
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"
+    with (
+        raw_server(half) as port,
+        pytest.raises(ServerUnavailableError, match=r"broke the connection.*3 times"),
+    ):
+        classify(f"http://127.0.0.1:{port}/emotions")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "grpc"])
+def test_a_server_that_takes_connections_and_says_nothing_is_told_in_time(scheme: str) -> None:
+    options = replace(FAST, timeout=0.3, deadline=0.5, attempts=2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/emotions"
+        start = time.monotonic()
+        with pytest.raises(ServerUnavailableError, match="did not answer within"):
+            classify(url, options=options)
+        assert time.monotonic() - start < 3
 
 
 def test_a_server_of_another_kind_is_told() -> None:

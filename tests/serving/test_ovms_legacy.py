@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_kserve import FAST, Reply, Request, ServedBundle, http_server
+from fake_kserve import FAST, Reply, Request, ServedBundle, http_server, raw_server
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
@@ -294,7 +294,13 @@ def test_a_slow_answer_runs_out_of_time(model: TfsModel, tiny_bundle: Bundle) ->
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply(200, b"<html></html>"), Reply.of([]), Reply.of({"outputs": {"x": [1]}})]
+    "reply",
+    [
+        Reply(200, b"<html></html>"),
+        Reply(200, b"[" * 100_000),
+        Reply.of([]),
+        Reply.of({"outputs": {"x": [1]}}),
+    ],
 )
 def test_answers_that_make_no_sense_are_told(
     model: TfsModel, tiny_bundle: Bundle, reply: Reply
@@ -304,6 +310,17 @@ def test_answers_that_make_no_sense_are_told(
         with pytest.raises(ServerError):
             remote("злость")
         assert remote("злость").labels == ("anger",)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize(
+    "answer", [b"what?\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n[["]
+)
+def test_what_is_no_server_of_that_kind_is_told(
+    tiny_bundle: Bundle, protocol: str, answer: bytes
+) -> None:
+    with raw_server(answer) as port, pytest.raises(ServerError, match=f"127.0.0.1:{port}"):
+        classify(f"tfs+{protocol}://127.0.0.1:{port}/emotions", tiny_bundle)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

@@ -24,12 +24,14 @@ import urllib.request
 import venv
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 PYTRITON = "nvidia-pytriton==0.7.0"
 STUB = "triton_python_backend_stub"
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class NoTritonError(Exception):
+    """The server cannot be had on this machine; the message says why."""
 
 
 class TritonEnvironment:
@@ -61,14 +63,16 @@ class TritonEnvironment:
 
 
 def find_triton(temporary: Path) -> TritonEnvironment:
-    """Find the environment, or make it; skip where it cannot be had."""
+    """Find the environment, or make it; NoTritonError where it cannot be had."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        pytest.skip("the wheel with Triton is for Linux on x86-64")
+        raise NoTritonError("the wheel with Triton is for Linux on x86-64")
     library = sysconfig.get_config_var("INSTSONAME") or ""
     try:
         ctypes.CDLL(str(Path(sysconfig.get_config_var("LIBDIR")) / library))
-    except OSError:
-        pytest.skip(f"Triton embeds Python, and this one has no shared library ({library})")
+    except OSError as error:
+        raise NoTritonError(
+            f"Triton embeds Python, and this one has no shared library ({library})"
+        ) from error
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ov_emotions"
     folder = Path(os.environ.get("OV_EMOTIONS_TRITON", cache / f"triton-py{MINOR}"))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +104,7 @@ def _dependencies() -> list[str]:
 
 def _pip(folder: Path, *arguments: str) -> None:
     if problem := _try_pip(folder, *arguments):
-        pytest.skip(f"Triton cannot be installed: {problem}")
+        raise NoTritonError(f"Triton cannot be installed: {problem}")
 
 
 def _try_pip(folder: Path, *arguments: str) -> str:

@@ -73,6 +73,7 @@ def test_facts_are_read_from_a_whole_manifest(
         ({"schema_version": "99"}, "upgrade ov-emotions"),
         ({"schema_version": "true"}, "schema_version is 'true'"),
         ({"max_length": "many"}, "max_length is 'many'"),
+        ({"max_length": "-5"}, "max_length is -5, and must be at least 1"),
         ({"name": " "}, "name is missing"),
     ],
 )

@@ -61,6 +61,7 @@ def test_an_address_reads_as_its_url() -> None:
         ("grpc://host:9000/a/v2/models/emotions", "no path before the model"),
         ("grpc://host:9000/emotions/versions/0", "versions are numbers above 0"),
         ("grpc://host:9000/emotions/versions/x", "versions are numbers above 0"),
+        (f"grpc://host:9000/emotions/versions/{'9' * 5000}", "versions are numbers above 0"),
         ("grpc://host:9000/emotions/versions", "versions are numbers above 0"),
         ("http://host:8000/эмо ции", "holds a space"),
         ("http://host:8000/a%2Fb", "no server would accept"),

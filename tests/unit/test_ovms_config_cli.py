@@ -180,6 +180,19 @@ def test_a_folder_that_cannot_be_read_is_one_sentence(
     assert "cannot be read: Permission denied" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_looked_into_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    command = ["ovms", "render", "--output", str(tmp_path / "closed"), "--cores", "2"]
+    assert main([*command, "--deployment"]) == 1
+    assert "closed cannot be written: Permission denied\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mount", ["models", "=models", "models=x", "/models="])
 def test_a_malformed_mount_is_exit_code_2(warned: Path, mount: str) -> None:
     with pytest.raises(SystemExit) as exit_info:

@@ -13,6 +13,7 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
+from ov_emotions import publishing
 from ov_emotions.errors import InputError, RepositoryError
 from ov_emotions.ovms import repository as room
 from ov_emotions.ovms.repository import publish, read_versions
@@ -159,10 +160,30 @@ def test_a_model_with_another_signature_is_refused(tmp_path):
     assert _tree(tmp_path) == before
 
 
-def test_a_damaged_newest_version_does_not_stand_in_the_way(tmp_path):
+@pytest.mark.parametrize("left", ["<net", "<xml", ""])
+def test_a_damaged_newest_version_does_not_stand_in_the_way(tmp_path, capfd, left):
     publish(_model(), tmp_path)
-    (tmp_path / "emotions" / "1" / "model.xml").write_text("<net", encoding="utf-8")
+    (tmp_path / "emotions" / "1" / "model.xml").write_text(left, encoding="utf-8")
     assert publish(_model(), tmp_path).version == 2
+    assert capfd.readouterr().err == "", "OpenVINO keeps quiet about it"
+
+
+def test_above_the_highest_number_nothing_is_published(tmp_path):
+    _version(tmp_path / "emotions" / "999999999999999999", "model.xml", "model.bin")
+    before = _tree(tmp_path)
+    with pytest.raises(RepositoryError, match="above which there is no number"):
+        publish(_model(), tmp_path)
+    assert _tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper", "loop"])
+def test_what_is_no_folder_is_named(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    before = _names(tmp_path)
+    with pytest.raises(RepositoryError, match=r"(file|loop) is there and is no folder"):
+        publish(_model(), tmp_path / place)
+    assert _names(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", ".hidden", "имя", "a b", "a" * 101])
@@ -214,7 +235,10 @@ def test_a_failure_while_writing_leaves_the_repository_as_it_was(
 def test_a_second_publisher_is_sent_away_and_may_come_back(tmp_path):
     publish(_model(1), tmp_path)
     before = _tree(tmp_path)
-    with room._locked(tmp_path / "emotions"), pytest.raises(RepositoryError, match="another proc"):
+    with (
+        publishing.locked(tmp_path / "emotions"),
+        pytest.raises(RepositoryError, match="another proc"),
+    ):
         publish(_model(2), tmp_path)
     assert _tree(tmp_path) == before
     assert publish(_model(2), tmp_path).version == 2

@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from ov_emotions import EmotionClassifier
+from ov_emotions import EmotionClassifier, publishing
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleIntegrityError, InputError, RepositoryError
@@ -81,6 +81,7 @@ def test_the_openvino_backend_takes_tokens_and_its_own_settings(tiny_bundle: Bun
         ({"separator": ""}, "separator must be a text"),
         ({"instances": 0}, "instances must be a whole number"),
         ({"threads": True}, "threads must be a whole number"),
+        ({"threads": 10**11}, "threads is 100000000000; it must be at most 1024"),
     ],
 )
 def test_settings_that_make_no_sense(options: dict[str, Any], problem: str) -> None:
@@ -246,6 +247,103 @@ def test_the_python_model_obeys_its_parameters(tiny_bundle: Bundle, tmp_path: Pa
     (found,) = model.execute([texts("радость", "слово " * 40 + "радость " * 20)])
     assert found.outputs["labels"].tolist()[0] == b"joy"
     assert found.outputs["probabilities"][1][1] < 0.9, "only the beginning was read"
+
+
+def tokens(ids: Any, mask: Any) -> dict[str, Any]:
+    return {"input_ids": np.array(ids, np.int64), "attention_mask": np.array(mask, np.int64)}
+
+
+def test_a_token_model_of_the_python_backend_is_described_as_one(tiny_bundle: Bundle) -> None:
+    found = read_config(render_config(tiny_bundle, TritonConfig(token_in=True)))
+    assert found["backend"] == "python"
+    assert {i["name"]: i["data_type"] for i in found["input"]} == {
+        "input_ids": "TYPE_INT64",
+        "attention_mask": "TYPE_INT64",
+    }
+    assert [output["name"] for output in found["output"]] == ["probabilities"]
+    assert found["parameters"]["input"] == {"string_value": "tokens"}
+
+
+@pytest.mark.usefixtures("backend_utils")
+def test_the_python_model_takes_tokens_where_it_was_built_to(
+    tiny_bundle: Bundle, tiny_classifier: EmotionClassifier, tmp_path: Path
+) -> None:
+    model = load(tiny_bundle, tmp_path, TritonConfig(token_in=True, threads=1))
+    encoded = tiny_bundle.tokenizer().encode("какая радость")
+    ids, special = encoded.ids, [encoded.ids[0], encoded.ids[-1]]
+    padded = special + [0] * (len(ids) - 2)
+    found, empty = model.execute(
+        [
+            tokens([ids, padded], [[1] * len(ids), [1, 1] + [0] * (len(ids) - 2)]),
+            tokens(np.empty((0, 3)), np.empty((0, 3))),
+        ]
+    )
+    expected = tiny_classifier.predict_proba(["какая радость", ""])
+    np.testing.assert_allclose(found.outputs["probabilities"], expected, rtol=0, atol=1e-6)
+    assert found.outputs["probabilities"].dtype == np.float32
+    assert list(found.outputs) == ["probabilities"]
+    assert empty.outputs["probabilities"].shape == (0, 3)
+    model.finalize()
+    (closed,) = model.execute([tokens([ids], [[1] * len(ids)])])
+    assert closed.error.code == "INTERNAL"
+
+
+@pytest.mark.usefixtures("backend_utils")
+def test_tokens_that_make_no_sense_are_refused_with_the_reason(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    model = load(tiny_bundle, tmp_path, TritonConfig(token_in=True, threads=1))
+    long = [[2] * (tiny_bundle.manifest.max_length + 1)]
+    for ids, mask, problem in [
+        ([[2, 3]], [[1]], "must be [texts, tokens]"),
+        ([2, 3], [1, 1], "must be [texts, tokens]"),
+        ([[2, -1]], [[1, 1]], "input_ids must lie in 0 to"),
+        ([[2, 10**9]], [[1, 1]], "input_ids must lie in 0 to"),
+        ([[2, 3]], [[1, 7]], "only 0 and 1"),
+        (long, np.ones_like(long), "and the model reads"),
+    ]:
+        (found,) = model.execute([tokens(ids, mask)])
+        assert found.error.code == "INVALID_ARG"
+        assert problem in found.error.message
+
+
+def test_a_token_model_does_not_take_the_place_of_a_text_model(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    build_repository(tiny_bundle, tmp_path)
+    before = listing(tmp_path)
+    with pytest.raises(RepositoryError, match="a model that takes text, not tokens"):
+        build_repository(tiny_bundle, tmp_path, TritonConfig(token_in=True))
+    assert listing(tmp_path) == before
+    command = ["triton", "build", str(tiny_bundle.folder), str(tmp_path), "--token-in"]
+    assert main(command) == 0
+    assert (tmp_path / "emotions-tokens" / "1" / "model.py").is_file()
+    assert main([*command, "--name", ""]) == 1, "an empty name is not the default one"
+
+
+def test_a_first_publication_that_fails_leaves_no_folder(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ov_emotions.triton.repository.write_text", fail)
+    with pytest.raises(RepositoryError, match="No space left"):
+        build_repository(tiny_bundle, tmp_path / "new" / "models")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_publisher_at_a_time_and_leftovers_go(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    left = tmp_path / "emotions" / ".1.0123abcd.tmp"
+    left.mkdir(parents=True)
+    with (
+        publishing.locked(tmp_path / "emotions"),
+        pytest.raises(RepositoryError, match="another process publishes"),
+    ):
+        build_repository(tiny_bundle, tmp_path)
+    assert build_repository(tiny_bundle, tmp_path).version == 1
+    names = {path.name for path in (tmp_path / "emotions").iterdir()}
+    assert names == {"1", "config.pbtxt"}
 
 
 @pytest.mark.usefixtures("backend_utils")

@@ -1,0 +1,216 @@
+"""Tables of the figures: for a terminal, and for README.md beside this file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.readme_table import insert
+from ov_emotions.cli.shared import table
+from ov_emotions.files import write_text
+
+README = Path(__file__).with_name("README.md")
+RESULTS = Path(__file__).parents[1] / "results" / "serving.json"
+NOTHING = "Not measured yet: `benchmarks/results/serving.json` does not exist."
+
+Rows = list[list[str]]
+
+
+def closed_rows(answer: Mapping[str, Any]) -> Rows:
+    """Lay out the closed loops, a target a row.
+
+    :param answer: what the driver writes.
+    :return: cells, the header first.
+    """
+    rows = [
+        [
+            "target",
+            "1 client: p50",
+            "p99",
+            "knee",
+            "answers/s there",
+            "p50",
+            "p90",
+            "p99",
+            "most answers/s",
+            "failed",
+        ]
+    ]
+    for target in answer["targets"]:
+        levels = {figures["level"]: figures for figures in target["closed"]}
+        alone = levels.get(1, {})
+        bend = levels.get(target["knee_clients"], {})
+        clients = target["knee_clients"]
+        rows.append(
+            [
+                target["name"],
+                _ms(alone.get("p50_ms")),
+                _ms(alone.get("p99_ms")),
+                "none" if clients is None else _clients(clients),
+                _rate(bend.get("throughput", {}).get("median")),
+                _ms(bend.get("p50_ms")),
+                _ms(bend.get("p90_ms")),
+                _ms(bend.get("p99_ms")),
+                _rate(target["peak_throughput"] or None),
+                _failures(target["closed"]),
+            ]
+        )
+    return rows
+
+
+def open_rows(answer: Mapping[str, Any]) -> Rows:
+    """Lay out the arrivals at fixed rates, a target and rate a row.
+
+    :param answer: what the driver writes.
+    :return: cells, the header first.
+    """
+    rows = [["target", "arrivals/s", "p50", "p90", "p99", "sent late, p99", "failed"]]
+    for target in answer["targets"]:
+        rows += [
+            [
+                target["name"],
+                _rate(figures["level"]),
+                _ms(figures["p50_ms"]),
+                _ms(figures["p90_ms"]),
+                _ms(figures["p99_ms"]),
+                _ms(figures["late_p99_ms"]),
+                _failures([figures]),
+            ]
+            for figures in target["open"]
+        ]
+    return rows
+
+
+def comparison_rows(answer: Mapping[str, Any]) -> Rows:
+    """Lay out how targets compare, at the fewest clients and at the most; a pair a row.
+
+    :param answer: what the driver writes.
+    :return: cells, the header first; only the header where nothing was compared.
+    """
+    pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for found in answer["comparisons"]:
+        pairs.setdefault((found["target"], found["against"]), []).append(found)
+    rows = [["target", "against", "p50, ratio", "throughput, ratio"]]
+    for (target, against), levels in pairs.items():
+        fewest = min(levels, key=lambda found: found["clients"])
+        most = max(levels, key=lambda found: found["clients"])
+        rows.append(
+            [
+                target,
+                against,
+                f"{_ratio(fewest['p50'])}, {_clients(fewest['clients'])}",
+                f"{_ratio(most['throughput'])}, {_clients(most['clients'])}",
+            ]
+        )
+    return rows
+
+
+def facts(answer: Mapping[str, Any]) -> str:
+    """Say on what the figures were made, and what the driver itself took.
+
+    :param answer: what the driver writes.
+    :return: sentences.
+    """
+    machine, plan = answer["machine"], answer["plan"]
+    servers = ", ".join(sorted({target["server"] for target in answer["targets"]}))
+    cpu = [f["driver_cpu"] for t in answer["targets"] for f in (*t["closed"], *t["open"])]
+    left = answer["steps_left_out"]
+    versions = ", ".join(
+        f"{name} {answer['versions'][name]}"
+        for name in ("ov_emotions", "openvino", "tritonclient")
+        if name in answer["versions"]
+    )
+    return (
+        f"{servers}; driver and what is on loopback share {machine['cores']} cores of "
+        f"{machine['cpu']} ({versions}). {plan['rounds']} rounds of "
+        f"{plan['seconds']:g} s a step, the targets in turns; {answer['texts']:,} texts of "
+        f"{answer['split']}, {answer['texts_per_request']} in a request. The driver itself kept "
+        f"{min(cpu, default=0):.2f} to {max(cpu, default=0):.2f} cores busy. "
+        + str(answer["noise"]["sentence"])
+        + (f" There was no time for {left} steps." if left else "")
+    )
+
+
+def for_terminal(answer: Mapping[str, Any]) -> str:
+    """Render all of it as plain text.
+
+    :param answer: what the driver writes.
+    :return: lines without an end.
+    """
+    parts = ["Closed loops", table(closed_rows(answer))]
+    if any(target["open"] for target in answer["targets"]):
+        parts += ["", "Arrivals at a fixed rate", table(open_rows(answer))]
+    if answer["comparisons"]:
+        parts += ["", "Compared, as median over the rounds", table(comparison_rows(answer))]
+    return "\n".join([*parts, "", facts(answer)])
+
+
+def for_readme(answer: Mapping[str, Any] | None) -> str:
+    """Render all of it as Markdown.
+
+    :param answer: what the driver wrote; None where there is nothing yet.
+    :return: lines without an end.
+    """
+    if answer is None:
+        return NOTHING
+    return "\n".join(
+        [
+            *_markdown(closed_rows(answer)),
+            "",
+            *_markdown(open_rows(answer)),
+            "",
+            *_markdown(comparison_rows(answer)),
+            "",
+            facts(answer),
+        ]
+    )
+
+
+def load_results() -> dict[str, Any] | None:
+    """Read the committed figures.
+
+    :return: what the driver wrote; None where nothing was committed.
+    """
+    if not RESULTS.is_file():
+        return None
+    answer: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return answer
+
+
+def update_readme() -> None:
+    """Put the table of the committed figures into README.md."""
+    text = README.read_text(encoding="utf-8")
+    write_text(README, insert(text, for_readme(load_results())))
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for position, row in enumerate(rows):
+        yield "| " + " | ".join(row) + " |"
+        if not position:
+            yield "| " + " | ".join("---" for _ in row) + " |"
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} ms"
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _clients(count: float) -> str:
+    return "1 client" if count == 1 else f"{count:g} clients"
+
+
+def _ratio(spread: Mapping[str, float]) -> str:
+    return f"{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})"
+
+
+def _failures(levels: Sequence[Mapping[str, Any]]) -> str:
+    kinds: dict[str, int] = {}
+    for figures in levels:
+        for kind, count in figures["errors"].items():
+            kinds[kind] = kinds.get(kind, 0) + count
+    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items())) or "0"

@@ -1,0 +1,200 @@
+"""What is measured: a served model, a protocol, and real texts made ready to send."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.serving.load import Send
+from ov_emotions.backends.kserve_call import connect
+from ov_emotions.backends.kserve_options import ServerOptions
+from ov_emotions.backends.kserve_transport import ModelMetadata, Tensor, TensorSpec, Transport
+from ov_emotions.backends.kserve_url import parse_model_url
+from ov_emotions.bundle import Bundle
+from ov_emotions.encoding import TextEncoder
+from ov_emotions.errors import InputError, ServerError
+from ov_emotions.normalize import normalize, replace_surrogates
+
+Protocol = Literal["REST JSON", "REST binary", "gRPC"]
+
+_TOKENS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A served model.
+
+    :param name: what it is called in tables.
+    :param url: of the model, `http://`, `https://`, `grpc://` or `grpcs://`.
+    :param bundle: what it serves; needed where it takes token ids.
+    :param against: the name of the endpoint that it is compared with.
+    """
+
+    name: str
+    url: str
+    bundle: Bundle | None = None
+    against: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """An endpoint by one protocol, with its requests.
+
+    :param protocol: REST with tensors as JSON or as bytes, or gRPC.
+    :param server: what the server calls itself.
+    :param takes: texts or token ids.
+    :param output: the output that is asked for.
+    :param requests: the tensors of each request; they are sent in turn, again and again.
+    :param rows: texts in each request.
+    """
+
+    endpoint: Endpoint
+    protocol: Protocol
+    server: str
+    takes: Literal["text", "tokens"]
+    output: str
+    requests: tuple[tuple[Tensor, ...], ...]
+    rows: tuple[int, ...]
+    options: ServerOptions
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables: unique."""
+        return f"{self.endpoint.name}, {self.protocol}"
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Send]:
+        """Connect anew for one step.
+
+        :return: yields what makes the request of a number, one attempt without repetition.
+        """
+        address = parse_model_url(self.endpoint.url)
+        transport = connect(address, self.options)
+
+        async def send(number: int) -> None:
+            position = number % len(self.requests)
+            answer = await transport.infer(
+                self.requests[position], self.output, address.version, self.options.timeout
+            )
+            if answer.array.shape[:1] != (self.rows[position],):
+                raise ServerError(
+                    f"{address} gave {self.output} of shape {list(answer.array.shape)} for "
+                    f"{self.rows[position]} texts"
+                )
+
+        try:
+            yield send
+        finally:
+            await transport.close()
+
+
+async def find_targets(
+    endpoint: Endpoint, texts: Sequence[str], batch: int, options: ServerOptions
+) -> list[Target]:
+    """Ask an endpoint what it serves, and make requests for it: one target a protocol.
+
+    :param endpoint: to ask.
+    :param texts: to send, at least `batch`.
+    :param batch: texts in a request.
+    :param options: time limits, TLS, headers.
+    :return: two targets for a REST endpoint, tensors as JSON and as bytes; one for gRPC.
+    :raises InputError: if the URL is wrong, or the model takes tokens and no bundle was given.
+    :raises ServerError: if it does not answer, or serves a model that takes neither texts nor
+        tokens.
+    """
+    address = parse_model_url(endpoint.url)
+    if address.legacy:
+        raise InputError(f"{address} is TensorFlow Serving's API; the driver speaks KServe v2")
+    if len(texts) < batch:
+        raise InputError(f"{len(texts)} texts do not fill a request of {batch}")
+    transport = connect(address, options)
+    try:
+        metadata = await transport.metadata(address.version, options.timeout)
+        server = await _server(transport, options)
+    finally:
+        await transport.close()
+    takes, requests = _requests(endpoint, metadata, texts, batch)
+    protocols: tuple[Protocol, ...] = ("gRPC",) if address.grpc else ("REST JSON", "REST binary")
+    return [
+        Target(
+            endpoint,
+            protocol,
+            server,
+            takes,
+            _output(metadata, endpoint),
+            tuple(tensors for tensors, _ in requests),
+            tuple(rows for _, rows in requests),
+            replace(options, binary=protocol != "REST JSON"),
+        )
+        for protocol in protocols
+    ]
+
+
+def readable(texts: Sequence[str]) -> list[str]:
+    """Leave out texts that hold nothing to read, for which a token-in model has no request.
+
+    :param texts: raw texts.
+    :return: the others, in order.
+    """
+    return [text for text in texts if normalize(text)]
+
+
+async def _server(transport: Transport, options: ServerOptions) -> str:
+    try:
+        return await transport.server(options.timeout)
+    except ServerError:  # it is for the record only
+        return "unknown"
+
+
+def _requests(
+    endpoint: Endpoint, metadata: ModelMetadata, texts: Sequence[str], batch: int
+) -> tuple[Literal["text", "tokens"], list[tuple[tuple[Tensor, ...], int]]]:
+    parts = [texts[i : i + batch] for i in range(0, len(texts) - batch + 1, batch)]
+    inputs = {spec.name: spec for spec in metadata.inputs}
+    if len(inputs) == 1 and metadata.inputs[0].datatype == "BYTES":
+        return "text", [((_text_tensor(metadata.inputs[0], part),), len(part)) for part in parts]
+    if not {"input_ids", "attention_mask"} <= set(inputs) <= set(_TOKENS):
+        told = ", ".join(f"{s.name} {s.datatype} {list(s.shape)}" for s in metadata.inputs)
+        raise ServerError(
+            f"{endpoint.url} takes {told or 'nothing'}; the driver sends one BYTES input, or "
+            "input_ids and attention_mask INT64"
+        )
+    if endpoint.bundle is None:
+        raise InputError(
+            f"{endpoint.url} takes token ids: name its bundle with --model, for the tokeniser"
+        )
+    manifest = endpoint.bundle.manifest
+    encoder = TextEncoder(endpoint.bundle.tokenizer(), manifest.max_length, "truncate")
+    return "tokens", [_token_tensors(encoder, part, inputs) for part in parts]
+
+
+def _text_tensor(spec: TensorSpec, texts: Sequence[str]) -> Tensor:
+    raw = [replace_surrogates(text).encode() for text in texts]
+    array = np.array(raw, dtype=np.object_)
+    # Some servers want a column.
+    return Tensor(spec.name, "BYTES", array[:, None] if len(spec.shape) == 2 else array)
+
+
+def _token_tensors(
+    encoder: TextEncoder, texts: Sequence[str], inputs: dict[str, TensorSpec]
+) -> tuple[tuple[Tensor, ...], int]:
+    encoded = encoder.encode(texts)
+    rows = np.arange(len(encoded.lengths))
+    batch = next(encoded.batches([rows]))
+    arrays = {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": np.zeros_like(batch.input_ids),
+    }
+    return tuple(Tensor(name, "INT64", arrays[name]) for name in inputs), len(rows)
+
+
+def _output(metadata: ModelMetadata, endpoint: Endpoint) -> str:
+    names = [spec.name for spec in metadata.outputs]
+    if not names:
+        raise ServerError(f"{endpoint.url} names no output")
+    return next((name for name in ("probabilities", "logits") if name in names), names[0])

@@ -1,0 +1,277 @@
+"""The load driver against servers on loopback that answer, dawdle, fail and hang."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_kserve import (
+    FAST,
+    Abort,
+    Reply,
+    Request,
+    ServedBundle,
+    grpc_server,
+    http_server,
+)
+
+from benchmarks.serving import cli
+from benchmarks.serving.load import Limits, Run, closed_loop, run_precisely
+from benchmarks.serving.target import Endpoint, Target, find_targets, readable
+from ov_emotions.backends.kserve import ServerOptions
+from ov_emotions.bundle import Bundle
+from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.errors import InputError, ServerError
+from ov_emotions.labels import EKMAN
+
+pytest.importorskip("tritonclient", reason="the extra serving is not installed")
+
+TEXTS = ["какая радость", "злость", "слово", "я рад", "?!", ""]
+ONCE = replace(FAST, attempts=1, timeout=0.3, deadline=0.3)
+
+
+def targets(url: str, bundle: Bundle | None = None, batch: int = 1) -> list[Target]:
+    endpoint = Endpoint("x", url, bundle)
+    return run_precisely(find_targets(endpoint, readable(TEXTS), batch, ONCE))
+
+
+def load(target: Target, requests: int = 6, clients: int = 2) -> Run:
+    async def run() -> Run:
+        async with target.connected() as send:
+            return await closed_loop(send, clients, Limits(10, requests))
+
+    return run_precisely(run())
+
+
+@pytest.mark.parametrize("takes", ["text", "tokens"])
+def test_every_protocol_is_answered(served: ServedBundle, takes: str) -> None:
+    served.takes = takes
+    with (
+        http_server(lambda request: served.rest(request)) as (port, seen),
+        grpc_server(lambda *call: served.grpc(*call)) as (grpc_port, _),
+    ):
+        found = [
+            *targets(f"http://127.0.0.1:{port}/emotions", served.bundle, batch=2),
+            *targets(f"grpc://127.0.0.1:{grpc_port}/emotions", served.bundle, batch=2),
+        ]
+        assert [target.protocol for target in found] == ["REST JSON", "REST binary", "gRPC"]
+        assert {target.takes for target in found} == {takes}
+        assert {target.server for target in found} == {"OpenVINO Model Server 2026.4.1"}
+        for target in found:
+            run = load(target)
+            assert (len(run.latencies), run.errors) == (6, {})
+        sent = [request for request in seen if request.path.endswith("/infer")]
+    binary = ["Inference-Header-Content-Length" in request.headers for request in sent]
+    assert binary == [False] * 6 + [True] * 6
+    assert json.loads(sent[0].body)["inputs"][0]["shape"][0] == 2
+
+
+def test_texts_without_a_letter_are_not_sent() -> None:
+    assert readable(TEXTS) == TEXTS[:4]
+
+
+def test_a_model_that_takes_tokens_needs_its_bundle(served: ServedBundle, rest_url: str) -> None:
+    served.takes = "tokens"
+    with pytest.raises(InputError, match="name its bundle with --model"):
+        targets(rest_url)
+
+
+def test_another_kind_of_model_is_refused() -> None:
+    said = {
+        "name": "m",
+        "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 3]}],
+        "outputs": [],
+    }
+    with (
+        http_server(lambda _: Reply.of(said)) as (port, _),
+        pytest.raises(ServerError, match=r"takes image FP32 \[-1, 3\]; the driver sends"),
+    ):
+        targets(f"http://127.0.0.1:{port}/m")
+
+
+def test_any_model_of_one_text_input_is_driven() -> None:
+    def rule(request: Request) -> Reply:
+        if not request.path.endswith("/infer"):
+            spec = {"name": "sentence", "datatype": "BYTES", "shape": [-1, 1]}
+            out = {"name": "score", "datatype": "FP32", "shape": [-1]}
+            return Reply.of({"name": "m", "inputs": [spec], "outputs": [out]})
+        assert json.loads(request.body)["inputs"][0]["shape"] == [1, 1]
+        out = {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.5]}
+        return Reply.of({"model_name": "m", "outputs": [out]})
+
+    with http_server(rule) as (port, _):
+        run = load(targets(f"http://127.0.0.1:{port}/m")[0], requests=3)
+    assert (len(run.latencies), run.errors) == (3, {})
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply.of({"error": "no"}, 400), "refused 400"),
+        (Reply.of({"error": "later"}, 503), "unavailable 503"),
+        (Reply(drop=True), "broken connection"),
+        (Reply.of({}, delay=1.0), "timeout"),
+        (Reply(200, b"<html>"), "wrong answer"),
+        (Reply.of({"model_name": "emotions", "outputs": []}), "wrong answer"),
+    ],
+)
+def test_failures_over_rest_have_their_kinds(served: ServedBundle, reply: Reply, kind: str) -> None:
+    def rule(request: Request) -> Reply:
+        return reply if request.path.endswith("/infer") else served.rest(request)
+
+    with http_server(rule) as (port, _):
+        run = load(targets(f"http://127.0.0.1:{port}/emotions")[0], requests=2)
+    assert run.errors == {kind: 2}
+
+
+def test_failures_over_grpc_have_their_kinds(served: ServedBundle) -> None:
+    def rule(name: str, request: Any, metadata: Any) -> Any:
+        if name == "ModelInfer":
+            raise Abort("INVALID_ARGUMENT", "no")
+        return served.grpc(name, request, metadata)
+
+    with grpc_server(rule) as (port, _):
+        target = targets(f"grpc://127.0.0.1:{port}/emotions")[0]
+        assert load(target, 2).errors == {"refused INVALID_ARGUMENT": 2}
+    assert load(target, 2).errors == {"unreachable": 2}
+
+
+def test_an_answer_with_other_rows_than_were_sent_is_an_error(
+    served: ServedBundle, rest_url: str
+) -> None:
+    served.spoil = lambda scores: np.concatenate([scores, scores])
+    assert load(targets(rest_url)[1], 2).errors == {"wrong answer": 2}
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Iterator[Path]:
+    from ov_emotions.data.prepare import MANIFEST_NAME, PREPARED_SCHEMA
+    from ov_emotions.files import sha256_file
+
+    pytest.importorskip("pyarrow", reason="the extra train is not installed")
+    folder = tmp_path / "prepared"
+    folder.mkdir()
+    count = len(TEXTS)
+    texts = LabelledTexts(
+        EKMAN,
+        tuple(TEXTS),
+        np.zeros((count, len(EKMAN)), np.int8),
+        ("made",) * count,
+        np.arange(count),
+    )
+    path = folder / "test_goemotions.parquet"
+    texts.save(path)
+    splits = {"test_goemotions": {"sha256": sha256_file(path)}}
+    manifest = {"schema": PREPARED_SCHEMA, "splits": splits}
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
+    yield folder
+
+
+SHORT = ["--clients", "1", "2", "--seconds", "0.1", "--warm-up", "0.02", "--shares", "0.3"]
+
+
+def test_two_endpoints_are_compared_in_one_run(
+    served: ServedBundle, rest_url: str, prepared: Path, tmp_path: Path, capsys: Any
+) -> None:
+    def slow(request: Request) -> Reply:
+        reply = served.rest(request)
+        return replace(reply, delay=0.03) if request.path.endswith("/infer") else reply
+
+    with http_server(slow) as (port, _):
+        command = ["run", f"fast={rest_url}", f"slow=http://127.0.0.1:{port}/emotions"]
+        command += ["--data", str(prepared), "--output", str(tmp_path / "out.json"), *SHORT]
+        command += ["--model", str(served.bundle.folder), "--header", "authorization=Bearer geheim"]
+        assert cli.main([*command, "--json"]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert cli.main(command) == 0
+    answer = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert set(answer) == set(printed)
+    names = [f"{name}, REST {kind}" for name in ("fast", "slow") for kind in ("JSON", "binary")]
+    assert [target["name"] for target in answer["targets"]] == names
+    assert {(c["target"], c["against"]) for c in answer["comparisons"]} == {
+        ("slow, REST JSON", "fast, REST JSON"),
+        ("slow, REST binary", "fast, REST binary"),
+    }
+    assert all(c["p50"]["median"] > 1 for c in answer["comparisons"])
+    slowest = answer["targets"][2]
+    assert [figures["level"] for figures in slowest["closed"]] == [1, 2]
+    assert slowest["closed"][0]["p50_ms"] > 30
+    assert len(slowest["open"]) == 1
+    assert answer["steps_left_out"] == 0
+    assert "round to round" in answer["noise"]["sentence"]
+    assert answer["versions"]["tritonclient"]
+    assert "geheim" not in json.dumps(answer)
+    assert "authorization=..." in answer["command"]
+    shown = capsys.readouterr().out
+    assert "slow, REST JSON" in shown
+    assert "The driver itself kept" in shown
+
+
+def test_it_ends_in_time_and_says_what_it_left_out(
+    rest_url: str, prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", rest_url, "--data", str(prepared), *SHORT, "--limit", "0.2", "--json"]
+    assert cli.main(command) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["steps_left_out"] > 0
+    assert answer["seconds"] < 3
+
+
+def test_a_server_with_other_answers_than_its_bundle_is_not_timed(
+    served: ServedBundle, rest_url: str, prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.spoil = lambda scores: 1 - scores
+    command = ["run", rest_url, "--data", str(prepared), "--model", str(served.bundle.folder)]
+    assert cli.main(command) == 1
+    assert "the bundle here differs by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["http://127.0.0.1:9/"], "names no model"),
+        (["ftp://127.0.0.1/emotions"], "must start with one of"),
+        (["tfs+grpc://127.0.0.1:9/emotions"], "speaks KServe v2"),
+        (["http://127.0.0.1:9/emotions"], "cannot be reached"),
+        (["http://127.0.0.1:9/emotions", "--header", "x"], "NAME=VALUE"),
+        (["http://127.0.0.1:9/emotions", "--batch", "100"], "do not fill a request of 100"),
+        (["http://127.0.0.1:9/emotions", "--output", "/"], "is a folder; name a file"),
+        (["http://127.0.0.1:9/emotions", "--timeout", "nan"], "timeout must be a number"),
+        (["http://127.0.0.1:9/emotions", "--rates", "inf"], "rates must be above 0"),
+        (["http://127.0.0.1:9/emotions", "--model", "nosuch"], "there is no folder 'nosuch'"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    prepared: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
+) -> None:
+    assert cli.main(["run", *arguments, "--data", str(prepared)]) == 1
+    said = capsys.readouterr().err
+    assert problem in said
+    assert said.count("\n") == 1
+
+
+def test_nothing_is_written_where_nothing_was_measured(prepared: Path, tmp_path: Path) -> None:
+    command = ["run", "http://127.0.0.1:9/emotions", "--data", str(prepared)]
+    assert cli.main([*command, "--output", str(tmp_path / "out.json")]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared"]
+    assert cli.main(["run", "--data", str(tmp_path)]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, "--seed", "-1"])
+
+
+def test_without_a_url_it_asks_this_machine_only(prepared: Path, monkeypatch: Any) -> None:
+    asked = []
+
+    async def find(endpoint: Endpoint, *_rest: Any) -> list[Target]:
+        asked.append(endpoint.url)
+        raise ServerError("enough")
+
+    monkeypatch.setattr(cli, "find_targets", find)
+    assert cli.main(["run", "--data", str(prepared)]) == 1
+    assert asked == ["http://127.0.0.1:8000/emotions"]
+    assert isinstance(ONCE, ServerOptions)
