@@ -52,7 +52,7 @@ def render_card(manifest: Manifest) -> str:
         _table(
             ("set", "rows", "licence", "attribution"),
             (
-                (f"[{s.name}]({s.url})", str(s.rows), s.licence, s.attribution)
+                (_linked(s.name, s.url), str(s.rows), s.licence, s.attribution)
                 for s in manifest.training_data
             ),
         ),
@@ -77,6 +77,10 @@ def _header(manifest: Manifest) -> str:
     if _HUB_ID.fullmatch(manifest.base_model):
         lines.append(f"base_model: {manifest.base_model}")
     return "\n".join([*lines, "---"])
+
+
+def _linked(name: str, url: str) -> str:
+    return f"[{name}]({url})" if url.startswith(("http://", "https://")) else name
 
 
 def _cell(text: str) -> str:
