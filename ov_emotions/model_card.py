@@ -23,7 +23,7 @@ print(classifier("текст без знаков препинания").labels)
 _LIMITS = """Made for Russian text as speech recognition writes it: the normaliser takes case and
 punctuation away before the model sees anything. Scores are probabilities of what annotators would
 say about a text, not facts about a person. A text may have several labels or none: none means that
-no label reached its threshold, which is not the same as neutral. A text without letters or digits
+no label reached its threshold{neutral}. A text without letters or digits
 gets 0 for every label and never reaches the model."""
 
 
@@ -57,7 +57,9 @@ def render_card(manifest: Manifest) -> str:
             ),
         ),
         "## Limits",
-        _LIMITS,
+        _LIMITS.format(
+            neutral=", which is not the same as neutral" if "neutral" in manifest.labels else ""
+        ),
         "## Provenance",
         f"```json\n{json.dumps(manifest.provenance, ensure_ascii=False, indent=2)}\n```",
     ]

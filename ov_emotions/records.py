@@ -56,6 +56,8 @@ def column_names(path: Path, text_column: str) -> tuple[str, ...]:
     :raises DataError: if the file cannot be read, has no columns, or names one twice.
     """
     check_text_file(path, text_column)
+    if not path.is_file():
+        raise DataError(f"{path} is no plain file, and would have to be read more than once")
     extension = text_format(path)
     with reading(path):
         if extension == ".txt":
@@ -151,5 +153,5 @@ def _parquet(path: Path, text_column: str, columns: Sequence[str]) -> Iterator[R
 def _plain(number: int, scalar: Any) -> Any:
     try:
         return scalar.as_py()
-    except ValueError:  # not UTF-8, or a time that Python cannot hold
+    except (ValueError, OverflowError):  # not UTF-8, or a time that Python cannot hold
         return BadRow(number, "a value cannot be read")

@@ -70,14 +70,12 @@ def import_data(config: ImportConfig, report: Report = lambda _: None) -> dict[s
     label_set = _label_set(config, columns, files)
     given = {
         split: _gather(config, label_set, columns, [f for f in files if f.split == split])
-        for split in ("train", "validation", "test")
+        for split in dict.fromkeys(file.split for file in files)
     }
     rng = np.random.default_rng(config.seed)
     dropped = _deal(config, given, rng)
-    splits = {"test": given["test"]} if given["test"] is not None else {}
-    train, validation = given["train"], given["validation"]
-    assert train is not None and validation is not None
-    dropped |= add_without_leaks(splits, validation, train, config.near_threshold)
+    splits = {"test": given["test"]} if "test" in given else {}
+    dropped |= add_without_leaks(splits, given["validation"], given["train"], config.near_threshold)
     parts = stratified_parts(splits["validation"].targets, VALIDATION_PARTS, rng)
     _check_splits(splits, parts)
     return write_prepared(
@@ -118,11 +116,8 @@ def _read_files(config: ImportConfig, columns: LabelColumns, report: Report) -> 
             file.rows.append(_Row(record.row, record.text, values))
         if not file.rows:
             first = f"; row {file.bad[0].row}: {file.bad[0].reason}" if file.bad else ""
-            raise DataError(
-                f"{file.path} has no usable rows, of {len(file.bad)} below the header{first}"
-                if file.bad
-                else f"{file.path} has no rows"
-            )
+            count_bad = f", of {len(file.bad)}" if file.bad else ""
+            raise DataError(f"{file.path} has no usable rows{count_bad}{first}")
     return files
 
 
@@ -151,10 +146,8 @@ def _label_set(config: ImportConfig, columns: LabelColumns, files: Sequence[_Fil
 
 def _gather(
     config: ImportConfig, label_set: LabelSet, columns: LabelColumns, files: Sequence[_File]
-) -> LabelledTexts | None:
-    """Join the rows of a split's files; None if it has no files."""
-    if not files:
-        return None
+) -> LabelledTexts:
+    """Join the rows of a split's files."""
     rows = [row for file in files for row in file.rows]
     if columns.one_hot:
         order = [columns.one_hot.index(label) for label in label_set.labels]
@@ -175,7 +168,7 @@ def _gather(
 
 def _deal(
     config: ImportConfig,
-    given: dict[str, LabelledTexts | None],
+    given: dict[str, LabelledTexts],
     rng: np.random.Generator,
 ) -> dict[str, dict[str, int]]:
     """Take the splits that have no files out of the training rows; say what was dropped first."""
@@ -185,17 +178,16 @@ def _deal(
             ("validation", config.validation_share),
             ("test", config.test_share),
         )
-        if given[split] is None and share > 0
+        if split not in given and share > 0
     }
-    pool = given["train"]
-    if not shares or pool is None:
+    if not shares:
         return {}
     # A text that stands there twice must not fall into two splits.
-    pool, reasons = drop_leaks(pool, (), config.near_threshold)
+    pool, reasons = drop_leaks(given["train"], (), config.near_threshold)
     if len(pool) < len(shares) + len(VALIDATION_PARTS):
         raise DataError(
-            f"only {len(pool)} different texts are left, too few to split: give more rows, or "
-            "files for validation and test"
+            f"of {len(given['train'])} rows {len(pool)} differ, too few to split: give more rows, "
+            "or files for validation and test"
         )
     shares["train"] = 1 - sum(shares.values())
     for split, rows in stratified_parts(pool.targets, shares, rng).items():
@@ -224,12 +216,12 @@ def _check_splits(splits: Mapping[str, LabelledTexts], parts: Mapping[str, list[
             f"{'; '.join(problems)}: every label needs rows in training and in each of the "
             f"{len(parts)} parts of validation; give more rows, or leave the label out"
         )
-    for name, data in needed.items():
-        if lacking := _without(data, data.targets == 0):
-            raise DataError(
-                f"{name} has no row without {some(lacking)}: an empty cell says that the label was "
-                "not annotated; write 0 where it is absent"
-            )
+    train = splits["train"]
+    if lacking := _without(train, train.targets == 0):
+        raise DataError(
+            f"training has no row without {some(lacking)}; a model would learn to say it always "
+            "(an empty cell says that the label was not annotated: write 0 where it is absent)"
+        )
 
 
 def _without(data: LabelledTexts, holds: NDArray[np.bool_]) -> list[str]:

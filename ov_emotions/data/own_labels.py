@@ -135,15 +135,19 @@ def find_columns(config: ImportConfig) -> LabelColumns:
     names: dict[str, None] = {}
     known: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
+    rows = 0
     for path in (*config.files, *config.validation, *config.test):
         own = column_names(path, config.text_column)
         names.update(dict.fromkeys(own))
         for record in read_records(path, config.text_column, own):
+            rows += 1
             for name, cell in record.cells.items() if isinstance(record, Record) else ():
                 try:
                     known[name] += one_hot_cell(name, cell) != UNKNOWN
                 except DataError:
                     wrong[name] += 1
+    if not rows:
+        raise DataError(f"{config.files[0]} has no rows")
     one_hot = tuple(n for n in names if known[n] > _FOUND_SHARE * (known[n] + wrong[n]))
     listed = next((name for name in _LIST_NAMES if name in names and name not in one_hot), None)
     if config.labels and listed is not None:

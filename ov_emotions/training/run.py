@@ -116,6 +116,16 @@ def _teach(texts: list[str], config: TrainConfig) -> NDArray[np.float32]:
     return mean
 
 
+def _check_teachers(config: TrainConfig, labels: tuple[str, ...]) -> None:
+    for folder in config.teachers:
+        theirs = read_checkpoint_facts(folder)["labels"]
+        if tuple(theirs) != labels:
+            raise TrainingError(
+                f"the teacher {folder} has the labels {', '.join(theirs)}; this run has "
+                f"{', '.join(labels)}"
+            )
+
+
 def _kept(
     config: TrainConfig, teacher: Path, ids: list[NDArray[np.int32]], device: Device
 ) -> Path | None:
@@ -215,6 +225,7 @@ def train(
     tokenizer = load_tokenizer(config.base)
     data = _chosen_rows(prepared.split("train"), config)
     labels = data.label_set.labels
+    _check_teachers(config, labels)
     model = _start(config, labels)
     positions = getattr(model.config, "max_position_embeddings", config.max_length)
     if config.max_length > positions:
