@@ -115,7 +115,7 @@ def test_texts_are_classified_with_these_labels(made, capsys):
     flags = ["--model", str(made.int8.folder), "--json"]
     assert main(["classify", text, *flags]) == 0
     prediction = json.loads(capsys.readouterr().out)
-    assert tuple(prediction["scores"]) == made.label_set.labels
+    assert set(prediction["scores"]) == set(made.label_set.labels)
     for label in made.label_set.labels:
         assert main(["classify", text, *flags, "--threshold", f"{label}=0.000001"]) == 0
         assert label in json.loads(capsys.readouterr().out)["labels"]
@@ -149,7 +149,7 @@ def test_other_labels_are_refused_wherever_they_meet(
     seven = replace(config, data=prepared.folder, output=tmp_path / "run")
     with pytest.raises(TrainingError, match="has the labels"):
         train(replace(seven, base=str(made.checkpoint)))
-    with pytest.raises(TrainingError, match="the teacher .* has the labels"):
+    with pytest.raises(TrainingError, match=r"the teacher .* has the labels"):
         train(replace(seven, teachers=(made.checkpoint,)))
 
 
