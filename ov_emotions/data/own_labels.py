@@ -150,7 +150,12 @@ def find_columns(config: ImportConfig) -> LabelColumns:
         raise DataError(f"{config.files[0]} has no rows")
     one_hot = tuple(n for n in names if known[n] > _FOUND_SHARE * (known[n] + wrong[n]))
     listed = next((name for name in _LIST_NAMES if name in names and name not in one_hot), None)
-    if config.labels and listed is not None:
+    if config.labels:
+        if listed is None:
+            raise DataError(
+                f"labels say what a list column may hold, and {config.files[0]} has none called "
+                "labels; name it with --list-column, or one-hot columns with --label-columns"
+            )
         return LabelColumns(listed=listed)
     if one_hot and listed is not None:
         raise DataError(

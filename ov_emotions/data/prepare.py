@@ -233,10 +233,13 @@ class PreparedData:
             manifest = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{folder} is not a prepared folder ({error}); run `ov-emotions data prepare`"
+                f"{folder} is not a prepared folder ({error}); run `ov-emotions data prepare` or "
+                "`data import`"
             ) from error
         if not isinstance(manifest, dict):
-            raise DataError(f"{path} holds no JSON object; run `ov-emotions data prepare`")
+            raise DataError(
+                f"{path} holds no JSON object; run `ov-emotions data prepare` or `data import`"
+            )
         if manifest.get("schema") != PREPARED_SCHEMA:
             raise DataError(f"{path} has schema {manifest.get('schema')}, not {PREPARED_SCHEMA}")
         return PreparedData(folder, manifest, _label_set(path, manifest))
@@ -260,7 +263,7 @@ class PreparedData:
         if path.is_file() and sha256_file(path) != self.manifest["splits"][name]["sha256"]:
             raise DataError(
                 f"{path} is not the file that was prepared: its hash differs; "
-                "run `ov-emotions data prepare` again"
+                "prepare the data again"
             )
         return LabelledTexts.load(path, self.label_set)
 

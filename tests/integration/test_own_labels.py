@@ -20,7 +20,7 @@ from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
-from ov_emotions.errors import DataError, InputError, TrainingError
+from ov_emotions.errors import DataError, InputError, QuantizationError, TrainingError
 from ov_emotions.evaluation import evaluate
 from ov_emotions.labels import GOEMOTIONS, LabelSet
 from ov_emotions.ovms.text_model import TextModelConfig, build_text_model
@@ -172,3 +172,17 @@ def test_a_recipe_that_does_not_calibrate_takes_no_subset_size(made, tmp_path, c
     output = str(tmp_path / "out")
     assert main(["quantize", str(made.fp32.folder), output, *flags, "--subset-size", "20"]) == 1
     assert "int8-weights does not calibrate" in capsys.readouterr().err
+
+
+def test_a_report_confirms_on_the_folder_s_own_test_split(made, tmp_path, monkeypatch):
+    seen = []
+
+    def stop(config, *_):
+        seen.append(config.final_split)
+        raise QuantizationError("enough")
+
+    monkeypatch.setattr("ov_emotions.quantization.study.run_study", stop)
+    flags = ["report", "model", str(tmp_path / "report"), "--data", str(made.prepared.folder)]
+    assert main(flags) == main([*flags, "--final-split", "none"]) == 1
+    assert seen == [made.prepared.test_split, None]
+    assert seen[0] in ("test", "test_goemotions")

@@ -324,6 +324,11 @@ def test_both_kinds_of_label_columns_are_refused(tmp_path):
     _refused(tmp_path, "name the one with --list-column", path)
 
 
+def test_labels_without_a_list_column_are_refused(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    _refused(tmp_path, "has none called labels; name it with --list-column", path, labels=LABELS)
+
+
 @pytest.mark.parametrize("name", ["text", "origin", "row"])
 def test_a_label_called_like_a_column_of_prepared_files_is_refused(tmp_path, name):
     path = _file(tmp_path / "a.csv", _one_hot(), ("utterance", name, *LABELS[1:]))
