@@ -23,7 +23,7 @@ print(classifier("текст без знаков препинания").labels)
 _LIMITS = """Made for Russian text as speech recognition writes it: the normaliser takes case and
 punctuation away before the model sees anything. Scores are probabilities of what annotators would
 say about a text, not facts about a person. A text may have several labels or none: none means that
-no label reached its threshold, which is not the same as neutral. A text without letters or digits
+no label reached its threshold{neutral}. A text without letters or digits
 gets 0 for every label and never reaches the model."""
 
 
@@ -52,12 +52,14 @@ def render_card(manifest: Manifest) -> str:
         _table(
             ("set", "rows", "licence", "attribution"),
             (
-                (f"[{s.name}]({s.url})", str(s.rows), s.licence, s.attribution)
+                (_linked(s.name, s.url), str(s.rows), s.licence, s.attribution)
                 for s in manifest.training_data
             ),
         ),
         "## Limits",
-        _LIMITS,
+        _LIMITS.format(
+            neutral=", which is not the same as neutral" if "neutral" in manifest.labels else ""
+        ),
         "## Provenance",
         f"```json\n{json.dumps(manifest.provenance, ensure_ascii=False, indent=2)}\n```",
     ]
@@ -77,6 +79,10 @@ def _header(manifest: Manifest) -> str:
     if _HUB_ID.fullmatch(manifest.base_model):
         lines.append(f"base_model: {manifest.base_model}")
     return "\n".join([*lines, "---"])
+
+
+def _linked(name: str, url: str) -> str:
+    return f"[{name}]({url})" if url.startswith(("http://", "https://")) else name
 
 
 def _cell(text: str) -> str:

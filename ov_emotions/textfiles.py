@@ -33,10 +33,10 @@ MAX_LINE_BYTES = 16 * 2**20
 """A longer line is a bad row: it is skipped without being held in memory."""
 
 _SAMPLE = 100
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list"}
 # What numpy and pandas write for a missing value.
-_NAN_CELLS = frozenset({"nan", "NaN"})
+NAN_CELLS = frozenset({"nan", "NaN"})
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,24 @@ def check_text_file(path: Path, column: str = "text") -> None:
     :raises DataError: if the file is missing, a folder, of an unknown format, not UTF-8, or lacks
         the column.
     """
-    with _reading(path):
+    with reading(path):
         if path.is_dir():
             raise DataError(f"{path} is a folder; name a file in it")
         extension = text_format(path)
         if extension == ".parquet":
-            _open_parquet(path, column)
+            open_parquet(path, column)
             return
         if not path.is_file():
             # A pipe can be read only once, so it is checked while it is read.
             path.stat()
             return
-        with _open(path) as file:
-            _check_encoding(path, file, header=extension in _DELIMITERS)
-        with _open(path) as file:
+        with open_file(path) as file:
+            _check_encoding(path, file, header=extension in DELIMITERS)
+        with open_file(path) as file:
             if extension == ".jsonl":
                 _check_fields(path, file, column)
-            elif extension in _DELIMITERS:
-                _open_csv(path, file, column, _DELIMITERS[extension])
+            elif extension in DELIMITERS:
+                open_csv(path, file, column, DELIMITERS[extension])
 
 
 def read_texts(path: Path, column: str = "text") -> Iterator[str | BadRow]:
@@ -100,7 +100,7 @@ def read_lines(file: BinaryIO) -> Iterator[str | BadRow]:
     """
     for number, line in enumerate(_raw_lines(file), start=1):
         text = _decode(number, line)
-        yield _cell(number, text.rstrip("\r\n")) if isinstance(text, str) else text
+        yield text_value(number, text.rstrip("\r\n")) if isinstance(text, str) else text
 
 
 def text_format(path: Path) -> str:
@@ -121,21 +121,25 @@ def text_format(path: Path) -> str:
 
 
 def _read(path: Path, column: str, extension: str) -> Iterator[str | BadRow]:
-    with _reading(path):
+    with reading(path):
         if extension == ".parquet":
             yield from _parquet_rows(path, column)
             return
-        with _open(path) as file:
+        with open_file(path) as file:
             if extension == ".txt":
                 yield from read_lines(file)
             elif extension == ".jsonl":
                 yield from _jsonl_rows(file, column)
             else:
-                yield from _csv_rows(path, file, column, _DELIMITERS[extension])
+                yield from _csv_rows(path, file, column, DELIMITERS[extension])
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a file into a `DataError` that names it.
+
+    :param path: the file that the block reads.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -145,7 +149,12 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read: {reason}") from error
 
 
-def _open(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of a line format, compressed or not.
+
+    :param path: the file.
+    :return: its bytes.
+    """
     if path.suffix.lower() == ".gz":
         return cast("BinaryIO", gzip.open(path, "rb"))
     return path.open("rb")
@@ -172,7 +181,13 @@ def _decode(number: int, line: bytes) -> str | BadRow:
         return BadRow(number, f"the line is not UTF-8: byte 0x{byte:02x} at {error.start + 1}")
 
 
-def _cell(number: int, value: Any) -> str | BadRow:
+def text_value(number: int, value: Any) -> str | BadRow:
+    """Take a value for a text, or say why it is none.
+
+    :param number: of the row.
+    :param value: what the row holds.
+    :return: the text as it stands, or the bad row.
+    """
     if value is None:
         return BadRow(number, "the text is missing")
     if isinstance(value, float) and math.isnan(value):
@@ -199,16 +214,26 @@ def _check_encoding(path: Path, file: BinaryIO, *, header: bool) -> None:
         )
 
 
-def _missing_column(path: Path, column: str, available: Sequence[str]) -> DataError:
+def missing_column(path: Path, column: str, available: Sequence[str]) -> DataError:
+    """Say that a file lacks the column with the text, and which columns it has."""
     return DataError(
         f"{path} has no column {column!r}; name the one that holds the text: "
         f"{', '.join(available) or 'it has none'}"
     )
 
 
-def _open_csv(path: Path, file: BinaryIO, column: str, delimiter: str) -> tuple[Any, int]:
-    """Read the header; return the reader and the column's position."""
-    # Bytes that are not UTF-8 become lone surrogates: only a text that has them is a bad row.
+def open_csv(path: Path, file: BinaryIO, column: str, delimiter: str) -> tuple[Any, int, list[str]]:
+    """Read the header of a CSV file.
+
+    :param path: the file, for messages.
+    :param file: its bytes.
+    :param column: the one with the text.
+    :param delimiter: between cells.
+    :return: a reader of the rows below, the position of the column, and all names; bytes that are
+        not UTF-8 are lone surrogates.
+    :raises DataError: if the header cannot be read or lacks the column.
+    """
+    # Surrogates, so that only a text with such bytes is a bad row.
     lines = (line.decode("utf-8", "surrogateescape") for line in _raw_lines(file))
     # Strict, because a stray quote would otherwise join many rows to one without a word.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -218,12 +243,22 @@ def _open_csv(path: Path, file: BinaryIO, column: str, delimiter: str) -> tuple[
         raise DataError(f"{path} has a header that cannot be read: {error}") from error
     if column not in header:
         names = [name.encode("utf-8", "replace").decode("utf-8") for name in header]
-        raise _missing_column(path, column, names)
-    return reader, header.index(column)
+        raise missing_column(path, column, names)
+    return reader, header.index(column), header
 
 
 def _csv_rows(path: Path, file: BinaryIO, column: str, delimiter: str) -> Iterator[str | BadRow]:
-    reader, position = _open_csv(path, file, column, delimiter)
+    reader, position, _ = open_csv(path, file, column, delimiter)
+    for number, cells in csv_records(reader):
+        yield cells if isinstance(cells, BadRow) else csv_text(number, cells, position)
+
+
+def csv_records(reader: Any) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """Number the rows of a CSV reader whose header was read.
+
+    :param reader: of the module `csv`, strict.
+    :return: yields each row's number and its cells, or why they cannot be read.
+    """
     number = 0
     while True:
         start = reader.line_num + 1
@@ -233,26 +268,42 @@ def _csv_rows(path: Path, file: BinaryIO, column: str, delimiter: str) -> Iterat
             return
         except csv.Error as error:
             number += 1
-            yield BadRow(number, f"{error} (lines {start} to {reader.line_num})")
+            yield number, BadRow(number, f"{error} (lines {start} to {reader.line_num})")
             continue
-        if not cells:
-            continue
-        number += 1
-        yield _csv_cell(number, cells, position)
+        if cells:
+            number += 1
+            yield number, cells
 
 
-def _csv_cell(number: int, cells: list[str], position: int) -> str | BadRow:
+def csv_text(number: int, cells: list[str], position: int) -> str | BadRow:
+    """Take the text out of a row of CSV, or say why there is none.
+
+    :param number: of the row.
+    :param cells: all of them.
+    :param position: of the text.
+    :return: the text as it stands, or the bad row.
+    """
     if position >= len(cells):
         return BadRow(number, "the row is too short to have a text")
     text = cells[position]
-    if text in _NAN_CELLS:
+    if text in NAN_CELLS:
         return BadRow(number, "the text is NaN")
-    if any("\udc80" <= character <= "\udcff" for character in text):
+    if is_broken(text):
         return BadRow(number, "the text is not UTF-8")
-    return _cell(number, text)
+    return text_value(number, text)
 
 
-def _jsonl_objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def is_broken(cell: str) -> bool:
+    """Tell whether a cell of CSV held bytes that are not UTF-8."""
+    return any("\udc80" <= character <= "\udcff" for character in cell)
+
+
+def jsonl_objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Read one JSON object a line.
+
+    :param file: its bytes.
+    :return: yields each line's number and its object, or why it is none; empty lines are left out.
+    """
     for number, line in enumerate(_raw_lines(file), start=1):
         if not line.strip():
             continue
@@ -271,28 +322,34 @@ def _jsonl_objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | BadRo
 
 def _check_fields(path: Path, file: BinaryIO, column: str) -> None:
     seen: dict[str, None] = {}
-    for _, value in islice(_jsonl_objects(file), _SAMPLE):
+    for _, value in islice(jsonl_objects(file), _SAMPLE):
         if isinstance(value, dict):
             if column in value:
                 return
             seen.update(dict.fromkeys(value))
     if seen:
-        raise _missing_column(path, column, list(seen))
+        raise missing_column(path, column, list(seen))
 
 
 def _jsonl_rows(file: BinaryIO, column: str) -> Iterator[str | BadRow]:
-    for number, value in _jsonl_objects(file):
+    for number, value in jsonl_objects(file):
         if isinstance(value, BadRow):
             yield value
         elif column in value:
-            yield _cell(number, value[column])
+            yield text_value(number, value[column])
         else:
             fields = ", ".join(value) or "nothing"
             yield BadRow(number, f"there is no field {column!r}, only {fields}")
 
 
-def _open_parquet(path: Path, column: str) -> Any:
-    """Open the file and check the column; return what reads it in batches."""
+def open_parquet(path: Path, column: str) -> Any:
+    """Open a Parquet file and check the column with the text.
+
+    :param path: the file.
+    :param column: the one with the text.
+    :return: what reads it in batches.
+    :raises DataError: if it is damaged, lacks the column, or holds something else in it.
+    """
     pa = require("pyarrow", extra="train")
     parquet = require("pyarrow.parquet", extra="train")
     try:
@@ -304,7 +361,7 @@ def _open_parquet(path: Path, column: str) -> Any:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
     if column not in schema.names:
         file.close()
-        raise _missing_column(path, column, schema.names)
+        raise missing_column(path, column, schema.names)
     kind = schema.field(column).type
     held = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(held) or pa.types.is_large_string(held)):
@@ -316,18 +373,24 @@ def _open_parquet(path: Path, column: str) -> Any:
 def _parquet_rows(path: Path, column: str) -> Iterator[str | BadRow]:
     pa = require("pyarrow", extra="train")
     number = 0
-    with _open_parquet(path, column) as file:
+    with open_parquet(path, column) as file:
         try:
             for batch in file.iter_batches(batch_size=1024, columns=[column]):
                 for scalar in batch.column(0):
                     number += 1
-                    yield _parquet_cell(number, scalar)
+                    yield parquet_text(number, scalar)
         except pa.ArrowException as error:
             raise DataError(f"{path} is damaged after row {number}: {error}") from error
 
 
-def _parquet_cell(number: int, scalar: Any) -> str | BadRow:
+def parquet_text(number: int, scalar: Any) -> str | BadRow:
+    """Take a text out of Parquet, or say why there is none.
+
+    :param number: of the row.
+    :param scalar: pyarrow's.
+    :return: the text as it stands, or the bad row.
+    """
     try:
-        return _cell(number, scalar.as_py())
+        return text_value(number, scalar.as_py())
     except UnicodeDecodeError:
         return BadRow(number, "the text is not UTF-8")

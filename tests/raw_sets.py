@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ov_emotions.labels import CEDR, EKMAN, GOEMOTIONS, IZARD
@@ -89,15 +89,15 @@ def write_set(folder: Path, name: str, rows: Sequence[Row]) -> None:
     write_csv(folder / name, FILES[name], cells)
 
 
-def telling_rows(count: int, seed: int) -> list[Row]:
+def telling_rows(count: int, seed: int, words: Mapping[str, str] = TELLING) -> list[Row]:
     """Draw texts of five to nine words, one or two of which name a label."""
     draw = random.Random(seed)
     rows = []
     for _ in range(count):
-        labels = tuple(draw.sample(EKMAN.labels, draw.choice((1, 1, 2))))
-        words = draw.sample(FILLERS, draw.randint(4, 7)) + [TELLING[label] for label in labels]
-        draw.shuffle(words)
-        rows.append((" ".join(words), labels))
+        labels = tuple(draw.sample(list(words), draw.choice((1, 1, 2))))
+        text = draw.sample(FILLERS, draw.randint(4, 7)) + [words[label] for label in labels]
+        draw.shuffle(text)
+        rows.append((" ".join(text), labels))
     return rows
 
 

@@ -5,8 +5,8 @@
     python -m benchmarks.training page --write
 
 `run` may be stopped and given again: runs that are done stay done. `collect` reads them into
-benchmarks/results/training.json, from which `page` makes the table in benchmarks/training/README.md;
-a test holds the two equal.
+benchmarks/results/training.json, from which `page` makes the table in this folder's README.md; a
+test holds the two equal.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.training.ways import THRESHOLD_WAYS
+
 from benchmarks.readme_table import insert
 from benchmarks.training.page import README, RESULTS, render
 from benchmarks.training.plan import Plan, read_plan
 from benchmarks.training.runner import RESULT, Place, read_run, run_all, run_one
 from benchmarks.training.scoring import FOLDS, SEED, cross_fitted, summarize
-from benchmarks.training.ways import THRESHOLD_WAYS
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.files import sha256_file, write_json, write_text
 from ov_emotions.machine import environment

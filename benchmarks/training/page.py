@@ -73,4 +73,3 @@ def render(results: dict[str, Any]) -> str:
     if results["not_run"]:
         lines += ["", f"Planned and not run: {', '.join(results['not_run'])}."]
     return "\n".join(lines)
-

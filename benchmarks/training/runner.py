@@ -62,8 +62,7 @@ def run_one(place: Place, plan: Plan, change: Change, seed: int) -> None:
     facts = train(config)
     minutes = (time.perf_counter() - started) / 60
     validation = PreparedData.open(place.data).split("validation")
-    labels = validation.label_set.labels
-    probabilities = ask_checkpoint(folder / BEST_NAME, validation.texts, labels, config)
+    probabilities = ask_checkpoint(folder / BEST_NAME, validation.texts, config)
     with atomic_path(folder / PROBABILITIES) as path, path.open("wb") as file:
         np.save(file, probabilities)
     (folder / "state.pt").unlink(missing_ok=True)

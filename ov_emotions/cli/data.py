@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
+from ov_emotions.cli import data_import
+from ov_emotions.cli.data_summary import summary
 from ov_emotions.cli.shared import (
     Subparsers,
     add_json_flag,
     check_output_folder,
     print_json,
-    table,
     utf8_stdout,
 )
 
@@ -25,9 +25,13 @@ def add_parser(subparsers: Subparsers) -> None:
     :param subparsers: what `add_subparsers` returned.
     """
     data: argparse.ArgumentParser = subparsers.add_parser(
-        "data", help="prepare data sets", description="Prepare data sets."
+        "data",
+        help="prepare data sets, or import your own",
+        description="Prepare data sets, or import your own.",
     )
-    parser = data.add_subparsers(metavar="WHAT", required=True).add_parser(
+    verbs = data.add_subparsers(metavar="WHAT", required=True)
+    data_import.add_parser(verbs)
+    parser = verbs.add_parser(
         "prepare",
         help="join the raw sets into one prepared folder",
         description="Read the raw sets, deduplicate them, take leaks out of the training and "
@@ -42,6 +46,11 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write as a whole"
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="SET",
+        help="ekman-7 of all four sets, or goemotions-28 of GoEmotions-ru alone (default: ekman-7)",
     )
     parser.add_argument(
         "--seed", type=int, metavar="N", help="of the held-out rows and the parts of validation"
@@ -59,39 +68,11 @@ def run(args: argparse.Namespace) -> int:
 
     raw = args.raw or Path(os.environ.get(_SHARED) or "../shared") / "data"
     check_output_folder(args.output, MANIFEST_NAME)
-    seed = {} if args.seed is None else {"seed": args.seed}
-    manifest = prepare(PrepareConfig(raw, args.output, **seed))
+    given = {name: getattr(args, name) for name in ("labels", "seed")}
+    given = {name: value for name, value in given.items() if value is not None}
+    manifest = prepare(PrepareConfig(raw, args.output, **given))
     if args.json:
         print_json(manifest)
     else:
-        print(_summary(manifest, args.output), file=utf8_stdout())
+        print(summary(manifest, args.output), file=utf8_stdout())
     return 0
-
-
-def _summary(manifest: dict[str, Any], output: Path) -> str:
-    labels = manifest["labels"]
-    splits = manifest["splits"]
-    counts = [
-        [name, split["rows"], *(split["labels"][label]["present"] for label in labels)]
-        for name, split in splits.items()
-    ]
-    drops = manifest["dropped"]
-    reasons = list(next(iter(drops.values()), {}))
-    bad = [
-        [f"{source['name']} {split}: unusable rows", len(rows)]
-        for source in manifest["sources"]
-        for split, rows in source["bad_rows"].items()
-        if rows
-    ]
-    dropped = [
-        [f"{split}: {reason.replace('_', ' ')}", found[reason]]
-        for split, found in drops.items()
-        for reason in reasons
-    ]
-    return "\n\n".join(
-        [
-            table([["split", "rows", *labels], *counts]),
-            table([["dropped", "rows"], *bad, *dropped]),
-            f"written to {output}, seed {manifest['seed']}",
-        ]
-    )

@@ -5,25 +5,31 @@ from __future__ import annotations
 import argparse
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ov_emotions.cli.shared import name_value
+from ov_emotions.cli.shared import name_text, name_value
 
 
-def add_config_flags(parser: argparse.ArgumentParser, config: type[Any]) -> None:
+def add_config_flags(
+    parser: argparse.ArgumentParser, config: type[Any], positional: Sequence[str] = ()
+) -> None:
     """Add one flag a field; a field without a default is required.
 
     :param parser: gets the flags.
     :param config: a dataclass whose fields are plain values, literals, paths, tuples of these, or
-        dictionaries from names to numbers.
+        dictionaries from names to numbers or texts.
+    :param positional: fields that are given without a flag: required tuples.
     """
     hints = get_type_hints(config)
     texts = param_texts(config.__doc__ or "")
     for field in fields(config):
         options = _options(hints[field.name])
+        if field.name in positional:
+            parser.add_argument(field.name, help=_help(field, texts.get(field.name, "")), **options)
+            continue
         parser.add_argument(
             _flag(field.name),
             dest=field.name,
@@ -89,7 +95,12 @@ def _options(hint: Any) -> dict[str, Any]:
     if origin is Literal:
         return {"choices": get_args(kind)}
     if origin is dict:
-        return {"action": "append", "type": name_value, "metavar": "NAME=NUMBER"}
+        texts = get_args(kind)[1] is str
+        return {
+            "action": "append",
+            "type": name_text if texts else name_value,
+            "metavar": "NAME=TEXT" if texts else "NAME=NUMBER",
+        }
     if origin is tuple:
         return {"action": "extend", "nargs": "+", **_options(get_args(kind)[0])}
     if kind is bool:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ov_emotions.cli.shared import Subparsers, add_json_flag, check_output_folder, print_json
+from ov_emotions.cli.shared import (
+    Subparsers,
+    add_json_flag,
+    check_output_folder,
+    positive_int,
+    print_json,
+)
 from ov_emotions.quantization.recipe import (
     DEFAULT_RECIPE,
     load_recipe,
     recipe_names,
+    with_subset_size,
 )
 
 
@@ -41,6 +48,12 @@ def add_parser(subparsers: Subparsers) -> None:
         help="inference precision that the thresholds are fitted at and the bundle is approved at "
         "(default: the source's)",
     )
+    parser.add_argument(
+        "--subset-size",
+        type=positive_int,
+        metavar="N",
+        help="calibration texts (default: the recipe's); for own data that have fewer",
+    )
     parser.add_argument("--recipes", action="store_true", help="list the recipes and do nothing")
     add_json_flag(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -63,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_output_folder(args.output, MANIFEST_NAME)
     recipe = load_recipe(args.recipe)
+    if args.subset_size is not None:
+        recipe = with_subset_size(recipe, args.subset_size)
     prepared = PreparedData.open(args.data)
     with fp32_bundle(args.source, prepared) as source:
         bundle = quantize_bundle(source, prepared, args.output, recipe, args.precision)

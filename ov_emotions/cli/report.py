@@ -49,9 +49,8 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--final-split",
-        default="test_goemotions",
         help="split that confirms the choice, which validation makes; none for no such split "
-        "(default: test_goemotions)",
+        "(default: the first test split of the prepared folder, if it has one)",
     )
     parser.add_argument(
         "--max-drop", type=float, default=0.003, help="weighted F1 that may be lost to fp32"
@@ -102,11 +101,13 @@ def _study(args: argparse.Namespace) -> dict[str, Any]:
     from ov_emotions.data.prepare import PreparedData
     from ov_emotions.quantization.study import StudyConfig, run_study
 
+    prepared = PreparedData.open(args.data)
+    final = prepared.test_split if args.final_split is None else args.final_split
     config = StudyConfig(
         source=args.source,
         recipes=tuple(args.recipes or recipe_names()),
         precisions=tuple(args.precisions or ()),
-        final_split=None if args.final_split == "none" else args.final_split,
+        final_split=None if final == "none" else final,
         max_drop=args.max_drop,
         rounds=args.rounds,
         single_texts=args.single_texts,
@@ -114,5 +115,5 @@ def _study(args: argparse.Namespace) -> dict[str, Any]:
         bundles=args.bundles,
     )
     with Progress("steps") as progress:
-        study = run_study(config, PreparedData.open(args.data), progress.update)
+        study = run_study(config, prepared, progress.update)
     return {"command": shlex.join(["ov-emotions", *sys.argv[1:]]), **study}

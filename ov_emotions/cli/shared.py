@@ -38,13 +38,26 @@ def name_value(text: str) -> tuple[str, float]:
     :return: the name and the number.
     :raises ArgumentTypeError: if it is not of that form.
     """
-    name, equals, value = text.partition("=")
+    name, equals, value = text.rpartition("=")  # a label may hold one too
     try:
         if name and equals:
             return name, float(value)
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=NUMBER")
+
+
+def name_text(text: str) -> tuple[str, str]:
+    """Read NAME=TEXT; an `argparse` type.
+
+    :param text: the argument.
+    :return: the name and the text.
+    :raises ArgumentTypeError: if it is not of that form.
+    """
+    name, _, value = text.rpartition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=TEXT")
+    return name, value
 
 
 def add_json_flag(parser: argparse.ArgumentParser, text: str = "print JSON") -> None:

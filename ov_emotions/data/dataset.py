@@ -121,7 +121,7 @@ class LabelledTexts:
         """
         parquet = require("pyarrow.parquet", extra="train")
         if not path.is_file():
-            raise DataError(f"{path} does not exist; run `ov-emotions data prepare` first")
+            raise DataError(f"{path} does not exist; prepare the data again")
         try:
             table = parquet.read_table(path)
         except (OSError, ValueError) as error:

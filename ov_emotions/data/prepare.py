@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ov_emotions import __version__
 from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.near_duplicates import find_near_duplicates
-from ov_emotions.data.sources import SOURCES, Source, read_source
+from ov_emotions.data.sources import PREPARED_SETS, Source, read_source
+from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, random_parts, stratified_parts
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import atomic_folder, sha256_file, write_json
-from ov_emotions.labels import EKMAN
+from ov_emotions.labels import EKMAN, LABEL_SETS, LabelSet
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
 from ov_emotions.textfiles import BadRow
 
@@ -25,10 +26,7 @@ logger = logging.getLogger(__name__)
 
 PREPARED_SCHEMA = 1
 MANIFEST_NAME = "prepared.json"
-VALIDATION_PARTS = {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}
-"""Shares of the validation split: INT8 calibration, threshold fitting, model choice."""
-
-TEST_SPLITS = ("test_goemotions", "test_cedr", "test_brighter")
+DEFAULT_LABELS = EKMAN.name
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class PrepareConfig:
 
     :param raw: folder with the raw sets.
     :param output: folder to write; replaced as a whole.
+    :param labels: name of the label set; the sets that annotate all or part of it are joined.
     :param seed: for the held-out part of BRIGHTER and the parts of validation.
     :param brighter_test_share: share of BRIGHTER's training rows that is held out as a test set.
     :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
@@ -44,11 +43,17 @@ class PrepareConfig:
 
     raw: Path
     output: Path
+    labels: str = DEFAULT_LABELS
     seed: int = 20261122
     brighter_test_share: float = 0.25
     near_threshold: float = 0.8
 
     def __post_init__(self) -> None:
+        if self.labels not in PREPARED_SETS:
+            raise InputError(
+                f"labels must be {' or '.join(PREPARED_SETS)}, not {self.labels!r}; data with "
+                "labels of their own go through `ov-emotions data import`"
+            )
         if self.seed < 0:
             raise InputError(f"seed must be at least 0, not {self.seed}")
         if not 0 <= self.brighter_test_share < 1:
@@ -57,47 +62,6 @@ class PrepareConfig:
             )
         if not 0 < self.near_threshold <= 1:
             raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
-
-
-def _first_by_text(texts: Sequence[str]) -> list[int]:
-    first: dict[str, int] = {}
-    for i, text in enumerate(texts):
-        if text:
-            first.setdefault(text, i)
-    return sorted(first.values())
-
-
-def _drop(
-    data: LabelledTexts, references: Sequence[str], threshold: float
-) -> tuple[LabelledTexts, dict[str, int]]:
-    """Deduplicate, then drop what a reference equals or nearly equals; count each reason."""
-    texts = [normalize(text) for text in data.texts]
-    empty = sum(not text for text in texts)
-    kept = _first_by_text(texts)
-    duplicates = len(texts) - empty - len(kept)
-    known = set(references)
-    distinct = [i for i in kept if texts[i] not in known]
-    equal = len(kept) - len(distinct)
-    matches = find_near_duplicates([texts[i] for i in distinct], references, threshold)
-    clean = [i for i, match in zip(distinct, matches, strict=True) if match is None]
-    return data.select(clean), {
-        "empty_after_normalising": empty,
-        "duplicates": duplicates,
-        "equal_to_held_out": equal,
-        "near_equal_to_held_out": len(distinct) - len(clean),
-    }
-
-
-def _split_validation(rows: int, rng: np.random.Generator) -> dict[str, list[int]]:
-    order = rng.permutation(rows)
-    parts: dict[str, list[int]] = {}
-    start = 0.0
-    for name, share in VALIDATION_PARTS.items():
-        stop = start + share
-        chosen = order[round(start * rows) : round(stop * rows)]
-        parts[name] = sorted(int(i) for i in chosen)
-        start = stop
-    return parts
 
 
 def _source_facts(
@@ -134,9 +98,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     :return: the manifest, which is written beside the splits.
     :raises DataError: if a raw file is missing or malformed.
     """
+    sources = PREPARED_SETS[config.labels]
     read: dict[tuple[str, str], LabelledTexts] = {}
     facts: list[dict[str, Any]] = []
-    for source in SOURCES:
+    for source in sources:
         bad: dict[str, tuple[BadRow, ...]] = {}
         for split in source.files:
             data, bad[split] = read_source(source, config.raw, split)
@@ -147,38 +112,84 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         facts.append(_source_facts(source, config.raw, rows, bad))
 
     rng = np.random.default_rng(config.seed)
-    brighter = read["brighter_rus", "train"]
-    order = rng.permutation(len(brighter))
-    held = round(config.brighter_test_share * len(brighter))
-    splits = {
-        "test_goemotions": read["ru_goemotions", "test"],
-        "test_cedr": read["cedr", "test"],
-        "test_brighter": brighter.select(np.sort(order[:held])),
-    }
-    read["brighter_rus", "train"] = brighter.select(np.sort(order[held:]))
+    splits = {"test_goemotions": read["ru_goemotions", "test"]}
+    if ("cedr", "test") in read:
+        splits["test_cedr"] = read["cedr", "test"]
+    if (brighter := read.get(("brighter_rus", "train"))) is not None:
+        order = rng.permutation(len(brighter))
+        held = round(config.brighter_test_share * len(brighter))
+        splits["test_brighter"] = brighter.select(np.sort(order[:held]))
+        read["brighter_rus", "train"] = brighter.select(np.sort(order[held:]))
 
+    train = LabelledTexts.concatenate([read[s.name, "train"] for s in sources])
+    validation = read["ru_goemotions", "validation"]
+    dropped = add_without_leaks(splits, validation, train, config.near_threshold)
+    if config.labels == DEFAULT_LABELS:
+        # By chance alone, as the shipped models were made; of seven labels none is rare.
+        parts = random_parts(len(splits["validation"]), VALIDATION_PARTS, rng)
+    else:
+        parts = stratified_parts(splits["validation"].targets, VALIDATION_PARTS, rng)
+    return write_prepared(
+        config.output,
+        splits,
+        {
+            "seed": config.seed,
+            "near_threshold": config.near_threshold,
+            "sources": facts,
+            "dropped": dropped,
+            "validation_parts": parts,
+        },
+    )
+
+
+def add_without_leaks(
+    splits: dict[str, LabelledTexts],
+    validation: LabelledTexts,
+    train: LabelledTexts,
+    threshold: float,
+) -> dict[str, dict[str, int]]:
+    """Add validation and train to the test splits, without what a held-out row nearly equals.
+
+    :param splits: the test splits; gets `validation` and `train`.
+    :param validation: rows that are held against the test splits.
+    :param train: rows that are held against the test splits and validation.
+    :param threshold: Jaccard similarity from which two texts count as nearly equal.
+    :return: for both, how many rows were dropped for each reason.
+    """
     held_out = [normalize(text) for data in splits.values() for text in data.texts]
     dropped: dict[str, dict[str, int]] = {}
-    splits["validation"], dropped["validation"] = _drop(
-        read["ru_goemotions", "validation"], held_out, config.near_threshold
-    )
+    splits["validation"], dropped["validation"] = drop_leaks(validation, held_out, threshold)
     held_out += [normalize(text) for text in splits["validation"].texts]
-    train = LabelledTexts.concatenate([read[s.name, "train"] for s in SOURCES])
-    splits["train"], dropped["train"] = _drop(train, held_out, config.near_threshold)
+    splits["train"], dropped["train"] = drop_leaks(train, held_out, threshold)
+    return dropped
 
+
+def write_prepared(
+    output: Path, splits: Mapping[str, LabelledTexts], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write a prepared folder: a Parquet file a split, and the manifest.
+
+    :param output: the folder; replaced as a whole.
+    :param splits: by name; `train` and `validation` among them, all of one label set.
+    :param facts: `seed`, `near_threshold`, `sources`, `dropped` and `validation_parts`.
+    :return: the manifest.
+    """
+    label_set = splits["train"].label_set
     manifest: dict[str, Any] = {
         "schema": PREPARED_SCHEMA,
         "library": __version__,
         "normalizer": NORMALIZER_VERSION,
-        "seed": config.seed,
-        "near_threshold": config.near_threshold,
-        "labels": list(splits["train"].label_set.labels),
-        "sources": facts,
-        "dropped": dropped,
+        "seed": facts["seed"],
+        "near_threshold": facts["near_threshold"],
+        "label_set": label_set.name,
+        "labels": list(label_set.labels),
+        "label_names_ru": dict(label_set.russian),
+        "sources": facts["sources"],
+        "dropped": facts["dropped"],
         "splits": {},
-        "validation_parts": _split_validation(len(splits["validation"]), rng),
+        "validation_parts": facts["validation_parts"],
     }
-    with atomic_folder(config.output) as folder:
+    with atomic_folder(output) as folder:
         for name, data in splits.items():
             data.save(folder / f"{name}.parquet")
             origins = sorted(set(data.origins))
@@ -201,11 +212,13 @@ class PreparedData:
     """A prepared folder, opened.
 
     :param folder: where it lies.
-    :param manifest: what `prepare` recorded.
+    :param manifest: what was recorded when it was written.
+    :param label_set: the labels of all its splits.
     """
 
     folder: Path
     manifest: dict[str, Any]
+    label_set: LabelSet
 
     @staticmethod
     def open(folder: Path) -> PreparedData:
@@ -220,18 +233,27 @@ class PreparedData:
             manifest = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{folder} is not a prepared folder ({error}); run `ov-emotions data prepare`"
+                f"{folder} is not a prepared folder ({error}); run `ov-emotions data prepare` or "
+                "`data import`"
             ) from error
         if not isinstance(manifest, dict):
-            raise DataError(f"{path} holds no JSON object; run `ov-emotions data prepare`")
+            raise DataError(
+                f"{path} holds no JSON object; run `ov-emotions data prepare` or `data import`"
+            )
         if manifest.get("schema") != PREPARED_SCHEMA:
             raise DataError(f"{path} has schema {manifest.get('schema')}, not {PREPARED_SCHEMA}")
-        return PreparedData(folder, manifest)
+        return PreparedData(folder, manifest, _label_set(path, manifest))
+
+    @property
+    def test_split(self) -> str | None:
+        """The split that final figures are taken on where none is named; None if there is none."""
+        return next((name for name in self.manifest["splits"] if name.startswith("test")), None)
 
     def split(self, name: str) -> LabelledTexts:
         """Read one split, after checking its hash.
 
-        :param name: train, validation, test_goemotions, test_cedr or test_brighter.
+        :param name: train, validation, or a test split: test_goemotions, test_cedr and
+            test_brighter of `data prepare`, test of `data import`.
         :return: its rows.
         :raises DataError: if there is no such split, or the file is not the one recorded.
         """
@@ -241,9 +263,9 @@ class PreparedData:
         if path.is_file() and sha256_file(path) != self.manifest["splits"][name]["sha256"]:
             raise DataError(
                 f"{path} is not the file that was prepared: its hash differs; "
-                "run `ov-emotions data prepare` again"
+                "prepare the data again"
             )
-        return LabelledTexts.load(path, EKMAN)
+        return LabelledTexts.load(path, self.label_set)
 
     def validation_part(self, name: str) -> LabelledTexts:
         """Read one part of the validation split.
@@ -268,3 +290,33 @@ class PreparedData:
             if name != "train"
             for text in self.split(name).texts
         ]
+
+
+def _label_set(path: Path, manifest: dict[str, Any]) -> LabelSet:
+    labels = manifest.get("labels")
+    name = manifest.get("label_set")
+    if name is None:
+        # Folders that were written before there was a choice.
+        if labels == list(EKMAN.labels):
+            return EKMAN
+        raise DataError(
+            f"{path} does not say which label set it has, and its labels are not those of "
+            f"{EKMAN.name}; prepare the data again"
+        )
+    russian = manifest.get("label_names_ru")
+    if (
+        not isinstance(name, str)
+        or not isinstance(labels, list)
+        or not labels
+        or not all(isinstance(label, str) for label in labels)
+        or not isinstance(russian, dict)
+        or not set(russian) <= set(labels)
+    ):
+        raise DataError(f"{path} does not describe its label set; prepare the data again")
+    known = LABEL_SETS.get(name)
+    if known is not None and known.labels != tuple(labels):
+        raise DataError(
+            f"{path} calls its labels {name}, but they are {', '.join(labels)}; prepare the data "
+            "again"
+        )
+    return LabelSet(name, tuple(labels), MappingProxyType(russian))

@@ -1,6 +1,6 @@
 """The raw sets: where their files lie, what their licence is, and how their rows are read.
 
-What each set does *not* annotate is unknown, not absent:
+What each set does *not* annotate is unknown, not absent. Of the seven labels:
 
 - GoEmotions-ru and ru_izard annotate all seven labels.
 - CEDR annotates joy, sadness, surprise, fear and anger. An empty row says that none of these five
@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +133,19 @@ SOURCES: tuple[Source, ...] = (
     ),
 )
 
+_OWN_GOEMOTIONS = LabelMap(GOEMOTIONS, GOEMOTIONS, {label: (label,) for label in GOEMOTIONS.labels})
+
+PREPARED_SETS: Mapping[str, tuple[Source, ...]] = {
+    EKMAN.name: SOURCES,
+    # The other sets do not annotate these labels, and a coarser label says nothing of its parts.
+    GOEMOTIONS.name: tuple(
+        replace(source, label_map=_OWN_GOEMOTIONS)
+        for source in SOURCES
+        if source.label_map.source is GOEMOTIONS
+    ),
+}
+"""Label sets that `data prepare` writes, with the raw sets that annotate them."""
+
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
     try:
@@ -157,10 +170,11 @@ def read_source(
     :param source: which set.
     :param folder: the folder of raw data that `source.files` is relative to.
     :param split: a key of `source.files`.
-    :return: the good rows with seven-class targets, and the rows left out with the reason.
+    :return: the good rows, their targets those of the map, and the rows left out with the reason.
     :raises DataError: if the file is missing, not UTF-8 CSV or lacks a column.
     """
     path = folder / source.files[split]
+    label_set = source.label_map.target
     texts: list[str] = []
     targets: list[tuple[int | None, ...]] = []
     numbers: list[int] = []
@@ -181,6 +195,7 @@ def read_source(
     matrix = np.array(
         [[UNKNOWN if value is None else value for value in target] for target in targets],
         dtype=np.int8,
-    ).reshape(len(texts), len(EKMAN))
+    ).reshape(len(texts), len(label_set))
     rows = np.array(numbers, dtype=np.int64)
-    return LabelledTexts(EKMAN, tuple(texts), matrix, (source.name,) * len(texts), rows), tuple(bad)
+    origins = (source.name,) * len(texts)
+    return LabelledTexts(label_set, tuple(texts), matrix, origins, rows), tuple(bad)

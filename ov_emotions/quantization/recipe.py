@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -220,6 +220,19 @@ def load_recipe(source: str) -> Recipe:
     if "name" in table:
         raise QuantizationError(f"{path}: name is not written inside; it is the file's")
     return _build(Recipe, {"name": path.stem, **table}, str(path))
+
+
+def with_subset_size(recipe: Recipe, texts: int) -> Recipe:
+    """Have a recipe calibrate on another number of texts.
+
+    :param recipe: one that calibrates.
+    :param texts: how many, at least 1.
+    :return: the changed recipe.
+    :raises QuantizationError: if it does not calibrate.
+    """
+    if recipe.ptq is None:
+        raise QuantizationError(f"{recipe.name} does not calibrate, so subset_size says nothing")
+    return replace(recipe, ptq=replace(recipe.ptq, subset_size=texts))
 
 
 def _build(kind: type[_T], table: Mapping[str, Any], where: str) -> _T:

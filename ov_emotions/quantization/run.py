@@ -168,7 +168,8 @@ def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
     if len(part) < config.subset_size:
         raise QuantizationError(
             f"the calibration part of validation has {len(part)} texts, the recipe asks for "
-            f"{config.subset_size}; prepare more data, or lower subset_size in the recipe"
+            f"{config.subset_size}; prepare more data, or lower subset_size (--subset-size, or in "
+            "the recipe)"
         )
     absent = [
         label

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ov_emotions.bundle import Bundle
+from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.near_duplicates import find_near_duplicates
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, TrainingError
@@ -115,6 +117,8 @@ def teach(
     :return: the mean of their probabilities, float32, shape (texts, labels).
     :raises TrainingError: if a teacher has other labels.
     """
+    for folder in config.teachers:
+        _check_labels(folder, labels)
     scores = []
     for folder in config.teachers:
         is_bundle = (folder / MANIFEST_NAME).is_file()
@@ -123,9 +127,7 @@ def teach(
             scores.append(np.load(kept))
             continue
         scores.append(
-            _ask_bundle(folder, texts, labels)
-            if is_bundle
-            else ask_checkpoint(folder, texts, labels, config)
+            _ask_bundle(folder, texts) if is_bundle else ask_checkpoint(folder, texts, config)
         )
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -135,19 +137,14 @@ def teach(
     return mean
 
 
-def ask_checkpoint(
-    folder: Path, texts: Sequence[str], labels: tuple[str, ...], config: TrainConfig
-) -> NDArray[np.float32]:
+def ask_checkpoint(folder: Path, texts: Sequence[str], config: TrainConfig) -> NDArray[np.float32]:
     """Score texts with a checkpoint.
 
     :param folder: the checkpoint.
     :param texts: raw texts.
-    :param labels: that it must have.
     :param config: says on which device, in which precision, and where texts are cut.
     :return: probabilities, float32, shape (texts, labels).
-    :raises TrainingError: if it has other labels.
     """
-    _check_labels(folder, tuple(read_checkpoint_facts(folder)["labels"]), labels)
     device = choose_device(config.device, config.precision)
     # Its weights start random before they are read; whether a teacher is asked or what it said is
     # still known must not change the student's random numbers.
@@ -157,17 +154,17 @@ def ask_checkpoint(
     return sigmoid(predict_logits(teacher, ids, int(teacher.config.pad_token_id or 0), device))
 
 
-def _ask_bundle(folder: Path, texts: Sequence[str], labels: tuple[str, ...]) -> NDArray[np.float32]:
+def _ask_bundle(folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
     """Score with OpenVINO: a bundle in INT8 is several times as fast as its checkpoint."""
-    from ov_emotions.bundle import Bundle
-    from ov_emotions.classifier import EmotionClassifier
-
-    bundle = Bundle.load(folder)
-    _check_labels(folder, bundle.manifest.labels, labels)
-    return EmotionClassifier(bundle, long_texts="truncate").predict_proba(list(texts))
+    with EmotionClassifier(folder, long_texts="truncate") as classifier:
+        return classifier.predict_proba(list(texts))
 
 
-def _check_labels(folder: Path, theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:
+def _check_labels(folder: Path, ours: tuple[str, ...]) -> None:
+    if (folder / MANIFEST_NAME).is_file():
+        theirs = Bundle.load(folder).manifest.labels
+    else:
+        theirs = tuple(read_checkpoint_facts(folder)["labels"])
     if theirs != ours:
         raise TrainingError(
             f"the teacher {folder} has the labels {', '.join(theirs)}; "
@@ -179,12 +176,7 @@ def _kept(config: TrainConfig, weights: Path, texts: Sequence[str]) -> Path | No
     """Name the file for what a teacher says of these texts, after all that it depends on."""
     if config.teacher_cache is None:
         return None
-    try:
-        digest = hashlib.sha256(sha256_file(weights).encode())
-    except OSError as error:
-        raise TrainingError(
-            f"{weights.parent} is no teacher: it holds neither a checkpoint nor a bundle"
-        ) from error
+    digest = hashlib.sha256(sha256_file(weights).encode())
     digest.update(f"{config.device} {config.precision} {config.max_length}".encode())
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")

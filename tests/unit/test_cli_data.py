@@ -44,11 +44,24 @@ def test_prepare_prints_counts_and_drops(
     assert main(["data", "prepare", *flags]) == 0
     assert prepared == [PrepareConfig(tmp_path, output, seed=7)]
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "train 1,234 2 2" in lines
+    assert lines[:4] == ["train", "rows 1,234", "joy 2", "fear 2"]
     assert "train: equal to held out 6" in lines
     assert "cedr train: unusable rows 1" in lines
     assert main(["data", "prepare", "--json", *flags]) == 0
     assert json.loads(capsys.readouterr().out) == MANIFEST
+
+
+def test_another_label_set_is_asked_for_by_name(
+    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["data", "prepare", "--raw", str(tmp_path), "--output", str(tmp_path / "out")]
+    assert main([*flags, "--labels", "goemotions-28"]) == 0
+    assert prepared == [PrepareConfig(tmp_path, tmp_path / "out", "goemotions-28")]
+    capsys.readouterr()
+    assert main([*flags, "--labels", "plutchik-8"]) == 1
+    message = capsys.readouterr().err
+    assert "labels must be ekman-7 or goemotions-28, not 'plutchik-8'" in message
+    assert "data import" in message
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from raw_sets import FILES, telling_rows, write_raw, write_set
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
 from ov_emotions.errors import DataError, InputError
-from ov_emotions.labels import CEDR, EKMAN
+from ov_emotions.labels import CEDR, EKMAN, GOEMOTIONS
 from ov_emotions.normalize import normalize
 
 pytest.importorskip("pyarrow", reason="prepared data are Parquet")
@@ -244,3 +244,75 @@ def test_a_file_that_is_no_parquet_or_lacks_columns_is_refused(tmp_path):
     LabelledTexts(CEDR, ("a",), np.zeros((1, 5), dtype=np.int8), ("x",), np.arange(1)).save(path)
     with pytest.raises(DataError, match="lacks the columns disgust, neutral"):
         LabelledTexts.load(path, EKMAN)
+
+
+# Label sets
+
+
+@pytest.fixture
+def fine(raw, tmp_path):
+    # Every text has one of GoEmotions' own labels that the seven do not have.
+    words = {"gratitude": "спасибо", "grief": "горюю", "curiosity": "интересно"}
+    for seed, name in enumerate(("train_partial", "validation", "test")):
+        write_set(raw, f"ru_goemotions/{name}.csv", telling_rows(60, seed, words))
+    prepare(PrepareConfig(raw, tmp_path / "fine", "goemotions-28"))
+    return PreparedData.open(tmp_path / "fine")
+
+
+def test_goemotions_labels_come_from_goemotions_alone(fine):
+    assert fine.label_set == GOEMOTIONS
+    assert set(fine.manifest["splits"]) == {"test_goemotions", "validation", "train"}
+    assert [source["name"] for source in fine.manifest["sources"]] == ["ru_goemotions"]
+    train = fine.split("train")
+    gratitude = train.targets[:, GOEMOTIONS.index("gratitude")]
+    assert gratitude.tolist() == [int("спасибо" in text) for text in train.texts]
+    assert (train.targets >= 0).all(), "GoEmotions annotates all of its labels"
+
+
+def test_a_rare_label_of_validation_reaches_each_of_its_parts(fine):
+    grief = GOEMOTIONS.index("grief")
+    counts = {
+        name: int((fine.validation_part(name).targets[:, grief] == 1).sum())
+        for name in ("calibration", "thresholds", "selection")
+    }
+    total = sum(counts.values())
+    assert counts == {
+        name: pytest.approx(share * total, abs=1)
+        for name, share in {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}.items()
+    }
+
+
+def _with_manifest(prepared, **changes):
+    manifest = prepared.manifest | changes
+    for key in [key for key, value in changes.items() if value is None]:
+        del manifest[key]
+    (prepared.folder / "prepared.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return prepared.folder
+
+
+def test_a_folder_of_before_there_were_label_sets_has_the_seven(prepared):
+    folder = _with_manifest(prepared, label_set=None, label_names_ru=None)
+    opened = PreparedData.open(folder)
+    assert opened.label_set is EKMAN
+    assert len(opened.split("train"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label_set": None, "labels": ["joy"]}, "does not say which label set"),
+        ({"labels": None}, "does not describe its label set"),
+        ({"label_set": 7}, "does not describe its label set"),
+        ({"label_names_ru": {"rage": "ярость"}}, "does not describe its label set"),
+        ({"labels": ["joy", "fear"], "label_names_ru": {}}, "but they are joy, fear"),
+    ],
+)
+def test_a_manifest_that_does_not_tell_its_labels_is_refused(prepared, changes, message):
+    with pytest.raises(DataError, match=message):
+        PreparedData.open(_with_manifest(prepared, **changes))
+
+
+def test_the_first_test_split_is_for_final_figures(prepared, fine):
+    assert prepared.test_split == fine.test_split == "test_goemotions"
+    del fine.manifest["splits"]["test_goemotions"]
+    assert fine.test_split is None

@@ -95,7 +95,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(textfiles, "_open", refuse)
+    monkeypatch.setattr(textfiles, "open_file", refuse)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         read_texts(path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,11 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
 from benchmarks.training.page import render, verdict
 from benchmarks.training.plan import read_plan
 from benchmarks.training.scoring import cross_fitted, summarize
 
+ROOT = Path(__file__).resolve().parents[2]
 PLAN = read_plan(ROOT / "benchmarks" / "training" / "plan.toml")
 
 

@@ -1,0 +1,258 @@
+"""Own labelled texts turned into a prepared folder with their own label set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.data.import_config import ImportConfig
+from ov_emotions.data.own_labels import (
+    LabelColumns,
+    find_columns,
+    listed_labels,
+    make_label_set,
+    one_hot_cell,
+    some,
+)
+from ov_emotions.data.prepare import add_without_leaks, write_prepared
+from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, stratified_parts
+from ov_emotions.errors import DataError
+from ov_emotions.files import sha256_file
+from ov_emotions.labels import LabelSet
+from ov_emotions.records import read_records
+from ov_emotions.textfiles import BadRow
+
+Report = Callable[[int], None]
+"""Told how many rows were read."""
+
+
+@dataclass
+class _Row:
+    number: int
+    text: str
+    values: tuple[int, ...] | tuple[str, ...]  # one-hot cells, or the labels that are listed
+
+
+@dataclass
+class _File:
+    split: str
+    path: Path
+    rows: list[_Row]
+    bad: list[BadRow]
+
+
+def import_data(config: ImportConfig, report: Report = lambda _: None) -> dict[str, Any]:
+    """Read own files and write a prepared folder.
+
+    Splits without files of their own are dealt out of the training files by seed, stratified by
+    label. Test files are kept as they are; for the rest, what a held-out text equals or nearly
+    equals is dropped, as in `prepare`.
+
+    :param config: what to read, where to write.
+    :param report: called with the number of rows read, now and then.
+    :return: the manifest, which is written beside the splits. `bad_rows` of its source says by file
+        which rows were left out, and why.
+    :raises DataError: if a file or a column cannot be used, or there are too few rows, of a label
+        or at all.
+    :raises InputError: if the names given do not fit the data.
+    """
+    columns = find_columns(config)
+    if columns.one_hot:
+        # Before the rows are read: a name that cannot be is no matter of rows.
+        make_label_set(config, columns.one_hot)
+    files = _read_files(config, columns, report)
+    label_set = _label_set(config, columns, files)
+    given = {
+        split: _gather(config, label_set, columns, [f for f in files if f.split == split])
+        for split in dict.fromkeys(file.split for file in files)
+    }
+    rng = np.random.default_rng(config.seed)
+    dropped = _deal(config, given, rng)
+    splits = {"test": given["test"]} if "test" in given else {}
+    dropped |= add_without_leaks(splits, given["validation"], given["train"], config.near_threshold)
+    parts = stratified_parts(splits["validation"].targets, VALIDATION_PARTS, rng)
+    _check_splits(splits, parts)
+    return write_prepared(
+        config.output,
+        splits,
+        {
+            "seed": config.seed,
+            "near_threshold": config.near_threshold,
+            "sources": [_facts(config, splits, files)],
+            "dropped": dropped,
+            "validation_parts": parts,
+        },
+    )
+
+
+def _read_files(config: ImportConfig, columns: LabelColumns, report: Report) -> list[_File]:
+    named = (
+        ("train", config.files),
+        ("validation", config.validation),
+        ("test", config.test),
+    )
+    files = [_File(split, path, [], []) for split, paths in named for path in paths]
+    # All are opened before the first is read through.
+    records = [read_records(f.path, config.text_column, columns.names) for f in files]
+    count = 0
+    for file, rows in zip(files, records, strict=True):
+        for record in rows:
+            count += 1
+            report(count)
+            if isinstance(record, BadRow):
+                file.bad.append(record)
+                continue
+            try:
+                values = _values(config, columns, record.cells)
+            except DataError as error:
+                file.bad.append(BadRow(record.row, str(error)))
+                continue
+            file.rows.append(_Row(record.row, record.text, values))
+        if not file.rows:
+            first = f"; row {file.bad[0].row}: {file.bad[0].reason}" if file.bad else ""
+            count_bad = f", of {len(file.bad)}" if file.bad else ""
+            raise DataError(f"{file.path} has no usable rows{count_bad}{first}")
+    return files
+
+
+def _values(
+    config: ImportConfig, columns: LabelColumns, cells: Mapping[str, Any]
+) -> tuple[int, ...] | tuple[str, ...]:
+    if columns.listed is None:
+        values = tuple(one_hot_cell(name, cells[name]) for name in columns.one_hot)
+        if all(value == UNKNOWN for value in values):
+            raise DataError("every label is empty, so the row is not annotated")
+        return values
+    names = listed_labels(columns.listed, cells[columns.listed], config.delimiter)
+    if config.labels and (unknown := [name for name in names if name not in config.labels]):
+        raise DataError(f"label {', '.join(map(repr, unknown))} is not among {some(config.labels)}")
+    return names
+
+
+def _label_set(config: ImportConfig, columns: LabelColumns, files: Sequence[_File]) -> LabelSet:
+    if columns.one_hot:
+        return make_label_set(config, columns.one_hot)
+    found = sorted({str(name) for file in files for row in file.rows for name in row.values})
+    if not found:
+        raise DataError(f"column {columns.listed!r} lists no label in any row")
+    return make_label_set(config, config.labels or found)
+
+
+def _gather(
+    config: ImportConfig, label_set: LabelSet, columns: LabelColumns, files: Sequence[_File]
+) -> LabelledTexts:
+    """Join the rows of a split's files."""
+    rows = [row for file in files for row in file.rows]
+    if columns.one_hot:
+        order = [columns.one_hot.index(label) for label in label_set.labels]
+        targets = np.array([row.values for row in rows], dtype=np.int8)[:, order]
+    else:
+        place = {label: i for i, label in enumerate(label_set.labels)}
+        targets = np.zeros((len(rows), len(label_set)), dtype=np.int8)
+        for i, row in enumerate(rows):
+            targets[i, [place[str(name)] for name in row.values]] = 1
+    return LabelledTexts(
+        label_set,
+        tuple(row.text for row in rows),
+        targets,
+        (config.set_name,) * len(rows),
+        np.array([row.number for row in rows], dtype=np.int64),
+    )
+
+
+def _deal(
+    config: ImportConfig,
+    given: dict[str, LabelledTexts],
+    rng: np.random.Generator,
+) -> dict[str, dict[str, int]]:
+    """Take the splits that have no files out of the training rows; say what was dropped first."""
+    shares = {
+        split: share
+        for split, share in (
+            ("validation", config.validation_share),
+            ("test", config.test_share),
+        )
+        if split not in given and share > 0
+    }
+    if not shares:
+        return {}
+    # A text that stands there twice must not fall into two splits.
+    pool, reasons = drop_leaks(given["train"], (), config.near_threshold)
+    if len(pool) < len(shares) + len(VALIDATION_PARTS):
+        raise DataError(
+            f"of {len(given['train'])} rows {len(pool)} differ, too few to split: give more rows, "
+            "or files for validation and test"
+        )
+    shares["train"] = 1 - sum(shares.values())
+    for split, rows in stratified_parts(pool.targets, shares, rng).items():
+        given[split] = pool.select(rows)
+    return {"before splitting": reasons}
+
+
+def _check_splits(splits: Mapping[str, LabelledTexts], parts: Mapping[str, list[int]]) -> None:
+    """Refuse what could not be trained, calibrated or judged with."""
+    validation = splits["validation"]
+    needed = {"training": splits["train"]}
+    needed |= {f"the {name} part of validation": validation.select(r) for name, r in parts.items()}
+    empty = [name for name, data in needed.items() if not len(data)]
+    empty += ["test"] if "test" in splits and not len(splits["test"]) else []
+    if empty:
+        raise DataError(
+            f"no rows are left for {', '.join(empty)}: there are too few to split, or the others "
+            "equal or nearly equal held-out texts"
+        )
+    problems = []
+    for name, data in needed.items():
+        if lacking := _without(data, data.targets == 1):
+            problems.append(f"{name} has no row with {some(lacking)}")
+    if problems:
+        raise DataError(
+            f"{'; '.join(problems)}: every label needs rows in training and in each of the "
+            f"{len(parts)} parts of validation; give more rows, or leave the label out"
+        )
+    train = splits["train"]
+    if lacking := _without(train, train.targets == 0):
+        raise DataError(
+            f"training has no row without {some(lacking)}; a model would learn to say it always "
+            "(an empty cell says that the label was not annotated: write 0 where it is absent)"
+        )
+
+
+def _without(data: LabelledTexts, holds: NDArray[np.bool_]) -> list[str]:
+    return [label for i, label in enumerate(data.label_set.labels) if not holds[:, i].any()]
+
+
+def _facts(
+    config: ImportConfig, splits: Mapping[str, LabelledTexts], files: Sequence[_File]
+) -> dict[str, Any]:
+    """Describe the set as `prepare` describes its own, for the manifest and the model card."""
+    labels = splits["train"].label_set.labels
+    names = [file.path.name for file in files]
+    keys = [
+        file.path.name if names.count(file.path.name) == 1 else str(file.path) for file in files
+    ]
+    return {
+        "name": config.set_name,
+        "licence": config.licence,
+        "url": config.url,
+        "attribution": config.attribution,
+        "annotates": list(labels),
+        "files": {
+            key: {
+                "split": file.split,
+                "name": file.path.name,
+                "sha256": sha256_file(file.path),
+                "rows": len(file.rows),
+            }
+            for key, file in zip(keys, files, strict=True)
+        },
+        "bad_rows": {
+            key: [asdict(row) for row in file.bad] for key, file in zip(keys, files, strict=True)
+        },
+    }

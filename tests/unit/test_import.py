@@ -1,0 +1,424 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from raw_sets import telling_rows, write_csv
+
+from ov_emotions.cli.main import main
+from ov_emotions.data.import_config import ImportConfig
+from ov_emotions.data.importing import import_data
+from ov_emotions.data.own_labels import listed_labels, one_hot_cell
+from ov_emotions.data.prepare import PreparedData
+from ov_emotions.errors import DataError, InputError
+from ov_emotions.labels import CEDR
+from ov_emotions.normalize import normalize
+
+pytest.importorskip("pyarrow", reason="prepared data are Parquet")
+
+WORDS = {"joy": "радость", "гнев, злость": "злюсь", "тоска": "грущу"}
+LABELS = tuple(WORDS)
+
+
+def _one_hot(count: int = 200, seed: int = 0, labels: tuple[str, ...] = LABELS) -> list[list[Any]]:
+    words = {label: WORDS.get(label, label) for label in labels}
+    rows = telling_rows(count, seed, words)
+    return [[text, *(int(label in present) for label in labels)] for text, present in rows]
+
+
+def _file(path: Path, rows: list[list[Any]], header: tuple[str, ...] = ("text", *LABELS)) -> Path:
+    write_csv(path, header, rows)
+    return path
+
+
+def _import(output: Path, *files: Path, **values: Any) -> PreparedData:
+    import_data(ImportConfig(files, output, **values))
+    return PreparedData.open(output)
+
+
+def _present(prepared: PreparedData, split: str) -> dict[str, set[str]]:
+    data = prepared.split(split)
+    return {
+        text: {label for label, value in zip(LABELS, row, strict=True) if value == 1}
+        for text, row in zip(data.texts, data.targets, strict=True)
+    }
+
+
+# Cells
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        *((cell, 1) for cell in (1, 1.0, True, "1", "1.0", " 1 ", "True")),
+        *((cell, 0) for cell in (0, 0.0, False, "0", "0.0", "false")),
+        *((cell, -1) for cell in (None, "", " ", "NaN", "nan", float("nan"))),
+    ],
+)
+def test_a_one_hot_cell_says_present_absent_or_unknown(cell, value):
+    assert one_hot_cell("joy", cell) == value
+
+
+@pytest.mark.parametrize("cell", [2, -1, 0.5, "2", "yes", "1,0", [1], {"a": 1}, float("inf")])
+def test_anything_else_in_a_one_hot_cell_is_refused(cell):
+    with pytest.raises(DataError, match=r"column 'joy' holds .* expected 0, 1 or nothing"):
+        one_hot_cell("joy", cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("joy", ("joy",)),
+        (" joy , тоска ,", ("joy", "тоска")),
+        ("joy,joy", ("joy",)),
+        ('["joy", "гнев, злость"]', ("joy", "гнев, злость")),
+        ("['joy']", ("joy",)),
+        (["joy", "joy"], ("joy",)),
+        ("", ()),
+        ("[]", ()),
+        ([], ()),
+    ],
+)
+def test_a_list_cell_gives_each_label_once(cell, names):
+    assert listed_labels("labels", cell, ",") == names
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (None, "not annotated"),
+        (float("nan"), "not annotated"),
+        ("nan", "not annotated"),
+        (3, "not a list"),
+        ({"joy": 1}, "not a list"),
+        ("[joy", "not a list"),
+        ("[4 27]", "not a list"),
+        ("[4]", "lists 4, expected names"),
+        (["joy", None], "lists None"),
+        (["joy", " "], "blank label"),
+        ("[" * 5000, "not a list"),
+    ],
+)
+def test_a_list_cell_that_is_no_list_of_names_is_refused(cell, message):
+    with pytest.raises(DataError, match=message):
+        listed_labels("labels", cell, ",")
+
+
+# What comes out
+
+
+def test_a_file_becomes_a_prepared_folder_with_its_own_labels(tmp_path):
+    rows = _one_hot()
+    prepared = _import(
+        tmp_path / "out",
+        _file(tmp_path / "mine.csv", rows),
+        russian={"joy": "радость"},
+        licence="CC0-1.0",
+        url="https://example.org",
+        attribution="мы",
+    )
+    assert prepared.label_set.name == "mine-3"
+    assert prepared.label_set.labels == LABELS
+    assert dict(prepared.label_set.russian) == {"joy": "радость"}
+    (source,) = prepared.manifest["sources"]
+    assert {key: source[key] for key in ("name", "licence", "url", "attribution")} == {
+        "name": "mine",
+        "licence": "CC0-1.0",
+        "url": "https://example.org",
+        "attribution": "мы",
+    }
+    expected = {row[0]: {n for n, v in zip(LABELS, row[1:], strict=True) if v} for row in rows}
+    for split in ("train", "validation", "test"):
+        found = _present(prepared, split)
+        assert found.items() <= expected.items()
+        assert len(found) == prepared.manifest["splits"][split]["rows"]
+    assert prepared.manifest["splits"]["test"]["rows"] == pytest.approx(30, abs=3)
+
+
+def test_no_text_of_one_split_equals_one_of_another(tmp_path):
+    rows = _one_hot()
+    rows += [[row[0].upper() + "!", *row[1:]] for row in rows[:50]]
+    prepared = _import(tmp_path / "out", _file(tmp_path / "a.csv", rows))
+    texts = [
+        {normalize(text) for text in prepared.split(split).texts}
+        for split in ("train", "validation", "test")
+    ]
+    assert not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
+    assert prepared.manifest["dropped"]["before splitting"]["duplicates"] == 50
+
+
+def test_given_splits_stay_apart_and_leaks_are_dropped_and_counted(tmp_path):
+    train, validation, test = (_one_hot(n, seed) for seed, n in enumerate((100, 60, 20)))
+    near = "сегодня утром на большой дороге я встретил {} друга и мы говорили обо всём"
+    test += [test[0], [near.format("старого"), 1, 0, 0]]
+    train += [test[1], validation[0], [near.format("старую"), 1, 0, 0]]
+    prepared = _import(
+        tmp_path / "out",
+        _file(tmp_path / "train.csv", train),
+        validation=(_file(tmp_path / "v.csv", validation),),
+        test=(_file(tmp_path / "t.csv", test),),
+    )
+    assert list(prepared.split("test").texts) == [row[0] for row in test], "kept as it is"
+    assert prepared.manifest["dropped"]["train"] == {
+        "empty_after_normalising": 0,
+        "duplicates": 0,
+        "equal_to_held_out": 2,
+        "near_equal_to_held_out": 1,
+    }
+    assert prepared.manifest["splits"]["train"]["rows"] == 100
+
+
+def test_validation_has_the_parts_that_training_asks_for(tmp_path):
+    prepared = _import(tmp_path / "out", _file(tmp_path / "a.csv", _one_hot()))
+    parts = prepared.manifest["validation_parts"]
+    rows = sorted(i for part in parts.values() for i in part)
+    assert rows == list(range(prepared.manifest["splits"]["validation"]["rows"]))
+    for name in ("calibration", "thresholds", "selection"):
+        assert (prepared.validation_part(name).targets == 1).any(axis=0).all()
+
+
+def test_the_same_seed_splits_alike_and_another_does_not(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    folders = [tmp_path / name for name in "abc"]
+    splits = [
+        _import(folder, path, seed=seed).manifest["splits"]
+        for folder, seed in zip(folders, (1, 1, 2), strict=True)
+    ]
+    assert splits[0] == splits[1]
+    assert splits[0]["train"]["sha256"] != splits[2]["train"]["sha256"]
+
+
+def test_an_empty_one_hot_cell_is_unknown(tmp_path):
+    rows = _one_hot()
+    for row in rows[::4]:
+        row[2] = ""
+    prepared = _import(tmp_path / "out", _file(tmp_path / "a.csv", rows))
+    unknown = sum(
+        facts["labels"][LABELS[1]]["unknown"] for facts in prepared.manifest["splits"].values()
+    )
+    assert unknown == 50
+
+
+def test_no_test_split_is_made_where_none_is_wanted(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    prepared = _import(tmp_path / "out", path, test_share=0.0)
+    assert set(prepared.manifest["splits"]) == {"train", "validation"}
+
+
+def test_labels_of_a_known_set_take_its_name_order_and_russian(tmp_path):
+    labels = tuple(sorted(CEDR.labels))
+    path = _file(tmp_path / "a.csv", _one_hot(300, 0, labels), ("text", *labels))
+    prepared = _import(tmp_path / "out", path)
+    assert prepared.label_set == CEDR
+    train = prepared.split("train")
+    joy = train.targets[:, CEDR.index("joy")]
+    assert joy.tolist() == [int("радость" in text) for text in train.texts]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "tsv"])
+def test_a_list_column_is_read_from_every_format(tmp_path, kind):
+    rows = telling_rows(200, 0, WORDS)
+    path = tmp_path / f"a.{kind}"
+    if kind == "jsonl":
+        lines = [json.dumps({"text": text, "labels": labels}) for text, labels in rows]
+        path.write_text("\n".join(lines), encoding="utf-8")
+    elif kind == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        texts, labels = zip(*rows, strict=True)
+        pq.write_table(pa.table({"text": texts, "labels": [list(x) for x in labels]}), path)
+    else:
+        lines = ["text\tlabels", *(f"{text}\t{'|'.join(labels)}" for text, labels in rows)]
+        path.write_text("\n".join(lines), encoding="utf-8")
+    prepared = _import(tmp_path / "out", path, labels=LABELS, delimiter="|")
+    expected = {text: set(labels) for text, labels in rows}
+    assert _present(prepared, "train").items() <= expected.items()
+    assert prepared.label_set.labels == LABELS
+
+
+# Bad rows
+
+
+def test_bad_rows_are_told_by_number_and_the_good_ones_kept(tmp_path, capsys):
+    rows = _one_hot()
+    rows[3][1], rows[6][2] = 2, "yes"
+    rows[8][1:] = ["", "", ""]
+    rows[10][0] = " "
+    path = _file(tmp_path / "a.csv", rows)
+    flags = ["data", "import", str(path), "--output", str(tmp_path / "out")]
+    assert main(flags) == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        "a.csv: row 4: column 'joy' holds '2', expected 0, 1 or nothing",
+        "a.csv: row 7: column 'гнев, злость' holds 'yes', expected 0, 1 or nothing",
+        "a.csv: row 9: every label is empty, so the row is not annotated",
+        "a.csv: row 11: the text is empty",
+        "4 of 200 rows were left out",
+    ]
+    manifest = PreparedData.open(tmp_path / "out").manifest
+    assert sum(split["rows"] for split in manifest["splits"].values()) == 196
+    assert "written to" in printed.out
+
+
+def test_without_bad_rows_the_exit_code_is_0_and_json_is_the_manifest(tmp_path, capsys):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    flags = ["data", "import", str(path), "--output", str(tmp_path / "out"), "--json"]
+    assert main([*flags, "--russian", "тоска=тоска зелёная"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest == PreparedData.open(tmp_path / "out").manifest
+    assert manifest["label_names_ru"] == {"тоска": "тоска зелёная"}
+
+
+def test_unknown_labels_are_bad_rows(tmp_path):
+    rows = [[text, "|".join(labels)] for text, labels in telling_rows(200, 0, WORDS)]
+    rows[5][1] = "joy|rage"
+    path = _file(tmp_path / "a.csv", rows, ("text", "labels"))
+    prepared = _import(tmp_path / "out", path, labels=LABELS, delimiter="|")
+    (source,) = prepared.manifest["sources"]
+    assert source["bad_rows"]["a.csv"] == [
+        {"row": 6, "reason": "label 'rage' is not among joy, гнев, злость, тоска"}
+    ]
+
+
+def test_a_stray_value_does_not_hide_a_label(tmp_path):
+    rows = _one_hot()
+    rows[0][1] = "?"
+    prepared = _import(tmp_path / "out", _file(tmp_path / "a.csv", rows))
+    assert "joy" in prepared.label_set.labels
+
+
+# Errors
+
+
+def _refused(tmp_path: Path, message: str, *files: Path, **values: Any) -> None:
+    with pytest.raises((DataError, InputError), match=message):
+        _import(tmp_path / "out", *files, **values)
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_that_are_not_there_are_named_with_those_that_are(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    _refused(tmp_path, "no column 'fear'; beside 'text' it has joy", path, label_columns=("fear",))
+    _refused(tmp_path, "no column 'utterance'", path, text_column="utterance")
+    _refused(tmp_path, "no column 'emotions'", path, list_column="emotions")
+
+
+def test_files_with_different_columns_are_refused(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    other = _file(tmp_path / "b.csv", _one_hot(), ("text", "joy", "fear", "тоска"))
+    _refused(tmp_path, r"a\.csv has no column 'fear'", path, other)
+    _refused(tmp_path, r"b\.csv has no column", path, label_columns=LABELS, validation=(other,))
+
+
+def test_no_label_column_at_all_is_refused(tmp_path):
+    path = _file(tmp_path / "a.csv", [["раз", "x"], ["два", "y"]], ("text", "speaker"))
+    _refused(tmp_path, "no column of 0 and 1 and none called labels.*speaker", path)
+
+
+def test_both_kinds_of_label_columns_are_refused(tmp_path):
+    rows = [[*row, "joy"] for row in _one_hot()]
+    path = _file(tmp_path / "a.csv", rows, ("text", *LABELS, "labels"))
+    _refused(tmp_path, "name the one with --list-column", path)
+
+
+def test_labels_without_a_list_column_are_refused(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    _refused(tmp_path, "has none called labels; name it with --list-column", path, labels=LABELS)
+
+
+@pytest.mark.parametrize("name", ["text", "origin", "row"])
+def test_a_label_called_like_a_column_of_prepared_files_is_refused(tmp_path, name):
+    path = _file(tmp_path / "a.csv", _one_hot(), ("utterance", name, *LABELS[1:]))
+    _refused(tmp_path, f"'{name}' cannot be the name of a label", path, text_column="utterance")
+
+
+@pytest.mark.parametrize("name", ["", " joy", "a\nb"])
+def test_a_label_that_cannot_be_written_is_refused(tmp_path, name):
+    path = _file(tmp_path / "a.csv", _one_hot(), ("text", name, *LABELS[1:]))
+    _refused(tmp_path, "cannot be the name of a label", path)
+
+
+def test_a_label_named_twice_is_refused(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    _refused(tmp_path, "named twice: joy", path, label_columns=("joy", "joy"))
+    twice = _file(tmp_path / "b.csv", _one_hot(), ("text", "joy", "joy", "тоска"))
+    _refused(tmp_path, "more than one column 'joy'", twice)
+
+
+def test_labels_without_rows_are_named_with_the_split(tmp_path):
+    rows = [[*row, int(i < 2)] for i, row in enumerate(_one_hot())]
+    path = _file(tmp_path / "a.csv", rows, ("text", *LABELS, "стыд"))
+    _refused(tmp_path, "the calibration part of validation has no row with стыд", path)
+    none = _file(tmp_path / "b.csv", [[*row, 0] for row in _one_hot()], ("text", *LABELS, "стыд"))
+    _refused(tmp_path, "training has no row with стыд", none)
+
+
+def test_a_column_of_ones_and_empty_cells_is_refused(tmp_path):
+    rows = [[text, *(value or "" for value in values)] for text, *values in _one_hot()]
+    _refused(tmp_path, "no row without joy.*write 0", _file(tmp_path / "a.csv", rows))
+
+
+def test_too_few_rows_are_refused(tmp_path):
+    _refused(tmp_path, "too few to split", _file(tmp_path / "a.csv", _one_hot(3)))
+    same = _file(tmp_path / "b.csv", [["одно и то же", 1, 0, 0]] * 50)
+    _refused(tmp_path, "of 50 rows 1 differ", same)
+    leaked = _file(tmp_path / "c.csv", _one_hot())
+    _refused(tmp_path, "no rows are left for training", leaked, test=(leaked,))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "has no column 'text'"),
+        (b"text,joy\n", "has no rows"),
+        ("text,joy\nпривет,1\n".encode("cp1251"), "not UTF-8"),
+        (b"text,joy\nx,\n", "no column of 0 and 1"),
+    ],
+)
+def test_a_file_with_nothing_in_it_is_refused(tmp_path, content, message):
+    (tmp_path / "a.csv").write_bytes(content)
+    _refused(tmp_path, message, tmp_path / "a.csv")
+
+
+def test_a_column_of_structs_has_no_usable_rows(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"], "joy": [{"x": 1}, {"x": 0}]}), path)
+    _refused(tmp_path, "no usable rows, of 2; row 1: column 'joy'", path, label_columns=("joy",))
+
+
+def test_names_that_do_not_fit_the_labels_are_refused(tmp_path):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    _refused(tmp_path, "russian names fear", path, russian={"fear": "страх"})
+    _refused(tmp_path, "'ekman-7' is a set of 7 other labels", path, label_set="ekman-7")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"validation_share": 0.0},
+        {"validation_share": float("nan")},
+        {"test_share": -0.1},
+        {"validation_share": 0.6, "test_share": 0.4},
+        {"seed": -1},
+        {"near_threshold": 0.0},
+        {"delimiter": ""},
+        {"licence": " "},
+        {"label_columns": ("joy",), "list_column": "labels"},
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(values):
+    with pytest.raises(InputError, match=next(iter(values))):
+        ImportConfig((Path("a.csv"),), Path("out"), **values)
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path, capsys):
+    path = _file(tmp_path / "a.csv", _one_hot())
+    assert main(["data", "import", str(path), "--output", str(tmp_path)]) == 1
+    assert "holds other files" in capsys.readouterr().err
+    assert path.is_file()
