@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ov_emotions.cli import data_stats
 from ov_emotions.cli.shared import (
     Subparsers,
     add_json_flag,
@@ -27,7 +28,9 @@ def add_parser(subparsers: Subparsers) -> None:
     data: argparse.ArgumentParser = subparsers.add_parser(
         "data", help="prepare data sets", description="Prepare data sets."
     )
-    parser = data.add_subparsers(metavar="WHAT", required=True).add_parser(
+    verbs = data.add_subparsers(metavar="WHAT", required=True)
+    data_stats.add_parser(verbs)
+    parser = verbs.add_parser(
         "prepare",
         help="join the raw sets into one prepared folder",
         description="Read the raw sets, deduplicate them, take leaks out of the training and "
