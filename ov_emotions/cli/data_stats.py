@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ov_emotions._extras import require
 from ov_emotions.bundle import DEFAULT_MODEL
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import (
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     seed = {} if args.seed is None else {"seed": args.seed}
     config = StatsConfig(model=args.model, words_split=args.split, words=args.words, **seed)
     if args.output is not None:
+        require("wordcloud", extra="data")  # now, and not after a minute of counting
         make_output_folder(args.output)
     with Progress("texts") as progress:
         stats = describe(args.prepared, config, progress.update)
@@ -103,7 +105,9 @@ def _summary(stats: Statistics) -> str:
         for found in stats.overlaps
         if found.equal or found.near
     ]
-    words = [f"{label}: {', '.join(w.word for w in stats.words[label][:8])}" for label in stats.labels]
+    words = [
+        f"{label}: {', '.join(w.word for w in stats.words[label][:8])}" for label in stats.labels
+    ]
     parts = [
         table([["split", "rows", *stats.labels], *counts]),
         table([["split", "repeated", "nearly", "contradicting"], *repeated]),

@@ -69,16 +69,18 @@ def near_duplicate_pairs(
     # By size, so that what is indexed is never larger, and what is too small is passed over.
     order = sorted(range(len(texts)), key=lambda i: len(ranked[i]))
     index: dict[int, list[int]] = defaultdict(list)
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for done, i in enumerate(order, 1):
         least = threshold * len(ranked[i])
         prefix = _prefix(ranked[i], threshold)
         candidates: set[int] = set()
         for gram in prefix:
             candidates.update(index.get(gram, ()))
-        for j in candidates:
-            if len(ranked[j]) >= least and _similar(sets[i], sets[j], threshold):
-                pairs.append((min(i, j), max(i, j)))
+        pairs += [
+            (min(i, j), max(i, j))
+            for j in candidates
+            if len(ranked[j]) >= least and _similar(sets[i], sets[j], threshold)
+        ]
         for gram in prefix:
             index[gram].append(i)
         if update is not None:

@@ -35,7 +35,7 @@ def word_cloud(weights: Sequence[tuple[str, float]], *, name: str, title: str, s
     cloud = wordcloud.WordCloud(
         width=_WIDTH,
         height=_HEIGHT,
-        margin=5,
+        margin=8,
         prefer_horizontal=1.0,
         max_font_size=_LARGEST,
         min_font_size=_SMALLEST,

@@ -60,9 +60,9 @@ def _lead(stats: Statistics) -> str:
     near = sum(found.near for found in stats.overlaps if found.split == main)
     if len(stats.splits) > 1:
         said.append(
-            f"{main} shares no text with another split."
+            f"No text of {main} is in another split."
             if not equal + near
-            else f"{main} has rows that are in other splits too: {fmt.count(equal)} equal, "
+            else f"Some rows of {main} are in other splits too: {fmt.count(equal)} equal, "
             f"{fmt.count(near)} nearly equal."
         )
     return " ".join(said)
@@ -119,7 +119,7 @@ def _labels(stats: Statistics) -> str:
         ),
         "shares-plot",
         "Rows with the label per 100 where it is known, by split and by set in it. "
-        "Hatched: no row of it has this label annotated.",
+        "Dashed: no row of it has this label annotated.",
     )
     table = page.details("The counts", page.table(tables.balance_table(stats), sortable=True))
     return page.section("labels", "Labels", counted, by_group, table)

@@ -73,9 +73,9 @@ def length_table(stats: Statistics, unit: str) -> Table:
         if unit == "tokens":
             cells.append(number(group.over_max_length))
         rows.append(Row(tuple(cells)))
-    head = ("rows of", "mean", "least", "5 %", "25 %", "median", "75 %", "95 %", "99 %", "most")
-    if unit == "tokens":
-        head += (f"over {stats.tokenizer.max_length}",)
+    over = (f"over {stats.tokenizer.max_length}",) if unit == "tokens" else ()
+    percents = ("5 %", "25 %", "median", "75 %", "95 %", "99 %")
+    head = ("rows of", "mean", "least", *percents, "most", *over)
     caption = f"Lengths in {unit}"
     return Table(f"{unit}-lengths", caption, head, _numeric(1, len(head) - 1), tuple(rows))
 

@@ -148,4 +148,6 @@ def _box(value: Lengths, x: svg.Scale, y: float, look: str) -> list[str]:
 
 def share(value: float | None) -> str:
     """Write a share, or that there is none."""
-    return fmt.NONE if value is None else fmt.percent(value)
+    if value is None:
+        return fmt.NONE
+    return "<0.1 %" if 0 < value < 0.0005 else fmt.percent(value)

@@ -36,7 +36,7 @@ def heatmap(
     room = 118.0 if narrow else 220.0
     row_names = [svg.shorten(text, _FONT, room - 10) for text in rows]
     left = min(room, max(map(len, row_names)) * _FONT * svg.MONO + 10)
-    column_names = [svg.shorten(text, _FONT, 150) for text in columns]
+    column_names = [svg.shorten(text, _FONT, 190) for text in columns]
     longest = max(map(len, column_names)) * _FONT * svg.MONO
     # Cells grow with the room there is, up to a width that still reads as a matrix; the last
     # column's slanted name needs room to its right.
@@ -78,15 +78,17 @@ def _cell(
 ) -> list[str]:
     wide, high = size
     gap = 1.0 if wide < 20 else 2.0
-    place = {"x": x, "y": y, "width": wide - gap, "height": high - gap}
+    w, h = wide - gap, high - gap
     if value is None:
-        marks = [svg.tag("rect", **place, class_="cell none")]
+        marks = [svg.tag("rect", x=x, y=y, width=w, height=h, class_="cell none")]
         return [*marks, *_inside("–", x, y, size, "cell-value soft")]
     shade = value / highest if highest else 0.0
-    marks = [svg.tag("rect", **place, class_="cell empty")]
+    marks = [svg.tag("rect", x=x, y=y, width=w, height=h, class_="cell empty")]
     if shade:
         opacity = f"{_SMALLEST_SHADE + (1 - _SMALLEST_SHADE) * shade:.3f}"
-        marks.append(svg.tag("rect", **place, class_="cell", fill_opacity=opacity))
+        marks.append(
+            svg.tag("rect", x=x, y=y, width=w, height=h, class_="cell", fill_opacity=opacity)
+        )
     look = "cell-value over" if shade > 0.55 else "cell-value"
     return [*marks, *_inside(_percent(value), x, y, size, look)]
 
@@ -100,6 +102,6 @@ def _inside(text: str, x: float, y: float, size: tuple[float, float], look: str)
 
 def _percent(share: float) -> str:
     percent = 100 * share
-    if 0 < percent < 0.1:
+    if 0 < percent < 0.05:
         return "<0.1"
     return f"{percent:.1f}" if 0 < percent < 9.95 else f"{percent:.0f}"

@@ -96,7 +96,9 @@ def repeats(texts: Sequence[str], targets: NDArray[np.int8], likeness: Likeness)
         empty=len(texts) - filled,
         duplicates=filled - len(rows),
         near=near,
-        contradictions=sum(_contradict(targets[where]) for where in rows.values() if len(where) > 1),
+        contradictions=sum(
+            _contradict(targets[where]) for where in rows.values() if len(where) > 1
+        ),
     )
 
 

@@ -32,6 +32,11 @@ _PACKAGES = ("numpy", "pymorphy3", "pymorphy3-dicts-ru", "tokenizers", "wordclou
 _SLICE = 1000
 
 
+def _say_nothing(done: int, total: int, note: str) -> None:
+    """Take the place of a progress bar."""
+    del done, total, note
+
+
 @dataclass(frozen=True)
 class StatsConfig:
     """How a prepared folder is described.
@@ -65,9 +70,7 @@ class StatsConfig:
             raise InputError(f"seed must be in [0, 2**32), not {self.seed}")
 
 
-def describe(
-    folder: Path, config: StatsConfig, update: Update = lambda done, total, note: None
-) -> Statistics:
+def describe(folder: Path, config: StatsConfig, update: Update = _say_nothing) -> Statistics:
     """Describe a prepared folder.
 
     :param folder: what `data prepare` wrote.
@@ -96,7 +99,7 @@ def describe_splits(
     config: StatsConfig,
     *,
     prepared: Mapping[str, object],
-    update: Update = lambda done, total, note: None,
+    update: Update = _say_nothing,
 ) -> Statistics:
     """Describe splits in memory.
 
