@@ -10,15 +10,32 @@ from random import Random
 from ov_emotions._extras import require
 
 _SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
+# These, and the selector that asks for a picture: the emoji is the same without.
+_VARIANTS = re.compile("[\U0001f3fb-\U0001f3ff\ufe0f]")
 # They are emoji to Unicode, but nobody reads them aloud.
-_SIGNS = frozenset("©®™‼⁉〰♂♀")
+_SIGNS = frozenset("©®™‼⁉〰♂♀▫🅱")
+_BETTER_NAMES = {
+    # The standard's Russian names miss what people mean by these.
+    "♥": "сердце",
+    "❤": "сердце",
+    "✌": "жест победы",
+    "💨": "быстро убегает",
+    "😒": "недовольное лицо",
+    "😔": "грустит",
+    "😣": "страдает",
+    "😤": "пыхтит от злости",
+    "😥": "расстроен",
+    "😳": "смущён",
+    "🙆": "руки над головой",
+    "🤫": "тише",
+}
 
 
 @dataclass(frozen=True)
 class EmojiWords:
     """Writes a text with its emoji in words.
 
-    :param names: words of each emoji, skin tones left out.
+    :param names: words of each emoji, written without skin tone and selector.
     """
 
     names: Mapping[str, str]
@@ -33,13 +50,14 @@ class EmojiWords:
         """
         emoji = require("emoji", extra="data")
         morph = require("pymorphy3", extra="data").MorphAnalyzer(lang="ru")
-        found = {_SKIN_TONES.sub("", e) for t in texts for e in emoji.distinct_emoji_list(t)}
         names = {}
-        for one in sorted(found):
-            name = emoji.demojize(one, language="ru", delimiters=("", ""))
-            if name != one and not _SIGNS & set(one) and re.search("[а-яё]", name):
+        for found in sorted({e for text in texts for e in emoji.distinct_emoji_list(text)}):
+            plain = _VARIANTS.sub("", found)
+            name = emoji.demojize(_SKIN_TONES.sub("", found), language="ru", delimiters=("", ""))
+            if plain not in _SIGNS and re.search("[а-яё]", name):
                 words = re.findall(r"[\w-]+", name.replace("_", " "))
-                names[one] = " ".join(_with_short_i(word, morph) for word in words)
+                named = " ".join(_with_short_i(word, morph) for word in words)
+                names[plain] = _BETTER_NAMES.get(plain, named)
         return EmojiWords(names)
 
     def __call__(self, text: str, rng: Random) -> str | None:  # noqa: ARG002
@@ -53,17 +71,17 @@ class EmojiWords:
         pieces: list[str] = []
         end, last = 0, None
         for found in emoji.emoji_list(text):
-            one = _SKIN_TONES.sub("", found["emoji"])
-            between = text[end : found["match_start"]]
+            one = _VARIANTS.sub("", found["emoji"])
+            between = text[end : found["match_start"]].lstrip("\ufe0f\u200d")
             words = self.names.get(one)
             if words is None:
                 continue
-            repeated = one == last and not between.strip("\ufe0f\u200d ")
+            repeated = one == last and not between.strip()
             pieces += [] if repeated else [between, f" {words} "]
             end, last = found["match_end"], one
         if not pieces:
             return None
-        return " ".join("".join([*pieces, text[end:]]).split())
+        return " ".join("".join([*pieces, text[end:].lstrip("\ufe0f\u200d")]).split())
 
 
 def _with_short_i(word: str, morph: object) -> str:

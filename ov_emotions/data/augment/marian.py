@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions._extras import require
-from ov_emotions._quiet import quiet_transformers
+from ov_emotions._quiet import import_sentencepiece, quiet_transformers
 from ov_emotions.data.augment.config import AugmentConfig
 from ov_emotions.data.augment.translations import Translations
 from ov_emotions.errors import DataError
@@ -44,11 +44,11 @@ class Marian:
     def __init__(self, name: str, config: AugmentConfig) -> None:
         self.name = name
         self._config = config
+        import_sentencepiece(EXTRA)
         self._torch = require("torch", extra=EXTRA)
         transformers = require("transformers", extra=EXTRA)
         # The tokeniser would do without sacremoses, with a warning, and read punctuation otherwise.
-        for module in ("sentencepiece", "sacremoses"):
-            require(module, extra=EXTRA)
+        require("sacremoses", extra=EXTRA)
         with quiet_transformers():
             folder = _folder(name)
             try:
