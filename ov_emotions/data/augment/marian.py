@@ -79,7 +79,12 @@ class Marian:
         """
         kept = Translations(self._config.translations_folder / self._file_name())
         distinct = dict.fromkeys(texts)
-        lengths = {t: len(self._tokenizer(t)["input_ids"]) for t in distinct if t not in kept.known}
+        with quiet_transformers():  # texts that are too long are left out here, with no warning
+            lengths = {
+                text: len(self._tokenizer(text)["input_ids"])
+                for text in distinct
+                if text not in kept.known
+            }
         left = [text for text, n in lengths.items() if n <= self._config.max_tokens]
         # Of about the same length, so that little is padded; the longest first, so that what does
         # not fit the memory fails at once.
