@@ -39,6 +39,10 @@ def test_go_stays_where_it_is_no_ending(word: str) -> None:
     assert word[:-2] + "во" not in sound_alikes(word)
 
 
+def test_a_first_letter_is_heard_as_it_is() -> None:
+    assert "ескать" not in sound_alikes("искать")
+
+
 def test_a_single_vowel_is_stressed_and_stays() -> None:
     assert sound_alikes("дом") == []
     assert sound_alikes("не") == []
@@ -85,6 +89,12 @@ def test_split_parts_can_be_spoken_and_fillers_are_whole() -> None:
     assert all(set(part) & set("аеоы") for part in parts)
     filled = replace(SILENT, filler=1.0)("да", Random(5)) or ""
     assert filled.removesuffix(" да") in FILLERS
+
+
+def test_nothing_is_put_between_a_preposition_and_its_word() -> None:
+    filled = replace(SILENT, filler=1.0)("не в дом", Random(5)) or ""
+    assert filled.endswith(" не в дом")
+    assert filled.removesuffix(" не в дом") in FILLERS
 
 
 def test_a_rate_is_about_the_share_of_words() -> None:

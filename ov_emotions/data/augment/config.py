@@ -47,7 +47,8 @@ class AugmentConfig:
     :param noise_ending: of the words of at least 5 letters, how many lose one or two at the end.
     :param noise_split: of the words of at least 6 letters, how many are split in two.
     :param noise_join: of the gaps between words, how many close.
-    :param noise_filler: of the gaps before words, how many get a filler word.
+    :param noise_filler: of the gaps before words, how many get a filler word; none after a
+        preposition and the like.
     :param oversample: per label, how many times over its rows shall stand in train, the row itself
         included; the largest factor where a row has several. What is left over a whole number is
         the chance of one more.

@@ -1,6 +1,8 @@
 """Translation by Marian models, as OPUS-MT publishes them for transformers.
 
-Junczys-Dowmunt et al., "Marian: Fast Neural Machine Translation in C++", 2018.
+Junczys-Dowmunt et al., "Marian: Fast Neural Machine Translation in C++", 2018. The path was tried
+on tiny Marian models with random weights; published weights were not at hand, so nothing is known
+here of how well they paraphrase these texts.
 """
 
 from __future__ import annotations

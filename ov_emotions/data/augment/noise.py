@@ -26,6 +26,12 @@ FILLERS = (
 )
 """Words that speakers put in while they look for others."""
 
+_CLINGING = frozenset(
+    ("а", "без", "бы", "в", "во", "для", "до", "за", "и", "из", "к", "ко", "на", "над", "не", "ни",
+     "о", "об", "от", "по", "под", "при", "про", "с", "со", "у")
+)  # fmt: skip
+"""Words that are spoken as one with the next; nothing is put between."""
+
 _WORD = re.compile(r"[а-яё]+")
 _LONGEST_JOINED = 20
 
@@ -78,7 +84,8 @@ class AsrNoise:
         words = [self._word(word, rng) for word in plain.split()]
         pieces: list[str] = []
         for i, word in enumerate(words):
-            if self.filler and rng.random() < self.filler:
+            clings = bool(i) and words[i - 1] in _CLINGING
+            if self.filler and not clings and rng.random() < self.filler:
                 pieces += [rng.choice(FILLERS), word]
             elif i and self._joins(pieces[-1], word, rng):
                 pieces[-1] += word

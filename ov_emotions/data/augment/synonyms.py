@@ -11,6 +11,10 @@ or none; so few words are replaced, and none that tell about a label:
   word's form may stand for; nouns keep gender and animacy, verbs aspect and transitivity, so that
   the words around them still agree.
 
+`wiki-ru-wordnet` says of itself that it is under the MIT licence. Its words and definitions are
+from the Russian Wiktionary, whose text is published under CC BY-SA; how that bears on single words
+taken from it, the package does not say. Only words go into the rows, no definitions.
+
 What remains wrong: senses that the WordNet does not tell apart, and verbs that govern another case.
 """
 
