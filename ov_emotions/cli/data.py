@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from ov_emotions.cli import data_import
+from ov_emotions.cli import data_import, data_stats
 from ov_emotions.cli.data_summary import summary
 from ov_emotions.cli.shared import (
     Subparsers,
@@ -26,11 +26,12 @@ def add_parser(subparsers: Subparsers) -> None:
     """
     data: argparse.ArgumentParser = subparsers.add_parser(
         "data",
-        help="prepare data sets, or import your own",
-        description="Prepare data sets, or import your own.",
+        help="prepare data sets, import your own, describe them",
+        description="Prepare data sets, import your own, describe them.",
     )
     verbs = data.add_subparsers(metavar="WHAT", required=True)
     data_import.add_parser(verbs)
+    data_stats.add_parser(verbs)
     parser = verbs.add_parser(
         "prepare",
         help="join the raw sets into one prepared folder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _GRAM = 4
 
@@ -30,30 +30,80 @@ def find_near_duplicates(
     :param threshold: least Jaccard similarity, in (0, 1].
     :return: per candidate the index of the first reference found, or None.
     """
-    candidate_grams = [_grams(text) for text in candidates]
-    reference_grams = [_grams(text) for text in references]
-    frequency: Counter[str] = Counter()
-    for grams in (*candidate_grams, *reference_grams):
-        frequency.update(grams)
-
-    def prefix(grams: frozenset[str]) -> list[str]:
-        # Ties are broken by the gram itself: both sides must sort alike for the filter to be exact.
-        rarest_first = sorted(grams, key=lambda gram: (frequency[gram], gram))
-        return rarest_first[: len(grams) - math.ceil(threshold * len(grams)) + 1]
-
-    index: dict[str, list[int]] = defaultdict(list)
+    ranked = _ranked([*candidates, *references])
+    candidate_grams, reference_grams = ranked[: len(candidates)], ranked[len(candidates) :]
+    reference_sets = [frozenset(grams) for grams in reference_grams]
+    index: dict[int, list[int]] = defaultdict(list)
     for i, grams in enumerate(reference_grams):
-        for gram in prefix(grams):
+        for gram in _prefix(grams, threshold):
             index[gram].append(i)
 
     found: list[int | None] = []
     for grams in candidate_grams:
+        own = frozenset(grams)
         match = None
-        for i in sorted({i for gram in prefix(grams) for i in index.get(gram, ())}):
-            other = reference_grams[i]
-            shared = len(grams & other)
-            if shared >= threshold * (len(grams) + len(other) - shared):
+        for i in sorted({i for gram in _prefix(grams, threshold) for i in index.get(gram, ())}):
+            if _similar(own, reference_sets[i], threshold):
                 match = i
                 break
         found.append(match)
     return found
+
+
+def near_duplicate_pairs(
+    texts: Sequence[str],
+    threshold: float = 0.8,
+    update: Callable[[int, int], None] | None = None,
+) -> list[tuple[int, int]]:
+    """Find all pairs of texts whose Jaccard similarity reaches the threshold.
+
+    It is measured as `find_near_duplicates` measures it, and the search is as exact.
+
+    :param texts: normalised texts; equal ones are pairs too.
+    :param threshold: least Jaccard similarity, in (0, 1].
+    :param update: told the texts done and their number.
+    :return: pairs of positions, the smaller first, in ascending order.
+    """
+    ranked = _ranked(texts)
+    sets = [frozenset(grams) for grams in ranked]
+    # By size, so that what is indexed is never larger, and what is too small is passed over.
+    order = sorted(range(len(texts)), key=lambda i: len(ranked[i]))
+    index: dict[int, list[int]] = defaultdict(list)
+    pairs: list[tuple[int, int]] = []
+    for done, i in enumerate(order, 1):
+        least = threshold * len(ranked[i])
+        prefix = _prefix(ranked[i], threshold)
+        candidates: set[int] = set()
+        for gram in prefix:
+            candidates.update(index.get(gram, ()))
+        pairs += [
+            (min(i, j), max(i, j))
+            for j in candidates
+            if len(ranked[j]) >= least and _similar(sets[i], sets[j], threshold)
+        ]
+        for gram in prefix:
+            index[gram].append(i)
+        if update is not None:
+            update(done, len(texts))
+    return sorted(pairs)
+
+
+def _ranked(texts: Sequence[str]) -> list[list[int]]:
+    """Write each text's grams as their ranks, the rarest first."""
+    grams = [_grams(text) for text in texts]
+    frequency: Counter[str] = Counter()
+    for some in grams:
+        frequency.update(some)
+    # Ties are broken by the gram itself: all texts must sort alike for the filter to be exact.
+    order = sorted(frequency, key=lambda gram: (frequency[gram], gram))
+    rank = {gram: i for i, gram in enumerate(order)}
+    return [sorted(rank[gram] for gram in some) for some in grams]
+
+
+def _prefix(grams: list[int], threshold: float) -> list[int]:
+    return grams[: len(grams) - math.ceil(threshold * len(grams)) + 1]
+
+
+def _similar(one: frozenset[int], other: frozenset[int], threshold: float) -> bool:
+    shared = len(one & other)
+    return shared >= threshold * (len(one) + len(other) - shared)

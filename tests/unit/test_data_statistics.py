@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import math
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from raw_sets import FILES, write_raw
+
+from ov_emotions.cli.main import main
+from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.data.near_duplicates import find_near_duplicates, near_duplicate_pairs
+from ov_emotions.data.prepare import PrepareConfig, prepare
+from ov_emotions.data.statistics.balance import cooccurrence, labels_per_row, lengths
+from ov_emotions.data.statistics.run import StatsConfig, describe_splits
+from ov_emotions.data.statistics.words import fightin_words, lemmas, telling_words
+from ov_emotions.errors import DataError, InputError
+from ov_emotions.labels import GOEMOTIONS, LabelSet
+from ov_emotions.report.data_page import render_data_page
+
+pytest.importorskip("pymorphy3", reason="dictionary forms come from pymorphy3")
+pytest.importorskip("wordcloud", reason="word clouds are laid out by wordcloud")
+
+PAIR = LabelSet("pair", ("joy", "fear"), {"joy": "радость"})
+LONG = "сегодня утром на большой дороге я встретил старого друга и мы долго говорили обо всём"
+NEAR = LONG.replace("старого", "старую")
+HOSTILE = "<script>alert(1)</script>&\"'"
+
+
+def texts(label_set, rows, origins=None):
+    return LabelledTexts(
+        label_set,
+        tuple(text for text, _ in rows),
+        np.array([target for _, target in rows], dtype=np.int8).reshape(len(rows), len(label_set)),
+        tuple(origins or ["set"] * len(rows)),
+        np.arange(1, len(rows) + 1),
+    )
+
+
+def described(splits, tiny_bundle, **settings):
+    config = StatsConfig(model=str(tiny_bundle.folder), least_texts=1, **settings)
+    return describe_splits(splits, config, prepared={"manifest_sha256": "abc"})
+
+
+@pytest.fixture
+def small(tiny_bundle):
+    train = texts(
+        PAIR,
+        [
+            ("Рад!", (1, 0)),
+            ("рад", (0, 0)),
+            (LONG, (1, 1)),
+            (NEAR, (1, -1)),
+            ("!!!", (0, -1)),
+        ],
+        ["a", "a", "a", "b", "b"],
+    )
+    test = texts(PAIR, [("рад", (1, 0)), (LONG, (0, 1)), ("чёрт", (0, 1))])
+    return described({"train": train, "test": test, "empty": texts(PAIR, [])}, tiny_bundle)
+
+
+def test_labels_are_counted_with_the_unknown_apart(small):
+    fear = small.splits["train"].labels["fear"]
+    assert (fear.present, fear.absent, fear.unknown) == (1, 2, 2)
+    assert fear.share == pytest.approx(1 / 3)
+    assert small.origins["train"]["b"].labels["fear"].share is None
+    assert small.splits["train"].labels_per_row == {0: 2, 1: 2, 2: 1}
+    assert small.splits["train"].fully_known == 3
+
+
+def test_repeats_are_told_apart(small):
+    train = small.splits["train"]
+    assert (train.empty, train.duplicates, train.near_duplicates) == (1, 1, 2)
+    assert train.contradictions == 1  # «рад» with joy and without
+    assert small.origins["train"]["b"].near_duplicates == 0  # its like is in the other set
+
+
+def test_overlaps_have_a_direction(small):
+    found = {(o.split, o.other): (o.equal, o.near) for o in small.overlaps}
+    assert found["train", "test"] == (3, 1)  # «рад» twice, the long text; its like is near
+    assert found["test", "train"] == (2, 0)
+    assert found["empty", "train"] == (0, 0)
+
+
+def test_tokens_are_those_of_the_model(small):
+    test = small.splits["test"]
+    assert test.tokens.smallest == 3  # [CLS] чёрт [SEP]
+    assert test.words.largest == len(LONG.split())
+    assert test.over_max_length == 1  # the tiny model reads 16
+    assert small.splits["empty"].tokens is None
+
+
+def test_cooccurrence_leaves_out_what_is_unknown():
+    found = cooccurrence(np.array([[1, 1], [1, 0], [1, -1], [0, 1]], dtype=np.int8))
+    assert found.counts == ((3, 1), (1, 2))
+    assert found.conditional[0][1] == 0.5  # of two rows with the first where the second is known
+    assert found.conditional[1][0] == 0.5
+    assert found.jaccard[0][1] == pytest.approx(1 / 3, abs=1e-6)
+    never = cooccurrence(np.array([[1, -1]], dtype=np.int8))
+    assert never.jaccard[0][1] is None
+
+
+def test_quantiles_and_label_numbers_by_hand():
+    found = lengths(np.array([1, 2, 3, 4, 5]))
+    assert (found.mean, found.smallest, found.quantiles["50"], found.largest) == (3.0, 1, 3.0, 5)
+    assert lengths(np.array([], dtype=np.int64)) is None
+    assert labels_per_row(np.zeros((0, 2), dtype=np.int8)) == {}
+
+
+def test_log_odds_follow_the_formula():
+    ratio, z = fightin_words(np.array([3.0, 1.0]), np.array([1.0, 3.0]), prior=2.0)
+    # Each word has a prior of 1: (3+1)/(4+2-3-1) against (1+1)/(4+2-1-1).
+    expected = math.log(4 / 2) - math.log(2 / 4)
+    assert ratio[0] == pytest.approx(expected)
+    assert z[0] == pytest.approx(expected / math.sqrt(1 / 4 + 1 / 2))
+    assert ratio[1] == pytest.approx(-expected)
+    assert not fightin_words(np.array([3.0]), np.array([0.0]), 2.0)[1].any()
+
+
+def test_telling_words_count_once_a_text_and_ignore_unknown_rows():
+    bags = [frozenset({"рад", "день"}), frozenset({"рад"}), frozenset({"день"}), frozenset({"шум"})]
+    targets = np.array([[1], [1], [0], [-1]], dtype=np.int8)
+    (words,) = telling_words(bags, targets, most=5, least_texts=1, prior_texts=1.0)
+    assert [(w.word, w.present, w.absent) for w in words] == [("рад", 2, 0)]
+
+
+def test_words_get_their_dictionary_form_and_stop_words_none():
+    seen = []
+    found = lemmas(
+        ["люблю", "не", "и", "мой", "была", "5", "люблю"], lambda *at: seen.append(at[1])
+    )
+    assert found["люблю"] == "любить"
+    assert [found[word] for word in ("не", "и", "мой", "была", "5")] == [None] * 5
+    assert set(seen) == {6}  # each distinct word once
+
+
+def test_near_pairs_are_those_that_the_search_by_candidate_finds():
+    rng = np.random.default_rng(0)
+    words = ["утро", "вечер", "радость", "страх", "дорога", "друг"]
+    some = [" ".join(rng.choice(words, 6)) for _ in range(60)]
+    pairs = near_duplicate_pairs(some, 0.5)
+    assert pairs
+    for j, text in enumerate(some):
+        others = [i for i in range(len(some)) if i != j]
+        match = find_near_duplicates([text], [some[i] for i in others], 0.5)[0]
+        partners = sorted({a + b - j for a, b in pairs if j in (a, b)})
+        assert (others[match] if match is not None else None) == (partners or [None])[0]
+
+
+class Page(HTMLParser):
+    def __init__(self, content):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.shown: list[str] = []
+        self.feed(content)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.shown.append(data)
+
+
+def test_the_page_has_every_section_and_asks_for_nothing(small):
+    content = render_data_page(small)
+    page = Page(content)
+    ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    wanted = {"labels", "per-row", "together", "lengths", "words", "all", "made", "cloud-0-title"}
+    assert wanted <= set(ids)
+    outside = {"src", "href", "xlink:href"}
+    links = [v for _, a in page.tags for k, v in a.items() if k in outside and v]
+    assert all(link.startswith("#") for link in links)
+    shown = " ".join(page.shown)
+    assert "8 texts, 2 labels" in shown
+    assert "радость" in shown
+    assert "train / b" in shown
+
+
+def test_hostile_names_and_words_stay_text(tiny_bundle):
+    labels = LabelSet("bad", (HOSTILE, "b"), {HOSTILE: HOSTILE})
+    rows = [("счастье", (1, 0)), ("печаль", (0, 1))]
+    split = texts(labels, rows, [HOSTILE, "x"])
+    stats = described({"train": split, HOSTILE: split}, tiny_bundle)
+    page = Page(render_data_page(stats))
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert any(HOSTILE in text for text in page.shown)
+
+
+def test_twenty_eight_labels_each_get_a_row_and_a_cloud(tiny_bundle):
+    rows = [
+        (f"{name} слово", [int(i == j) for j in range(28)])
+        for i, name in enumerate(GOEMOTIONS.russian.values())
+    ]
+    stats = described({"train": texts(GOEMOTIONS, rows)}, tiny_bundle, prior_words=1.0)
+    page = Page(render_data_page(stats))
+    clouds = {a["id"] for _, a in page.tags if (a.get("id") or "").startswith("cloud-")}
+    assert {
+        f"cloud-{i}-title" for i, label in enumerate(stats.labels) if stats.words[label]
+    } <= clouds
+    assert sum(map(bool, stats.words.values())) >= 25  # some names are two inflected words
+    assert len(stats.cooccurrence["train"].counts) == 28
+
+
+def test_splits_without_rows_still_make_a_page(tiny_bundle):
+    stats = described({"train": texts(PAIR, [])}, tiny_bundle)
+    assert "The split train has no rows." in render_data_page(stats)
+
+
+def test_numbers_and_page_are_the_same_at_every_run(tiny_bundle):
+    split = texts(PAIR, [("очень рад", (1, 0)), ("страшно", (0, 1)), ("страшный день", (0, 1))])
+    one, other = (described({"train": split}, tiny_bundle) for _ in range(2))
+    assert json.dumps(one.to_json()) == json.dumps(other.to_json())
+    assert render_data_page(one) == render_data_page(other)
+
+
+def test_unusable_requests_are_refused(tiny_bundle):
+    split = texts(PAIR, [("рад", (1, 0))])
+    with pytest.raises(DataError, match="no split 'dev'; there are train"):
+        described({"train": split}, tiny_bundle, words_split="dev")
+    other = texts(GOEMOTIONS, [("рад", [0] * 28)])
+    with pytest.raises(DataError, match="different labels"):
+        described({"train": split, "test": other}, tiny_bundle)
+    for bad in ({"words": 0}, {"near_threshold": 0.0}, {"prior_words": 0.0}, {"seed": -1}):
+        with pytest.raises(InputError, match=next(iter(bad))):
+            StatsConfig(**bad)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    pytest.importorskip("pyarrow", reason="prepared data are Parquet")
+    write_raw(tmp_path / "raw", dict.fromkeys(FILES, 30))
+    prepare(PrepareConfig(tmp_path / "raw", tmp_path / "prepared"))
+    return tmp_path / "prepared"
+
+
+def test_the_command_writes_json_and_page(folder, tmp_path, tiny_bundle, capsys):
+    output = tmp_path / "out"
+    flags = ["--output", str(output), "--model", str(tiny_bundle.folder)]
+    assert main(["data", "stats", str(folder), *flags, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((output / "stats.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
+    assert {n: g["rows"] for n, g in printed["splits"].items()} == {
+        name: split["rows"] for name, split in manifest["splits"].items()
+    }
+    assert "pymorphy3" in printed["versions"]
+    assert (output / "stats.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert main(["data", "stats", str(folder), *flags]) == 0
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_the_command_refuses_what_it_cannot_read_or_write(folder, tmp_path, tiny_bundle, capsys):
+    model = ["--model", str(tiny_bundle.folder)]
+    assert main(["data", "stats", str(tmp_path), *model]) == 1
+    assert "is not a prepared folder" in capsys.readouterr().err
+    file = tmp_path / "file"
+    file.write_text("", encoding="utf-8")
+    assert main(["data", "stats", str(folder), *model, "--output", str(file)]) == 1
+    assert "cannot be a folder" in capsys.readouterr().err
+    bare = tmp_path / "bare"
+    tiny_bundle.save(bare)
+    (bare / "tokenizer.json").unlink()
+    assert main(["data", "stats", str(folder), "--model", str(bare)]) == 1
+    assert "tokenizer.json" in capsys.readouterr().err
