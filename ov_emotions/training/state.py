@@ -22,6 +22,11 @@ BEST_NAME = "best"
 LOCK_NAME = ".lock"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the beginning of an error's message, or its kind where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn what a write can fail with, a full disk above all, into one sentence.
@@ -36,7 +41,7 @@ def writing(path: Path) -> Iterator[None]:
         # Torch fails once more when it closes the file; the first error says why.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise TrainingError(
-            f"{path} could not be written ({str(cause).splitlines()[0]}); what was there before is "
+            f"{path} could not be written ({first_line(cause)}); what was there before is "
             "intact. Make room, and give the same command again to go on"
         ) from error
 
@@ -65,7 +70,7 @@ def read_state(path: Path) -> dict[str, Any]:
             raise TypeError("it holds no state")
     except Exception as error:  # torch raises many kinds for a damaged file
         raise TrainingError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); delete it to start the run "
+            f"{path} cannot be read ({first_line(error)}); delete it to start the run "
             f"anew. The best checkpoint so far, if there is one, is intact in {path.parent}"
         ) from error
     return state
@@ -81,13 +86,13 @@ def run_folder(output: Path) -> Iterator[None]:
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     lock = FileLock(output / LOCK_NAME, timeout=0)
-    try:
-        with writing(output / LOCK_NAME):
+    with writing(output / LOCK_NAME):
+        try:
             lock.acquire()
-    except Timeout:
-        raise TrainingError(
-            f"another process trains in {output}; wait for it, or choose another output folder"
-        ) from None
+        except Timeout:
+            raise TrainingError(
+                f"another process trains in {output}; wait for it, or choose another output folder"
+            ) from None
     try:
         _settle(output)
         yield

@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,7 @@ from ov_emotions.errors import TrainingError
 from ov_emotions.files import write_json, write_text
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.settings import CONFIG_NAME
-from ov_emotions.training.state import BEST_NAME, writing
+from ov_emotions.training.state import BEST_NAME, first_line, writing
 
 logger = logging.getLogger(__name__)
 
@@ -62,20 +63,24 @@ class MlflowTracker(Tracker):
     run is under way costs a warning, not the run: the files in its folder hold the same.
 
     :param config: the run.
-    :raises TrainingError: if the server cannot be reached at the start.
     :raises MissingExtraError: if mlflow is not installed.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self._mlflow = require("mlflow", extra="tracking")
+        self._client: Any = None
+        self._run = ""
+
+    def _open(self) -> None:
+        config = self._config
         try:
             self._client = self._mlflow.MlflowClient(config.tracking_uri)
             self._run = self._resumed() or self._started()
         except Exception as error:  # mlflow lets those of its transports through
             raise TrainingError(
                 f"MLflow at {config.tracking_uri or 'MLFLOW_TRACKING_URI'} does not take the run "
-                f"({_first_line(error)}); start the server, or leave tracking out"
+                f"({first_line(error)}); start the server, or leave tracking out"
             ) from error
 
     def _resumed(self) -> str | None:
@@ -120,15 +125,23 @@ class MlflowTracker(Tracker):
 
     @contextmanager
     def tracked(self) -> Iterator[None]:
-        """Surround the run: at its end the artefacts are sent, and how it ended."""
+        """Surround the run: at its end the artefacts are sent, and how it ended.
+
+        :raises TrainingError: at once, if the server does not take the run.
+        """
+        self._open()
         try:
             yield
         except BaseException as error:
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            self._try(lambda: self._client.set_terminated(self._run, status))
+            self._end("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         self._try(self._send_files)
-        self._try(lambda: self._client.set_terminated(self._run, "FINISHED"))
+        self._end("FINISHED")
+
+    def _end(self, status: str) -> None:
+        # MLflow prints the run's address, which does not belong into the answer of a command.
+        with redirect_stdout(sys.stderr):
+            self._try(lambda: self._client.set_terminated(self._run, status))
 
     def _send_files(self) -> None:
         output = self._config.output
@@ -144,7 +157,7 @@ class MlflowTracker(Tracker):
         try:
             send()
         except Exception as error:
-            logger.warning("MLflow did not take a message: %s", _first_line(error))
+            logger.warning("MLflow did not take a message: %s", first_line(error))
 
 
 def plot_history(history: list[dict[str, Any]], folder: Path) -> None:
@@ -168,7 +181,3 @@ def plot_history(history: list[dict[str, Any]], folder: Path) -> None:
 def make_tracker(config: TrainConfig) -> Tracker:
     """Return what the configuration asks for."""
     return MlflowTracker(config) if config.track == "mlflow" else Tracker()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
