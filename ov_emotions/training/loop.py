@@ -7,8 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import nn
 from ov_emotions.errors import TrainingError
 from ov_emotions.metrics import Scores, score
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
+from ov_emotions.training.averaging import WeightAverage
 from ov_emotions.training.batches import Examples, collate, epoch_batches
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.device import choose_device, predict_logits
@@ -26,7 +26,13 @@ from ov_emotions.training.loss import choose_loss, loss_scale, masked_loss
 from ov_emotions.training.model import EmotionModel
 from ov_emotions.training.optimizer import make_optimizer, make_scheduler
 from ov_emotions.training.processes import Processes
-from ov_emotions.training.state import STATE_NAME, read_state, write_state
+from ov_emotions.training.state import (
+    STATE_NAME,
+    Progress,
+    first_line,
+    read_state,
+    write_state,
+)
 from ov_emotions.training.tracking import Tracker, write_history
 
 logger = logging.getLogger(__name__)
@@ -38,19 +44,18 @@ _SAVE_EVERY_SECONDS = 120.0
 _MEAN_OVER = 100
 
 
-@dataclass
-class Progress:
-    """How far a run is; part of the resume state."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best: float = -1.0
-    since_best: int = 0
-    finished: bool = False
-    losses: list[float] = field(default_factory=list)
-    """Of the latest steps; their mean is what is reported."""
-    history: list[dict[str, Any]] = field(default_factory=list)
+@contextlib.contextmanager
+def _compiling(compiled: bool) -> Iterator[None]:
+    """Say in a sentence what torch.compile fails at, a missing C++ compiler above all."""
+    try:
+        yield
+    except RuntimeError as error:
+        if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise TrainingError(
+                f"torch.compile does not take this model here ({first_line(error)}); it needs a "
+                "C++ compiler; leave compile out"
+            ) from error
+        raise
 
 
 class Trainer:
@@ -107,11 +112,7 @@ class Trainer:
             else self.wrapped
         )
         self.progress = Progress()
-        self.ema = (
-            {k: v.detach().clone() for k, v in model.state_dict().items()}
-            if config.ema_decay
-            else None
-        )
+        self.ema = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
 
     def _batches(self, epoch: int) -> list[list[NDArray[np.int64]]]:
         """Return the batches of each step of an epoch."""
@@ -131,7 +132,7 @@ class Trainer:
             return
         state = {
             "model": self.model.state_dict(),
-            "ema": self.ema,
+            "ema": self.ema.weights if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -167,7 +168,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
         if self.ema is not None:
-            self.ema = {k: v.to(self.device.torch_device) for k, v in state["ema"].items()}
+            self.ema.load(state["ema"])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
@@ -183,7 +184,7 @@ class Trainer:
         teacher = (
             None if examples.teacher is None else torch.from_numpy(examples.teacher[rows]).to(where)
         )
-        with self.device.context():
+        with self.device.context(), _compiling(self.config.compile):
             logits = self.network(batch.input_ids.to(where), batch.attention_mask.to(where))
         share = self.config.teacher_weight
         return masked_loss(logits, targets, weights, row_weights, teacher, share, self.loss)
@@ -228,29 +229,6 @@ class Trainer:
             )
         return value
 
-    def _update_ema(self) -> None:
-        if self.ema is None:
-            return
-        # Early on the average would be mostly the start; let its memory grow with the steps.
-        decay = min(self.config.ema_decay, (1 + self.progress.step) / (10 + self.progress.step))
-        with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if value.is_floating_point():
-                    self.ema[name].lerp_(value, 1 - decay)
-
-    @contextlib.contextmanager
-    def _averaged(self) -> Any:
-        """Put the averaged weights into the model for the length of a block."""
-        if self.ema is None:
-            yield
-            return
-        own = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.ema)
-        try:
-            yield
-        finally:
-            self.model.load_state_dict(own)
-
     def evaluate(self) -> tuple[Scores, NDArray[np.float32]]:
         """Fit thresholds on their part and score the selection part with them.
 
@@ -270,7 +248,7 @@ class Trainer:
 
     def _evaluate_and_keep(self, mean_loss: float, save: Callable[[Scores, Any], None]) -> bool:
         """Score; keep the weights if they are the best so far. Return whether to stop."""
-        with self._averaged():
+        with self.ema.applied() if self.ema else contextlib.nullcontext():
             scores, thresholds = self.evaluate()
             value = (scores.weighted_f1 + scores.macro_f1) / 2
             latest = {
@@ -310,7 +288,8 @@ class Trainer:
                 progress.losses = [*progress.losses[1 - _MEAN_OVER :], self._step(rows)]
                 progress.batch += 1
                 progress.step += 1
-                self._update_ema()
+                if self.ema:
+                    self.ema.update(progress.step)
                 recent = float(np.mean(progress.losses))
                 self.report(progress.step, self.total_steps, f"loss {recent:.4f}{note}")
                 if progress.batch % every == 0 or progress.batch == len(batches):

@@ -24,9 +24,9 @@ def preset_names() -> tuple[str, ...]:
 
 
 def preset_description(name: str) -> str:
-    """Return what a preset says of itself: the comment it begins with, on one line."""
+    """Return what a preset says of itself: the first paragraph of its comment, on one line."""
     lines = (_PRESETS / f"{name}.toml").read_text(encoding="utf-8").splitlines()
-    head = lines[: next((i for i, line in enumerate(lines) if not line.startswith("#")), None)]
+    head = lines[: next((i for i, line in enumerate(lines) if not line.strip("# ")), None)]
     return " ".join(line.lstrip("# ") for line in head)
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,21 @@ from ov_emotions.training.checkpoint import CHECKPOINT_NAME
 STATE_NAME = "state.pt"
 BEST_NAME = "best"
 LOCK_NAME = ".lock"
+
+
+@dataclass
+class Progress:
+    """How far a run is; part of the resume state."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float = -1.0
+    since_best: int = 0
+    finished: bool = False
+    losses: list[float] = field(default_factory=list)
+    """Of the latest steps; their mean is what is reported."""
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def first_line(error: BaseException) -> str:

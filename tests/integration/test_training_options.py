@@ -63,7 +63,9 @@ def _history(config: TrainConfig) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def plain(
-    config: TrainConfig, tmp_path_factory: pytest.TempPathFactory, one_thread: None
+    config: TrainConfig,
+    tmp_path_factory: pytest.TempPathFactory,
+    one_thread: None,  # noqa: ARG001
 ) -> dict[str, torch.Tensor]:
     """Weights of a quick run where no option is taken."""
     run = replace(
@@ -123,6 +125,15 @@ def test_compiling_changes_no_more_than_rounding(quick, plain, monkeypatch):
     train(replace(quick, compile=True))
     for name, value in _weights(quick).items():
         torch.testing.assert_close(value, plain[name], atol=2e-3, rtol=1e-2)
+
+
+def test_a_machine_that_cannot_compile_is_told_so_in_a_sentence(quick, monkeypatch):
+    def broken(*_args: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr("ov_emotions.training.loop._COMPILER", broken)
+    with pytest.raises(TrainingError, match=r"torch\.compile does not take this model here"):
+        train(replace(quick, compile=True))
 
 
 @pytest.fixture(scope="module")

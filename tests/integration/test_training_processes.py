@@ -124,7 +124,7 @@ def test_two_processes_learn_what_one_learns_and_the_first_alone_writes_and_answ
 
 def test_two_killed_processes_go_on_and_end_bit_for_bit_as_unbroken_ones(quick, tmp_path):
     # With dropout: each process draws its own, and draws it again.
-    config = replace(quick, dropout=0.3, epochs=12, patience=100)
+    config = replace(quick, dropout=0.3, epochs=4, patience=100)
     processes = _launch(config, tmp_path)
     try:
         deadline = time.monotonic() + 90
