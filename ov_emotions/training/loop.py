@@ -303,6 +303,7 @@ class Trainer:
                     last_saved = time.monotonic()
             progress.epoch += 1
             progress.batch = 0
-            self._save_state()
+            if progress.epoch < config.epochs and not progress.finished:
+                self._save_state()
         progress.finished = True
         self._save_state()
