@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from ov_emotions import __version__
 from ov_emotions.errors import OvEmotionsError
@@ -42,13 +43,20 @@ class _TerminatedError(BaseException):
     """SIGTERM, as an exception: temporary files are cleaned up on the way out."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes flags by their full names: what an abbreviation means would change with new flags."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+
 def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
     """Assemble the parser.
 
     :param verbs: the modules to ask for their part.
     :return: a parser whose result has `run` and `verbose`.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ov-emotions", description="Emotions in Russian text, several at once, on a CPU."
     )
     parser.add_argument("--version", action="version", version=f"ov-emotions {__version__}")
