@@ -28,6 +28,8 @@ VERBS = (
     "train",
     "export",
     "quantize",
+    "thresholds",
+    "calibrate",
     "evaluate",
     "report",
     "ovms",
