@@ -77,9 +77,9 @@ def open_bundle(bundle: Bundle, precision: str | None = None) -> Iterator[Source
 
 @contextmanager
 def _open_checkpoint(folder: Path, precision: str | None) -> Iterator[Source]:
-    from ov_emotions.backends.torch import CheckpointClassifier
+    from ov_emotions.backends.torch import CheckpointClassifier, TorchPrecision
 
-    dtype = "bf16" if precision == "bf16" else "fp32"
+    dtype: TorchPrecision = "bf16" if precision == "bf16" else "fp32"
     with CheckpointClassifier(folder, precision=dtype) as classifier:
         yield Source(
             classifier,
