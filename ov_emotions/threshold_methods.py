@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.errors import InputError
 from ov_emotions.metrics import score
+from ov_emotions.threshold_names import METHODS, Metric, ThresholdMethod
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds
-
-ThresholdMethod = Literal["bootstrap-median", "per-label", "global", "shrunk"]
-Metric = Literal["weighted", "macro"]
-
-METHODS: dict[ThresholdMethod, str] = {
-    "bootstrap-median": "each label's best cut, as the median over bootstrap resamples",
-    "per-label": "each label's best cut on all rows",
-    "global": "one threshold for all labels",
-    "shrunk": "the bootstrap median drawn towards the global one, as far as cross-fitting says",
-}
-"""What each way does, for people."""
 
 FOLDS = 5
 _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, get_args
 
 from ov_emotions.cli.shared import Subparsers, add_refit_flags, print_json, table
+from ov_emotions.threshold_names import METHODS, Metric
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -13,8 +14,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
     :param subparsers: of the command.
     """
-    from ov_emotions.threshold_methods import METHODS, Metric
-
     parser = subparsers.add_parser(
         "thresholds",
         help="fit decision thresholds, and compare ways to",
@@ -26,8 +25,18 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "model", help="bundle (shipped name, folder, Hub id), checkpoint folder or server URL"
     )
-    parser.add_argument("--method", choices=tuple(METHODS), default="bootstrap-median")
-    parser.add_argument("--metric", choices=get_args(Metric), default="weighted")
+    parser.add_argument(
+        "--method",
+        choices=tuple(METHODS),
+        default="bootstrap-median",
+        help="way to fit (default: bootstrap-median)",
+    )
+    parser.add_argument(
+        "--metric",
+        choices=get_args(Metric),
+        default="weighted",
+        help="mean of the labels' F1 to fit for, where a way weighs labels (default: weighted)",
+    )
     parser.add_argument("--seed", type=int, default=20261122, help="of the folds")
     add_refit_flags(parser)
     parser.set_defaults(run=run)

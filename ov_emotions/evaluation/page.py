@@ -111,12 +111,13 @@ def _split(name: str, title: str, scores: Mapping[str, Any]) -> Iterator[str]:
     head = ("label", "precision", "recall", "F1", "rows with it", "rows given it")
     numeric = (False, *(True,) * 5)
     by_label = page.table(Table(f"{name}-labels", title, head, numeric, rows), sortable=True)
-    yield page.section(f"{name}-labels", title, bars, by_label)
+    about = f"<p>{page.text(title)}</p>"
+    yield page.section(f"{name}-labels", "By label", about, bars, by_label)
     if "confusion" in scores:
-        yield _confusion(name, scores["confusion"])
-        yield _correlation(name, list(scores["confusion"]), scores["correlation"])
+        yield _confusion(name, about, scores["confusion"])
+        yield _correlation(name, about, list(scores["confusion"]), scores["correlation"])
     if scores.get("worst"):
-        yield page.section(f"{name}-worst", "Worst errors", _worst(name, scores["worst"]))
+        yield page.section(f"{name}-worst", "Worst errors", about, _worst(name, scores["worst"]))
 
 
 def _grid(
@@ -141,7 +142,7 @@ def _grid(
     return plot + page.details("The numbers", numbers)
 
 
-def _confusion(name: str, found: Mapping[str, Any]) -> str:
+def _confusion(name: str, about: str, found: Mapping[str, Any]) -> str:
     missed = {label: facts for label, facts in found.items() if facts["misses"]}
     if not missed:
         return ""
@@ -150,14 +151,19 @@ def _confusion(name: str, found: Mapping[str, Any]) -> str:
     rows = [f"{label} ({facts['misses']:,})" for label, facts in missed.items()]
     caption = "Given in place of a missed label: share of its misses"
     return page.section(
-        f"{name}-confusion", "Confusion", _grid(f"{name}-c", caption, rows, columns, values)
+        f"{name}-confusion", "Confusion", about, _grid(f"{name}-c", caption, rows, columns, values)
     )
 
 
-def _correlation(name: str, labels: Sequence[str], values: Sequence[Sequence[float | None]]) -> str:
+def _correlation(
+    name: str, about: str, labels: Sequence[str], values: Sequence[Sequence[float | None]]
+) -> str:
     caption = "Correlation of the labels' probabilities"
     return page.section(
-        f"{name}-correlation", "Correlation", _grid(f"{name}-r", caption, labels, labels, values)
+        f"{name}-correlation",
+        "Correlation",
+        about,
+        _grid(f"{name}-r", caption, labels, labels, values),
     )
 
 

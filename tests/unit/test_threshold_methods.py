@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ov_emotions.errors import InputError
-from ov_emotions.threshold_methods import METHODS, compare_methods, cross_fit, threshold_fitter
+from ov_emotions.threshold_methods import compare_methods, cross_fit, threshold_fitter
+from ov_emotions.threshold_names import METHODS
 from ov_emotions.thresholds import fit_thresholds
 
 
