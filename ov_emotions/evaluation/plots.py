@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from ov_emotions.report import svg
@@ -72,7 +73,9 @@ def matrix(
     height = max(min(cell, 34.0), 15.0)
     top = 26 + above
     body = [svg.text(8, 16, title, "title")]
-    for j, column in enumerate(columns):
+    # Where columns are narrower than letters are high, only every second or third is named.
+    every = math.ceil(_FONT / cell)
+    for j, column in list(enumerate(columns))[::every]:
         x, y = gutter + cell * (j + 0.5) + 4, top - 6
         shown = svg.text(x, y, svg.shorten(column, _FONT, above), "tick")
         body.append(svg.tag("g", shown, transform=f"rotate(-90 {x:.1f} {y:.1f})"))
