@@ -50,6 +50,11 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--precision", choices=("f32", "bf16"), help="instead of the model's")
     parser.add_argument(
+        "--metadata-url",
+        metavar="URL",
+        help="REST URL of a Model Server that is asked over gRPC, which tells no labels there",
+    )
+    parser.add_argument(
         "--compare",
         action="store_true",
         help="compare every further model with the first by the paired bootstrap",
@@ -94,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--compare needs two models at least")
     prepared = PreparedData.open(args.data)
     splits = args.splits or ["validation:selection"]
-    pairs = [_evaluate(b, prepared, splits, args.precision) for b in args.bundles]
+    ask = (prepared, splits, args.precision, args.metadata_url)
+    pairs = [_evaluate(bundle, *ask) for bundle in args.bundles]
     results = [result for result, _ in pairs]
     answer: dict[str, Any] = {
         "command": shlex.join(["ov-emotions", *sys.argv[1:]]),
@@ -128,7 +134,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(
-    source: str, prepared: PreparedData, splits: list[str], precision: str | None
+    source: str,
+    prepared: PreparedData,
+    splits: list[str],
+    precision: str | None,
+    metadata_url: str | None,
 ) -> tuple[dict[str, Any], list[Scored] | None]:
     """Give the figures, and the decisions where the model gives probabilities."""
     from ov_emotions.training.text_to_text.manifest import is_text_to_text
@@ -139,7 +149,7 @@ def _evaluate(
         return evaluate_text_to_text(Path(source), prepared, splits, precision), None
     from ov_emotions.evaluation import evaluate_source, open_source
 
-    with open_source(source, precision) as opened:
+    with open_source(source, precision, metadata_url) as opened:
         return evaluate_source(opened, prepared, splits)
 
 

@@ -37,18 +37,21 @@ class Source:
 
 
 @contextmanager
-def open_source(given: str, precision: str | None = None) -> Iterator[Source]:
+def open_source(
+    given: str, precision: str | None = None, metadata_url: str | None = None
+) -> Iterator[Source]:
     """Open what a user names, and close it after the block.
 
     :param given: the URL of a served model (`http://host:8000/emotions`, `grpc://…`), a checkpoint
         folder, or a bundle by shipped name, folder or Hub id.
     :param precision: f32 or bf16; None is the bundle's own, and f32 for a checkpoint.
+    :param metadata_url: REST URL of a server that is asked over gRPC, for labels and thresholds.
     :return: yields the model.
     :raises InputError: if a precision is asked of a server.
     :raises OvEmotionsError: if it cannot be opened.
     """
     if "://" in given:
-        opened = _open_server(given, precision)
+        opened = _open_server(given, precision, metadata_url)
     elif (Path(given) / _CHECKPOINT_NAME).is_file():
         opened = _open_checkpoint(Path(given), precision)
     else:
@@ -95,10 +98,10 @@ def _open_checkpoint(folder: Path, precision: str | None) -> Iterator[Source]:
 
 
 @contextmanager
-def _open_server(url: str, precision: str | None) -> Iterator[Source]:
+def _open_server(url: str, precision: str | None, metadata_url: str | None) -> Iterator[Source]:
     if precision is not None:
         raise InputError(f"{url} runs at the precision it was started with; leave out --precision")
-    with EmotionClassifier.from_server(url) as classifier:
+    with EmotionClassifier.from_server(url, metadata_url=metadata_url) as classifier:
         yield Source(
             classifier,
             {

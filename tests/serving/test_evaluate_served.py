@@ -43,3 +43,10 @@ def test_nan_from_a_server_is_refused(served, rest_url, held):
 def test_a_server_s_precision_is_not_ours_to_choose(rest_url):
     with pytest.raises(InputError, match="leave out --precision"), open_source(rest_url, "bf16"):
         pass
+
+
+def test_over_grpc_facts_come_from_the_rest_url(grpc_url, rest_url, held):
+    with open_source(grpc_url, metadata_url=rest_url) as remote:
+        by_grpc, _ = evaluate_source(remote, held, ["test"])
+    with open_source(rest_url) as remote:
+        assert evaluate_source(remote, held, ["test"])[0]["splits"] == by_grpc["splits"]
