@@ -29,6 +29,8 @@ VERBS = (
     "train",
     "export",
     "quantize",
+    "thresholds",
+    "calibrate",
     "evaluate",
     "report",
     "ovms",
