@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -86,9 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _terminable():
             args = build_parser(verbs).parse_args(arguments)
-            if args.verbose:
-                _log_to_stderr()
-            code: int = args.run(args)
+            with _log_to_stderr() if args.verbose else nullcontext():
+                code: int = args.run(args)
             sys.stdout.flush()
             return code
     except BrokenPipeError:
@@ -131,12 +130,20 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _log_to_stderr() -> None:
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Log as long as the verb runs: a caller of `main` keeps its own handlers and level."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     package = logging.getLogger("ov_emotions")
+    before = package.handlers, package.level
     package.handlers = [handler]
     package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.handlers, level = before
+        package.setLevel(level)
 
 
 if __name__ == "__main__":
