@@ -149,7 +149,7 @@ def test_accuracy_control_records_what_went_back_to_float(fp32, prepared):
     assert some["fake_quantize_operations"] < everything["fake_quantize_operations"]
     assert some["plain_drop"] == everything["final_drop"]
     assert len(some["drop_after_each_step"]) == some["iterations"]
-    # Not the final drop itself: the CPU computes INT8 weights with float inputs in its own way.
+    # Not the final drop itself: NNCF stores the weights in INT8 only after its last step.
     assert some["drop_after_each_step"][-1] <= everything["final_drop"] / 2
     assert some["rankings"] >= 1
     none = control(0.0)
