@@ -27,6 +27,7 @@ VERBS = (
     "data",
     "prune",
     "train",
+    "distill",
     "export",
     "quantize",
     "thresholds",

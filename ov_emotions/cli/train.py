@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
+from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import Subparsers, add_json_flag, make_output_folder, print_json
 from ov_emotions.cli.train_text_to_text import TASK, make_parser
 from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.settings import load_settings, preset_description, preset_names
+from ov_emotions.training.settings import (
+    load_settings,
+    preset_description,
+    preset_names,
+    preset_values,
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -71,13 +77,24 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.presets:
         return _list_presets(args.json)
+    needed = [f.name for f in fields(TrainConfig) if f.default is MISSING]
+    return fit(args, args.preset, needed)
+
+
+def fit(args: argparse.Namespace, preset: str | None, needed: Sequence[str]) -> int:
+    """Train by a preset, a file and flags, and say what came of it.
+
+    :param args: the parsed arguments.
+    :param preset: name of a preset.
+    :param needed: fields that somebody must give; that is wrong usage where only flags could.
+    :return: 0.
+    """
     given = config_values(TrainConfig, args)
     if args.config is None:
-        needed = [f.name for f in fields(TrainConfig) if f.default is MISSING]
-        known = (*given, "base") if args.preset else given
-        if missing := [f"--{name}" for name in needed if name not in known]:
+        known = {*given, *(preset_values(preset) if preset else ())}
+        if missing := [_flag(name) for name in needed if name not in known]:
             args.refuse(f"the following arguments are required: {', '.join(missing)}")
-    config = load_settings(args.preset, args.config, given)
+    config = load_settings(preset, args.config, given)
     make_output_folder(config.output)
     for module in ("torch", "transformers", "safetensors"):
         require(module, extra="train")
@@ -95,6 +112,10 @@ def run(args: argparse.Namespace) -> int:
     elif _writes():
         print(_summary(facts, config.output / BEST_NAME))
     return 0
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _writes() -> bool:

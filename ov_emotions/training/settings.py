@@ -30,6 +30,20 @@ def preset_description(name: str) -> str:
     return " ".join(line.lstrip("# ") for line in head)
 
 
+def preset_values(name: str) -> dict[str, Any]:
+    """Read a preset.
+
+    :param name: of the preset.
+    :return: the fields that it sets.
+    :raises TrainingError: if there is none of that name.
+    """
+    if name not in preset_names():
+        raise TrainingError(
+            f"there is no preset {name!r}; choose one of {', '.join(preset_names())}"
+        )
+    return _read(_PRESETS / f"{name}.toml")
+
+
 def load_settings(
     preset: str | None = None,
     file: Path | None = None,
@@ -49,11 +63,7 @@ def load_settings(
     """
     values: dict[str, Any] = {}
     if preset is not None:
-        if preset not in preset_names():
-            raise TrainingError(
-                f"there is no preset {preset!r}; choose one of {', '.join(preset_names())}"
-            )
-        values |= _read(_PRESETS / f"{preset}.toml")
+        values |= preset_values(preset)
     if file is not None:
         values |= _read(file)
     values |= given or {}

@@ -101,8 +101,10 @@ def test_the_presets_have_the_settings_of_the_earlier_projects():
     assert 750 <= two.hidden_size <= 800
     assert weighted.base == "cointegrated/rubert-tiny2"
     assert (weighted.loss, weighted.class_weighting) == ("bce", "inverse")
-    assert all(load_settings(n, given=OWN) and preset_description(n) for n in preset_names())
-    with pytest.raises(TrainingError, match="no preset 'x'; choose one of rubert-tiny2-weighted"):
+    teachers = {"base": "b", "teachers": (Path("t"),)}
+    own = {name: OWN | (teachers if name == "distill" else {}) for name in preset_names()}
+    assert all(load_settings(n, given=own[n]) and preset_description(n) for n in preset_names())
+    with pytest.raises(TrainingError, match="no preset 'x'; choose one of distill, rubert-tiny2"):
         load_settings("x", given=OWN)
 
 
