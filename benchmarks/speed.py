@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from ov_emotions import EmotionClassifier
+from ov_emotions.backends.torch import CheckpointClassifier
 from ov_emotions.bundle import SHIPPED
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.files import write_json
 from ov_emotions.machine import environment
-from ov_emotions.quantization.reference import TorchClassifier
 from ov_emotions.quantization.timing import Classify, measure, spread
 
 SEED = 20261122
@@ -85,7 +85,7 @@ def main() -> None:
         if model in fp32:
             candidates[f"{model} fp32"] = EmotionClassifier(fp32[model]).predict_proba
         if model in checkpoints:
-            torch_classifier = TorchClassifier(Path(checkpoints[model]))
+            torch_classifier = CheckpointClassifier(Path(checkpoints[model]))
             candidates[f"{model} torch fp32"] = torch_classifier.predict_proba
 
     texts = list(PreparedData.open(args.data).validation_part("selection").texts)

@@ -32,7 +32,8 @@ class Scores:
     :param weighted_f1: mean of the labels' F1, weighted by support.
     :param macro_f1: plain mean of the labels' F1.
     :param micro_f1: F1 over all decisions.
-    :param exact_match: share of rows with every known label right.
+    :param samples_f1: mean of the rows' F1; a row with no label, known or given, counts as 1.
+    :param exact_match: share of rows with every known label right (subset accuracy).
     :param labels: per label, those with no known target left out.
     :param rows: rows that were scored.
     """
@@ -40,6 +41,7 @@ class Scores:
     weighted_f1: float
     macro_f1: float
     micro_f1: float
+    samples_f1: float
     exact_match: float
     labels: dict[str, LabelScore]
     rows: int
@@ -86,11 +88,14 @@ def score(targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Seque
     f1s = np.array([entry.f1 for entry in per_label.values()])
     supports = np.array([entry.support for entry in per_label.values()])
     given_total = int((predicted & known).sum())
+    row_sizes = ((targets == 1).sum(axis=1) + (predicted & known).sum(axis=1)).astype(np.float64)
+    row_f1 = np.where(row_sizes > 0, 2 * true.sum(axis=1) / np.maximum(row_sizes, 1), 1.0)
     right = ((predicted == (targets == 1)) | ~known).all(axis=1)
     return Scores(
         weighted_f1=_ratio(float((f1s * supports).sum()), float(supports.sum())),
         macro_f1=float(f1s.mean()) if len(f1s) else 0.0,
         micro_f1=_ratio(2 * float(true.sum()), float(supports.sum() + given_total)),
+        samples_f1=float(row_f1.mean()) if len(row_f1) else 0.0,
         exact_match=float(right.mean()) if len(right) else 0.0,
         labels=per_label,
         rows=len(targets),
@@ -184,15 +189,66 @@ def paired_differences(
     :return: for `weighted_f1` and `macro_f1` the difference (`value`) and its 95 % interval (`low`,
         `high`); above 0 where `predicted` is better.
     """
+    difference = _paired(targets, reference, predicted, samples, seed)
+    return {name: _difference(difference[name]) for name in ("weighted_f1", "macro_f1")}
+
+
+def paired_comparison(
+    targets: NDArray[np.int8],
+    reference: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    labels: Sequence[str],
+    *,
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Do what `paired_differences` does for the labels too, and say how sure the sign is.
+
+    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
+    :param reference: bool, same shape: decisions to compare with.
+    :param predicted: bool, same shape.
+    :param labels: names of the columns.
+    :param samples: resamples with replacement.
+    :param seed: of the resampling.
+    :return: `weighted_f1`, `macro_f1` and, by annotated label, `labels`; each with `value`, `low`,
+        `high` and `share_not_better`, the share of resamples in which `predicted` is not better: it
+        reads like a one-sided p-value, and is not corrected for how many labels one looks at.
+    """
+    difference = _paired(targets, reference, predicted, samples, seed)
+    annotated = [label for i, label in enumerate(labels) if (targets[:, i] >= 0).any()]
+    answer: dict[str, Any] = {
+        name: _with_share(difference[name]) for name in ("weighted_f1", "macro_f1")
+    }
+    answer["labels"] = {
+        label: _with_share(difference["labels"][:, i]) for i, label in enumerate(annotated)
+    }
+    return answer
+
+
+def _with_share(values: NDArray[np.float64]) -> dict[str, float]:
+    return {
+        **_difference(values),
+        "share_not_better": round(float((values[1:] <= 0).mean()), 4),
+    }
+
+
+def _paired(
+    targets: NDArray[np.int8],
+    reference: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    samples: int,
+    seed: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Give by metric the differences: of all rows first, then of the resamples."""
     once = np.ones((1, len(targets)), dtype=np.int64)
     draws = np.concatenate([once, _draws(len(targets), samples, seed)])
     ours, theirs = (_resampled(targets, d, draws) for d in (predicted, reference))
-    answer: dict[str, dict[str, float]] = {}
-    for name in ("weighted_f1", "macro_f1"):
-        difference = ours[name] - theirs[name]
-        low, high = _interval(difference[1:])
-        answer[name] = {"value": round(float(difference[0]), 6), "low": low, "high": high}
-    return answer
+    return {name: ours[name] - theirs[name] for name in ours}
+
+
+def _difference(values: NDArray[np.float64]) -> dict[str, float]:
+    low, high = _interval(values[1:])
+    return {"value": round(float(values[0]), 6), "low": low, "high": high}
 
 
 def expected_calibration_error(

@@ -33,7 +33,11 @@ def _best_threshold(
 
 
 def fit_thresholds(
-    probabilities: NDArray[np.float32], targets: NDArray[np.int8], *, smooth: int = 5
+    probabilities: NDArray[np.float32],
+    targets: NDArray[np.int8],
+    *,
+    smooth: int = 5,
+    resamples: int = 100,
 ) -> NDArray[np.float32]:
     """Fit the threshold of each label that maximises its F1.
 
@@ -45,6 +49,7 @@ def fit_thresholds(
     :param targets: int8, same shape: 1, 0 or -1 for unknown, which is left out.
     :param smooth: pseudo-count in the denominator of F1, which keeps a rare label from a cut that
         only a couple of rows support.
+    :param resamples: of the bootstrap; 0 takes the best cut of the rows as they are.
     :return: float32, shape (labels,), probabilities in (0, 1); 0.5 for a label without positives.
     """
     rng = np.random.default_rng(0)
@@ -54,8 +59,11 @@ def fit_thresholds(
         column, present = probabilities[known, i], targets[known, i] == 1
         if not present.any():
             continue
+        if not resamples:
+            fitted[i] = _best_threshold(column, present, smooth)
+            continue
         cuts = []
-        for _ in range(100):
+        for _ in range(resamples):
             sample = rng.integers(0, len(column), len(column))
             if present[sample].any():
                 cuts.append(_best_threshold(column[sample], present[sample], smooth))

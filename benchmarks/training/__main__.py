@@ -18,16 +18,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.training.ways import THRESHOLD_WAYS
-
 from benchmarks.readme_table import insert
 from benchmarks.training.page import README, RESULTS, render
-from benchmarks.training.plan import Plan, read_plan
+from benchmarks.training.plan import Change, Plan, read_plan
 from benchmarks.training.runner import RESULT, Place, read_run, run_all, run_one
-from benchmarks.training.scoring import FOLDS, SEED, cross_fitted, summarize
+from benchmarks.training.scoring import SEED, cross_fitted, summarize
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.files import sha256_file, write_json, write_text
 from ov_emotions.machine import environment
+from ov_emotions.threshold_methods import FOLDS, Fit, threshold_fitter
+from ov_emotions.threshold_names import METHODS
+from ov_emotions.thresholds import fit_thresholds
 
 PLAN = Path(__file__).parent / "plan.toml"
 
@@ -43,10 +44,9 @@ def collect(place: Place, plan: Plan, jobs: int) -> dict[str, Any]:
     validation = PreparedData.open(place.data).split("validation")
     labels = validation.label_set.labels
 
-    def scores(change: Any, seed: int, fit: Any = None) -> dict[str, float]:
+    def scores(change: Change, seed: int, fit: Fit = fit_thresholds) -> dict[str, float]:
         result, probabilities = read_run(place, change, seed)
-        ways = {} if fit is None else {"fit": fit}
-        found = cross_fitted(probabilities, validation.targets, labels, **ways)
+        found = cross_fitted(probabilities, validation.targets, labels, fit)
         return {**found, "minutes": result["minutes"], "rows": result["rows"]}
 
     done = [
@@ -57,12 +57,16 @@ def collect(place: Place, plan: Plan, jobs: int) -> dict[str, Any]:
     for row in done:
         runs = [scores(row, seed) for seed in plan.seeds]
         facts = {"name": row.name, "group": row.group, "about": row.about}
-        settings = {"settings": dict(row.settings), "augment": list(row.augment)}
+        settings: dict[str, Any] = {"settings": dict(row.settings), "augment": list(row.augment)}
         rows.append(facts | settings | summarize(runs, base) | {"runs": runs})
-    for name, (about, fit) in THRESHOLD_WAYS.items():
+    for name, about in METHODS.items():
+        fit = threshold_fitter(name)
+        if fit is fit_thresholds:
+            continue  # what every row has
         runs = [scores(plan.base, seed, fit) for seed in plan.seeds]
-        facts = {"name": name, "group": "thresholds", "about": about, "settings": {}}
-        rows.append(facts | {"augment": []} | summarize(runs, base) | {"runs": runs})
+        facts = {"name": name, "group": "thresholds", "about": about}
+        settings = {"settings": {}, "augment": []}
+        rows.append(facts | settings | summarize(runs, base) | {"runs": runs})
     return {
         "command": shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]]),
         "split": f"validation, cross-fitted in {FOLDS} folds",

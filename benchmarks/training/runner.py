@@ -105,11 +105,12 @@ def run_all(place: Place, plan: Plan, jobs: int) -> None:
     def work(item: tuple[Change, int]) -> None:
         change, seed = item
         command = [sys.executable, "-m", "benchmarks.training", "one", change.name, str(seed)]
-        command += ["--plan", place.plan, "--data", place.data, "--work", place.work]
+        for flag, path in (("plan", place.plan), ("data", place.data), ("work", place.work)):
+            command += [f"--{flag}", str(path)]
         folder = place.run(change, seed)
         folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
-            [str(word) for word in command],
+            command,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

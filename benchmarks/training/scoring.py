@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.metrics import score
+from ov_emotions.threshold_methods import Fit, cross_fit
 from ov_emotions.thresholds import fit_thresholds
 
-FOLDS = 5
 SEED = 20261122
 METRICS = ("weighted_f1", "macro_f1")
-
-Fit = Callable[[NDArray[np.float32], NDArray[np.int8]], NDArray[np.float32]]
 
 
 def cross_fitted(
@@ -32,12 +30,7 @@ def cross_fitted(
     :param fit: fits thresholds.
     :return: weighted and macro F1.
     """
-    order = np.random.default_rng(SEED).permutation(len(targets))
-    predicted = np.zeros(targets.shape, dtype=np.bool_)
-    for fold in range(FOLDS):
-        held = order[fold::FOLDS]
-        rest = np.setdiff1d(order, held)
-        predicted[held] = probabilities[held] >= fit(probabilities[rest], targets[rest])
+    predicted = cross_fit(probabilities, targets, fit, SEED)
     scores = score(targets, predicted, labels)
     return {"weighted_f1": scores.weighted_f1, "macro_f1": scores.macro_f1}
 

@@ -26,8 +26,8 @@ def add_parser(subparsers: Subparsers) -> None:
     """
     data: argparse.ArgumentParser = subparsers.add_parser(
         "data",
-        help="prepare data sets, or import your own",
-        description="Prepare data sets, or import your own.",
+        help="prepare data sets, import your own, describe them",
+        description="Prepare data sets, import your own, describe them.",
     )
     verbs = data.add_subparsers(metavar="WHAT", required=True)
     data_import.add_parser(verbs)

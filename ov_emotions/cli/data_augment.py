@@ -45,7 +45,7 @@ def add_parser(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    add_config_flags(parser, AugmentConfig)
+    add_config_flags(parser, AugmentConfig, positional=("data",))
     add_json_flag(parser, "print the manifest as JSON")
 
 

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from ov_emotions._extras import require
-from ov_emotions.bundle import DEFAULT_MODEL
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import (
     Subparsers,
@@ -44,9 +43,8 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
         help="bundle whose tokeniser counts tokens: shipped name, folder or Hub id "
-        f"(default: {DEFAULT_MODEL})",
+        "(default: the shipped default)",
     )
     parser.add_argument(
         "--split",
@@ -67,12 +65,15 @@ def run(args: argparse.Namespace) -> int:
     :param args: the parsed arguments.
     :return: 0.
     """
+    from ov_emotions.bundle import DEFAULT_MODEL
     from ov_emotions.data.statistics.run import StatsConfig, describe
     from ov_emotions.files import write_json, write_text
     from ov_emotions.report.data_page import render_data_page
 
     seed = {} if args.seed is None else {"seed": args.seed}
-    config = StatsConfig(model=args.model, words_split=args.split, words=args.words, **seed)
+    config = StatsConfig(
+        model=args.model or DEFAULT_MODEL, words_split=args.split, words=args.words, **seed
+    )
     if args.output is not None:
         require("wordcloud", extra="data")  # now, and not after a minute of counting
         make_output_folder(args.output)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
@@ -11,17 +10,23 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ov_emotions.cli.shared import name_text, name_value
+from ov_emotions.typed_toml import param_texts
 
 
 def add_config_flags(
-    parser: argparse.ArgumentParser, config: type[Any], positional: Sequence[str] = ()
+    parser: argparse.ArgumentParser,
+    config: type[Any],
+    positional: Sequence[str] = (),
+    *,
+    required: bool = True,
 ) -> None:
-    """Add one flag a field; a field without a default is required.
+    """Add one flag a field.
 
     :param parser: gets the flags.
     :param config: a dataclass whose fields are plain values, literals, paths, tuples of these, or
         dictionaries from names to numbers or texts.
-    :param positional: fields that are given without a flag: required tuples.
+    :param positional: required fields that are given without a flag.
+    :param required: whether a field without a default must be given as a flag.
     """
     hints = get_type_hints(config)
     texts = param_texts(config.__doc__ or "")
@@ -33,7 +38,7 @@ def add_config_flags(
         parser.add_argument(
             _flag(field.name),
             dest=field.name,
-            required=_required(field),
+            required=required and _required(field),
             # Not given is not passed on: the dataclass's defaults are the only ones.
             default=argparse.SUPPRESS,
             help=_help(field, texts.get(field.name, "")),
@@ -55,16 +60,6 @@ def config_values(config: type[Any], args: argparse.Namespace) -> dict[str, Any]
         name: containers.get(get_origin(_bare(hints[name])), lambda value: value)(value)
         for name, value in given.items()
     }
-
-
-def param_texts(docstring: str) -> dict[str, str]:
-    """Read the `:param name: text` entries of a docstring.
-
-    :param docstring: of a class or function.
-    :return: the text of each parameter on one line.
-    """
-    found = re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|\Z)", docstring, re.DOTALL)
-    return {name: " ".join(text.split()) for name, text in found}
 
 
 def _flag(name: str) -> str:

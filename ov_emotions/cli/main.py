@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
+from typing import Any
 
 from ov_emotions import __version__
 from ov_emotions.errors import OvEmotionsError
@@ -26,8 +27,11 @@ VERBS = (
     "data",
     "prune",
     "train",
+    "distill",
     "export",
     "quantize",
+    "thresholds",
+    "calibrate",
     "evaluate",
     "report",
     "ovms",
@@ -42,13 +46,20 @@ class _TerminatedError(BaseException):
     """SIGTERM, as an exception: temporary files are cleaned up on the way out."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes flags by their full names: what an abbreviation means would change with new flags."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+
 def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
     """Assemble the parser.
 
     :param verbs: the modules to ask for their part.
     :return: a parser whose result has `run` and `verbose`.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ov-emotions", description="Emotions in Russian text, several at once, on a CPU."
     )
     parser.add_argument("--version", action="version", version=f"ov-emotions {__version__}")
@@ -76,9 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _terminable():
             args = build_parser(verbs).parse_args(arguments)
-            if args.verbose:
-                _log_to_stderr()
-            code: int = args.run(args)
+            with _log_to_stderr() if args.verbose else nullcontext():
+                code: int = args.run(args)
             sys.stdout.flush()
             return code
     except BrokenPipeError:
@@ -121,12 +131,20 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _log_to_stderr() -> None:
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Log as long as the verb runs: a caller of `main` keeps its own handlers and level."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     package = logging.getLogger("ov_emotions")
+    before = package.handlers, package.level
     package.handlers = [handler]
     package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.handlers, level = before
+        package.setLevel(level)
 
 
 if __name__ == "__main__":

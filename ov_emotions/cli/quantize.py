@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from ov_emotions.cli.shared import (
@@ -54,6 +56,11 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="N",
         help="calibration texts (default: the recipe's); for own data that have fewer",
     )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        help="JSON file for the command, what was done and found, versions and machine",
+    )
     parser.add_argument("--recipes", action="store_true", help="list the recipes and do nothing")
     add_json_flag(parser)
     parser.set_defaults(run=run, parser=parser)
@@ -70,11 +77,15 @@ def run(args: argparse.Namespace) -> int:
     if args.source is None or args.output is None or args.data is None:
         args.parser.error("a source, an output folder and --data are required")
     from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.files import write_json
+    from ov_emotions.machine import environment
     from ov_emotions.manifest import MANIFEST_NAME, WEIGHTS_NAME
     from ov_emotions.quantization.run import quantize_bundle
     from ov_emotions.quantization.source import fp32_bundle
 
     check_output_folder(args.output, MANIFEST_NAME)
+    if args.record is not None and not args.record.parent.is_dir():
+        args.parser.error(f"--record: there is no folder {args.record.parent}")
     recipe = load_recipe(args.recipe)
     if args.subset_size is not None:
         recipe = with_subset_size(recipe, args.subset_size)
@@ -83,15 +94,26 @@ def run(args: argparse.Namespace) -> int:
         bundle = quantize_bundle(source, prepared, args.output, recipe, args.precision)
         sizes = [(b.folder / WEIGHTS_NAME).stat().st_size for b in (source, bundle)]
     record = bundle.manifest.provenance["quantization"]
+    if args.record is not None:
+        write_json(
+            args.record,
+            {
+                "command": shlex.join(["ov-emotions", *sys.argv[1:]]),
+                "bytes": {"fp32": sizes[0], "made": sizes[1]},
+                "quantization": record,
+                "environment": environment("openvino", "nncf", "numpy"),
+            },
+        )
     if args.json:
         print_json({"bundle": str(bundle.folder), "bytes": sizes[1], "quantization": record})
         return 0
     reverted = record.get("reverted_operations")
     if reverted is not None:
+        within = "within" if record["reached"] else "NOT within"
         print(
             f"accuracy control: {len(reverted)} operations back in float, weighted F1 drop "
-            f"{record['final_drop']:+.4f} (at most {record['max_drop']}) on "
-            f"{record['validation_texts']:,} texts"
+            f"{record['plain_drop']:+.4f} before and {record['final_drop']:+.4f} after, {within} "
+            f"{record['max_drop']}, on {record['validation_texts']:,} texts"
         )
     print(f"wrote {bundle.folder}: {sizes[0] / 1e6:.1f} MB to {sizes[1] / 1e6:.1f} MB")
     return 0

@@ -69,6 +69,25 @@ def add_json_flag(parser: argparse.ArgumentParser, text: str = "print JSON") -> 
     parser.add_argument("--json", action="store_true", help=text)
 
 
+def add_prepared_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`.
+
+    :param parser: the verb's.
+    """
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
+
+
+def add_refit_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what verbs share that fit something on validation and write a bundle with it.
+
+    :param parser: the verb's; its model is a positional argument of its own.
+    """
+    add_prepared_flag(parser)
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write a bundle with the fit")
+    parser.add_argument("--output", type=Path, help="write the figures there as JSON too")
+    add_json_flag(parser)
+
+
 def print_json(value: Any) -> None:
     """Print indented JSON on standard output.
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,12 @@ from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import Subparsers, add_json_flag, make_output_folder, print_json
 from ov_emotions.cli.train_text_to_text import TASK, make_parser
 from ov_emotions.training.config import TrainConfig
+from ov_emotions.training.settings import (
+    load_settings,
+    preset_description,
+    preset_names,
+    preset_values,
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -23,9 +33,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "train",
         help="fine-tune a base encoder on a prepared folder",
         description="Fine-tune a base encoder on a prepared folder. A run that was stopped goes on "
-        "when the same command is given again.",
+        "when the same command is given again. Every setting is a flag, and a key of the same "
+        "name, with underscores, of a configuration file: a flag wins over the file, the file "
+        "over the preset. Several GPUs: torchrun --nproc-per-node N -m ov_emotions train ...",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, refuse=parser.error)
     parser.add_argument(
         "--task",
         choices=("labels", TASK),
@@ -33,7 +45,10 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"train a classifier, or with {TASK} a model that writes the labels, which has flags "
         f"of its own: --task {TASK} --help (default: labels)",
     )
-    add_config_flags(parser, TrainConfig)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
+    parser.add_argument("--preset", metavar="NAME", help="settings that come with the library")
+    parser.add_argument("--presets", action="store_true", help="list the presets, and end")
+    add_config_flags(parser, TrainConfig, required=False)
     add_json_flag(parser, "print the facts of the best checkpoint as JSON")
     _hand_over_other_task(parser)
 
@@ -60,7 +75,26 @@ def run(args: argparse.Namespace) -> int:
     :param args: the parsed arguments.
     :return: 0.
     """
-    config = TrainConfig(**config_values(TrainConfig, args))
+    if args.presets:
+        return _list_presets(args.json)
+    needed = [f.name for f in fields(TrainConfig) if f.default is MISSING]
+    return fit(args, args.preset, needed)
+
+
+def fit(args: argparse.Namespace, preset: str | None, needed: Sequence[str]) -> int:
+    """Train by a preset, a file and flags, and say what came of it.
+
+    :param args: the parsed arguments.
+    :param preset: name of a preset.
+    :param needed: fields that somebody must give; that is wrong usage where only flags could.
+    :return: 0.
+    """
+    given = config_values(TrainConfig, args)
+    if args.config is None:
+        known = {*given, *(preset_values(preset) if preset else ())}
+        if missing := [_flag(name) for name in needed if name not in known]:
+            args.refuse(f"the following arguments are required: {', '.join(missing)}")
+    config = load_settings(preset, args.config, given)
     make_output_folder(config.output)
     for module in ("torch", "transformers", "safetensors"):
         require(module, extra="train")
@@ -73,9 +107,30 @@ def run(args: argparse.Namespace) -> int:
             progress.message("stopped; the same command goes on from the last saved state")
             raise
     if args.json:
-        print_json(facts)
-    else:
+        if _writes():
+            print_json(facts)
+    elif _writes():
         print(_summary(facts, config.output / BEST_NAME))
+    return 0
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _writes() -> bool:
+    """Say whether this is the one of several processes that answers."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _list_presets(as_json: bool) -> int:
+    presets = {name: preset_description(name) for name in preset_names()}
+    if as_json:
+        print_json(presets)
+        return 0
+    for name, text in presets.items():
+        print(name)
+        print(textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    "))
     return 0
 
 

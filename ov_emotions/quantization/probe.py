@@ -73,11 +73,11 @@ def _load(order: Order) -> Classify:
         return classifier.predict_proba
     import torch
 
-    from ov_emotions.quantization.reference import TorchClassifier
+    from ov_emotions.backends.torch import CheckpointClassifier
 
     torch.set_num_threads(order.threads)
     device = order.runtime.removeprefix("torch-")
-    return TorchClassifier(Path(order.folder), device, order.precision).predict_proba  # type: ignore[arg-type]
+    return CheckpointClassifier(Path(order.folder), device, order.precision).predict_proba  # type: ignore[arg-type]
 
 
 def probe(order: Order) -> dict[str, float]:

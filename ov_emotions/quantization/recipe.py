@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 from ov_emotions.errors import QuantizationError
+from ov_emotions.typed_toml import build, read_toml
 
 Weights = Literal["fp32", "fp16", "int8", "int4"]
 CompressionMode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym"]
 
 DEFAULT_RECIPE = "int8-mixed"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -213,13 +210,10 @@ def load_recipe(source: str) -> Recipe:
                 f"there is no recipe {source!r}; choose one of {', '.join(recipe_names())}, "
                 "or give a .toml file"
             )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise QuantizationError(f"the recipe {path} cannot be read: {error}") from error
+    table = read_toml(path, "the recipe", QuantizationError)
     if "name" in table:
         raise QuantizationError(f"{path}: name is not written inside; it is the file's")
-    return _build(Recipe, {"name": path.stem, **table}, str(path))
+    return build(Recipe, {"name": path.stem, **table}, str(path), QuantizationError)
 
 
 def with_subset_size(recipe: Recipe, texts: int) -> Recipe:
@@ -233,48 +227,3 @@ def with_subset_size(recipe: Recipe, texts: int) -> Recipe:
     if recipe.ptq is None:
         raise QuantizationError(f"{recipe.name} does not calibrate, so subset_size says nothing")
     return replace(recipe, ptq=replace(recipe.ptq, subset_size=texts))
-
-
-def _build(kind: type[_T], table: Mapping[str, Any], where: str) -> _T:
-    """Make a dataclass of a TOML table, naming what is unknown, missing or of the wrong type."""
-    hints = get_type_hints(kind)
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            raise QuantizationError(f"{where}: unknown key {key!r}; {hint}")
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.default is MISSING and field.name not in table:
-            raise QuantizationError(f"{where}: {field.name} is missing")
-    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()}
-    try:
-        return kind(**values)
-    except QuantizationError as error:
-        raise QuantizationError(f"{where}: {error}") from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    tables = [option for option in get_args(hint) if hasattr(option, "__dataclass_fields__")]
-    if tables:
-        if not isinstance(value, dict):
-            raise QuantizationError(f"{where} must be a table, not {value!r}")
-        return _build(tables[0], value, where)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise QuantizationError(f"{where} must be a list, not {value!r}")
-        return tuple(_value(get_args(hint)[0], item, where) for item in value)
-    kind = type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise QuantizationError(f"{where} must be {_KINDS[kind]}, not {value!r}")
-    return value
-
-
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-}

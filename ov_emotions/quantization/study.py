@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ov_emotions._extras import require
+from ov_emotions.backends.torch import CheckpointClassifier, TorchPrecision
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
@@ -28,7 +29,6 @@ from ov_emotions.memory import peak_mb, reset_peak
 from ov_emotions.quantization.compare import Answers, compare
 from ov_emotions.quantization.probe import Order, run_probe
 from ov_emotions.quantization.recipe import load_recipe
-from ov_emotions.quantization.reference import TorchClassifier, TorchPrecision
 from ov_emotions.quantization.run import quantize_bundle
 from ov_emotions.quantization.source import find_source, fp32_bundle, model_name
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread
@@ -272,7 +272,7 @@ class _Run:
                 found = [classifier.predict_proba(part) for part in texts]
         else:
             device = facts["runtime"].removeprefix("torch-")
-            original = TorchClassifier(folder, device, facts["precision"])
+            original = CheckpointClassifier(folder, device, facts["precision"])
             found = [original.predict_proba(part) for part in texts]
         thresholds = fit_thresholds(found[0], self.fitting.targets)
         return Answers(dict(zip(self.splits, found[1:], strict=True)), thresholds)

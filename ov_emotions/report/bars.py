@@ -34,7 +34,7 @@ def label_bars(study: Study, candidate: Candidate | None, *, width: float, name:
     step = 14.0 * len(pair) + (30.0 if stacked else 16.0)
     top = 30.0
     bottom = top + step * len(labels)
-    body = _grid(x, top, bottom)
+    body = grid(x, top, bottom, "F1, thresholds refitted")
     for i, label in enumerate(labels):
         y = top + step * i + (24 if stacked else 8)
         baseline = y - 6 if stacked else y + 7 * len(pair) + 4
@@ -49,7 +49,7 @@ def label_bars(study: Study, candidate: Candidate | None, *, width: float, name:
         )
         for row, (role, scoring) in enumerate(pair):
             if label in scoring.labels:
-                body += _bar(scoring.labels[label], x, y + 14 * row, role)
+                body += bar(scoring.labels[label], x, y + 14 * row, role)
     body += _legend(study, candidate if other else None, bottom + 40)
     return svg.drawing(
         body,
@@ -66,16 +66,18 @@ def _named(study: Study, label: str) -> str:
     return f"{label} · {russian}" if russian else label
 
 
-def _grid(x: svg.Scale, top: float, bottom: float) -> list[str]:
+def grid(x: svg.Scale, top: float, bottom: float, title: str) -> list[str]:
+    """Draw the lines that shares between 0 and 1 are read at, and a title above them."""
     marks = []
     ticks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     for tick in ticks:
         marks.append(svg.line(x(tick), top, x(tick), bottom, "grid" if tick else "axis"))
         marks.append(svg.text(x(tick), bottom + 17, svg.tick_text(tick, ticks), "tick", "middle"))
-    return [*marks, svg.text(8, 16, "F1, thresholds refitted", "title")]
+    return [*marks, svg.text(8, 16, title, "title")]
 
 
-def _bar(score: LabelF1, x: svg.Scale, y: float, role: str) -> list[str]:
+def bar(score: LabelF1, x: svg.Scale, y: float, role: str) -> list[str]:
+    """Draw an F1 as a bar with its interval and its number."""
     marks = [
         svg.tag(
             "rect", x=x.start, y=y, width=x(score.f1) - x.start, height=11, class_=f"bar {role}"

@@ -18,7 +18,13 @@ _UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|MB|texts/s|times)(?!\w))")
 
 
 def document(
-    title: str, header: str, sections: Iterable[str], *, skip_to: str = "all", language: str = "en"
+    title: str,
+    header: str,
+    sections: Iterable[str],
+    *,
+    skip_to: str = "all",
+    language: str = "en",
+    styles: Sequence[str] = (),
 ) -> str:
     """Put a page together.
 
@@ -27,9 +33,10 @@ def document(
     :param sections: the markup below, as `section` gives it.
     :param skip_to: the section that the keyboard may jump to.
     :param language: of the text.
+    :param styles: names of further style sheets.
     :return: an HTML document.
     """
-    style = stylesheet("palette.css", "plot.css", "page.css")
+    style = stylesheet("palette.css", "plot.css", "page.css", *styles)
     content = "\n".join(sections)
     return f"""<!DOCTYPE html>
 <html lang="{language}">

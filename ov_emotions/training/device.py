@@ -21,26 +21,40 @@ class Device:
     """Where a run computes, and in what.
 
     :param torch_device: cuda or cpu.
-    :param autocast: whether matrix products run in bfloat16.
+    :param autocast: whether matrix products run in half precision.
+    :param half: in which one: bfloat16 or float16.
     """
 
     torch_device: torch.device
     autocast: bool
+    half: torch.dtype = torch.bfloat16
 
     def context(self) -> contextlib.AbstractContextManager[Any]:
         """Return the autocast context, or one that does nothing."""
         if not self.autocast:
             return contextlib.nullcontext()
-        return torch.autocast(self.torch_device.type, torch.bfloat16)
+        return torch.autocast(self.torch_device.type, self.half)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return what scales the loss for float16, or does nothing."""
+        scaled = self.autocast and self.half == torch.float16
+        return torch.amp.GradScaler(self.torch_device.type, enabled=scaled)
+
+    @property
+    def precision(self) -> str:
+        """What it is called in a checkpoint's facts."""
+        if not self.autocast:
+            return "fp32"
+        return f"{'fp16' if self.half == torch.float16 else 'bf16'} autocast"
 
 
 def choose_device(device: str, precision: str) -> Device:
     """Resolve `auto`.
 
     :param device: auto, cpu, cuda or cuda:N.
-    :param precision: auto, fp32 or bf16.
+    :param precision: auto, fp32, bf16 or fp16.
     :return: the device; bf16 is chosen where the hardware multiplies it.
-    :raises TrainingError: if there is no such device.
+    :raises TrainingError: if there is no such device, or it has no fp16 training.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -53,6 +67,10 @@ def choose_device(device: str, precision: str) -> Device:
             f"device {device} was asked for, but this machine has {torch.cuda.device_count()} "
             "CUDA devices; leave it at auto, or say cpu"
         )
+    if precision == "fp16":
+        if chosen.type != "cuda":
+            raise TrainingError(f"precision fp16 needs CUDA; on {chosen.type} take bf16 or auto")
+        return Device(chosen, True, torch.float16)
     if precision == "auto":
         if chosen.type == "cuda":
             fast = torch.cuda.is_bf16_supported()

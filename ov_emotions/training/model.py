@@ -1,10 +1,11 @@
-"""The classifier that is trained: an encoder, a pooling, one linear layer."""
+"""The classifier that is trained: an encoder, a pooling, a head of one layer or two."""
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,21 @@ from transformers import AutoConfig, AutoModel
 
 from ov_emotions._quiet import quiet_transformers
 from ov_emotions.errors import CheckpointError
-from ov_emotions.training.pooling import Pooling
+from ov_emotions.training.pooling import Activation, Pooling
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"
+HEAD_PARAMETERS = ("hidden.", "classifier.")
+"""How the names of the head's parameters begin."""
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": nn.functional.relu,
+    "gelu": nn.functional.gelu,
+    "tanh": torch.tanh,
+    "silu": nn.functional.silu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "elu": nn.functional.elu,
+}
 
 
 @dataclass(frozen=True)
@@ -29,16 +40,25 @@ class HeadConfig:
 
     :param labels: number of outputs.
     :param pooling: first token, mean over the tokens that are not padding, or both side by side.
-    :param dropout: rate before the linear layer.
+    :param dropout: rate on the pooled vector, before the first layer.
+    :param hidden_size: width of an inner layer; 0 for one linear layer and no more.
+    :param activation: after the inner layer.
+    :param hidden_dropout: rate after the activation, before the output layer.
     """
 
     labels: int
     pooling: Pooling = "mean"
     dropout: float = 0.1
+    hidden_size: int = 0
+    activation: Activation = "gelu"
+    hidden_dropout: float = 0.0
 
 
 class EmotionModel(nn.Module):
-    """Encoder, pooling and a linear layer; gives one logit per label.
+    """Encoder, pooling and a head; gives one logit per label.
+
+    The head is dropout and a linear layer, or dropout, a linear layer, an activation, dropout and
+    a linear layer.
 
     :param encoder: a `transformers` encoder with `last_hidden_state`.
     :param head: what stands on top of it.
@@ -51,6 +71,11 @@ class EmotionModel(nn.Module):
         self.config = encoder.config
         width = self.config.hidden_size * (2 if head.pooling == "cls+mean" else 1)
         self.dropout = nn.Dropout(head.dropout)
+        if head.hidden_size:
+            self.hidden = nn.Linear(width, head.hidden_size)
+            self.activate = ACTIVATIONS[head.activation]
+            self.hidden_dropout = nn.Dropout(head.hidden_dropout)
+            width = head.hidden_size
         self.classifier = nn.Linear(width, head.labels)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -68,8 +93,22 @@ class EmotionModel(nn.Module):
             weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
             pooled.append((hidden * weights).sum(1) / weights.sum(1).clamp(min=1))
         features = torch.cat(pooled, dim=-1) if len(pooled) > 1 else pooled[0]
-        logits: Tensor = self.classifier(self.dropout(features))
+        features = self.dropout(features)
+        if self.head.hidden_size:
+            features = self.hidden_dropout(self.activate(self.hidden(features)))
+        logits: Tensor = self.classifier(features)
         return logits
+
+    def set_dropout(self, dropout: float, hidden_dropout: float) -> None:
+        """Change the rates of a head that is trained on.
+
+        :param dropout: before the first layer.
+        :param hidden_dropout: before the output layer; of no matter to a head of one layer.
+        """
+        self.head = replace(self.head, dropout=dropout, hidden_dropout=hidden_dropout)
+        self.dropout.p = dropout
+        if self.head.hidden_size:
+            self.hidden_dropout.p = hidden_dropout
 
     @staticmethod
     def from_base(base: str, head: HeadConfig) -> EmotionModel:
@@ -106,7 +145,7 @@ class EmotionModel(nn.Module):
                 encoder = _without_pooler(AutoModel.from_config, config)
             model = EmotionModel(encoder.float(), head)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
         return model.float().eval()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tokenizers import Tokenizer
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import TrainingError
-from ov_emotions.files import sha256_file, write_json
+from ov_emotions.files import sha256_file
 from ov_emotions.machine import environment
 from ov_emotions.metrics import Scores
 from ov_emotions.normalize import NORMALIZER_VERSION
@@ -30,21 +31,28 @@ from ov_emotions.training.checkpoint import (
 )
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.loop import Trainer
+from ov_emotions.training.loss import positive_factors
 from ov_emotions.training.model import EmotionModel, HeadConfig
 from ov_emotions.training.positions import token_limit
+from ov_emotions.training.processes import Processes
+from ov_emotions.training.settings import CONFIG_NAME, write_settings
+from ov_emotions.training.state import BEST_NAME, run_folder, writing
 from ov_emotions.training.teachers import DrawnTexts, draw_texts, teach
+from ov_emotions.training.tracking import Tracker, make_tracker
 
 logger = logging.getLogger(__name__)
 
-BEST_NAME = "best"
+__all__ = ["BEST_NAME", "train"]
 
 
 def _weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     weights: NDArray[np.float32] = (data.targets != UNKNOWN).astype(np.float32)
     weights[np.isin(data.origins, config.teacher_only)] = 0.0
+    learned = np.where(weights > 0, data.targets, UNKNOWN)
+    factors = positive_factors(learned, config.class_weighting, config.effective_beta)
     for label, factor in (config.positive_weight or {}).items():
-        i = data.label_set.index(label)
-        weights[data.targets[:, i] == 1, i] *= factor
+        factors[data.label_set.index(label)] = factor
+    weights[data.targets == 1] *= np.broadcast_to(factors, weights.shape)[data.targets == 1]
     return weights
 
 
@@ -95,23 +103,37 @@ def _chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
     rows = [i for i, origin in enumerate(data.origins) if weights.get(origin, 1.0) > 0]
     if not rows:
         raise TrainingError("origin_weight leaves no training rows")
+    if config.max_rows and config.max_rows < len(rows):
+        rng = np.random.default_rng(config.seed)
+        rows = sorted(rng.choice(rows, config.max_rows, replace=False).tolist())
     return data.select(rows)
 
 
 def _start(config: TrainConfig, labels: tuple[str, ...]) -> EmotionModel:
     """Put a fresh head on a base encoder, or take up an earlier checkpoint."""
-    head = HeadConfig(len(labels), config.pooling, config.dropout)
+    head = HeadConfig(
+        len(labels),
+        config.pooling,
+        config.dropout,
+        config.hidden_size,
+        config.activation,
+        config.hidden_dropout,
+    )
     folder = Path(config.base)
     if not (folder / CHECKPOINT_NAME).is_file():
         return EmotionModel.from_base(config.base, head)
     facts = read_checkpoint_facts(folder)
     model = EmotionModel.load(folder)
-    if tuple(facts["labels"]) != labels or model.head.pooling != head.pooling:
+    if tuple(facts["labels"]) != labels:
         raise TrainingError(
-            f"{folder} has the labels {', '.join(facts['labels'])} and pooling "
-            f"{model.head.pooling}; this run has {', '.join(labels)} and {head.pooling}"
+            f"{folder} has the labels {', '.join(facts['labels'])}; this run has "
+            f"{', '.join(labels)}"
         )
-    model.dropout.p = config.dropout
+    for field in ("pooling", "hidden_size", *(("activation",) if head.hidden_size else ())):
+        there, here = getattr(model.head, field), getattr(head, field)
+        if there != here:
+            raise TrainingError(f"{folder} has {field} {there}; this run has {here}")
+    model.set_dropout(config.dropout, config.hidden_dropout)
     return model
 
 
@@ -166,6 +188,16 @@ def train(
     :return: the facts written to checkpoint.json.
     :raises TrainingError: if the run cannot start or resume.
     """
+    processes = Processes(config.device)
+    # The others begin when the one that writes has put the folder in order.
+    with run_folder(config.output) if processes.main else nullcontext():
+        processes.wait()
+        return _train(config, report, processes)
+
+
+def _train(
+    config: TrainConfig, report: Callable[[int, int, str], None], processes: Processes
+) -> dict[str, Any]:
     prepared = PreparedData.open(config.data)
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.base)
@@ -186,10 +218,24 @@ def train(
         return tokenize(tokenizer, list(rows.texts), config.max_length), rows.targets
 
     fitting, selection = part("thresholds"), part("selection")
-    trainer = Trainer(model, config, train_examples, fitting, selection, labels, report, data_hash)
+    tracker = make_tracker(config) if processes.main else Tracker()
+    trainer = Trainer(
+        model,
+        config,
+        train_examples,
+        fitting,
+        selection,
+        labels,
+        report,
+        data_hash,
+        processes,
+        tracker,
+    )
     if trainer.resume():
         logger.info("resumed at step %d of %d", trainer.progress.step, trainer.total_steps)
-    write_json(config.output / "config.json", config.to_dict())
+    if processes.main:
+        with writing(config.output / CONFIG_NAME):
+            write_settings(config.output, config)
     best = config.output / BEST_NAME
 
     def save(scores: Scores, thresholds: NDArray[np.float32]) -> None:
@@ -216,11 +262,16 @@ def train(
             },
             "selection": scores.to_dict(),
             "step": trainer.progress.step,
-            "precision": "bf16 autocast" if trainer.device.autocast else "fp32",
+            "precision": trainer.device.precision,
             "device": trainer.device.torch_device.type,
+            "processes": processes.count,
             "provenance": environment("torch", "transformers", "tokenizers"),
         }
-        save_checkpoint(best, model, tokenizer, facts)
+        with writing(best):
+            save_checkpoint(best, model, tokenizer, facts)
 
-    trainer.run(save)
+    if not trainer.progress.finished:
+        with tracker.tracked():
+            trainer.run(save)
+    processes.wait()
     return read_checkpoint_facts(best)

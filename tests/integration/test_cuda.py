@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_training_on_cuda_learns_and_its_checkpoint_scores_alike_on_the_cpu(
     tiny_base: Path, prepared_folder: Path, tmp_path: Path, precision: str
 ):

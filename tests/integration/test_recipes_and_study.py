@@ -26,6 +26,7 @@ from ov_emotions.cli.main import main
 from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
 from ov_emotions.quantization import accuracy_control
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
+from ov_emotions.quantization.ptq import feed
 from ov_emotions.quantization.recipe import (
     AccuracyControl,
     AlphaSearch,
@@ -146,6 +147,11 @@ def test_accuracy_control_records_what_went_back_to_float(fp32, prepared):
     assert some["iterations"] >= 1
     assert 0 < len(some["reverted_operations"]) < some["quantized_operations"]
     assert some["fake_quantize_operations"] < everything["fake_quantize_operations"]
+    assert some["plain_drop"] == everything["final_drop"]
+    assert len(some["drop_after_each_step"]) == some["iterations"]
+    # Not the final drop itself: NNCF stores the weights in INT8 only after its last step.
+    assert some["drop_after_each_step"][-1] <= everything["final_drop"] / 2
+    assert some["rankings"] >= 1
     none = control(0.0)
     assert len(none["reverted_operations"]) >= len(some["reverted_operations"])
 
@@ -161,6 +167,19 @@ def test_the_validation_gives_the_logits_of_every_item(fp32):
     assert validation.answers == [(4, metric)]
 
 
+def test_the_validation_gives_logits_in_the_order_of_the_items_whatever_their_lengths(fp32):
+    rng = np.random.default_rng(0)
+    ids = [np.array([2, *rng.integers(5, 40, n), 3], dtype=np.int32) for n in (3, 1, 3, 6, 1, 3)]
+    compiled = shared_core().compile_model(
+        str(fp32.model_path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    validation = Validation(np.full(7, 0.5, dtype=np.float32), fp32.manifest.labels)
+    outputs = validation(compiled, [(row, np.zeros(7, dtype=np.int8)) for row in ids])[1]
+    alone = [compiled(feed(row))["logits"] for row in ids]
+    np.testing.assert_allclose([row[0] for row in outputs], alone, atol=1e-5)
+    assert len({row.tobytes() for row in alone}) == len(ids)
+
+
 def test_a_validation_that_fails_is_seen_before_nncf_starts(fp32, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("no such thing")
@@ -173,6 +192,30 @@ def test_a_validation_that_fails_is_seen_before_nncf_starts(fp32, monkeypatch):
         quantize_with_accuracy_control(model, [item[0]], [item], validation, PTQ, AccuracyControl())
     with pytest.raises(QuantizationError, match="no validation texts"):
         quantize_with_accuracy_control(model, [item[0]], [], validation, PTQ, AccuracyControl())
+
+
+@pytest.mark.parametrize(("limit", "words"), [("0.9", " within 0.9"), ("-0.9", "NOT within -0.9")])
+def test_the_command_says_whether_the_limit_was_reached_and_writes_its_record(
+    fp32, prepared_folder, tmp_path, capsys, monkeypatch, limit, words
+):
+    (tmp_path / "ac.toml").write_text(
+        f"{TOML}smooth_quant_alpha = -1\n[accuracy_control]\nmax_drop = {limit}\n"
+        'max_iterations = 1\nrestore = "all"\n',
+        encoding="utf-8",
+    )
+    # One step back to float may lower a toy's F1, which would be refused.
+    monkeypatch.setattr(accuracy_control, "_TOLERANCE", 1.0)
+    places = [str(fp32.folder), str(tmp_path / "out"), "--data", str(prepared_folder)]
+    record = tmp_path / "record.json"
+    arguments = [*places, "--recipe", str(tmp_path / "ac.toml"), "--record", str(record)]
+    assert main(["quantize", *arguments]) == 0
+    assert words in capsys.readouterr().out
+    written = json.loads(record.read_text(encoding="utf-8"))
+    made = Bundle.load(tmp_path / "out").manifest.provenance["quantization"]
+    assert written["quantization"] == made
+    assert made["reached"] == (limit == "0.9")
+    assert len(made["reverted_operations"]) == (0 if made["reached"] else made["iterations"])
+    assert {"openvino", "nncf"} <= set(written["environment"]["versions"])
 
 
 # What it starts from
@@ -364,6 +407,7 @@ def test_a_study_without_f32_or_with_another_precision_is_refused(prepared, fp32
         ["report", "in", "out", "--data", "d", "--rounds", "0"],
         ["quantize", "in", "out"],
         ["quantize", "in", "out", "--data", "d", "--precision", "f64"],
+        ["quantize", "in", "out", "--data", "d", "--record", "no/such/folder/record.json"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments):

@@ -124,10 +124,10 @@ def test_a_finished_run_given_again_changes_nothing(config, facts):
 
 @pytest.mark.usefixtures("facts")
 def test_other_settings_in_the_same_folder_are_refused_and_leave_it_as_it_is(config):
-    described = (config.output / "config.json").read_text(encoding="utf-8")
+    described = (config.output / "config.toml").read_text(encoding="utf-8")
     with pytest.raises(TrainingError, match="other settings"):
         train(replace(config, learning_rate=1e-3))
-    assert (config.output / "config.json").read_text(encoding="utf-8") == described
+    assert (config.output / "config.toml").read_text(encoding="utf-8") == described
 
 
 def test_other_data_under_the_same_name_are_refused(config, tmp_path):

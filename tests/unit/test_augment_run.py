@@ -245,7 +245,7 @@ def test_the_command_prints_a_table_or_the_manifest(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = folder.parent / "out"
-    flags = ["data", "augment", "--data", str(folder), "--output", str(output)]
+    flags = ["data", "augment", str(folder), "--output", str(output)]
     assert main([*flags, "--method", "asr-noise", "--oversample", "fear=2"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "method made left out added"
@@ -261,7 +261,7 @@ def test_the_command_refuses_what_it_does_not_know_and_folders_of_others(
     output = folder.parent / "mine"
     output.mkdir()
     (output / "notes.txt").write_text("mine")
-    flags = ["data", "augment", "--data", str(folder), "--output", str(output)]
+    flags = ["data", "augment", str(folder), "--output", str(output)]
     with pytest.raises(SystemExit, match="2"):
         main([*flags, "--method", "shuffle"])
     assert "'shuffle'" in capsys.readouterr().err

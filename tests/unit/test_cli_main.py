@@ -89,16 +89,6 @@ def test_sigterm_unwinds_and_is_handled_as_before_afterwards(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.fixture
-def package_logger() -> Iterator[logging.Logger]:
-    package = logging.getLogger("ov_emotions")
-    before = (package.handlers, package.level)
-    yield package
-    package.handlers, level = before
-    package.setLevel(level)
-
-
-@pytest.mark.usefixtures("package_logger")
 @pytest.mark.parametrize(
     ("arguments", "logged"), [(["-v", "try"], True), (["try", "-v"], True), (["try"], False)]
 )
@@ -110,7 +100,10 @@ def test_logging_is_off_unless_asked_for_on_either_side_of_the_verb(
         return 0
 
     verb.action = action
+    package = logging.getLogger("ov_emotions")
+    before = (package.handlers, package.level)
     assert main(arguments) == 0
+    assert (package.handlers, package.level) == before, "a caller of main keeps its own"
     captured = capsys.readouterr()
     assert captured.out == ""
     assert ("ov_emotions.somewhere: what goes on" in captured.err) is logged

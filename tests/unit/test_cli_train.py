@@ -83,7 +83,7 @@ def test_every_field_has_a_flag_with_its_description_and_default() -> None:
     found = {action.dest: action for action in parser._actions}
     for field in fields(TrainConfig):
         action = found[field.name]
-        assert action.option_strings == ["--" + field.name.replace("_", "-")]
+        assert action.option_strings[0] == "--" + field.name.replace("_", "-")
         assert len(action.help or "") > 10
         assert action.required is (field.default is MISSING)
         if field.default not in (MISSING, None, ()):

@@ -30,7 +30,9 @@ def test_every_recipe_that_comes_with_the_library_loads_and_says_what_it_does():
     assert DEFAULT_RECIPE in recipes
     assert {r.ptq.preset for r in recipes.values() if r.ptq} == {"mixed", "performance"}
     assert {r.ptq.embeddings for r in recipes.values() if r.ptq} == {True, False}
-    assert [r.accuracy_control.max_drop for r in recipes.values() if r.accuracy_control] == [0.003]
+    controls = [r.accuracy_control for r in recipes.values() if r.accuracy_control]
+    assert [control.max_drop for control in controls] == [0.003, 0.003]
+    assert {control.restore for control in controls} == {"activations", "all"}
     assert sum(r.search is not None for r in recipes.values()) == 1
 
 

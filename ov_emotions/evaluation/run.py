@@ -1,16 +1,19 @@
-"""A bundle scored on the splits of a prepared folder."""
+"""A model scored on the splits of a prepared folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ov_emotions.bundle import Bundle, write_bundle
-from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, InputError
+from ov_emotions.evaluation.sources import Source, open_bundle
 from ov_emotions.machine import environment
 from ov_emotions.manifest import WEIGHTS_NAME
 from ov_emotions.metrics import bootstrap_intervals, score
@@ -19,6 +22,22 @@ from ov_emotions.thresholds import apply_thresholds
 
 BOOTSTRAP_SAMPLES = 2000
 BOOTSTRAP_SEED = 20261122
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model said about the rows of a split.
+
+    :param name: of the split.
+    :param data: the rows.
+    :param probabilities: float32, shape (rows, labels).
+    :param predicted: bool, same shape: the decisions at the model's thresholds.
+    """
+
+    name: str
+    data: LabelledTexts
+    probabilities: NDArray[np.float32]
+    predicted: NDArray[np.bool_]
 
 
 def evaluate(
@@ -33,28 +52,66 @@ def evaluate(
     :return: per split the scores with bootstrap intervals, and the precision.
     :raises DataError: if a split does not exist or has other labels.
     """
-    classifier = EmotionClassifier(bundle, precision=precision)
-    labels = bundle.manifest.labels
-    thresholds = bundle.manifest.threshold_array()
-    results: dict[str, Any] = {}
-    for name in splits:
-        data = read_rows(prepared, name)
-        if data.label_set.labels != labels:
-            raise DataError(f"{name} has other labels than {bundle.manifest.name}")
-        predicted = apply_thresholds(classifier.predict_proba(list(data.texts)), thresholds)
-        results[name] = score(data.targets, predicted, labels).to_dict() | {
+    with open_bundle(bundle, precision) as source:
+        return evaluate_source(source, prepared, splits)[0]
+
+
+def evaluate_source(
+    source: Source, prepared: PreparedData, splits: Sequence[str]
+) -> tuple[dict[str, Any], list[Scored]]:
+    """Classify the splits by any backend, and score the decisions.
+
+    :param source: as `open_source` gives it.
+    :param prepared: the prepared data.
+    :param splits: names of splits, or `validation:PART`.
+    :return: what `evaluate` gives, and the decisions of every split.
+    :raises DataError: if a split does not exist, has other labels or annotates none.
+    """
+    found = [_scored(source, prepared, name) for name in splits]
+    results = {
+        scored.name: score(scored.data.targets, scored.predicted, source.labels).to_dict()
+        | {
             "intervals_95": bootstrap_intervals(
-                data.targets, predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED
+                scored.data.targets, scored.predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED
             )
         }
-    return {
-        "model": bundle.manifest.name,
-        "weights_sha256": bundle.manifest.files[WEIGHTS_NAME],
-        "weights": bundle.manifest.precision,
-        "inference_precision": precision or bundle.manifest.inference_precision,
-        "thresholds": {label: bundle.manifest.thresholds[label] for label in labels},
-        "splits": results,
+        for scored in found
     }
+    return {**source.facts, "splits": results}, found
+
+
+def _scored(source: Source, prepared: PreparedData, name: str) -> Scored:
+    data = _rows_of(source, prepared, name)
+    probabilities = source.classifier.predict_proba(list(data.texts))
+    thresholds = np.array([source.classifier.thresholds[n] for n in source.labels], np.float32)
+    return Scored(name, data, probabilities, apply_thresholds(probabilities, thresholds))
+
+
+def predict_rows(
+    source: Source, prepared: PreparedData, name: str
+) -> tuple[LabelledTexts, NDArray[np.float32]]:
+    """Read rows, and ask a model for their logits.
+
+    :param source: the model.
+    :param prepared: the prepared data.
+    :param name: of a split, or `validation:PART`.
+    :return: the rows, and float32, shape (rows, labels).
+    :raises DataError: if there is no such split, it has other labels or annotates none.
+    """
+    data = _rows_of(source, prepared, name)
+    return data, source.classifier.predict_logits(list(data.texts))
+
+
+def _rows_of(source: Source, prepared: PreparedData, name: str) -> LabelledTexts:
+    data = read_rows(prepared, name)
+    if data.label_set.labels != source.labels:
+        raise DataError(
+            f"{name} has other labels than {source.facts['model']}: "
+            f"{', '.join(data.label_set.labels)} and not {', '.join(source.labels)}"
+        )
+    if not (data.targets >= 0).any():
+        raise DataError(f"{name} of {prepared.folder} annotates no label, so nothing can be scored")
+    return data
 
 
 def read_rows(prepared: PreparedData, name: str) -> LabelledTexts:

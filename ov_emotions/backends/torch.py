@@ -1,0 +1,96 @@
+"""A checkpoint run by torch: the original that an IR's answers and speed are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions._arguments import check_count
+from ov_emotions._extras import require
+from ov_emotions.bundle import Bundle
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.encoding import EncodedBatch, LongTexts, TextEncoder
+from ov_emotions.errors import InputError
+
+TorchPrecision = Literal["fp32", "bf16", "fp16"]
+
+
+class TorchBackend:
+    """A model of `ov_emotions.training` behind the protocol of the backends.
+
+    :param model: an `EmotionModel`, on its device and in evaluation mode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._torch = require("torch", extra="train")
+        self._model = model
+        self._device = next(model.parameters()).device
+
+    def infer(self, batches: Iterable[EncodedBatch]) -> list[NDArray[np.float32]]:
+        """Run the model on batches, one after the other.
+
+        :param batches: padded batches.
+        :return: per batch the logits, float32, shape (batch, labels).
+        """
+        torch = self._torch
+        found = []
+        with torch.inference_mode():
+            for batch in batches:
+                given = (batch.input_ids, batch.attention_mask)
+                ids, mask = (torch.from_numpy(array).to(self._device) for array in given)
+                found.append(self._model(ids, mask).float().cpu().numpy())
+        return found
+
+    def close(self) -> None:
+        """Let go of nothing: the weights go with their last user."""
+
+
+class CheckpointClassifier(EmotionClassifier):
+    """An `EmotionClassifier` that runs a training checkpoint in torch.
+
+    :param checkpoint: a checkpoint folder.
+    :param device: cpu or cuda.
+    :param precision: of weights and arithmetic.
+    :param long_texts: as for `EmotionClassifier`.
+    :param batch_tokens: tokens of a batch at most, padding included.
+    :raises CheckpointError: if the checkpoint cannot be used.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        device: str = "cpu",
+        precision: TorchPrecision = "fp32",
+        *,
+        long_texts: LongTexts = "window",
+        batch_tokens: int = 2048,
+    ) -> None:
+        torch = require("torch", extra="train")
+        checkpoints = require("ov_emotions.training.checkpoint", extra="train")
+        models = require("ov_emotions.training.model", extra="train")
+        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        facts = checkpoints.read_checkpoint_facts(checkpoint)
+        model = models.EmotionModel.load(checkpoint).to(device, dtypes[precision])
+        self.folder = checkpoint
+        self.label_names_ru: dict[str, str] = dict(facts["label_names_ru"])
+        self._labels = tuple(facts["labels"])
+        self._thresholds = {label: float(facts["thresholds"][label]) for label in self._labels}
+        self._batch_tokens = check_count("batch_tokens", batch_tokens)
+        self._encoder = TextEncoder(
+            checkpoints.load_tokenizer(str(checkpoint)), facts["max_length"], long_texts
+        )
+        self._backend = TorchBackend(model)
+
+    @property
+    def bundle(self) -> Bundle:
+        """There is none.
+
+        :raises InputError: always.
+        """
+        raise InputError(
+            f"{self.folder} is a checkpoint, not a bundle; run `ov-emotions export` on it"
+        )

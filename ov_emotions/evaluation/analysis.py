@@ -1,0 +1,110 @@
+"""What the means hide: which labels stand in for which, which go together, what went worst."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, Scored
+from ov_emotions.metrics import label_intervals
+
+
+def analyse(scored: Scored) -> dict[str, Any]:
+    """Give what is beside the figures of a split.
+
+    :param scored: what a model said.
+    :return: plain values: `label_intervals_95`, `confusion` and `correlation`.
+    """
+    labels = scored.data.label_set.labels
+    return {
+        "label_intervals_95": label_intervals(
+            scored.data.targets, scored.predicted, labels, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED
+        ),
+        "confusion": confusion(scored),
+        "correlation": correlation(scored),
+    }
+
+
+def confusion(scored: Scored) -> dict[str, dict[str, Any]]:
+    """Say what a model answers in place of a label that it misses.
+
+    A multi-label answer has no one wrong class. So, for each label, the rows that have it and were
+    not given it are taken (its misses), and for every other label the share of them that were given
+    that one, rightly or not; `none` is the share that was given no label at all. The shares may
+    add up to more than 1.
+
+    :param scored: what a model said.
+    :return: per label `misses` and, where there are any, `given`: shares by label, and `none`.
+    """
+    labels = scored.data.label_set.labels
+    answer: dict[str, dict[str, Any]] = {}
+    for i, label in enumerate(labels):
+        missed = scored.predicted[(scored.data.targets[:, i] == 1) & ~scored.predicted[:, i]]
+        answer[label] = {"misses": len(missed)}
+        if len(missed):
+            shares = missed.mean(axis=0)
+            answer[label]["given"] = {
+                other: round(float(shares[j]), 4) for j, other in enumerate(labels) if j != i
+            } | {"none": round(float((~missed.any(axis=1)).mean()), 4)}
+    return answer
+
+
+def correlation(scored: Scored) -> list[list[float | None]]:
+    """Correlate the labels' probabilities over the rows (Pearson).
+
+    :param scored: what a model said.
+    :return: rows and columns in the order of the labels; None where a label's never change.
+    """
+    wide = scored.probabilities.astype(np.float64)
+    centred = wide - wide.mean(axis=0)
+    spread = np.sqrt((centred**2).sum(axis=0))
+    product = centred.T @ centred
+    # A column that does not vary still has a rounding error for a spread.
+    varies = np.ptp(wide, axis=0) > 0
+    return [
+        [
+            round(float(product[i, j] / (spread[i] * spread[j])), 4)
+            if varies[i] and varies[j]
+            else None
+            for j in range(len(spread))
+        ]
+        for i in range(len(spread))
+    ]
+
+
+def worst_errors(scored: Scored, most: int) -> list[dict[str, Any]]:
+    """Find the rows whose targets the probabilities contradict most.
+
+    :param scored: what a model said.
+    :param most: rows at most; only rows with a wrong decision count.
+    :return: the largest mean log-loss over known labels first: row, origin, text, true, predicted,
+        unknown labels, scores and loss.
+    """
+    labels, targets = scored.data.label_set.labels, scored.data.targets
+    known = targets >= 0
+    wide = np.clip(scored.probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    losses = np.where(known, -np.log(np.where(targets == 1, wide, 1 - wide)), 0).sum(axis=1)
+    losses /= np.maximum(known.sum(axis=1), 1)
+    wrong = ((scored.predicted != (targets == 1)) & known).any(axis=1)
+    order = [int(i) for i in np.argsort(-losses, kind="stable") if wrong[i]][:most]
+
+    def names(chosen: Any) -> list[str]:
+        return [label for label, taken in zip(labels, chosen, strict=True) if taken]
+
+    return [
+        {
+            "row": int(scored.data.rows[i]),
+            "origin": scored.data.origins[i],
+            "text": scored.data.texts[i],
+            "true": names(targets[i] == 1),
+            "predicted": names(scored.predicted[i]),
+            "unknown": names(~known[i]),
+            "scores": {
+                label: round(float(value), 4)
+                for label, value in zip(labels, scored.probabilities[i], strict=True)
+            },
+            "loss": round(float(losses[i]), 4),
+        }
+        for i in order
+    ]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.errors import DataError
+from ov_emotions.evaluation.analysis import analyse, confusion, correlation, worst_errors
+from ov_emotions.evaluation.compare import compare_scored
+from ov_emotions.evaluation.page import render_evaluation
+from ov_emotions.evaluation.run import Scored
+from ov_emotions.labels import EKMAN
+from ov_emotions.metrics import bootstrap_intervals, score
+
+
+def scored(targets: list[list[int]], probabilities: list[list[float]]) -> Scored:
+    """The first columns; the others are unknown, and 0.1."""
+    n, known = len(targets), len(targets[0])
+    wide = np.full((n, len(EKMAN)), -1, dtype=np.int8)
+    wide[:, :known] = targets
+    scores = np.full(wide.shape, 0.1, dtype=np.float32)
+    scores[:, :known] = probabilities
+    texts = tuple(f"<b>{i}</b>" for i in range(n))
+    data = LabelledTexts(EKMAN, texts, wide, ("made",) * n, np.arange(1, n + 1))
+    return Scored("test", data, scores, scores >= 0.5)
+
+
+@pytest.fixture
+def found() -> Scored:
+    targets = [[1, 0], [1, 0], [1, 1], [0, 1]]
+    return scored(targets, [[0.1, 0.9], [0.2, 0.1], [0.9, 0.6], [0.1, 0.8]])
+
+
+def test_confusion_looks_at_the_misses_of_each_label(found):
+    first, second = EKMAN.labels[:2]
+    answer = confusion(found)
+    assert answer[first]["misses"] == 2
+    assert answer[first]["given"][second] == 0.5
+    assert answer[first]["given"]["none"] == 0.5
+    assert answer[second] == {"misses": 0}
+
+
+def test_correlation_has_no_number_for_a_label_that_never_changes(found):
+    matrix = correlation(found)
+    assert matrix[0][0] == pytest.approx(1)
+    expected = np.corrcoef(found.probabilities[:, 0], found.probabilities[:, 1])[0, 1]
+    assert matrix[0][1] == pytest.approx(expected, abs=1e-4)
+    assert matrix[0][2] is None
+
+
+def test_the_worst_errors_come_first_and_only_wrong_rows(found):
+    worst = worst_errors(found, 10)
+    assert [row["row"] for row in worst] == [1, 2]
+    assert worst[0]["true"] == [EKMAN.labels[0]]
+    assert worst[0]["unknown"] == list(EKMAN.labels[2:])
+    assert len(worst_errors(found, 1)) == 1
+
+
+def test_a_comparison_says_how_sure_a_difference_is(found):
+    better = replace(found, predicted=found.data.targets == 1)
+    split = compare_scored([found], [better], samples=200, seed=1)["test"]
+    assert split["weighted_f1"]["value"] > 0
+    assert split["weighted_f1"]["share_not_better"] < 0.5
+    assert set(split["labels"]) == set(EKMAN.labels[:2])
+    other = scored([[1, 0]], [[0.5, 0.5]])
+    with pytest.raises(DataError, match="different rows"):
+        compare_scored([found], [other])
+
+
+def test_a_page_holds_every_section_and_no_markup_of_the_texts(found):
+    t, p = found.data.targets, found.predicted
+    split = score(t, p, EKMAN.labels).to_dict()
+    split |= {"intervals_95": bootstrap_intervals(t, p, 50, 1), "worst": worst_errors(found, 5)}
+    result = {"model": "m<i>", "splits": {"test": split | analyse(found)}}
+    html = render_evaluation({"results": [result]})
+    assert "&lt;b&gt;0&lt;/b&gt;" in html
+    assert "<b>" not in html
+    assert "m<i>" not in html
+    for heading in ("Figures", "Confusion", "Correlation", "Worst errors"):
+        assert f">{heading}</h2>" in html
