@@ -18,6 +18,7 @@ from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.manifest import Manifest
 from ov_emotions.quantization.calibration import stratified_rows
+from ov_emotions.quantization.ptq import feed, quantize, refuse_quantized, search_alpha
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.runtime import shared_core
 from ov_emotions.thresholds import fit_thresholds, sigmoid
@@ -44,7 +45,7 @@ def quantize_bundle(
     :param precision: INFERENCE_PRECISION_HINT that the bundle is approved at; None is the fp32
         bundle's.
     :return: the new bundle; its metrics are empty until it is evaluated.
-    :raises AlreadyQuantizedError: if the bundle is not fp32.
+    :raises AlreadyQuantizedError: if the bundle is not fp32, by its manifest or by its model.
     :raises QuantizationError: if NNCF fails, or the data do not do for it.
     """
     manifest = bundle.manifest
@@ -96,6 +97,8 @@ def _apply(
     bundle: Bundle, prepared: PreparedData, recipe: Recipe
 ) -> tuple[ov.Model, dict[str, Any]]:
     model = shared_core().read_model(bundle.model_path)
+    # Here too, for the recipes that change nothing but what the manifest says.
+    refuse_quantized(model)
     if recipe.compression:
         from ov_emotions.quantization.compression import compress_weights
 
@@ -121,8 +124,6 @@ def _apply(
             recipe.ptq,
             recipe.accuracy_control,
         )
-    from ov_emotions.quantization.ptq import quantize, search_alpha
-
     if recipe.search:
         others = texts.others(recipe.search.rows)
         return search_alpha(
@@ -184,7 +185,5 @@ def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
 
 
 def _probabilities(model: ov.Model, ids: list[NDArray[np.int32]]) -> NDArray[np.float32]:
-    from ov_emotions.quantization.ptq import feed
-
     compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return sigmoid(np.concatenate([compiled(feed(row))["logits"] for row in ids]))

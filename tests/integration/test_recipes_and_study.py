@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ pytest.importorskip("optimum.intel", reason="export needs optimum-intel", exc_ty
 pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportError)
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
 from ov_emotions.quantization import accuracy_control
@@ -243,6 +244,73 @@ def test_weights_that_are_not_fp32_are_refused(fp32, prepared, tmp_path, precisi
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("made_by", ["int8", "int8-weights", "fp16"])
+@pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8-weights", "int8"])
+def test_a_model_that_is_not_what_its_manifest_says_is_refused(
+    fp32, prepared, prepared_folder, tmp_path, capsys, made_by, recipe
+):
+    recipes = {
+        "fp32": Recipe("fp32", "", "fp32"),
+        "fp16": Recipe("fp16", "", "fp16"),
+        "int8-weights": Recipe("w", "", "int8", compression=Compression("int8_asym")),
+        "int8": Recipe("p", "", "int8", PTQ),
+    }
+    made = quantize_bundle(fp32, prepared, tmp_path / "made", recipes[made_by])
+    # By hand, a bundle whose hashes are all right: only its manifest says fp32.
+    manifest = replace(made.manifest, precision="fp32")
+    model = shared_core().read_model(made.model_path)
+    lies = tmp_path / "lies"
+    source = write_bundle(lies, manifest, model, made.tokenizer().to_str())
+    assert Bundle.load(lies).manifest.precision == "fp32"
+    said = "16-bit floats" if made_by == "fp16" else "already quantized"
+    with pytest.raises(AlreadyQuantizedError, match=said):
+        quantize_bundle(source, prepared, tmp_path / "out", recipes[recipe])
+    assert main(["quantize", str(lies), str(tmp_path / "out"), "--data", str(prepared_folder)]) == 1
+    assert said in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"made", "lies"}
+
+
+@pytest.mark.parametrize("kind", ["bundle", "checkpoint"])
+def test_a_hub_id_is_quantized_as_the_hub_library_keeps_it(
+    fp32, checkpoint, prepared_folder, tmp_path, kind
+):
+    # The real huggingface_hub, offline, on a cache of the form that its downloads leave.
+    repository = tmp_path / "home" / "hub" / "models--owner--model"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit, encoding="utf-8")
+    folder = fp32.folder if kind == "bundle" else checkpoint
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    done = _offline(tmp_path, "--data", str(prepared_folder), "--recipe", "fp16")
+    assert done.returncode == 0, done.stderr
+    assert Bundle.load(tmp_path / "out").manifest.precision == "fp16"
+
+
+def test_a_hub_id_that_cannot_be_had_is_one_sentence_and_no_bundle(prepared_folder, tmp_path):
+    done = _offline(tmp_path, "--data", str(prepared_folder), "--recipe", "fp16")
+    assert done.returncode == 1
+    assert "no folder 'owner/model', and the Hub did not give a model of that id" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def _offline(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ov_emotions", "quantize", "owner/model", "out", *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "HF_HOME": str(folder / "home"),
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
 def test_too_few_calibration_texts_are_refused(fp32, prepared, tmp_path):
     with pytest.raises(QuantizationError, match=r"has \d+ texts, the recipe asks for 5000"):
         quantize_bundle(
@@ -379,8 +447,6 @@ def test_the_command_writes_a_report_and_renders_it_again(
 
 
 def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
-    from ov_emotions.bundle import write_bundle
-
     manifest = replace(
         fp32.manifest, provenance={**fp32.manifest.provenance, "random_weights": True}
     )
