@@ -330,7 +330,9 @@ def test_calibration_without_a_label_is_refused(fp32, prepared, tmp_path, monkey
         quantize_bundle(fp32, prepared, tmp_path / "out", Recipe("x", "", "int8", PTQ))
 
 
-def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one(fp32, prepared_folder, tmp_path):
+def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one_and_the_next_run_tidies_up(
+    fp32, prepared, prepared_folder, tmp_path
+):
     fp32.save(tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     program = textwrap.dedent(f"""
@@ -363,6 +365,10 @@ def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one(fp32, prepared_fol
         process.send_signal(signal.SIGKILL)
     after = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert after == before
+    assert len(list(tmp_path.iterdir())) == 2  # killed for good: nothing could tidy up
+    quantize_bundle(fp32, prepared, tmp_path / "out", Recipe("fp16", "", "fp16"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert Bundle.load(tmp_path / "out").manifest.precision == "fp16"
 
 
 # The study
