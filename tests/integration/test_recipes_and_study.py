@@ -22,10 +22,12 @@ pytest.importorskip("optimum.intel", reason="export needs optimum-intel", exc_ty
 pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportError)
 
 from ov_emotions import EmotionClassifier
+from ov_emotions.backends.torch import CheckpointClassifier
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
 from ov_emotions.quantization import accuracy_control
+from ov_emotions.quantization import study as study_module
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
 from ov_emotions.quantization.ptq import feed
 from ov_emotions.quantization.recipe import (
@@ -450,6 +452,64 @@ def test_the_command_writes_a_report_and_renders_it_again(
     assert json.loads(capsys.readouterr().out)["reference"] == "fp32/f32"
     for name in names:
         assert (again / name).read_bytes() == (output / name).read_bytes()
+
+
+def test_a_study_says_why_there_are_no_cuda_rows(study, fp32, prepared):
+    import torch
+
+    if not torch.cuda.is_available():
+        ids = [absent["id"] for absent in study["not_measured"]]
+        assert ids == ["torch-cuda/fp16", "torch-cuda/bf16"]
+        assert study["not_measured"][0]["why"] == "torch sees no CUDA device here"
+    config = StudyConfig(str(fp32.folder), (), ("f32",), final_split=None, rounds=0)
+    of_bundle = run_study(config, prepared)
+    assert len(of_bundle["not_measured"]) == 3
+    assert "the source is a bundle" in of_bundle["not_measured"][0]["why"]
+
+
+def test_cuda_rows_stand_beside_the_others_and_one_that_fails_is_told(
+    checkpoint, prepared, monkeypatch
+):
+    import torch
+
+    def on_cuda(folder, device, precision):
+        if (device, precision) == ("cuda", "bf16"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+        # No device here: what its row holds is taken from the CPU.
+        return CheckpointClassifier(folder, "cpu", "fp32")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(study_module, "CheckpointClassifier", on_cuda)
+    config = StudyConfig(str(checkpoint), (), ("f32",), final_split=None, rounds=0)
+    found = run_study(config, prepared)
+    rows = {c["id"]: c for c in found["candidates"]}
+    assert list(rows) == ["fp32/f32", "torch-cpu/fp32", "torch-cuda/fp16", "torch-cuda/bf16"]
+    assert rows["torch-cuda/fp16"]["quality"] is not None
+    assert rows["torch-cuda/bf16"]["status"] == "failed"
+    assert rows["torch-cuda/bf16"]["error"] == "CUDA out of memory. Tried to allocate 2 GiB"
+    assert found["not_measured"] == []
+
+
+def test_a_candidate_that_cannot_be_timed_is_failed_and_the_others_go_on(
+    checkpoint, prepared, monkeypatch
+):
+    figures = ("load_s", "first_inference_ms", "rss_mb", "p50_ms", "p90_ms", "p99_ms")
+    dying = ["torch-cpu"]
+
+    def probe(order):
+        if order.runtime in dying:
+            raise QuantizationError("it could not be timed: Killed")
+        return dict.fromkeys((*figures, "texts_per_second"), 1.0)
+
+    monkeypatch.setattr(study_module, "run_probe", probe)
+    config = StudyConfig(str(checkpoint), (), ("f32",), final_split=None, rounds=2)
+    rows = {c["id"]: c for c in run_study(config, prepared)["candidates"]}
+    assert rows["torch-cpu/fp32"]["error"] == "it could not be timed: Killed"
+    assert rows["torch-cpu/fp32"]["latency"] is None
+    assert rows["fp32/f32"]["latency"]["p50_ms"]["median"] == 1.0
+    dying.append("openvino")
+    with pytest.raises(QuantizationError, match=r"fp32 reference failed.*could not be timed"):
+        run_study(config, prepared)
 
 
 def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
