@@ -17,11 +17,12 @@ from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.manifest import Manifest
+from ov_emotions.metrics import score
 from ov_emotions.quantization.calibration import stratified_rows
 from ov_emotions.quantization.ptq import feed, quantize, refuse_quantized, search_alpha
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.runtime import shared_core
-from ov_emotions.thresholds import fit_thresholds, sigmoid
+from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 
 
 def quantize_bundle(
@@ -36,7 +37,8 @@ def quantize_bundle(
     The calibration texts are a label-stratified sample of the validation part named
     `calibration`, tokenised as the bundle tokenises, one text a sample; the thresholds are fitted
     on the part named `thresholds`, on probabilities of the finished model itself. Accuracy control
-    takes its metric on the part named `thresholds` too, at the thresholds of the fp32 bundle.
+    takes its metric on the part named `thresholds` too, at the thresholds of the fp32 bundle; NNCF
+    measures in f32, so that it is taken once more at the precision that will be served.
 
     :param bundle: an fp32 bundle.
     :param prepared: the prepared data.
@@ -72,7 +74,18 @@ def quantize_bundle(
     thresholds = dict(manifest.thresholds)
     # There is nothing to fit to random weights, and a large model would take minutes over it.
     if not manifest.provenance.get("random_weights"):
-        thresholds = _refitted(made, model, tokenizer_json, fitting)
+        probabilities = _served(made, model, tokenizer_json, list(fitting.texts))
+        fitted = fit_thresholds(probabilities, fitting.targets)
+        thresholds = {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
+        if recipe.accuracy_control:
+            rows = record["validation_texts"]
+            frozen = apply_thresholds(probabilities[:rows], manifest.threshold_array())
+            metric = score(fitting.targets[:rows], frozen, manifest.labels).weighted_f1
+            record |= {
+                "served_precision": made.inference_precision,
+                "served_metric": round(metric, 6),
+                "served_drop": round(record["initial_metric"] - metric, 6),
+            }
     final = replace(
         made,
         thresholds=thresholds,
@@ -81,16 +94,14 @@ def quantize_bundle(
     return write_bundle(output, final, model, tokenizer_json)
 
 
-def _refitted(
-    manifest: Manifest, model: ov.Model, tokenizer_json: str, rows: LabelledTexts
-) -> dict[str, float]:
-    """Fit thresholds on what the finished model says as a bundle, at its own precision."""
+def _served(
+    manifest: Manifest, model: ov.Model, tokenizer_json: str, texts: list[str]
+) -> NDArray[np.float32]:
+    """Ask the finished model as a bundle, at the precision that it will be served at."""
     with tempfile.TemporaryDirectory() as folder:
         draft = write_bundle(Path(folder) / "draft", manifest, model, tokenizer_json)
         with EmotionClassifier(draft) as classifier:
-            probabilities = classifier.predict_proba(list(rows.texts))
-    fitted = fit_thresholds(probabilities, rows.targets)
-    return {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
+            return classifier.predict_proba(texts)
 
 
 def _apply(

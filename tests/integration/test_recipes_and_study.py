@@ -26,6 +26,7 @@ from ov_emotions.backends.torch import CheckpointClassifier
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
+from ov_emotions.metrics import score
 from ov_emotions.quantization import accuracy_control
 from ov_emotions.quantization import study as study_module
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
@@ -41,6 +42,7 @@ from ov_emotions.quantization.run import quantize_bundle
 from ov_emotions.quantization.source import find_source, fp32_bundle
 from ov_emotions.quantization.study import StudyConfig, fast_precisions, run_study
 from ov_emotions.runtime import shared_core
+from ov_emotions.thresholds import apply_thresholds
 
 PTQ = PtqConfig(subset_size=40)
 TOML = 'description = "toy"\nweights = "int8"\n[ptq]\nsubset_size = 40\n'
@@ -106,6 +108,23 @@ def test_accuracy_control_returns_nothing_where_nothing_is_lost(fp32, prepared, 
     assert record["final_drop"] == pytest.approx(
         record["initial_metric"] - record["final_metric"], abs=2e-6
     )
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_accuracy_control_is_measured_again_at_the_precision_that_is_served(
+    fp32, prepared, tmp_path, precision
+):
+    recipe = Recipe("ac", "", "int8", PTQ, accuracy_control=AccuracyControl(0.9, validation_rows=9))
+    bundle = quantize_bundle(fp32, prepared, tmp_path / "made", recipe, precision)
+    record = bundle.manifest.provenance["quantization"]
+    assert record["served_precision"] == precision
+    rows = prepared.validation_part("thresholds")
+    with EmotionClassifier(bundle.folder, precision=precision) as classifier:
+        probabilities = classifier.predict_proba(list(rows.texts[:9]))
+    decided = apply_thresholds(probabilities, fp32.manifest.threshold_array())
+    expected = score(rows.targets[:9], decided, fp32.manifest.labels).weighted_f1
+    assert record["served_metric"] == pytest.approx(expected, abs=1e-6)
+    assert record["served_drop"] == pytest.approx(record["initial_metric"] - expected, abs=2e-6)
 
 
 class Closeness(Validation):
@@ -212,7 +231,9 @@ def test_the_command_says_whether_the_limit_was_reached_and_writes_its_record(
     record = tmp_path / "record.json"
     arguments = [*places, "--recipe", str(tmp_path / "ac.toml"), "--record", str(record)]
     assert main(["quantize", *arguments]) == 0
-    assert words in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert words in told
+    assert "drop at f32, as served: " in told
     written = json.loads(record.read_text(encoding="utf-8"))
     made = Bundle.load(tmp_path / "out").manifest.provenance["quantization"]
     assert written["quantization"] == made
