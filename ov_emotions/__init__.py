@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ov_emotions._telemetry import keep_openvino_silent
 from ov_emotions.errors import (
     AlreadyQuantizedError,
     BundleError,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from ov_emotions.classifier import EmotionClassifier, Prediction
 
 __version__ = "0.1.0"
+
+# Here, because it has to come before any module imports OpenVINO.
+keep_openvino_silent()
 
 __all__ = [
     "AlreadyQuantizedError",

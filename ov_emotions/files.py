@@ -6,8 +6,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,56 @@ from typing import Any
 
 def _sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+@contextmanager
+def _folder_in_work(path: Path) -> Iterator[Path]:
+    """Make a temporary folder beside `path` and lock it: the kernel lets go when we are killed."""
+    while True:
+        temporary = _sibling(path)
+        temporary.mkdir()
+        descriptor = _lock(temporary, wait=True)
+        if temporary.is_dir():  # else another writer cleared it before it was locked
+            break
+        _unlock(descriptor)
+    try:
+        yield temporary
+    finally:
+        _unlock(descriptor)
+
+
+def _lock(folder: Path, *, wait: bool) -> int | None:
+    """Lock a folder; None where it is held, gone, or the system has no such locks."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Remove the temporary folders of writers of `path` that were killed."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    for left in path.parent.iterdir():
+        if ours.fullmatch(left.name) and left.is_dir():
+            descriptor = _lock(left, wait=False)
+            if descriptor is not None:
+                shutil.rmtree(left, ignore_errors=True)
+            _unlock(descriptor)
 
 
 @contextmanager
@@ -40,6 +92,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder that replaces `path` when the block ends without an error.
 
+    A process that is killed leaves its temporary folder behind; the next one that replaces `path`
+    removes it, once its own folder stands: until then the other may be the only whole one.
+
     :param path: where the folder shall be; what stood there is replaced as a whole.
     :return: yields the folder to fill.
     :raises NotADirectoryError: if a file stands there.
@@ -48,21 +103,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _sibling(path), _sibling(path)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if path.exists():
-            path.replace(old)
+    old = _sibling(path)
+    with _folder_in_work(path) as temporary:
         try:
-            temporary.replace(path)
-        except OSError:
-            if old.exists():
-                old.replace(path)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            yield temporary
+            if path.exists():
+                path.replace(old)
+            try:
+                temporary.replace(path)
+            except OSError:
+                if old.exists():
+                    old.replace(path)
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+    _clear_abandoned(path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import ov_emotions  # noqa: F401, first: OpenVINO reports its import unless it is kept from that
+
+# isort: split
 import numpy as np
 import openvino as ov
 import openvino.opset13 as ops

@@ -115,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
             f"{record['plain_drop']:+.4f} before and {record['final_drop']:+.4f} after, {within} "
             f"{record['max_drop']}, on {record['validation_texts']:,} texts"
         )
+    if "served_drop" in record:
+        print(f"drop at {record['served_precision']}, as served: {record['served_drop']:+.4f}")
     print(f"wrote {bundle.folder}: {sizes[0] / 1e6:.1f} MB to {sizes[1] / 1e6:.1f} MB")
     return 0
 

@@ -28,16 +28,18 @@ def is_quantized(model: ov.Model) -> bool:
     :return: whether it holds quantizers or low-precision weights.
     """
     low = ("i8", "u8", "i4", "u4", "nf4", "f8e4m3", "f8e5m2")
-    for node in model.get_ops():
-        kind = node.get_type_name()
-        if kind == "FakeQuantize":
-            return True
-        if kind == "Constant" and node.get_output_size() == 1:
-            small = node.get_output_element_type(0).get_type_name() in low
-            # Masks and flags are small integers too; weights are matrices.
-            if small and len(node.get_output_shape(0)) >= 2 and _feeds_convert(node):
-                return True
-    return False
+    return count_fake_quantize(model) > 0 or _has_weights(model, low)
+
+
+def _has_weights(model: ov.Model, kinds: Sequence[str]) -> bool:
+    # Masks and flags are small integers too; weights are matrices, converted before their use.
+    return any(
+        node.get_output_element_type(0).get_type_name() in kinds
+        and len(node.get_output_shape(0)) >= 2
+        and _feeds_convert(node)
+        for node in model.get_ops()
+        if node.get_type_name() == "Constant"
+    )
 
 
 def _feeds_convert(node: Any) -> bool:
@@ -135,14 +137,18 @@ def search_alpha(
 
 
 def refuse_quantized(model: ov.Model) -> None:
-    """Refuse a model that was quantized before.
+    """Refuse a model whose weights are no longer fp32, whatever its manifest says.
 
     :param model: an IR.
-    :raises AlreadyQuantizedError: if it was.
+    :raises AlreadyQuantizedError: if it was quantized, or its weights were rounded to 16 bits.
     """
     if is_quantized(model):
         raise AlreadyQuantizedError(
             "the model is already quantized; quantize the fp32 bundle it came from"
+        )
+    if _has_weights(model, ("f16", "bf16")):
+        raise AlreadyQuantizedError(
+            "the model's weights are 16-bit floats; quantize the fp32 bundle it came from"
         )
 
 

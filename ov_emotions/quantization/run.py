@@ -17,10 +17,12 @@ from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.manifest import Manifest
+from ov_emotions.metrics import score
 from ov_emotions.quantization.calibration import stratified_rows
+from ov_emotions.quantization.ptq import feed, quantize, refuse_quantized, search_alpha
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.runtime import shared_core
-from ov_emotions.thresholds import fit_thresholds, sigmoid
+from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 
 
 def quantize_bundle(
@@ -35,7 +37,8 @@ def quantize_bundle(
     The calibration texts are a label-stratified sample of the validation part named
     `calibration`, tokenised as the bundle tokenises, one text a sample; the thresholds are fitted
     on the part named `thresholds`, on probabilities of the finished model itself. Accuracy control
-    takes its metric on the part named `thresholds` too, at the thresholds of the fp32 bundle.
+    takes its metric on the part named `thresholds` too, at the thresholds of the fp32 bundle; NNCF
+    measures in f32, so that it is taken once more at the precision that will be served.
 
     :param bundle: an fp32 bundle.
     :param prepared: the prepared data.
@@ -44,7 +47,7 @@ def quantize_bundle(
     :param precision: INFERENCE_PRECISION_HINT that the bundle is approved at; None is the fp32
         bundle's.
     :return: the new bundle; its metrics are empty until it is evaluated.
-    :raises AlreadyQuantizedError: if the bundle is not fp32.
+    :raises AlreadyQuantizedError: if the bundle is not fp32, by its manifest or by its model.
     :raises QuantizationError: if NNCF fails, or the data do not do for it.
     """
     manifest = bundle.manifest
@@ -71,7 +74,18 @@ def quantize_bundle(
     thresholds = dict(manifest.thresholds)
     # There is nothing to fit to random weights, and a large model would take minutes over it.
     if not manifest.provenance.get("random_weights"):
-        thresholds = _refitted(made, model, tokenizer_json, fitting)
+        probabilities = _served(made, model, tokenizer_json, list(fitting.texts))
+        fitted = fit_thresholds(probabilities, fitting.targets)
+        thresholds = {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
+        if recipe.accuracy_control:
+            rows = record["validation_texts"]
+            frozen = apply_thresholds(probabilities[:rows], manifest.threshold_array())
+            metric = score(fitting.targets[:rows], frozen, manifest.labels).weighted_f1
+            record |= {
+                "served_precision": made.inference_precision,
+                "served_metric": round(metric, 6),
+                "served_drop": round(record["initial_metric"] - metric, 6),
+            }
     final = replace(
         made,
         thresholds=thresholds,
@@ -80,22 +94,22 @@ def quantize_bundle(
     return write_bundle(output, final, model, tokenizer_json)
 
 
-def _refitted(
-    manifest: Manifest, model: ov.Model, tokenizer_json: str, rows: LabelledTexts
-) -> dict[str, float]:
-    """Fit thresholds on what the finished model says as a bundle, at its own precision."""
+def _served(
+    manifest: Manifest, model: ov.Model, tokenizer_json: str, texts: list[str]
+) -> NDArray[np.float32]:
+    """Ask the finished model as a bundle, at the precision that it will be served at."""
     with tempfile.TemporaryDirectory() as folder:
         draft = write_bundle(Path(folder) / "draft", manifest, model, tokenizer_json)
         with EmotionClassifier(draft) as classifier:
-            probabilities = classifier.predict_proba(list(rows.texts))
-    fitted = fit_thresholds(probabilities, rows.targets)
-    return {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
+            return classifier.predict_proba(texts)
 
 
 def _apply(
     bundle: Bundle, prepared: PreparedData, recipe: Recipe
 ) -> tuple[ov.Model, dict[str, Any]]:
     model = shared_core().read_model(bundle.model_path)
+    # Here too, for the recipes that change nothing but what the manifest says.
+    refuse_quantized(model)
     if recipe.compression:
         from ov_emotions.quantization.compression import compress_weights
 
@@ -121,8 +135,6 @@ def _apply(
             recipe.ptq,
             recipe.accuracy_control,
         )
-    from ov_emotions.quantization.ptq import quantize, search_alpha
-
     if recipe.search:
         others = texts.others(recipe.search.rows)
         return search_alpha(
@@ -184,7 +196,5 @@ def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
 
 
 def _probabilities(model: ov.Model, ids: list[NDArray[np.int32]]) -> NDArray[np.float32]:
-    from ov_emotions.quantization.ptq import feed
-
     compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return sigmoid(np.concatenate([compiled(feed(row))["logits"] for row in ids]))

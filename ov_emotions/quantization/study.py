@@ -42,6 +42,7 @@ KIND = "ov-emotions study"
 REFERENCE = "fp32/f32"
 THRESHOLDS_SPLIT = "validation:thresholds"
 CALIBRATION_SPLIT = "validation:calibration"
+_CUDA: list[tuple[str, TorchPrecision]] = [("torch-cuda", "fp16"), ("torch-cuda", "bf16")]
 
 Report = Callable[[int, int, str], None]
 """Told how many steps are done, of how many, and what comes next."""
@@ -102,6 +103,17 @@ class _Candidate:
     def id(self) -> str:
         return str(self.facts["id"])
 
+    def fail(self, error: Exception) -> None:
+        """Take it out of what follows, and say why; without the reference nothing follows."""
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if self.id == REFERENCE:
+            raise QuantizationError(
+                f"the fp32 reference failed, so that nothing can be compared: {said}"
+            ) from error
+        _LOGGER.warning("%s failed: %s", self.id, said)
+        self.facts |= {"status": "failed", "error": said}
+        self.folder = None
+
 
 def fast_precisions() -> tuple[str, ...]:
     """Name the inference precisions that this CPU computes in: f32, and bf16 where it has it."""
@@ -121,8 +133,9 @@ def run_study(
     :param prepared: the prepared data.
     :param report: told how far the work is.
     :return: the study, plain values for JSON; the report and its verdict are made from it.
-    :raises OvEmotionsError: if the source, the data or a recipe's file cannot be used. A recipe
-        that fails on the model is a failed candidate.
+    :raises OvEmotionsError: if the source, the data or a recipe's file cannot be used, or the
+        reference fails. Any other recipe that fails on the model, or candidate that cannot be run,
+        is a failed candidate.
     """
     return _Run(config, prepared, report).run()
 
@@ -144,6 +157,7 @@ class _Run:
         }
         self.fitting = read_rows(prepared, THRESHOLDS_SPLIT)
         self.steps: list[dict[str, Any]] = []
+        self.not_measured: list[dict[str, str]] = []
         made = len(self.recipes) * len(self.precisions) + 1
         self.total = 1 + len(self.recipes) + made * (1 + config.rounds)
         self.done = 0
@@ -180,8 +194,8 @@ class _Run:
                 fp32 = stack.enter_context(fp32_bundle(self.config.source, self.prepared))
             random = bool(fp32.manifest.provenance.get("random_weights"))
             candidates = self._quantized(fp32, bundles)
-            if is_checkpoint:
-                candidates += self._torch(folder)
+            candidates += self._torch(folder) if is_checkpoint else []
+            self._tell_absent(is_checkpoint)
             if not random:
                 self._score(candidates, fp32)
             if self.config.rounds:
@@ -222,10 +236,9 @@ class _Run:
         return made
 
     def _torch(self, folder: Path) -> list[_Candidate]:
-        torch = require("torch", extra="train")
         kinds: list[tuple[str, TorchPrecision]] = [("torch-cpu", "fp32")]
-        if torch.cuda.is_available():
-            kinds += [("torch-cuda", "fp16"), ("torch-cuda", "bf16")]
+        if require("torch", extra="train").cuda.is_available():
+            kinds += _CUDA
         size = (folder / "model.safetensors").stat().st_size
         return [
             _Candidate(
@@ -241,15 +254,30 @@ class _Run:
             for runtime, precision in kinds
         ]
 
+    def _tell_absent(self, is_checkpoint: bool) -> None:
+        """Keep for the report which rows a reader may look for in vain."""
+        cuda = [f"{runtime}/{precision}" for runtime, precision in _CUDA]
+        if not is_checkpoint:
+            why = "the source is a bundle, and torch runs checkpoints"
+            absent = ["torch-cpu/fp32", *cuda]
+        elif not require("torch", extra="train").cuda.is_available():
+            why, absent = "torch sees no CUDA device here", cuda
+        else:
+            return
+        self.not_measured += [{"id": name, "why": why} for name in absent]
+
     def _score(self, candidates: list[_Candidate], fp32: Bundle) -> None:
         for candidate in candidates:
             if candidate.folder is not None:
                 self._tell(f"score {candidate.id}")
                 with self._step(f"score {candidate.id}"):
-                    candidate.answers = self._answers(candidate.folder, candidate.facts)
+                    try:
+                        candidate.answers = self._answers(candidate.folder, candidate.facts)
+                    except (OvEmotionsError, RuntimeError) as error:  # torch out of memory, too
+                        candidate.fail(error)
         found = {candidate.id: candidate.answers for candidate in candidates}
         reference = found[REFERENCE]
-        if reference is None:
+        if reference is None:  # its recipe failed
             raise QuantizationError("the fp32 reference failed, so that nothing can be compared")
         with self._step("compare"):
             for candidate in candidates:
@@ -289,18 +317,19 @@ class _Run:
             for number in range(config.rounds):
                 for candidate in ready:
                     self._tell(f"round {number + 1}: {candidate.id}")
-                    candidate.rounds.append(
-                        run_probe(
-                            Order(
-                                str(candidate.folder),
-                                candidate.facts["runtime"],
-                                candidate.facts["precision"],
-                                available_cores(),
-                                singles,
-                                offline,
-                            )
-                        )
+                    asked = Order(
+                        str(candidate.folder),
+                        candidate.facts["runtime"],
+                        candidate.facts["precision"],
+                        available_cores(),
+                        singles,
+                        offline,
                     )
+                    try:
+                        candidate.rounds.append(run_probe(asked))
+                    except QuantizationError as error:
+                        candidate.fail(error)
+                ready = [c for c in ready if c.folder is not None]
         p50 = {c.id: [r["p50_ms"] for r in c.rounds] for c in ready}
         self.noise = judge_noise(p50, before, cpu_jiffies())
         reference = next(c for c in ready if c.id == REFERENCE)
@@ -351,6 +380,7 @@ class _Run:
                 "openvino", "nncf", "optimum-intel", "torch", "transformers", "tokenizers", "numpy"
             ),
             "noise": self.noise,
+            "not_measured": self.not_measured,
             "reference": REFERENCE,
         }
 

@@ -61,6 +61,7 @@ def _sections(study: Study, verdict: Verdict, images: str | None) -> Iterator[st
         yield "## By label"
         yield from _table(labels)
     yield from _making(study)
+    yield from _table(tables.changes_table(study, compared))
     if not study.model.random_weights:
         yield "## How the verdict was reached"
         yield "\n".join(f"{i}. {_prose(s, study)}" for i, s in enumerate(rule(study), 1))

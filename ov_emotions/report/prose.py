@@ -41,7 +41,7 @@ def subtitle(study: Study) -> str:
 def how_measured(study: Study) -> tuple[str, ...]:
     """Say how the figures came about, a paragraph each."""
     paragraphs = [_splits(study)] if not study.model.random_weights else []
-    paragraphs += _timings(study)
+    paragraphs += [*_timings(study), *_absent(study)]
     return tuple(paragraphs)
 
 
@@ -61,6 +61,13 @@ def _splits(study: Study) -> str:
         "the rows. A change to the reference is paired: both models are scored on the same rows of "
         "each sample, so it is told more finely than either score."
     )
+
+
+def _absent(study: Study) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for name, why in study.not_measured:
+        by_reason.setdefault(why, []).append(name)
+    return [f"Not measured: {fmt.joined(names)}, as {why}." for why, names in by_reason.items()]
 
 
 def _named(study: Study, split: str) -> str:

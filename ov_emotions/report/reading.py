@@ -167,6 +167,7 @@ def parse_study(study: Mapping[str, Any], where: str = "the study") -> Study:
         reference=reference,
         candidates=candidates,
         steps=root.maybe("steps", lambda node: node.each(_step)) or (),
+        not_measured=root.maybe("not_measured", lambda node: node.each(_absent)) or (),
     )
 
 
@@ -197,6 +198,10 @@ def _data(node: _Node) -> Data:
 
 def _noise(node: _Node) -> Noise:
     return Noise(node["noisy"].flag(), node.maybe("sentence", _Node.text) or "")
+
+
+def _absent(node: _Node) -> tuple[str, str]:
+    return node["id"].name(), node["why"].text()
 
 
 def _step(node: _Node) -> Step:

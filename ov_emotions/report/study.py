@@ -205,6 +205,7 @@ class Study:
 
     :param max_drop: how much weighted F1 a shipped candidate may lose.
     :param reference: id of the candidate that the others are compared with.
+    :param not_measured: ids of candidates that the study did without, and why.
     """
 
     command: str
@@ -219,6 +220,7 @@ class Study:
     reference: str
     candidates: tuple[Candidate, ...]
     steps: tuple[Step, ...]
+    not_measured: tuple[tuple[str, str], ...] = ()
 
     def candidate(self, id_: str) -> Candidate:
         """Find a candidate by its id, which exists."""

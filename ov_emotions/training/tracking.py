@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ov_emotions._extras import require
+from ov_emotions._telemetry import keep_mlflow_silent
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import write_json, write_text
 from ov_emotions.training.config import TrainConfig
@@ -68,6 +69,7 @@ class MlflowTracker(Tracker):
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
+        keep_mlflow_silent()
         self._mlflow = require("mlflow", extra="tracking")
         self._client: Any = None
         self._run = ""

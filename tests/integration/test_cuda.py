@@ -9,6 +9,7 @@ pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError
 
 import torch
 
+from ov_emotions.backends.torch import CheckpointClassifier, TorchPrecision
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.device import Device, predict_logits
 from ov_emotions.training.model import EmotionModel
@@ -46,3 +47,11 @@ def test_training_on_cuda_learns_and_its_checkpoint_scores_alike_on_the_cpu(
     on_cpu = predict_logits(model, ids, 0, Device(torch.device("cpu"), autocast=False))
     on_cuda = predict_logits(model.to("cuda"), ids, 0, Device(torch.device("cuda"), autocast=False))
     np.testing.assert_allclose(on_cuda, on_cpu, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_checkpoint_on_cuda_answers_as_on_the_cpu(checkpoint: Path, precision: TorchPrecision):
+    texts = ["какая радость", "мне так грустно и страшно", "обычное слово"] * 3
+    expected = CheckpointClassifier(checkpoint).predict_proba(texts)
+    found = CheckpointClassifier(checkpoint, "cuda", precision).predict_proba(texts)
+    np.testing.assert_allclose(found, expected, atol=0.03)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,10 +22,13 @@ pytest.importorskip("optimum.intel", reason="export needs optimum-intel", exc_ty
 pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportError)
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import Bundle
+from ov_emotions.backends.torch import CheckpointClassifier
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
+from ov_emotions.metrics import score
 from ov_emotions.quantization import accuracy_control
+from ov_emotions.quantization import study as study_module
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
 from ov_emotions.quantization.ptq import feed
 from ov_emotions.quantization.recipe import (
@@ -38,6 +42,7 @@ from ov_emotions.quantization.run import quantize_bundle
 from ov_emotions.quantization.source import find_source, fp32_bundle
 from ov_emotions.quantization.study import StudyConfig, fast_precisions, run_study
 from ov_emotions.runtime import shared_core
+from ov_emotions.thresholds import apply_thresholds
 
 PTQ = PtqConfig(subset_size=40)
 TOML = 'description = "toy"\nweights = "int8"\n[ptq]\nsubset_size = 40\n'
@@ -103,6 +108,23 @@ def test_accuracy_control_returns_nothing_where_nothing_is_lost(fp32, prepared, 
     assert record["final_drop"] == pytest.approx(
         record["initial_metric"] - record["final_metric"], abs=2e-6
     )
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_accuracy_control_is_measured_again_at_the_precision_that_is_served(
+    fp32, prepared, tmp_path, precision
+):
+    recipe = Recipe("ac", "", "int8", PTQ, accuracy_control=AccuracyControl(0.9, validation_rows=9))
+    bundle = quantize_bundle(fp32, prepared, tmp_path / "made", recipe, precision)
+    record = bundle.manifest.provenance["quantization"]
+    assert record["served_precision"] == precision
+    rows = prepared.validation_part("thresholds")
+    with EmotionClassifier(bundle.folder, precision=precision) as classifier:
+        probabilities = classifier.predict_proba(list(rows.texts[:9]))
+    decided = apply_thresholds(probabilities, fp32.manifest.threshold_array())
+    expected = score(rows.targets[:9], decided, fp32.manifest.labels).weighted_f1
+    assert record["served_metric"] == pytest.approx(expected, abs=1e-6)
+    assert record["served_drop"] == pytest.approx(record["initial_metric"] - expected, abs=2e-6)
 
 
 class Closeness(Validation):
@@ -209,7 +231,9 @@ def test_the_command_says_whether_the_limit_was_reached_and_writes_its_record(
     record = tmp_path / "record.json"
     arguments = [*places, "--recipe", str(tmp_path / "ac.toml"), "--record", str(record)]
     assert main(["quantize", *arguments]) == 0
-    assert words in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert words in told
+    assert "drop at f32, as served: " in told
     written = json.loads(record.read_text(encoding="utf-8"))
     made = Bundle.load(tmp_path / "out").manifest.provenance["quantization"]
     assert written["quantization"] == made
@@ -243,6 +267,73 @@ def test_weights_that_are_not_fp32_are_refused(fp32, prepared, tmp_path, precisi
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("made_by", ["int8", "int8-weights", "fp16"])
+@pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8-weights", "int8"])
+def test_a_model_that_is_not_what_its_manifest_says_is_refused(
+    fp32, prepared, prepared_folder, tmp_path, capsys, made_by, recipe
+):
+    recipes = {
+        "fp32": Recipe("fp32", "", "fp32"),
+        "fp16": Recipe("fp16", "", "fp16"),
+        "int8-weights": Recipe("w", "", "int8", compression=Compression("int8_asym")),
+        "int8": Recipe("p", "", "int8", PTQ),
+    }
+    made = quantize_bundle(fp32, prepared, tmp_path / "made", recipes[made_by])
+    # By hand, a bundle whose hashes are all right: only its manifest says fp32.
+    manifest = replace(made.manifest, precision="fp32")
+    model = shared_core().read_model(made.model_path)
+    lies = tmp_path / "lies"
+    source = write_bundle(lies, manifest, model, made.tokenizer().to_str())
+    assert Bundle.load(lies).manifest.precision == "fp32"
+    said = "16-bit floats" if made_by == "fp16" else "already quantized"
+    with pytest.raises(AlreadyQuantizedError, match=said):
+        quantize_bundle(source, prepared, tmp_path / "out", recipes[recipe])
+    assert main(["quantize", str(lies), str(tmp_path / "out"), "--data", str(prepared_folder)]) == 1
+    assert said in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"made", "lies"}
+
+
+@pytest.mark.parametrize("kind", ["bundle", "checkpoint"])
+def test_a_hub_id_is_quantized_as_the_hub_library_keeps_it(
+    fp32, checkpoint, prepared_folder, tmp_path, kind
+):
+    # The real huggingface_hub, offline, on a cache of the form that its downloads leave.
+    repository = tmp_path / "home" / "hub" / "models--owner--model"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit, encoding="utf-8")
+    folder = fp32.folder if kind == "bundle" else checkpoint
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    done = _offline(tmp_path, "--data", str(prepared_folder), "--recipe", "fp16")
+    assert done.returncode == 0, done.stderr
+    assert Bundle.load(tmp_path / "out").manifest.precision == "fp16"
+
+
+def test_a_hub_id_that_cannot_be_had_is_one_sentence_and_no_bundle(prepared_folder, tmp_path):
+    done = _offline(tmp_path, "--data", str(prepared_folder), "--recipe", "fp16")
+    assert done.returncode == 1
+    assert "no folder 'owner/model', and the Hub did not give a model of that id" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def _offline(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ov_emotions", "quantize", "owner/model", "out", *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "HF_HOME": str(folder / "home"),
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
 def test_too_few_calibration_texts_are_refused(fp32, prepared, tmp_path):
     with pytest.raises(QuantizationError, match=r"has \d+ texts, the recipe asks for 5000"):
         quantize_bundle(
@@ -262,7 +353,9 @@ def test_calibration_without_a_label_is_refused(fp32, prepared, tmp_path, monkey
         quantize_bundle(fp32, prepared, tmp_path / "out", Recipe("x", "", "int8", PTQ))
 
 
-def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one(fp32, prepared_folder, tmp_path):
+def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one_and_the_next_run_tidies_up(
+    fp32, prepared, prepared_folder, tmp_path
+):
     fp32.save(tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     program = textwrap.dedent(f"""
@@ -295,6 +388,10 @@ def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one(fp32, prepared_fol
         process.send_signal(signal.SIGKILL)
     after = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert after == before
+    assert len(list(tmp_path.iterdir())) == 2  # killed for good: nothing could tidy up
+    quantize_bundle(fp32, prepared, tmp_path / "out", Recipe("fp16", "", "fp16"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert Bundle.load(tmp_path / "out").manifest.precision == "fp16"
 
 
 # The study
@@ -378,9 +475,65 @@ def test_the_command_writes_a_report_and_renders_it_again(
         assert (again / name).read_bytes() == (output / name).read_bytes()
 
 
-def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
-    from ov_emotions.bundle import write_bundle
+def test_a_study_says_why_there_are_no_cuda_rows(study, fp32, prepared):
+    import torch
 
+    if not torch.cuda.is_available():
+        ids = [absent["id"] for absent in study["not_measured"]]
+        assert ids == ["torch-cuda/fp16", "torch-cuda/bf16"]
+        assert study["not_measured"][0]["why"] == "torch sees no CUDA device here"
+    config = StudyConfig(str(fp32.folder), (), ("f32",), final_split=None, rounds=0)
+    of_bundle = run_study(config, prepared)
+    assert len(of_bundle["not_measured"]) == 3
+    assert "the source is a bundle" in of_bundle["not_measured"][0]["why"]
+
+
+def test_cuda_rows_stand_beside_the_others_and_one_that_fails_is_told(
+    checkpoint, prepared, monkeypatch
+):
+    import torch
+
+    def on_cuda(folder, device, precision):
+        if (device, precision) == ("cuda", "bf16"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+        # No device here: what its row holds is taken from the CPU.
+        return CheckpointClassifier(folder, "cpu", "fp32")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(study_module, "CheckpointClassifier", on_cuda)
+    config = StudyConfig(str(checkpoint), (), ("f32",), final_split=None, rounds=0)
+    found = run_study(config, prepared)
+    rows = {c["id"]: c for c in found["candidates"]}
+    assert list(rows) == ["fp32/f32", "torch-cpu/fp32", "torch-cuda/fp16", "torch-cuda/bf16"]
+    assert rows["torch-cuda/fp16"]["quality"] is not None
+    assert rows["torch-cuda/bf16"]["status"] == "failed"
+    assert rows["torch-cuda/bf16"]["error"] == "CUDA out of memory. Tried to allocate 2 GiB"
+    assert found["not_measured"] == []
+
+
+def test_a_candidate_that_cannot_be_timed_is_failed_and_the_others_go_on(
+    checkpoint, prepared, monkeypatch
+):
+    figures = ("load_s", "first_inference_ms", "rss_mb", "p50_ms", "p90_ms", "p99_ms")
+    dying = ["torch-cpu"]
+
+    def probe(order):
+        if order.runtime in dying:
+            raise QuantizationError("it could not be timed: Killed")
+        return dict.fromkeys((*figures, "texts_per_second"), 1.0)
+
+    monkeypatch.setattr(study_module, "run_probe", probe)
+    config = StudyConfig(str(checkpoint), (), ("f32",), final_split=None, rounds=2)
+    rows = {c["id"]: c for c in run_study(config, prepared)["candidates"]}
+    assert rows["torch-cpu/fp32"]["error"] == "it could not be timed: Killed"
+    assert rows["torch-cpu/fp32"]["latency"] is None
+    assert rows["fp32/f32"]["latency"]["p50_ms"]["median"] == 1.0
+    dying.append("openvino")
+    with pytest.raises(QuantizationError, match=r"fp32 reference failed.*could not be timed"):
+        run_study(config, prepared)
+
+
+def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
     manifest = replace(
         fp32.manifest, provenance={**fp32.manifest.provenance, "random_weights": True}
     )

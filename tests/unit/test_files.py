@@ -3,10 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ov_emotions import files
 from ov_emotions.files import atomic_folder, atomic_path, sha256_file, write_json, write_text
 
 
@@ -96,6 +99,60 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
     assert link.is_symlink()
     assert _names(real) == ["new.txt"]
     assert _names(tmp_path) == ["link", "real"]
+
+
+HALF = """
+import sys, time
+from pathlib import Path
+from ov_emotions.files import atomic_folder
+with atomic_folder(Path(sys.argv[1])) as folder:
+    (folder / "half.txt").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_not_before_it_is_dead(tmp_path):
+    target, others = tmp_path / "folder", [".folder.tmp", ".folder2.0123abcd.tmp", "x.tmp"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF, target], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "writing\n"
+            with atomic_folder(target) as folder:
+                write_text(folder / "a.txt", "ours")
+            (half,) = set(_names(tmp_path)) - {"folder", *others}
+            assert _names(tmp_path / half) == ["half.txt"]  # it still writes
+        finally:
+            writer.kill()
+    with pytest.raises(CrashError), atomic_folder(target):
+        raise CrashError
+    assert (tmp_path / half).is_dir()
+    with atomic_folder(target) as folder:
+        write_text(folder / "b.txt", "ours")
+    assert _names(tmp_path) == sorted(["folder", *others])
+    assert _names(target) == ["b.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
+def test_a_folder_that_was_cleared_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    lock, cleared = files._lock, []
+
+    def late(folder: Path, *, wait: bool) -> int | None:
+        if not cleared:
+            cleared.append(folder)
+            folder.rmdir()
+        return lock(folder, wait=wait)
+
+    monkeypatch.setattr(files, "_lock", late)
+    with atomic_folder(tmp_path / "folder") as folder:
+        write_text(folder / "a.txt", "whole")
+    assert len(cleared) == 1
+    assert _names(tmp_path / "folder") == ["a.txt"]
 
 
 def test_json_is_readable_and_ends_with_a_newline(tmp_path):

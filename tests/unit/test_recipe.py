@@ -34,6 +34,10 @@ def test_every_recipe_that_comes_with_the_library_loads_and_says_what_it_does():
     assert [control.max_drop for control in controls] == [0.003, 0.003]
     assert {control.restore for control in controls} == {"activations", "all"}
     assert sum(r.search is not None for r in recipes.values()) == 1
+    assert {r.compression.mode for r in recipes.values() if r.compression} == {
+        "int8_asym",
+        "int4_sym",
+    }
 
 
 def test_a_file_of_ones_own_is_a_recipe_named_after_it(tmp_path):

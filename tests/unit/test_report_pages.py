@@ -114,6 +114,22 @@ def test_the_command_and_the_machine_are_told():
             assert fact in report
 
 
+def test_what_was_not_measured_is_told_with_its_reason():
+    why = "torch sees no CUDA device here"
+    absent = [{"id": f"torch-cuda/{kind}", "why": why} for kind in ("fp16", "bf16")]
+    made = eight() | {"not_measured": absent}
+    said = f"Not measured: torch-cuda/fp16 and torch-cuda/bf16, as {why}."
+    assert said in _Page(render_html(made)).text
+    assert said in render_markdown(made, None)
+    assert "Not measured" not in render_markdown(eight(), None)
+
+
+def test_the_rows_with_the_largest_change_stand_in_both_reports():
+    for report in (_Page(render_html(eight())).text, render_markdown(eight(), None)):
+        assert "Largest changes of a probability" in report
+        assert "ну наконец то доехали я так рада вас всех видеть" in report
+
+
 def test_random_weights_make_accuracy_not_applicable():
     for report in (
         _Page(render_html(random_weights())).text,
