@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -36,11 +34,10 @@ from ov_emotions.training.model import EmotionModel, HeadConfig
 from ov_emotions.training.positions import token_limit
 from ov_emotions.training.processes import Processes
 from ov_emotions.training.settings import CONFIG_NAME, write_settings
+from ov_emotions.training.sources import training_sources
 from ov_emotions.training.state import BEST_NAME, run_folder, writing
 from ov_emotions.training.teachers import DrawnTexts, draw_texts, teach
 from ov_emotions.training.tracking import Tracker, make_tracker
-
-logger = logging.getLogger(__name__)
 
 __all__ = ["BEST_NAME", "train"]
 
@@ -130,42 +127,31 @@ def _start(config: TrainConfig, labels: tuple[str, ...]) -> EmotionModel:
     return model
 
 
-def _earlier(config: TrainConfig) -> dict[str, Any] | None:
-    """Say how the checkpoint that this run went on from was trained."""
+def _earlier_facts(config: TrainConfig) -> dict[str, Any] | None:
+    """Return the facts of the checkpoint that this run goes on from, if it does."""
     folder = Path(config.base)
-    if not (folder / CHECKPOINT_NAME).is_file():
-        return None
-    facts = read_checkpoint_facts(folder)
+    return read_checkpoint_facts(folder) if (folder / CHECKPOINT_NAME).is_file() else None
+
+
+def _training_of(facts: dict[str, Any]) -> dict[str, Any]:
+    """Say how a checkpoint was trained."""
     keys = ("training", "earlier_training", "step", "precision", "device", "provenance")
     return {key: facts[key] for key in keys if key in facts}
 
 
-def _sources(
-    prepared: PreparedData, data: LabelledTexts, config: TrainConfig, unlabelled: int
-) -> list[dict[str, Any]]:
-    """List what the model learned from, earlier runs included, with licences, for its card."""
-    rows = Counter(data.origins)
-    sources = [
-        {key: source[key] for key in ("name", "licence", "url", "attribution")}
-        | {"rows": rows[source["name"]]}
-        for source in prepared.manifest["sources"]
-        if source["name"] in rows
+def _unlabelled(config: TrainConfig, rows: int) -> list[dict[str, Any]]:
+    """Describe the texts without labels that teachers labelled, if there are any."""
+    if not rows:
+        return []
+    return [
+        {
+            "name": "unlabelled",
+            "licence": config.unlabelled_licence,
+            "url": config.unlabelled_url,
+            "attribution": config.unlabelled_source,
+            "rows": rows,
+        }
     ]
-    if unlabelled:
-        sources.append(
-            {
-                "name": "unlabelled",
-                "licence": config.unlabelled_licence,
-                "url": config.unlabelled_url,
-                "attribution": config.unlabelled_source,
-                "rows": unlabelled,
-            }
-        )
-    if (Path(config.base) / CHECKPOINT_NAME).is_file():
-        known = {(source["name"], source["attribution"]) for source in sources}
-        earlier = read_checkpoint_facts(Path(config.base))["data"]["sources"]
-        sources += [s for s in earlier if (s["name"], s["attribution"]) not in known]
-    return sources
 
 
 def train(
@@ -224,12 +210,18 @@ def _train(
         processes,
         tracker,
     )
-    if trainer.resume():
-        logger.info("resumed at step %d of %d", trainer.progress.step, trainer.total_steps)
+    trainer.resume()
     if processes.main:
         with writing(config.output / CONFIG_NAME):
             write_settings(config.output, config)
     best = config.output / BEST_NAME
+    earlier = _earlier_facts(config)
+    sources = training_sources(
+        prepared,
+        data.origins,
+        _unlabelled(config, len(drawn.unlabelled)),
+        earlier["data"]["sources"] if earlier else (),
+    )
 
     def save(scores: Scores, thresholds: NDArray[np.float32]) -> None:
         facts = {
@@ -241,7 +233,7 @@ def _train(
             "max_length": config.max_length,
             "base_model": config.base,
             "training": config.to_dict(),
-            "earlier_training": _earlier(config),
+            "earlier_training": _training_of(earlier) if earlier else None,
             "training_rows": len(train_examples),
             "drawn_rows": {
                 "unlabelled": len(drawn.unlabelled),
@@ -251,7 +243,7 @@ def _train(
             "data": {
                 "manifest_sha256": data_hash,
                 "seed": prepared.manifest["seed"],
-                "sources": _sources(prepared, data, config, len(drawn.unlabelled)),
+                "sources": sources,
             },
             "selection": scores.to_dict(),
             "step": trainer.progress.step,
@@ -263,8 +255,6 @@ def _train(
         with writing(best):
             save_checkpoint(best, model, tokenizer, facts)
 
-    if not trainer.progress.finished:
-        with tracker.tracked():
-            trainer.run(save)
+    trainer.run(save)
     processes.wait()
     return read_checkpoint_facts(best)

@@ -137,7 +137,7 @@ class KilledError(Exception):
 def test_a_killed_run_that_goes_on_ends_as_an_unbroken_one(
     t5_config, tmp_path, monkeypatch, save_every, optimizer
 ) -> None:
-    monkeypatch.setattr("ov_emotions.training.text_to_text.loop._SAVE_EVERY_SECONDS", save_every)
+    monkeypatch.setattr("ov_emotions.training.run_loop._SAVE_EVERY_SECONDS", save_every)
     whole = replace(
         t5_config,
         output=tmp_path / "whole",
