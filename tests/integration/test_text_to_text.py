@@ -35,28 +35,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="session")
-def t5_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_t5(tmp_path_factory.mktemp("t5") / "base")
-
-
-@pytest.fixture(scope="session")
-def t5_config(t5_base: Path, prepared_folder: Path, tmp_path_factory: Any) -> Text2TextConfig:
-    return Text2TextConfig(
-        base=str(t5_base),
-        data=prepared_folder,
-        output=tmp_path_factory.mktemp("t5runs") / "run",
-        epochs=10,
-        batch_size=16,
-        learning_rate=3e-3,
-        max_source_length=48,
-        max_target_length=12,
-        patience=10,
-        precision="fp32",
-        device="cpu",
-    )
-
-
-@pytest.fixture(scope="session")
 def manifest(t5_config: Text2TextConfig, one_thread: None) -> Text2TextManifest:  # noqa: ARG001
     return train(t5_config)
 
