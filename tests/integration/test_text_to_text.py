@@ -282,6 +282,12 @@ def test_it_classifies_one_text_or_several(classifier: TextToTextClassifier) -> 
     assert list(classifier.stream(iter(texts), chunk_size=2)) == found
 
 
+def test_it_knows_the_labels_and_their_russian_names(classifier, prepared) -> None:
+    labels = prepared.split("train").label_set
+    assert classifier.labels == labels.labels
+    assert classifier.label_names_ru == dict(labels.russian)
+
+
 def test_case_and_punctuation_of_a_text_do_not_matter(classifier: TextToTextClassifier) -> None:
     assert classifier("УТРО, злюсь!!! Дорога.") == classifier("утро злюсь дорога")
 
