@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 
 from ov_emotions._extras import require
@@ -24,6 +25,20 @@ def quiet_transformers() -> Iterator[None]:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
+
+
+def import_sentencepiece(extra: str) -> None:
+    """Import `sentencepiece` before anything else does.
+
+    The types of its wrapper bring deprecation warnings on import; where warnings are errors, they
+    end the interpreter.
+
+    :param extra: the extra that installs it.
+    :raises MissingExtraError: if it is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        require("sentencepiece", extra=extra)
 
 
 class _Collector(logging.Handler):

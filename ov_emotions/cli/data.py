@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from ov_emotions.cli import data_import, data_stats
+from ov_emotions.cli import data_augment, data_import, data_stats
 from ov_emotions.cli.data_summary import summary
 from ov_emotions.cli.shared import (
     Subparsers,
@@ -32,6 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
     verbs = data.add_subparsers(metavar="WHAT", required=True)
     data_import.add_parser(verbs)
     data_stats.add_parser(verbs)
+    data_augment.add_parser(verbs)
     parser = verbs.add_parser(
         "prepare",
         help="join the raw sets into one prepared folder",

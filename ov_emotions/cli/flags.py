@@ -25,7 +25,7 @@ def add_config_flags(
     :param parser: gets the flags.
     :param config: a dataclass whose fields are plain values, literals, paths, tuples of these, or
         dictionaries from names to numbers or texts.
-    :param positional: fields that are given without a flag: required tuples.
+    :param positional: required fields that are given without a flag.
     :param required: whether a field without a default must be given as a flag.
     """
     hints = get_type_hints(config)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,12 @@ from ov_emotions.labels import LabelSet
 UNKNOWN = -1
 """The target of a label that the row's set does not annotate; losses and metrics mask it."""
 
+NOT_AUGMENTED = -1
+"""Stands for "made from no other row" in `LabelledTexts.augmented_from`."""
+
+RESERVED_COLUMNS = ("text", "origin", "row", "augmentation", "augmented_from")
+"""Columns of a prepared split that are no labels."""
+
 
 @dataclass(frozen=True)
 class LabelledTexts:
@@ -25,8 +32,13 @@ class LabelledTexts:
     :param label_set: the labels, in the order of the columns of `targets`.
     :param texts: raw texts; normalising is the tokeniser's work.
     :param targets: int8, shape (texts, labels): 1 present, 0 absent, `UNKNOWN` not annotated.
-    :param origins: the name of the set each row came from.
-    :param rows: int64, the row's number in its set's file, counted from 1 below the header.
+    :param origins: the name of the set each row came from; a row made from another has its set.
+    :param rows: int64, the row's number in its set's file, counted from 1 below the header; a row
+        made from another has its number.
+    :param augmentations: the method that made each row from another one, "" for rows as they came;
+        none given means that all are as they came.
+    :param augmented_from: int64, the position in the split's file, counted from 0, of the row that
+        each was made from; `NOT_AUGMENTED` for rows as they came.
     """
 
     label_set: LabelSet
@@ -34,13 +46,21 @@ class LabelledTexts:
     targets: NDArray[np.int8]
     origins: tuple[str, ...]
     rows: NDArray[np.int64]
+    augmentations: tuple[str, ...] = ()
+    augmented_from: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
+        if not self.augmentations and not len(self.augmented_from):
+            blank = np.full(len(self.texts), NOT_AUGMENTED, dtype=np.int64)
+            object.__setattr__(self, "augmentations", ("",) * len(self.texts))
+            object.__setattr__(self, "augmented_from", blank)
         expected = (len(self.texts), len(self.label_set))
         if self.targets.shape != expected:
             raise DataError(f"targets have shape {self.targets.shape}, expected {expected}")
         if not len(self.texts) == len(self.origins) == len(self.rows):
             raise DataError("texts, origins and rows differ in length")
+        if not len(self.texts) == len(self.augmentations) == len(self.augmented_from):
+            raise DataError("texts and what they were made from differ in length")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -51,12 +71,15 @@ class LabelledTexts:
         :param indices: positions in this set.
         :return: a new set with those rows.
         """
+        positions = np.asarray(indices, dtype=np.int64)
         return LabelledTexts(
             self.label_set,
             tuple(self.texts[i] for i in indices),
-            self.targets[np.asarray(indices, dtype=np.int64)],
+            self.targets[positions],
             tuple(self.origins[i] for i in indices),
-            self.rows[np.asarray(indices, dtype=np.int64)],
+            self.rows[positions],
+            tuple(self.augmentations[i] for i in indices),
+            self.augmented_from[positions],
         )
 
     @staticmethod
@@ -76,6 +99,8 @@ class LabelledTexts:
             np.concatenate([part.targets for part in parts]),
             tuple(origin for part in parts for origin in part.origins),
             np.concatenate([part.rows for part in parts]),
+            tuple(name for part in parts for name in part.augmentations),
+            np.concatenate([part.augmented_from for part in parts]),
         )
 
     def label_counts(self) -> dict[str, dict[str, int]]:
@@ -95,6 +120,9 @@ class LabelledTexts:
     def save(self, path: Path) -> None:
         """Write Parquet atomically: text, origin, row and one nullable column per label.
 
+        Where rows were made from others, there are two more nullable columns: augmentation and
+        augmented_from.
+
         :param path: the file to write.
         """
         pa = require("pyarrow", extra="train")
@@ -104,6 +132,11 @@ class LabelledTexts:
             "origin": pa.array(self.origins, pa.string()),
             "row": pa.array(self.rows),
         }
+        if any(self.augmentations):
+            plain = self.augmented_from == NOT_AUGMENTED
+            methods = [name or None for name in self.augmentations]
+            columns["augmentation"] = pa.array(methods, pa.string())
+            columns["augmented_from"] = pa.array(self.augmented_from, mask=plain)
         for i, label in enumerate(self.label_set.labels):
             values = self.targets[:, i]
             columns[label] = pa.array(values, mask=values == UNKNOWN)
@@ -137,10 +170,17 @@ class LabelledTexts:
             ],
             axis=1,
         )
+        made: tuple[Any, ...] = ()
+        if {"augmentation", "augmented_from"} <= set(table.column_names) - set(label_set.labels):
+            made = (
+                tuple(table["augmentation"].fill_null("").to_pylist()),
+                table["augmented_from"].fill_null(NOT_AUGMENTED).to_numpy().astype(np.int64),
+            )
         return LabelledTexts(
             label_set,
             tuple(table["text"].to_pylist()),
             targets,
             tuple(table["origin"].to_pylist()),
             table["row"].to_numpy().astype(np.int64),
+            *made,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 _GRAM = 4
 
@@ -30,24 +30,55 @@ def find_near_duplicates(
     :param threshold: least Jaccard similarity, in (0, 1].
     :return: per candidate the index of the first reference found, or None.
     """
-    ranked = _ranked([*candidates, *references])
-    candidate_grams, reference_grams = ranked[: len(candidates)], ranked[len(candidates) :]
-    reference_sets = [frozenset(grams) for grams in reference_grams]
-    index: dict[int, list[int]] = defaultdict(list)
-    for i, grams in enumerate(reference_grams):
-        for gram in _prefix(grams, threshold):
-            index[gram].append(i)
+    return NearDuplicateIndex(references, threshold).find(candidates)
 
-    found: list[int | None] = []
-    for grams in candidate_grams:
+
+class NearDuplicateIndex:
+    """References to look up many texts in, as `find_near_duplicates` does.
+
+    :param references: normalised texts to look among.
+    :param threshold: least Jaccard similarity, in (0, 1].
+    """
+
+    def __init__(self, references: Sequence[str], threshold: float = 0.8) -> None:
+        self._threshold = threshold
+        self._ranks = _ranks([_grams(text) for text in references])
+        # Lists take a tenth of the memory of sets, and only few are ever compared with.
+        self._grams = [sorted(self._ranks[gram] for gram in _grams(text)) for text in references]
+        self._index: dict[int, list[int]] = defaultdict(list)
+        for i, grams in enumerate(self._grams):
+            for gram in _prefix(grams, threshold):
+                self._index[gram].append(i)
+
+    def find(
+        self,
+        candidates: Sequence[str],
+        passed_over: Sequence[int] | None = None,
+        update: Callable[[int, int], None] | None = None,
+    ) -> list[int | None]:
+        """Find a reference for each candidate.
+
+        :param candidates: normalised texts to look up.
+        :param passed_over: per candidate the index of a reference that does not count.
+        :param update: told the candidates done and their number.
+        :return: per candidate the index of the first reference found, or None.
+        """
+        found: list[int | None] = []
+        for n, text in enumerate(candidates):
+            found.append(self._first(text, None if passed_over is None else passed_over[n]))
+            if update is not None:
+                update(n + 1, len(candidates))
+        return found
+
+    def _first(self, text: str, passed_over: int | None) -> int | None:
+        # Grams that no reference has are the rarest of all; each keeps a rank of its own.
+        grams = sorted(self._ranks.get(gram, -i) for i, gram in enumerate(_grams(text), 1))
         own = frozenset(grams)
-        match = None
-        for i in sorted({i for gram in _prefix(grams, threshold) for i in index.get(gram, ())}):
-            if _similar(own, reference_sets[i], threshold):
-                match = i
-                break
-        found.append(match)
-    return found
+        near = {i for gram in _prefix(grams, self._threshold) for i in self._index.get(gram, ())}
+        for i in sorted(near):
+            if i != passed_over and _similar(own, self._grams[i], self._threshold):
+                return i
+        return None
 
 
 def near_duplicate_pairs(
@@ -88,22 +119,27 @@ def near_duplicate_pairs(
     return sorted(pairs)
 
 
+def _ranks(texts: Sequence[frozenset[str]]) -> dict[str, int]:
+    """Number the grams of some texts, the rarest first."""
+    frequency: Counter[str] = Counter()
+    for grams in texts:
+        frequency.update(grams)
+    # Ties are broken by the gram itself: all texts must sort alike for the filter to be exact.
+    order = sorted(frequency, key=lambda gram: (frequency[gram], gram))
+    return {gram: i for i, gram in enumerate(order)}
+
+
 def _ranked(texts: Sequence[str]) -> list[list[int]]:
     """Write each text's grams as their ranks, the rarest first."""
     grams = [_grams(text) for text in texts]
-    frequency: Counter[str] = Counter()
-    for some in grams:
-        frequency.update(some)
-    # Ties are broken by the gram itself: all texts must sort alike for the filter to be exact.
-    order = sorted(frequency, key=lambda gram: (frequency[gram], gram))
-    rank = {gram: i for i, gram in enumerate(order)}
-    return [sorted(rank[gram] for gram in some) for some in grams]
+    ranks = _ranks(grams)
+    return [sorted(ranks[gram] for gram in some) for some in grams]
 
 
 def _prefix(grams: list[int], threshold: float) -> list[int]:
     return grams[: len(grams) - math.ceil(threshold * len(grams)) + 1]
 
 
-def _similar(one: frozenset[int], other: frozenset[int], threshold: float) -> bool:
-    shared = len(one & other)
+def _similar(one: frozenset[int], other: Collection[int], threshold: float) -> bool:
+    shared = len(one.intersection(other))
     return shared >= threshold * (len(one) + len(other) - shared)

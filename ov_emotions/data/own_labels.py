@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ov_emotions.data.dataset import UNKNOWN
+from ov_emotions.data.dataset import RESERVED_COLUMNS, UNKNOWN
 from ov_emotions.data.import_config import ImportConfig
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import LABEL_SETS, LabelSet
 from ov_emotions.records import Record, column_names, read_records
 from ov_emotions.textfiles import NAN_CELLS, BadRow
-
-RESERVED = ("text", "origin", "row")
-"""Columns of a prepared split that are no labels."""
 
 _LIST_NAMES = ("labels", "label")
 _FOUND_SHARE = 0.9
@@ -182,10 +179,10 @@ def check_names(labels: Sequence[str]) -> None:
     """
     if twice := [name for name, count in Counter(labels).items() if count > 1]:
         raise DataError(f"a label is named twice: {some(twice)}")
-    if taken := [name for name in labels if name in RESERVED]:
+    if taken := [name for name in labels if name in RESERVED_COLUMNS]:
         raise DataError(
             f"{taken[0]!r} cannot be the name of a label, because prepared files have a column "
-            f"of that name ({', '.join(RESERVED)}); rename it"
+            f"of that name ({', '.join(RESERVED_COLUMNS)}); rename it"
         )
     for name in labels:
         if not name.strip() or name != name.strip() or not name.isprintable():

@@ -191,20 +191,30 @@ def write_prepared(
     }
     with atomic_folder(output) as folder:
         for name, data in splits.items():
-            data.save(folder / f"{name}.parquet")
-            origins = sorted(set(data.origins))
-            manifest["splits"][name] = {
-                "rows": len(data),
-                "sha256": sha256_file(folder / f"{name}.parquet"),
-                "rows_by_origin": {o: data.origins.count(o) for o in origins},
-                "labels": data.label_counts(),
-                "labels_by_origin": {
-                    o: data.select([i for i, x in enumerate(data.origins) if x == o]).label_counts()
-                    for o in origins
-                },
-            }
+            manifest["splits"][name] = save_split(data, folder / f"{name}.parquet")
         write_json(folder / MANIFEST_NAME, manifest)
     return manifest
+
+
+def save_split(data: LabelledTexts, path: Path) -> dict[str, Any]:
+    """Write one split.
+
+    :param data: its rows.
+    :param path: the Parquet file.
+    :return: what the manifest says of it.
+    """
+    data.save(path)
+    origins = sorted(set(data.origins))
+    return {
+        "rows": len(data),
+        "sha256": sha256_file(path),
+        "rows_by_origin": {o: data.origins.count(o) for o in origins},
+        "labels": data.label_counts(),
+        "labels_by_origin": {
+            o: data.select([i for i, x in enumerate(data.origins) if x == o]).label_counts()
+            for o in origins
+        },
+    }
 
 
 @dataclass(frozen=True)

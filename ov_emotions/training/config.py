@@ -117,6 +117,8 @@ class TrainConfig:
         factor where a row has several. Corrects a set that lacks rows of some label.
     :param origin_weight: per set, how much its rows count; 1 where a set is not named, and a set
         of weight 0 is left out.
+    :param augmentation_weight: per method of `data augment`, how much the rows that it made count,
+        beside what the weight of their set gives; 1 where a method is not named.
     :param label_smoothing: targets are drawn this far towards one half.
     :param patience: evaluations without progress before the run stops.
     :param evaluations_per_epoch: how often the validation part is scored.
@@ -180,6 +182,7 @@ class TrainConfig:
     positive_weight: dict[str, float] | None = None
     row_weight: dict[str, float] | None = None
     origin_weight: dict[str, float] | None = None
+    augmentation_weight: dict[str, float] | None = None
     label_smoothing: float = 0.0
     patience: int = 3
     evaluations_per_epoch: int = 1

@@ -63,6 +63,13 @@ def _row_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32
         weights = np.where(factors > 0, factors, weights)
     for origin, factor in (config.origin_weight or {}).items():
         weights[np.array(data.origins) == origin] *= factor
+    for method, factor in (config.augmentation_weight or {}).items():
+        made = np.array(data.augmentations) == method
+        if not made.any():
+            raise TrainingError(f"augmentation_weight names {method!r}, which made no training row")
+        if not 0 <= factor < np.inf:
+            raise TrainingError(f"augmentation_weight of {method} must be at least 0, not {factor}")
+        weights[made] *= factor
     return weights
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ov_emotions.data.near_duplicates import find_near_duplicates
+from ov_emotions.data.near_duplicates import NearDuplicateIndex, find_near_duplicates
 
 
 def _grams(text: str) -> set[str]:
@@ -60,3 +60,11 @@ def test_a_text_about_something_else_is_not_found():
 @pytest.mark.parametrize(("candidates", "expected"), [([], []), (["а"], [None])])
 def test_nothing_is_found_among_nothing(candidates, expected):
     assert find_near_duplicates(candidates, []) == expected
+
+
+def test_an_index_finds_the_same_as_one_search_and_passes_over_what_it_is_told() -> None:
+    references = ["мама мыла раму весь день", "папа читал газету", "мама мыла раму весь вечер"]
+    index = NearDuplicateIndex(references, 0.5)
+    candidates = ["мама мыла раму весь день и", "дядя пел песню"]
+    assert index.find(candidates) == find_near_duplicates(candidates, references, 0.5) == [0, None]
+    assert index.find(candidates, passed_over=[0, 0]) == [2, None]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,21 @@ def test_the_largest_factor_of_a_row_counts_and_may_be_below_one(data, tmp_path)
 def test_row_and_origin_weights_multiply(data, tmp_path):
     config = _config(tmp_path, row_weight={"joy": 2.0}, origin_weight={"y": 0.25})
     np.testing.assert_allclose(_row_weights(data, config), [1, 2, 0.5, 0.25])
+
+
+def test_rows_that_a_method_made_may_count_less(data, tmp_path):
+    made = ("", "emoji", "", "emoji")
+    data = replace(data, augmentations=made, augmented_from=np.array([-1, 0, -1, 2]))
+    config = _config(tmp_path, origin_weight={"y": 0.5}, augmentation_weight={"emoji": 0.25})
+    np.testing.assert_allclose(_row_weights(data, config), [1, 0.25, 0.5, 0.125])
+
+
+def test_weights_of_methods_that_made_nothing_or_below_zero_are_refused(data, tmp_path):
+    with pytest.raises(TrainingError, match="'emoji', which made no training row"):
+        _row_weights(data, _config(tmp_path, augmentation_weight={"emoji": 0.5}))
+    data = replace(data, augmentations=("", "", "", "emoji"), augmented_from=np.arange(4))
+    with pytest.raises(TrainingError, match="augmentation_weight of emoji must be at least 0"):
+        _row_weights(data, _config(tmp_path, augmentation_weight={"emoji": -1.0}))
 
 
 def test_an_unknown_label_is_refused(data, tmp_path):

@@ -1,0 +1,1 @@
+"""Additional training rows made from those of a prepared folder, each marked with its origin."""

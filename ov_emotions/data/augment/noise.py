@@ -1,0 +1,136 @@
+"""Texts as a speech recogniser might have written them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from random import Random
+
+from ov_emotions.data.augment.config import AugmentConfig
+from ov_emotions.data.augment.confusions import sound_alikes, syllables
+from ov_emotions.normalize import normalize
+
+FILLERS = (
+    "ну",
+    "э",
+    "э э",
+    "вот",
+    "короче",
+    "значит",
+    "как бы",
+    "типа",
+    "это самое",
+    "в общем",
+    "так сказать",
+    "м м",
+)
+"""Words that speakers put in while they look for others."""
+
+_CLINGING = frozenset(
+    ("а", "без", "бы", "в", "во", "для", "до", "за", "и", "из", "к", "ко", "на", "над", "не", "ни",
+     "о", "об", "от", "по", "под", "при", "про", "с", "со", "у")
+)  # fmt: skip
+"""Words that are spoken as one with the next; nothing is put between."""
+
+_WORD = re.compile(r"[а-яё]+")
+_LONGEST_JOINED = 20
+
+
+@dataclass(frozen=True)
+class AsrNoise:
+    """Writes a text in lower case, without punctuation, and with errors of recognition.
+
+    :param drop: chance that a word of at least 4 letters loses one inside.
+    :param double: chance that a word of at least 4 letters gets one doubled.
+    :param confuse: chance that a word gets a spelling that sounds alike.
+    :param reflexive: chance that -тся and -ться change places.
+    :param ending: chance that a word of at least 5 letters loses one or two at its end.
+    :param split: chance that a word of at least 6 letters is split.
+    :param join: chance that a gap between words closes.
+    :param filler: chance of a filler word before a word.
+    """
+
+    drop: float
+    double: float
+    confuse: float
+    reflexive: float
+    ending: float
+    split: float
+    join: float
+    filler: float
+
+    @staticmethod
+    def of(config: AugmentConfig) -> AsrNoise:
+        """Take the rates of a configuration."""
+        return AsrNoise(
+            config.noise_drop,
+            config.noise_double,
+            config.noise_confuse,
+            config.noise_reflexive,
+            config.noise_ending,
+            config.noise_split,
+            config.noise_join,
+            config.noise_filler,
+        )
+
+    def __call__(self, text: str, rng: Random) -> str | None:
+        """Write one text anew.
+
+        :param text: any text.
+        :param rng: of the errors.
+        :return: normalised text with errors; None if no error fell on it.
+        """
+        plain = normalize(text)
+        words = [self._word(word, rng) for word in plain.split()]
+        pieces: list[str] = []
+        for i, word in enumerate(words):
+            clings = bool(i) and words[i - 1] in _CLINGING
+            if self.filler and not clings and rng.random() < self.filler:
+                pieces += [rng.choice(FILLERS), word]
+            elif i and self._joins(pieces[-1], word, rng):
+                pieces[-1] += word
+            else:
+                pieces.append(word)
+        noisy = " ".join(pieces)
+        return None if noisy == plain else noisy
+
+    def _joins(self, left: str, right: str, rng: Random) -> bool:
+        # Digits and other scripts would run together to what no recogniser writes.
+        return (
+            bool(self.join)
+            and rng.random() < self.join
+            and len(left) + len(right) <= _LONGEST_JOINED
+            and bool(_WORD.fullmatch(left.rpartition(" ")[2]))
+            and bool(_WORD.fullmatch(right.partition(" ")[0]))
+        )
+
+    def _word(self, word: str, rng: Random) -> str:
+        if not _WORD.fullmatch(word):
+            return word
+        if self.reflexive and word.endswith(("тся", "ться")) and rng.random() < self.reflexive:
+            return word[:-3] + "ться" if word.endswith("тся") else word[:-4] + "тся"
+        if rng.random() < self.confuse and (spellings := sound_alikes(word)):
+            word = rng.choice(spellings)
+        if len(word) >= 4 and rng.random() < self.drop:
+            i = rng.randrange(1, len(word) - 1)
+            word = word[:i] + word[i + 1 :]
+        if len(word) >= 4 and rng.random() < self.double:
+            i = rng.randrange(len(word))
+            word = word[:i] + word[i] + word[i:]
+        if len(word) >= 5 and rng.random() < self.ending:
+            word = word[: -rng.choice((1, 1, 2))]
+        if len(word) >= 6 and rng.random() < self.split:
+            word = _split(word, rng)
+        return word
+
+
+def _split(word: str, rng: Random) -> str:
+    """Split where both parts can be spoken."""
+    places = [
+        i for i in range(2, len(word) - 1) if syllables(word[:i]) and syllables(word[i:])
+        and word[i] not in "ьъйы"
+    ]  # fmt: skip
+    if not places:
+        return word
+    i = rng.choice(places)
+    return f"{word[:i]} {word[i:]}"

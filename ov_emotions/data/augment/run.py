@@ -1,0 +1,143 @@
+"""From a prepared folder to one with more training rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ov_emotions import __version__
+from ov_emotions.data.augment.config import AugmentConfig, Method
+from ov_emotions.data.augment.new_rows import NewRows, Report, Rewriter, chosen, rewrite
+from ov_emotions.data.augment.noise import AsrNoise
+from ov_emotions.data.augment.oversample import oversample
+from ov_emotions.data.augment.screen import Screen
+from ov_emotions.data.dataset import RESERVED_COLUMNS, LabelledTexts
+from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData, save_split
+from ov_emotions.errors import DataError
+from ov_emotions.files import atomic_folder, sha256_file, write_json
+
+
+def augment(config: AugmentConfig, report: Report = lambda *_: None) -> dict[str, Any]:
+    """Write a prepared folder whose train split has additional rows; all other splits are copies.
+
+    The rows of the given train split come first, in their order. Each new row has the labels, the
+    origin and the row number of the row it was made from, and tells the method and the position of
+    that row. Rows that repeat a held-out text or another training row are left out.
+
+    :param config: what to read, what to make, where to write.
+    :param report: told how far the work is.
+    :return: the manifest of the new folder.
+    :raises DataError: if the folder is not as it was prepared, or the new one cannot be written.
+    :raises InputError: if a label to oversample does not exist.
+    """
+    prepared = PreparedData.open(config.data)
+    train = prepared.split("train")
+    if taken := sorted(set(RESERVED_COLUMNS) & set(train.label_set.labels)):
+        raise DataError(f"{config.data} has a label {taken[0]!r}, which is the name of a column")
+    threshold = config.near_threshold or prepared.manifest["near_threshold"]
+    sources = [i for i, method in enumerate(train.augmentations) if not method]
+    # Made first: what is missing or misnamed shows before the long part of the work.
+    made = {method: _make(method, train, sources, config, report) for method in config.methods}
+    screen = Screen(prepared.held_out_texts(), train, threshold)
+    parts = [train]
+    facts: dict[str, Any] = {}
+    for method, rows in made.items():
+        kept, dropped = screen.keep(rows, repeats=method == "oversample", report=report)
+        parts.append(_labelled(train, kept, method))
+        facts[method] = {
+            "parameters": config.parameters(method),
+            "made": len(rows.texts),
+            "not_made": rows.not_made,
+            "dropped": dropped,
+            "rows": len(kept.texts),
+            **rows.facts,
+        }
+    run = {
+        "library": __version__,
+        "seed": config.seed,
+        "near_threshold": threshold,
+        "made_from_rows": len(sources),
+        "manifest_sha256": sha256_file(config.data / MANIFEST_NAME),
+        "methods": facts,
+    }
+    return _write(prepared, LabelledTexts.concatenate(parts), run, config.output)
+
+
+def _make(
+    method: Method,
+    train: LabelledTexts,
+    sources: Sequence[int],
+    config: AugmentConfig,
+    report: Report,
+) -> NewRows:
+    if method == "oversample":
+        return oversample(train, sources, config.oversample or {}, config.seed)
+    positions = chosen(sources, config.share, config.seed, method)
+    if method == "back-translation":
+        from ov_emotions.data.augment.back_translation import back_translate
+
+        return back_translate(train.texts, positions, config, report)
+    return rewrite(
+        _rewriter(method, train.select(sources), config, report),
+        train.texts,
+        positions,
+        method=method,
+        seed=config.seed,
+        copies=1 if method == "emoji" else config.copies,  # emoji have one name each
+        processes=config.processes,
+        report=report,
+    )
+
+
+def _rewriter(
+    method: Method, rows: LabelledTexts, config: AugmentConfig, report: Report
+) -> Rewriter:
+    if method == "emoji":
+        from ov_emotions.data.augment.emoji_words import EmojiWords
+
+        return EmojiWords.of(rows.texts)
+    if method == "synonyms":
+        from ov_emotions.data.augment.synonyms import find_synonyms
+
+        return find_synonyms(rows, config, report)
+    return AsrNoise.of(config)
+
+
+def _labelled(train: LabelledTexts, rows: NewRows, method: Method) -> LabelledTexts:
+    positions = np.array(rows.positions, dtype=np.int64)
+    like = train.select(positions)
+    return LabelledTexts(
+        train.label_set,
+        tuple(rows.texts),
+        like.targets,
+        like.origins,
+        like.rows,
+        (method,) * len(rows.texts),
+        positions,
+    )
+
+
+def _write(
+    prepared: PreparedData, train: LabelledTexts, run: dict[str, Any], output: Path
+) -> dict[str, Any]:
+    manifest = dict(prepared.manifest)
+    manifest["splits"] = dict(manifest["splits"])
+    manifest["augmentation"] = [*manifest.get("augmentation", []), run]
+    try:
+        with atomic_folder(output) as folder:
+            for name in manifest["splits"]:
+                if name != "train":
+                    shutil.copyfile(prepared.folder / f"{name}.parquet", folder / f"{name}.parquet")
+            by_method = Counter(method for method in train.augmentations if method)
+            manifest["splits"]["train"] = save_split(train, folder / "train.parquet") | {
+                "rows_by_augmentation": dict(by_method)
+            }
+            write_json(folder / MANIFEST_NAME, manifest)
+    except OSError as error:
+        raise DataError(f"{output} cannot be written: {error.strerror or error}") from error
+    return manifest
