@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,3 +181,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run([shutil.which("umount") or "umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def leave_room(small_disk: Path) -> Callable[[int], Path]:
+    """Fills the small disk up to so many bytes; gives the file that does, to be deleted."""
+
+    def leave(size: int) -> Path:
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - size)))
+        return filler
+
+    return leave

@@ -91,15 +91,13 @@ def test_a_damaged_state_is_named_and_the_best_weights_are_intact(quick, length)
 
 @pytest.mark.parametrize("room", [0.0, 0.9, 1.02, 1.5, 4.5])
 def test_a_full_disk_ends_a_run_in_a_sentence_and_leaves_the_last_weights(
-    quick, small_disk, tmp_path, room
+    quick, small_disk, leave_room, tmp_path, room
 ):
     # What the run writes in the order it writes: settings, best (1), the state (about 3), again.
     reference = replace(quick, output=tmp_path / "reference")
     train(reference)
     size = (reference.output / "best" / "model.safetensors").stat().st_size
-    left = int(size * room) + 12_000
-    filler = small_disk / "filler"
-    filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - left)))
+    filler = leave_room(int(size * room) + 12_000)
     run = replace(quick, output=small_disk / "run")
     with pytest.raises(TrainingError, match=r"could not be written .*(space|writing|write)"):
         train(run)
