@@ -29,7 +29,8 @@ from ov_emotions.errors import (
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
-    from ov_emotions.classifier import EmotionClassifier, Prediction
+    from ov_emotions.classifier import EmotionClassifier
+    from ov_emotions.prediction import Prediction
 
 __version__ = "0.1.0"
 
@@ -65,7 +66,7 @@ __all__ = [
 _LAZY = {
     "Bundle": "ov_emotions.bundle",
     "EmotionClassifier": "ov_emotions.classifier",
-    "Prediction": "ov_emotions.classifier",
+    "Prediction": "ov_emotions.prediction",
 }
 
 

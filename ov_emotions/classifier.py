@@ -3,54 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, get_args, overload
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions._arguments import as_texts, check_count, kind, merge_thresholds, not_a_text
+from ov_emotions._arguments import as_texts, check_count, merge_thresholds
 from ov_emotions.backends.base import Backend
 from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import LongTexts, TextEncoder
-from ov_emotions.errors import DeviceError, InputError
+from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
+from ov_emotions.prediction import Prediction, TextClassifier, Texts, rank
 from ov_emotions.thresholds import apply_thresholds, sigmoid
 
 if TYPE_CHECKING:
     from ov_emotions.backends.kserve_options import ServerOptions
-
-_STREAM_CHARACTERS = 1 << 20
-"""A stream's chunk closes at this many characters, however few texts they are."""
-
-Texts = list[str] | tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the model says about one text.
-
-    :param labels: those whose probability reaches its threshold, the most probable first; empty if
-        none does, which is not the same as neutral.
-    :param scores: the probability of every label, the most probable first.
-    :param truncated: whether a part of the text was left out because it was too long; None where
-        only the server knows.
-    """
-
-    labels: tuple[str, ...]
-    scores: Mapping[str, float] = field(hash=False)
-    truncated: bool | None = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: `labels`, `scores` and `truncated`."""
-        return {
-            "labels": list(self.labels),
-            "scores": dict(self.scores),
-            "truncated": self.truncated,
-        }
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -66,7 +37,7 @@ class ClassifierOptions(TypedDict, total=False):
     batch_tokens: int
 
 
-class EmotionClassifier:
+class EmotionClassifier(TextClassifier):
     """Multi-label emotions of Russian texts; safe to use from several threads at once.
 
     A text without a letter or digit gets 0 for every label and never reaches the model.
@@ -113,7 +84,7 @@ class EmotionClassifier:
             else Bundle.load(DEFAULT_MODEL if model is None else model)
         )
         manifest = bundle.manifest
-        self._bundle = bundle
+        self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
         ours = {label: manifest.thresholds[label] for label in manifest.labels}
         self._thresholds = merge_thresholds(ours, thresholds)
@@ -200,36 +171,28 @@ class EmotionClassifier:
         self.bundle.save(folder)
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the columns of `predict_proba`."""
-        return self._labels
-
-    @property
     def thresholds(self) -> dict[str, float]:
         """The thresholds in use, by label; a copy."""
         return dict(self._thresholds)
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle that the model came from."""
+        """The bundle that the model came from.
+
+        :raises OvEmotionsError: if there is none.
+        """
+        if self._bundle is None:
+            raise self._no_bundle()
         return self._bundle
 
-    @overload
-    def __call__(self, texts: str) -> Prediction: ...
+    def _no_bundle(self) -> OvEmotionsError:
+        """Say what to do where there is no bundle; kinds that have none say it in their words."""
+        return InputError("this classifier has no bundle")
 
-    @overload
-    def __call__(self, texts: Texts) -> list[Prediction]: ...
-
-    def __call__(self, texts: str | Texts) -> Prediction | list[Prediction]:
-        """Classify one text or several.
-
-        :param texts: a text, or a list or tuple of them (a one-dimensional array or column too).
-        :return: one prediction for a text, a list in the same order for several.
-        :raises InputError: if something is not a text; the message names its position.
-        """
-        if isinstance(texts, str):
-            return self._predict([texts])[0]
-        return self._predict(as_texts(texts))
+    @property
+    def label_names_ru(self) -> dict[str, str]:
+        """Russian name by label, from the bundle; a copy."""
+        return dict(self.bundle.manifest.label_names_ru)
 
     def predict_proba(self, texts: Texts) -> NDArray[np.float32]:
         """Give the probability of every label for every text.
@@ -248,16 +211,6 @@ class EmotionClassifier:
         :raises InputError: if something is not a text; the message names its position.
         """
         return self._run(as_texts(texts))[0]
-
-    def stream(self, texts: Iterable[str], *, chunk_size: int = 256) -> Iterator[Prediction]:
-        """Classify any number of texts lazily, in bounded memory.
-
-        :param texts: any iterable of texts; a chunk is read ahead.
-        :param chunk_size: texts that are classified together.
-        :return: yields one prediction per text, in order.
-        :raises InputError: if something is not a text, after the predictions for all before it.
-        """
-        return predict_stream(self._predict, texts, chunk_size)
 
     def close(self) -> None:
         """Let go of the compiled model; later calls raise DeviceError."""
@@ -299,41 +252,6 @@ class EmotionClassifier:
         return decide(self._labels, self._thresholds, *self._score(texts))
 
 
-def predict_stream(
-    predict: Callable[[Sequence[str]], list[Prediction]], texts: Iterable[Any], chunk_size: int
-) -> Iterator[Prediction]:
-    """Classify any number of texts lazily; see `EmotionClassifier.stream`.
-
-    :param predict: classifies a chunk.
-    :param texts: any iterable of texts; a chunk is read ahead.
-    :param chunk_size: texts that are classified together.
-    :return: yields one prediction per text, in order.
-    :raises InputError: at once for wrong arguments; if something is not a text, after the
-        predictions for all before it.
-    """
-    check_count("chunk_size", chunk_size)
-    if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
-        raise InputError(f"stream() takes an iterable of texts, not a {kind(texts)}")
-    return _predict_chunks(predict, texts, chunk_size)
-
-
-def _predict_chunks(
-    predict: Callable[[Sequence[str]], list[Prediction]], texts: Iterable[Any], chunk_size: int
-) -> Iterator[Prediction]:
-    chunk: list[str] = []
-    characters = 0
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            yield from predict(chunk)
-            raise not_a_text(position, text)
-        chunk.append(text)
-        characters += len(text)
-        if len(chunk) >= chunk_size or characters >= _STREAM_CHARACTERS:
-            yield from predict(chunk)
-            chunk, characters = [], 0
-    yield from predict(chunk)
-
-
 def decide(
     labels: Sequence[str],
     thresholds: Mapping[str, float],
@@ -349,15 +267,4 @@ def decide(
     :return: a prediction a text.
     """
     cuts = np.array(list(thresholds.values()), dtype=np.float32)
-    reached = apply_thresholds(probabilities, cuts).tolist()
-    order = np.argsort(-probabilities, axis=1, kind="stable").tolist()
-    return [
-        Prediction(
-            labels=tuple(labels[i] for i in best if above[i]),
-            scores={labels[i]: scores[i] for i in best},
-            truncated=cut,
-        )
-        for best, above, scores, cut in zip(
-            order, reached, probabilities.tolist(), truncated, strict=True
-        )
-    ]
+    return rank(labels, apply_thresholds(probabilities, cuts), probabilities, truncated)

@@ -17,9 +17,10 @@ from ov_emotions.backends.kserve_facts import ServedFacts
 from ov_emotions.backends.kserve_loop import LoopThread, shared_loop
 from ov_emotions.backends.kserve_options import ServerOptions
 from ov_emotions.bundle import Bundle
-from ov_emotions.classifier import EmotionClassifier, Prediction, Texts, decide
+from ov_emotions.classifier import EmotionClassifier, decide
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import ServerError
+from ov_emotions.prediction import Prediction, Texts
 
 
 class SessionScorer:
@@ -66,22 +67,15 @@ class ServerClassifier(EmotionClassifier):
     ) -> None:
         facts = scorer.facts
         self._scorer = scorer
-        self._local = bundle
+        self._bundle = bundle
         self._labels = facts.labels
         ours = {label: facts.thresholds[label] for label in facts.labels}
         self._thresholds = merge_thresholds(ours, thresholds)
 
-    @property
-    def bundle(self) -> Bundle:
-        """The local bundle that the server was compared with.
-
-        :raises ServerError: if there is none.
-        """
-        if self._local is None:
-            raise ServerError(
-                "this classifier asks a server and has no bundle of its own; give one as model"
-            )
-        return self._local
+    def _no_bundle(self) -> ServerError:
+        return ServerError(
+            "this classifier asks a server and has no bundle of its own; give one as model"
+        )
 
     def predict_logits(self, texts: Texts) -> NDArray[np.float32]:
         """Give the logits of the probabilities that the server gives.

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions._arguments import as_texts, check_count
 from ov_emotions._extras import require
-from ov_emotions.classifier import Prediction, Texts, predict_stream
 from ov_emotions.errors import InputError
+from ov_emotions.prediction import Prediction, TextClassifier, Texts, rank
 from ov_emotions.training.text_to_text.manifest import Text2TextManifest
 from ov_emotions.training.text_to_text.targets import OutputCounts
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _PRECISIONS = {"f32": "fp32", "bf16": "bf16"}
 
 
-class TextToTextClassifier:
+class TextToTextClassifier(TextClassifier):
     """Multi-label emotions of Russian texts, written out by a T5-style model.
 
     The labels of a text are those named in the output that the model finds most probable. Such a
@@ -46,6 +46,7 @@ class TextToTextClassifier:
     def __init__(self, writer: LabelWriter, manifest: Text2TextManifest) -> None:
         self._writer = writer
         self._manifest = manifest
+        self._labels = manifest.labels
         self._counts = OutputCounts()
         self._lock = threading.Lock()
 
@@ -108,9 +109,9 @@ class TextToTextClassifier:
         return cls(LabelWriter(model, tokenizer, target, options, chosen, batch_tokens), manifest)
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the columns of `predict_proba`."""
-        return self._manifest.labels
+    def label_names_ru(self) -> dict[str, str]:
+        """Russian name by label; a copy."""
+        return dict(self._manifest.label_names_ru)
 
     @property
     def manifest(self) -> Text2TextManifest:
@@ -121,23 +122,6 @@ class TextToTextClassifier:
     def counts(self) -> OutputCounts:
         """How many outputs there were since the start, and how many could not be read."""
         return self._counts
-
-    @overload
-    def __call__(self, texts: str) -> Prediction: ...
-
-    @overload
-    def __call__(self, texts: Texts) -> list[Prediction]: ...
-
-    def __call__(self, texts: str | Texts) -> Prediction | list[Prediction]:
-        """Classify one text or several.
-
-        :param texts: a text, or a list or tuple of them (a one-dimensional array or column too).
-        :return: one prediction for a text, a list in the same order for several.
-        :raises InputError: if something is not a text; the message names its position.
-        """
-        if isinstance(texts, str):
-            return self._predict([texts])[0]
-        return self._predict(as_texts(texts))
 
     def predict_proba(self, texts: Texts) -> NDArray[np.float32]:
         """Give every label's share of the beams' probability: not calibrated, see the class.
@@ -165,31 +149,6 @@ class TextToTextClassifier:
             )
         return written
 
-    def stream(self, texts: Iterable[str], *, chunk_size: int = 256) -> Iterator[Prediction]:
-        """Classify any number of texts lazily, in bounded memory.
-
-        :param texts: any iterable of texts; a chunk is read ahead.
-        :param chunk_size: texts that are classified together.
-        :return: yields one prediction per text, in order.
-        :raises InputError: if something is not a text, after the predictions for all before it.
-        """
-        return predict_stream(self._predict, texts, chunk_size)
-
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
         written = self.write(texts)
-        order = np.argsort(-written.scores, axis=1, kind="stable").tolist()
-        labels = self.labels
-        return [
-            Prediction(
-                labels=tuple(labels[i] for i in best if present[i]),
-                scores={labels[i]: scores[i] for i in best},
-                truncated=cut,
-            )
-            for best, present, scores, cut in zip(
-                order,
-                written.predicted.tolist(),
-                written.scores.tolist(),
-                written.truncated.tolist(),
-                strict=True,
-            )
-        ]
+        return rank(self.labels, written.predicted, written.scores, written.truncated.tolist())

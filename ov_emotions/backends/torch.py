@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ov_emotions._arguments import check_count
 from ov_emotions._extras import require
-from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedBatch, LongTexts, TextEncoder
 from ov_emotions.errors import InputError
@@ -76,7 +75,8 @@ class CheckpointClassifier(EmotionClassifier):
         facts = checkpoints.read_checkpoint_facts(checkpoint)
         model = models.EmotionModel.load(checkpoint).to(device, dtypes[precision])
         self.folder = checkpoint
-        self.label_names_ru: dict[str, str] = dict(facts["label_names_ru"])
+        self._bundle = None
+        self._label_names_ru: dict[str, str] = dict(facts["label_names_ru"])
         self._labels = tuple(facts["labels"])
         self._thresholds = {label: float(facts["thresholds"][label]) for label in self._labels}
         self._batch_tokens = check_count("batch_tokens", batch_tokens)
@@ -86,11 +86,11 @@ class CheckpointClassifier(EmotionClassifier):
         self._backend = TorchBackend(model)
 
     @property
-    def bundle(self) -> Bundle:
-        """There is none.
+    def label_names_ru(self) -> dict[str, str]:
+        """Russian name by label; a copy."""
+        return dict(self._label_names_ru)
 
-        :raises InputError: always.
-        """
-        raise InputError(
+    def _no_bundle(self) -> InputError:
+        return InputError(
             f"{self.folder} is a checkpoint, not a bundle; run `ov-emotions export` on it"
         )

@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.render import HumanWriter, JsonWriter
@@ -23,9 +23,7 @@ from ov_emotions.textfiles import FORMATS, BadRow, check_text_file, read_lines, 
 
 if TYPE_CHECKING:
     from ov_emotions.backends.text_to_text import TextToTextClassifier
-    from ov_emotions.classifier import EmotionClassifier
-
-    Classifier = EmotionClassifier | TextToTextClassifier
+    from ov_emotions.prediction import TextClassifier
 
 _EPILOG = """\
 Texts come from the arguments, or from --input files, or else from standard input, one a line.
@@ -113,7 +111,7 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_classifier(args: argparse.Namespace) -> Classifier:
+def load_classifier(args: argparse.Namespace) -> TextClassifier:
     """Load the model that the arguments name.
 
     :param args: the parsed arguments.
@@ -222,7 +220,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if texts.bad else 0
 
 
-def _report_unparseable(classifier: Classifier, progress: Progress) -> None:
+def _report_unparseable(classifier: TextClassifier, progress: Progress) -> None:
     writer = _text_to_text(classifier)
     if writer is not None and writer.counts.unparseable:
         counts = writer.counts
@@ -244,21 +242,18 @@ def _chunk(args: argparse.Namespace, interactive: bool) -> dict[str, int]:
 
 
 def _writer(
-    args: argparse.Namespace, classifier: Classifier, out: TextIO
+    args: argparse.Namespace, classifier: TextClassifier, out: TextIO
 ) -> HumanWriter | JsonWriter:
     if args.json:
         return JsonWriter(out)
     writer = _text_to_text(classifier)
-    if writer is not None:
-        russian: Any = writer.manifest.label_names_ru
-    else:
-        russian = cast("EmotionClassifier", classifier).bundle.manifest.label_names_ru
-    names = {label: russian[label] if args.russian else label for label in classifier.labels}
+    russian = classifier.label_names_ru if args.russian else {}
+    names = {label: russian.get(label, label) for label in classifier.labels}
     # Of a model that writes labels, 0 everywhere says that it wrote none.
     return HumanWriter(out, names, "nothing to read" if writer is None else "none named")
 
 
-def _text_to_text(classifier: Classifier) -> TextToTextClassifier | None:
+def _text_to_text(classifier: TextClassifier) -> TextToTextClassifier | None:
     """Return the classifier if it is one that writes the labels."""
     from ov_emotions.backends.text_to_text import TextToTextClassifier
 
@@ -266,7 +261,7 @@ def _text_to_text(classifier: Classifier) -> TextToTextClassifier | None:
 
 
 def _write(
-    classifier: Classifier,
+    classifier: TextClassifier,
     texts: _Texts,
     writer: HumanWriter | JsonWriter,
     chunk: dict[str, int],

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from ov_emotions.cli.flags import add_config_flags
-from ov_emotions.cli.shared import Subparsers, add_json_flag
+from ov_emotions.cli.shared import Subparsers
 from ov_emotions.cli.train import fit
-from ov_emotions.training.config import TrainConfig
+from ov_emotions.cli.training import add_training_flags
 
 PRESET = "distill"
 
@@ -27,10 +25,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "an INT8 bundle says nearly the same several times as fast. Texts that nearly equal a "
         f"held-out one are left out. The defaults are those of `train --preset {PRESET}`.",
     )
-    parser.set_defaults(run=run, refuse=parser.error)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
-    add_config_flags(parser, TrainConfig, required=False)
-    add_json_flag(parser, "print the facts of the best checkpoint as JSON")
+    parser.set_defaults(run=run)
+    add_training_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from ov_emotions.normalize import replace_surrogates
 
 if TYPE_CHECKING:
-    from ov_emotions.classifier import Prediction
+    from ov_emotions.prediction import Prediction
 
 _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 _COLOURS = {

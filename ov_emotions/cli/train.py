@@ -7,14 +7,18 @@ import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from ov_emotions._extras import require
-from ov_emotions.cli.flags import add_config_flags, config_values
-from ov_emotions.cli.progress import Progress
-from ov_emotions.cli.shared import Subparsers, add_json_flag, make_output_folder, print_json
+from ov_emotions.cli.flags import config_values
+from ov_emotions.cli.shared import Subparsers, print_json
 from ov_emotions.cli.train_text_to_text import TASK, make_parser
+from ov_emotions.cli.training import (
+    add_training_flags,
+    prepare_training,
+    summary,
+    train_with_bar,
+)
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.settings import (
     load_settings,
@@ -37,7 +41,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "name, with underscores, of a configuration file: a flag wins over the file, the file "
         "over the preset. Several GPUs: torchrun --nproc-per-node N -m ov_emotions train ...",
     )
-    parser.set_defaults(run=run, refuse=parser.error)
+    parser.set_defaults(run=run)
     parser.add_argument(
         "--task",
         choices=("labels", TASK),
@@ -45,11 +49,9 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"train a classifier, or with {TASK} a model that writes the labels, which has flags "
         f"of its own: --task {TASK} --help (default: labels)",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--preset", metavar="NAME", help="settings that come with the library")
     parser.add_argument("--presets", action="store_true", help="list the presets, and end")
-    add_config_flags(parser, TrainConfig, required=False)
-    add_json_flag(parser, "print the facts of the best checkpoint as JSON")
+    add_training_flags(parser)
     _hand_over_other_task(parser)
 
 
@@ -95,22 +97,15 @@ def fit(args: argparse.Namespace, preset: str | None, needed: Sequence[str]) -> 
         if missing := [_flag(name) for name in needed if name not in known]:
             args.refuse(f"the following arguments are required: {', '.join(missing)}")
     config = load_settings(preset, args.config, given)
-    make_output_folder(config.output)
-    for module in ("torch", "transformers", "safetensors"):
-        require(module, extra="train")
+    prepare_training(config.output)
     from ov_emotions.training.run import BEST_NAME, train
 
-    with Progress("steps") as progress:
-        try:
-            facts = train(config, progress.update)
-        except KeyboardInterrupt:
-            progress.message("stopped; the same command goes on from the last saved state")
-            raise
+    facts = train_with_bar(partial(train, config))
     if args.json:
         if _writes():
             print_json(facts)
     elif _writes():
-        print(_summary(facts, config.output / BEST_NAME))
+        print(summary("best checkpoint", config.output / BEST_NAME, facts))
     return 0
 
 
@@ -132,12 +127,3 @@ def _list_presets(as_json: bool) -> int:
         print(name)
         print(textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    "))
     return 0
-
-
-def _summary(facts: dict[str, Any], best: Path) -> str:
-    scores = facts["selection"]
-    return (
-        f"best checkpoint: {best} (step {facts['step']}, {facts['precision']}, {facts['device']})\n"
-        f"on the selection part of validation: weighted F1 {scores['weighted_f1']:.3f}, "
-        f"macro F1 {scores['macro_f1']:.3f}"
-    )

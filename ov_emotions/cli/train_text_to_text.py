@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ov_emotions._extras import require
 from ov_emotions.cli.flags import add_config_flags, config_values
-from ov_emotions.cli.progress import Progress
-from ov_emotions.cli.shared import add_json_flag, make_output_folder, print_json
+from ov_emotions.cli.shared import add_json_flag, print_json
+from ov_emotions.cli.training import prepare_training, summary, train_with_bar
 from ov_emotions.training.text_to_text.config import Text2TextConfig
 
 if TYPE_CHECKING:
@@ -43,17 +43,10 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     """
     config = Text2TextConfig(**config_values(Text2TextConfig, args))
-    make_output_folder(config.output)
-    for module in ("torch", "transformers", "safetensors"):
-        require(module, extra="train")
+    prepare_training(config.output)
     from ov_emotions.training.text_to_text.run import BEST_NAME, train
 
-    with Progress("steps") as progress:
-        try:
-            manifest = train(config, progress.update)
-        except KeyboardInterrupt:
-            progress.message("stopped; the same command goes on from the last saved state")
-            raise
+    manifest = train_with_bar(partial(train, config))
     if args.json:
         print_json(manifest.to_dict())
     else:
@@ -62,11 +55,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _summary(manifest: Text2TextManifest, best: Path) -> str:
-    scores, outputs = manifest.selection, manifest.outputs
+    outputs = manifest.outputs
     lines = [
-        f"best weights: {best} (step {manifest.step}, {manifest.precision}, {manifest.device})",
-        f"on the selection part of validation: weighted F1 {scores['weighted_f1']:.3f}, "
-        f"macro F1 {scores['macro_f1']:.3f}",
+        summary("best weights", best, manifest.to_dict()),
         f"outputs that name no label: {outputs['unparseable']} of {outputs['outputs']} "
         f"({outputs['unparseable_share']:.1%})",
     ]

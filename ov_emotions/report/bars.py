@@ -68,12 +68,8 @@ def _named(study: Study, label: str) -> str:
 
 def grid(x: svg.Scale, top: float, bottom: float, title: str) -> list[str]:
     """Draw the lines that shares between 0 and 1 are read at, and a title above them."""
-    marks = []
     ticks = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    for tick in ticks:
-        marks.append(svg.line(x(tick), top, x(tick), bottom, "grid" if tick else "axis"))
-        marks.append(svg.text(x(tick), bottom + 17, svg.tick_text(tick, ticks), "tick", "middle"))
-    return [*marks, svg.text(8, 16, title, "title")]
+    return [*svg.ruler(x, top, bottom, ticks), svg.text(8, 16, title, "title")]
 
 
 def bar(score: LabelF1, x: svg.Scale, y: float, role: str) -> list[str]:

@@ -47,10 +47,7 @@ def bars(items: Sequence[Bar], *, width: float, name: str, title: str, axis: str
     step, top = (38.0 if stacked else 22.0), 30.0
     bottom = top + step * len(items)
     body = [svg.text(left if not stacked else 8, 16, axis, "title")]
-    ticks = x.ticks(3 if stacked else 6)
-    for tick in ticks:
-        body.append(svg.line(x(tick), top, x(tick), bottom, "grid" if tick else "axis"))
-        body.append(svg.text(x(tick), bottom + 17, svg.tick_text(tick, ticks), "tick", "middle"))
+    body += svg.ruler(x, top, bottom, x.ticks(3 if stacked else 6))
     for i, (item, shown) in enumerate(zip(items, names, strict=True)):
         y = top + step * i + (21 if stacked else 4)
         if stacked:
@@ -104,10 +101,7 @@ def boxes(
     step, top = (38.0 if stacked else 22.0), 30.0
     bottom = top + step * len(items)
     body = [svg.text(left if not stacked else 8, 16, axis, "title")]
-    ticks = x.ticks(4 if stacked else 8)
-    for tick in ticks:
-        body.append(svg.line(x(tick), top, x(tick), bottom, "grid" if tick else "axis"))
-        body.append(svg.text(x(tick), bottom + 17, svg.tick_text(tick, ticks), "tick", "middle"))
+    body += svg.ruler(x, top, bottom, x.ticks(4 if stacked else 8))
     if limit is not None:
         body.append(svg.line(x(limit), top, x(limit), bottom, "limit"))
         said = f"model reads {limit}"

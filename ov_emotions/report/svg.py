@@ -172,3 +172,19 @@ def tick_text(value: float, ticks: Sequence[float]) -> str:
     digits = next((d for d in range(5) if abs(round(step, d) - step) < step * 1e-6), 5)
     digits = max(digits, next((d for d in range(5) if abs(round(value, d) - value) < 1e-9), 5))
     return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def ruler(x: Scale, top: float, bottom: float, ticks: Sequence[float]) -> list[str]:
+    """Draw the vertical lines that values are read at, the one at 0 as the axis, and the values.
+
+    :param x: the scale.
+    :param top: where the lines begin.
+    :param bottom: where they end; the values stand below.
+    :param ticks: the values.
+    :return: the marks.
+    """
+    marks = []
+    for tick in ticks:
+        marks.append(line(x(tick), top, x(tick), bottom, "grid" if tick else "axis"))
+        marks.append(text(x(tick), bottom + 17, tick_text(tick, ticks), "tick", "middle"))
+    return marks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from tokenizers import Tokenizer
 from ov_emotions._extras import require
 from ov_emotions.errors import CheckpointError
 from ov_emotions.files import atomic_folder, write_json
+from ov_emotions.training.facts import read_facts
 from ov_emotions.training.vocabulary import with_asr_normalizer
 
 if TYPE_CHECKING:
@@ -74,17 +74,5 @@ def read_checkpoint_facts(folder: Path) -> dict[str, Any]:
     :return: its facts.
     :raises CheckpointError: if it is missing, malformed or of another schema.
     """
-    path = folder / CHECKPOINT_NAME
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder} is not a checkpoint of `ov-emotions train`: {error}"
-        ) from error
-    if not isinstance(facts, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    if facts.get("schema") != CHECKPOINT_SCHEMA:
-        raise CheckpointError(f"{path} has schema {facts.get('schema')}, not {CHECKPOINT_SCHEMA}")
-    if missing := [key for key in _NEEDED if key not in facts]:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}; train again")
-    return facts
+    what = "a checkpoint of `ov-emotions train`"
+    return read_facts(folder / CHECKPOINT_NAME, what, CHECKPOINT_SCHEMA, _NEEDED)

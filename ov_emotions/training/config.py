@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from ov_emotions.errors import TrainingError
+from ov_emotions.training.checks import Ranges, check_values, plain_values
 from ov_emotions.training.pooling import Activation, Pooling
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -21,7 +21,7 @@ MIN_LENGTH = 4
 """Two special tokens, and room for two more: what a bundle's window holds at the least."""
 
 
-_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+_RANGES: Ranges = (
     (
         ("learning_rate", "head_learning_rate", "max_grad_norm"),
         lambda value: value > 0,
@@ -207,17 +207,7 @@ class TrainConfig:
     run_name: str | None = None
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                raise TrainingError(
-                    f"{name} must be one of {', '.join(get_args(hint))}, "
-                    f"not {getattr(self, name)!r}"
-                )
-        for names, holds, range_ in _RANGES:
-            for name in names:
-                # Written so that NaN is refused too.
-                if not holds(getattr(self, name)):
-                    raise TrainingError(f"{name} must be {range_}, not {getattr(self, name)}")
+        check_values(self, _RANGES)
         if self.unlabelled_rows and not (self.teachers and self.unlabelled):
             raise TrainingError("unlabelled_rows needs teachers and unlabelled files")
         if self.recombined_rows and not self.teachers:
@@ -227,12 +217,4 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, paths as they were given."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, Path):
-                return value.as_posix()
-            if isinstance(value, tuple):
-                return [plain(item) for item in value]
-            return value
-
-        return {key: plain(value) for key, value in asdict(self).items()}
+        return plain_values(self)

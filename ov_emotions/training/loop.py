@@ -1,22 +1,16 @@
-"""The training loop: masked loss, schedule, evaluation, early stopping, resume."""
+"""The loop of a run that learns labels: masked loss, several processes, thresholds."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
-import math
-import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ov_emotions.errors import TrainingError
-from ov_emotions.metrics import Scores, score
+from ov_emotions.metrics import score
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 from ov_emotions.training.averaging import WeightAverage
 from ov_emotions.training.batches import Examples, collate, epoch_batches
@@ -26,22 +20,11 @@ from ov_emotions.training.loss import choose_loss, loss_scale, masked_loss
 from ov_emotions.training.model import EmotionModel
 from ov_emotions.training.optimizer import make_optimizer, make_scheduler
 from ov_emotions.training.processes import Processes
-from ov_emotions.training.state import (
-    STATE_NAME,
-    Progress,
-    first_line,
-    read_state,
-    write_state,
-)
-from ov_emotions.training.tracking import Tracker, write_history
+from ov_emotions.training.run_loop import Evaluation, RunLoop
+from ov_emotions.training.state import first_line
+from ov_emotions.training.tracking import Tracker
 
-logger = logging.getLogger(__name__)
-
-_NOT_OF_THE_MODEL = ("teacher_cache", "track", "tracking_uri", "experiment", "run_name")
-"""Settings that may change when a run goes on: they do not touch what it learns."""
 _COMPILER = "inductor"
-_SAVE_EVERY_SECONDS = 120.0
-_MEAN_OVER = 100
 
 
 @contextlib.contextmanager
@@ -58,7 +41,7 @@ def _compiling(compiled: bool) -> Iterator[None]:
         raise
 
 
-class Trainer:
+class Trainer(RunLoop[list[NDArray[np.int64]], NDArray[np.float32]]):
     """One run over tokenised examples.
 
     :param model: what is trained.
@@ -74,6 +57,9 @@ class Trainer:
     :param tracker: is told of every evaluation.
     """
 
+    model: EmotionModel
+    config: TrainConfig
+
     def __init__(
         self,
         model: EmotionModel,
@@ -87,32 +73,35 @@ class Trainer:
         processes: Processes | None = None,
         tracker: Tracker | None = None,
     ) -> None:
-        self.data_hash = data_hash
-        self.processes = processes or Processes(config.device)
-        self.tracker = tracker or Tracker()
-        self.device = choose_device(self.processes.device, config.precision)
-        self.model = model.to(self.device.torch_device)
+        processes = processes or Processes(config.device)
+        device = choose_device(processes.device, config.precision)
+        model = model.to(device.torch_device)
         self.config = config
         self.train_examples = train
         self.threshold_rows = thresholds
         self.selection_rows = selection
         self.labels = labels
-        self.report = report
         self.pad_id = int(model.config.pad_token_id or 0)
-        self.steps_per_epoch = len(self._batches(0))
-        self.total_steps = self.steps_per_epoch * config.epochs
-        self.optimizer = make_optimizer(self.model, config)
-        self.scheduler = make_scheduler(self.optimizer, self.total_steps, config)
-        self.scaler = self.device.scaler()
+        optimizer = make_optimizer(model, config)
+        super().__init__(
+            model,
+            config,
+            device,
+            optimizer,
+            lambda steps: make_scheduler(optimizer, steps, config.warmup, config.schedule),
+            report,
+            data_hash,
+            processes,
+            tracker or Tracker(),
+            WeightAverage(model, config.ema_decay) if config.ema_decay else None,
+        )
         self.loss = choose_loss(config)
-        self.wrapped = self.processes.wrap(self.model)
+        self.wrapped = processes.wrap(model)
         self.network: Callable[..., torch.Tensor] = (
             torch.compile(self.wrapped, dynamic=True, backend=_COMPILER)
             if config.compile
             else self.wrapped
         )
-        self.progress = Progress()
-        self.ema = WeightAverage(self.model, config.ema_decay) if config.ema_decay else None
 
     def _batches(self, epoch: int) -> list[list[NDArray[np.int64]]]:
         """Return the batches of each step of an epoch."""
@@ -120,59 +109,6 @@ class Trainer:
         batches = epoch_batches(self.train_examples.ids, config.batch_size, config.seed, epoch)
         n = config.accumulation_steps
         return [batches[i : i + n] for i in range(0, len(batches), n)]
-
-    def _identity(self) -> str:
-        """Say what a saved state must agree with, but for the data."""
-        settings = self.config.to_dict()
-        kept = {k: v for k, v in settings.items() if k not in _NOT_OF_THE_MODEL}
-        return json.dumps(kept, sort_keys=True)
-
-    def _save_state(self) -> None:
-        if not self.processes.main:
-            return
-        state = {
-            "model": self.model.state_dict(),
-            "ema": self.ema.weights if self.ema else None,
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "progress": self.progress.__dict__,
-            "config": self._identity(),
-            "data": self.data_hash,
-            "processes": self.processes.count,
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-        write_state(self.config.output / STATE_NAME, state)
-
-    def resume(self) -> bool:
-        """Continue from the saved state, if there is one.
-
-        :return: whether there was.
-        :raises TrainingError: if it belongs to a run with other settings or data, or is damaged.
-        """
-        path = self.config.output / STATE_NAME
-        if not path.is_file():
-            return False
-        state = read_state(path)
-        for key, here, what in (
-            ("config", self._identity(), "with other settings"),
-            ("data", self.data_hash, f"on other data than {self.config.data} now holds"),
-            ("processes", self.processes.count, f"of {state.get('processes')} processes"),
-        ):
-            if state.get(key) != here:
-                raise TrainingError(f"{path} belongs to a run {what}; choose another output folder")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.progress = Progress(**state["progress"])
-        if self.ema is not None:
-            self.ema.load(state["ema"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-        return True
 
     def _loss(self, rows: NDArray[np.int64]) -> torch.Tensor:
         examples = self.train_examples
@@ -214,25 +150,10 @@ class Trainer:
             value += float(loss.detach())
         return self.processes.sum(value)
 
-    def _step(self, batches: list[NDArray[np.int64]]) -> float:
-        self.processes.seed_step(self.config.seed, self.progress.step)
-        value = self._backward(batches)
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.scheduler.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} at step {self.progress.step}; lower the learning rate"
-            )
-        return value
-
-    def evaluate(self) -> tuple[Scores, NDArray[np.float32]]:
+    def _evaluate(self) -> Evaluation[NDArray[np.float32]]:
         """Fit thresholds on their part and score the selection part with them.
 
-        :return: the scores, and the thresholds, float32, shape (labels,).
+        :return: with the thresholds, float32, shape (labels,).
         """
         fit_ids, fit_targets = self.threshold_rows
         ids, targets = self.selection_rows
@@ -244,66 +165,5 @@ class Trainer:
         probabilities = sigmoid(logits)
         thresholds = fit_thresholds(probabilities[: len(fit_ids)], fit_targets)
         predicted = apply_thresholds(probabilities[len(fit_ids) :], thresholds)
-        return score(targets, predicted, self.labels), thresholds
-
-    def _evaluate_and_keep(self, mean_loss: float, save: Callable[[Scores, Any], None]) -> bool:
-        """Score; keep the weights if they are the best so far. Return whether to stop."""
-        with self.ema.applied() if self.ema else contextlib.nullcontext():
-            scores, thresholds = self.evaluate()
-            value = (scores.weighted_f1 + scores.macro_f1) / 2
-            latest = {
-                "epoch": self.progress.epoch,
-                "step": self.progress.step,
-                "loss": round(mean_loss, 5),
-                "weighted_f1": round(scores.weighted_f1, 5),
-                "macro_f1": round(scores.macro_f1, 5),
-            }
-            self.progress.history.append(latest)
-            logger.info("%s", latest)
-            if self.processes.main:
-                write_history(self.config.output, self.progress.history)
-                self.tracker.evaluated(latest)
-            if value > self.progress.best:
-                self.progress.best, self.progress.since_best = value, 0
-                if self.processes.main:
-                    save(scores, thresholds)
-                return False
-        self.progress.since_best += 1
-        return self.progress.since_best >= self.config.patience
-
-    def run(self, save: Callable[[Scores, Any], None]) -> None:
-        """Train to the end, or until validation stops improving.
-
-        :param save: called with the scores on the selection part and the thresholds whenever the
-            model in its present state is the best so far.
-        """
-        config, progress = self.config, self.progress
-        last_saved = time.monotonic()
-        self.model.train()
-        every = math.ceil(self.steps_per_epoch / config.evaluations_per_epoch)
-        note = ""
-        while progress.epoch < config.epochs and not progress.finished:
-            batches = self._batches(progress.epoch)
-            for rows in batches[progress.batch :]:
-                progress.losses = [*progress.losses[1 - _MEAN_OVER :], self._step(rows)]
-                progress.batch += 1
-                progress.step += 1
-                if self.ema:
-                    self.ema.update(progress.step)
-                recent = float(np.mean(progress.losses))
-                self.report(progress.step, self.total_steps, f"loss {recent:.4f}{note}")
-                if progress.batch % every == 0 or progress.batch == len(batches):
-                    progress.finished = self._evaluate_and_keep(recent, save)
-                    latest = progress.history[-1]
-                    note = f"  F1 {latest['weighted_f1']:.4f}/{latest['macro_f1']:.4f}"
-                    if progress.finished:
-                        break
-                if time.monotonic() - last_saved > _SAVE_EVERY_SECONDS:
-                    self._save_state()
-                    last_saved = time.monotonic()
-            progress.epoch += 1
-            progress.batch = 0
-            if progress.epoch < config.epochs and not progress.finished:
-                self._save_state()
-        progress.finished = True
-        self._save_state()
+        scores = score(targets, predicted, self.labels)
+        return Evaluation(scores, (scores.weighted_f1 + scores.macro_f1) / 2, thresholds)

@@ -95,8 +95,8 @@ def rate_at(step: int, total: int, warmup_share: float, schedule: Schedule) -> f
 
 
 def make_scheduler(
-    optimizer: torch.optim.Optimizer, total: int, config: TrainConfig
+    optimizer: torch.optim.Optimizer, total: int, warmup_share: float, schedule: Schedule
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Tie the schedule to an optimiser."""
-    rate = partial(rate_at, total=total, warmup_share=config.warmup, schedule=config.schedule)
+    """Tie the schedule to an optimiser; see `rate_at`."""
+    rate = partial(rate_at, total=total, warmup_share=warmup_share, schedule=schedule)
     return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)

@@ -20,6 +20,11 @@ from ov_emotions._extras import require
 from ov_emotions.errors import TrainingError
 
 
+def launched() -> int:
+    """Say how many processes a launcher started; 1 where there was none."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 class Processes:
     """The processes of a run; one, where no launcher started several.
 
@@ -30,7 +35,7 @@ class Processes:
     def __init__(self, device: str = "auto") -> None:
         self.rank, self.count, self.device = 0, 1, device
         self._accelerator: Any = None
-        if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+        if launched() <= 1:
             return
         if device not in ("auto", "cpu", "cuda"):
             raise TrainingError(

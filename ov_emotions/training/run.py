@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,16 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import sha256_file
 from ov_emotions.machine import environment
 from ov_emotions.metrics import Scores
 from ov_emotions.normalize import NORMALIZER_VERSION
-from ov_emotions.training.batches import Examples, tokenize
+from ov_emotions.training.batches import tokenize
 from ov_emotions.training.checkpoint import (
     CHECKPOINT_NAME,
     CHECKPOINT_SCHEMA,
@@ -31,82 +27,17 @@ from ov_emotions.training.checkpoint import (
 )
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.loop import Trainer
-from ov_emotions.training.loss import positive_factors
 from ov_emotions.training.model import EmotionModel, HeadConfig
 from ov_emotions.training.positions import token_limit
 from ov_emotions.training.processes import Processes
+from ov_emotions.training.rows import chosen_rows, examples_of
 from ov_emotions.training.settings import CONFIG_NAME, write_settings
+from ov_emotions.training.sources import training_sources
 from ov_emotions.training.state import BEST_NAME, run_folder, writing
-from ov_emotions.training.teachers import DrawnTexts, draw_texts, teach
+from ov_emotions.training.teachers import draw_texts
 from ov_emotions.training.tracking import Tracker, make_tracker
 
-logger = logging.getLogger(__name__)
-
 __all__ = ["BEST_NAME", "train"]
-
-
-def _weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
-    weights: NDArray[np.float32] = (data.targets != UNKNOWN).astype(np.float32)
-    weights[np.isin(data.origins, config.teacher_only)] = 0.0
-    learned = np.where(weights > 0, data.targets, UNKNOWN)
-    factors = positive_factors(learned, config.class_weighting, config.effective_beta)
-    for label, factor in (config.positive_weight or {}).items():
-        factors[data.label_set.index(label)] = factor
-    weights[data.targets == 1] *= np.broadcast_to(factors, weights.shape)[data.targets == 1]
-    return weights
-
-
-def _row_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
-    weights = np.ones(len(data), dtype=np.float32)
-    if config.row_weight:
-        factors = np.zeros(len(data), dtype=np.float32)
-        for label, factor in config.row_weight.items():
-            present = data.targets[:, data.label_set.index(label)] == 1
-            factors[present] = np.maximum(factors[present], factor)
-        weights = np.where(factors > 0, factors, weights)
-    for origin, factor in (config.origin_weight or {}).items():
-        weights[np.array(data.origins) == origin] *= factor
-    for method, factor in (config.augmentation_weight or {}).items():
-        made = np.array(data.augmentations) == method
-        if not made.any():
-            raise TrainingError(f"augmentation_weight names {method!r}, which made no training row")
-        if not 0 <= factor < np.inf:
-            raise TrainingError(f"augmentation_weight of {method} must be at least 0, not {factor}")
-        weights[made] *= factor
-    return weights
-
-
-def _examples(
-    data: LabelledTexts, drawn: DrawnTexts, tokenizer: Tokenizer, config: TrainConfig
-) -> Examples:
-    texts = [*data.texts, *drawn.texts]
-    ids = tokenize(tokenizer, texts, config.max_length)
-    smoothing = config.label_smoothing
-    targets = np.clip(data.targets, 0, 1).astype(np.float32) * (1 - smoothing) + smoothing / 2
-    blank = np.zeros((len(drawn.texts), targets.shape[1]), dtype=np.float32)
-    return Examples(
-        ids,
-        np.concatenate([targets, blank]),
-        np.concatenate([_weights(data, config), blank]),
-        np.concatenate([_row_weights(data, config), np.ones(len(blank), dtype=np.float32)]),
-        teach(texts, data.label_set.labels, config) if config.teachers else None,
-    )
-
-
-def _chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
-    """Leave out the sets whose weight is 0."""
-    weights = config.origin_weight or {}
-    for field, names in (("origin_weight", weights), ("teacher_only", config.teacher_only)):
-        unknown = sorted(set(names) - set(data.origins))
-        if unknown:
-            raise TrainingError(f"{field} names sets without rows: {', '.join(unknown)}")
-    rows = [i for i, origin in enumerate(data.origins) if weights.get(origin, 1.0) > 0]
-    if not rows:
-        raise TrainingError("origin_weight leaves no training rows")
-    if config.max_rows and config.max_rows < len(rows):
-        rng = np.random.default_rng(config.seed)
-        rows = sorted(rng.choice(rows, config.max_rows, replace=False).tolist())
-    return data.select(rows)
 
 
 def _start(config: TrainConfig, labels: tuple[str, ...]) -> EmotionModel:
@@ -137,42 +68,31 @@ def _start(config: TrainConfig, labels: tuple[str, ...]) -> EmotionModel:
     return model
 
 
-def _earlier(config: TrainConfig) -> dict[str, Any] | None:
-    """Say how the checkpoint that this run went on from was trained."""
+def _earlier_facts(config: TrainConfig) -> dict[str, Any] | None:
+    """Return the facts of the checkpoint that this run goes on from, if it does."""
     folder = Path(config.base)
-    if not (folder / CHECKPOINT_NAME).is_file():
-        return None
-    facts = read_checkpoint_facts(folder)
+    return read_checkpoint_facts(folder) if (folder / CHECKPOINT_NAME).is_file() else None
+
+
+def _training_of(facts: dict[str, Any]) -> dict[str, Any]:
+    """Say how a checkpoint was trained."""
     keys = ("training", "earlier_training", "step", "precision", "device", "provenance")
     return {key: facts[key] for key in keys if key in facts}
 
 
-def _sources(
-    prepared: PreparedData, data: LabelledTexts, config: TrainConfig, unlabelled: int
-) -> list[dict[str, Any]]:
-    """List what the model learned from, earlier runs included, with licences, for its card."""
-    rows = Counter(data.origins)
-    sources = [
-        {key: source[key] for key in ("name", "licence", "url", "attribution")}
-        | {"rows": rows[source["name"]]}
-        for source in prepared.manifest["sources"]
-        if source["name"] in rows
+def _unlabelled(config: TrainConfig, rows: int) -> list[dict[str, Any]]:
+    """Describe the texts without labels that teachers labelled, if there are any."""
+    if not rows:
+        return []
+    return [
+        {
+            "name": "unlabelled",
+            "licence": config.unlabelled_licence,
+            "url": config.unlabelled_url,
+            "attribution": config.unlabelled_source,
+            "rows": rows,
+        }
     ]
-    if unlabelled:
-        sources.append(
-            {
-                "name": "unlabelled",
-                "licence": config.unlabelled_licence,
-                "url": config.unlabelled_url,
-                "attribution": config.unlabelled_source,
-                "rows": unlabelled,
-            }
-        )
-    if (Path(config.base) / CHECKPOINT_NAME).is_file():
-        known = {(source["name"], source["attribution"]) for source in sources}
-        earlier = read_checkpoint_facts(Path(config.base))["data"]["sources"]
-        sources += [s for s in earlier if (s["name"], s["attribution"]) not in known]
-    return sources
 
 
 def train(
@@ -201,7 +121,7 @@ def _train(
     prepared = PreparedData.open(config.data)
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.base)
-    data = _chosen_rows(prepared.split("train"), config)
+    data = chosen_rows(prepared.split("train"), config)
     labels = data.label_set.labels
     model = _start(config, labels)
     limit = token_limit(model.config.to_dict(), config.max_length)
@@ -210,7 +130,7 @@ def _train(
             f"max_length is {config.max_length}, and {config.base} reads at most {limit} tokens"
         )
     drawn = draw_texts(data.texts, prepared, config)
-    train_examples = _examples(data, drawn, tokenizer, config)
+    train_examples = examples_of(data, drawn, tokenizer, config)
     data_hash = sha256_file(config.data / MANIFEST_NAME)
 
     def part(name: str) -> tuple[list[NDArray[np.int32]], NDArray[np.int8]]:
@@ -231,12 +151,18 @@ def _train(
         processes,
         tracker,
     )
-    if trainer.resume():
-        logger.info("resumed at step %d of %d", trainer.progress.step, trainer.total_steps)
+    trainer.resume()
     if processes.main:
         with writing(config.output / CONFIG_NAME):
             write_settings(config.output, config)
     best = config.output / BEST_NAME
+    earlier = _earlier_facts(config)
+    sources = training_sources(
+        prepared,
+        data.origins,
+        _unlabelled(config, len(drawn.unlabelled)),
+        earlier["data"]["sources"] if earlier else (),
+    )
 
     def save(scores: Scores, thresholds: NDArray[np.float32]) -> None:
         facts = {
@@ -248,7 +174,7 @@ def _train(
             "max_length": config.max_length,
             "base_model": config.base,
             "training": config.to_dict(),
-            "earlier_training": _earlier(config),
+            "earlier_training": _training_of(earlier) if earlier else None,
             "training_rows": len(train_examples),
             "drawn_rows": {
                 "unlabelled": len(drawn.unlabelled),
@@ -258,7 +184,7 @@ def _train(
             "data": {
                 "manifest_sha256": data_hash,
                 "seed": prepared.manifest["seed"],
-                "sources": _sources(prepared, data, config, len(drawn.unlabelled)),
+                "sources": sources,
             },
             "selection": scores.to_dict(),
             "step": trainer.progress.step,
@@ -270,8 +196,6 @@ def _train(
         with writing(best):
             save_checkpoint(best, model, tokenizer, facts)
 
-    if not trainer.progress.finished:
-        with tracker.tracked():
-            trainer.run(save)
+    trainer.run(save)
     processes.wait()
     return read_checkpoint_facts(best)

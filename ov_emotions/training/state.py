@@ -93,10 +93,11 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def run_folder(output: Path) -> Iterator[None]:
+def run_folder(output: Path, facts_name: str = CHECKPOINT_NAME) -> Iterator[None]:
     """Hold a run's folder, and clear what a killed run left half-written there.
 
     :param output: the folder; made if need be.
+    :param facts_name: the file of a best checkpoint that is written last, with its `step`.
     :raises TrainingError: if another process trains there.
     """
     with writing(output):
@@ -110,28 +111,28 @@ def run_folder(output: Path) -> Iterator[None]:
                 f"another process trains in {output}; wait for it, or choose another output folder"
             ) from None
     try:
-        _settle(output)
+        _settle(output, facts_name)
         yield
     finally:
         lock.release()
 
 
-def _settle(output: Path) -> None:
+def _settle(output: Path, facts_name: str) -> None:
     """Put back a best checkpoint that a kill caught between its two renames; delete the rest."""
     best = output / BEST_NAME
     left = list(output.glob(f".{BEST_NAME}.*.tmp"))
     # The facts are written last: a folder that has them is whole.
-    whole = [folder for folder in left if (folder / CHECKPOINT_NAME).is_file()]
+    whole = [folder / facts_name for folder in left if (folder / facts_name).is_file()]
     if whole and not best.exists():
-        max(whole, key=_step).replace(best)
+        max(whole, key=_step).parent.replace(best)
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)
     for file in output.glob(".*.tmp"):
         file.unlink(missing_ok=True)
 
 
-def _step(folder: Path) -> int:
+def _step(facts: Path) -> int:
     try:
-        return int(json.loads((folder / CHECKPOINT_NAME).read_text(encoding="utf-8"))["step"])
+        return int(json.loads(facts.read_text(encoding="utf-8"))["step"])
     except (OSError, ValueError, KeyError, TypeError):
         return -1

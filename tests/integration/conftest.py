@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +17,7 @@ from ov_emotions.bundle import Bundle
 if TYPE_CHECKING:
     from ov_emotions.data.prepare import PreparedData
     from ov_emotions.training.config import TrainConfig
+    from ov_emotions.training.text_to_text.config import Text2TextConfig
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя0123456789"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -130,3 +136,60 @@ def int8(fp32: Bundle, prepared: PreparedData) -> Bundle:
 
     recipe = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
     return quantize_bundle(fp32, prepared, fp32.folder.parent / "int8", recipe)
+
+
+@pytest.fixture(scope="session")
+def t5_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5 of two layers with random weights, as a folder that training starts from."""
+    from tiny_t5 import write_tiny_t5
+
+    return write_tiny_t5(tmp_path_factory.mktemp("t5") / "base")
+
+
+@pytest.fixture(scope="session")
+def t5_config(t5_base: Path, prepared_folder: Path, tmp_path_factory: Any) -> Text2TextConfig:
+    from ov_emotions.training.text_to_text.config import Text2TextConfig
+
+    return Text2TextConfig(
+        base=str(t5_base),
+        data=prepared_folder,
+        output=tmp_path_factory.mktemp("t5runs") / "run",
+        epochs=10,
+        batch_size=16,
+        learning_rate=3e-3,
+        max_source_length=48,
+        max_target_length=12,
+        patience=10,
+        precision="fp32",
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB, which a test fills up to what it leaves a run."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root on Linux")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount") or "mount"
+    options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    done = subprocess.run([mount, *options], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([shutil.which("umount") or "umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def leave_room(small_disk: Path) -> Callable[[int], Path]:
+    """Fills the small disk up to so many bytes; gives the file that does, to be deleted."""
+
+    def leave(size: int) -> Path:
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - size)))
+        return filler
+
+    return leave

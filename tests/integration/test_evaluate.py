@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ov_emotions.cli.main import main
-from ov_emotions.errors import DataError
+from ov_emotions.errors import DataError, InputError
 from ov_emotions.evaluation import evaluate_source
 from ov_emotions.evaluation.sources import Source
 
@@ -32,6 +32,19 @@ def test_a_checkpoint_and_its_bundle_are_scored_and_compared(
     compared = answer["comparisons"][0]["splits"]["validation:selection"]
     assert compared["weighted_f1"]["low"] <= compared["weighted_f1"]["high"]
     assert "Worst errors" in html.read_text(encoding="utf-8")
+
+
+def test_a_checkpoint_knows_its_russian_names_and_says_that_it_is_no_bundle(
+    fp32: Bundle, checkpoint: Path
+) -> None:
+    from ov_emotions.backends.torch import CheckpointClassifier
+    from ov_emotions.classifier import EmotionClassifier
+
+    with CheckpointClassifier(checkpoint) as classifier, EmotionClassifier(fp32) as exported:
+        assert classifier.label_names_ru["joy"] == "радость"
+        assert classifier.label_names_ru == exported.label_names_ru
+        with pytest.raises(InputError, match="not a bundle; run `ov-emotions export`"):
+            _ = classifier.bundle
 
 
 def test_calibration_leaves_decisions_as_they_are(

@@ -35,28 +35,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="session")
-def t5_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_t5(tmp_path_factory.mktemp("t5") / "base")
-
-
-@pytest.fixture(scope="session")
-def t5_config(t5_base: Path, prepared_folder: Path, tmp_path_factory: Any) -> Text2TextConfig:
-    return Text2TextConfig(
-        base=str(t5_base),
-        data=prepared_folder,
-        output=tmp_path_factory.mktemp("t5runs") / "run",
-        epochs=10,
-        batch_size=16,
-        learning_rate=3e-3,
-        max_source_length=48,
-        max_target_length=12,
-        patience=10,
-        precision="fp32",
-        device="cpu",
-    )
-
-
-@pytest.fixture(scope="session")
 def manifest(t5_config: Text2TextConfig, one_thread: None) -> Text2TextManifest:  # noqa: ARG001
     return train(t5_config)
 
@@ -137,7 +115,7 @@ class KilledError(Exception):
 def test_a_killed_run_that_goes_on_ends_as_an_unbroken_one(
     t5_config, tmp_path, monkeypatch, save_every, optimizer
 ) -> None:
-    monkeypatch.setattr("ov_emotions.training.text_to_text.loop._SAVE_EVERY_SECONDS", save_every)
+    monkeypatch.setattr("ov_emotions.training.run_loop._SAVE_EVERY_SECONDS", save_every)
     whole = replace(
         t5_config,
         output=tmp_path / "whole",
@@ -302,6 +280,12 @@ def test_it_classifies_one_text_or_several(classifier: TextToTextClassifier) -> 
     assert one.scores["anger"] == 1.0
     assert one.truncated is False
     assert list(classifier.stream(iter(texts), chunk_size=2)) == found
+
+
+def test_it_knows_the_labels_and_their_russian_names(classifier, prepared) -> None:
+    labels = prepared.split("train").label_set
+    assert classifier.labels == labels.labels
+    assert classifier.label_names_ru == dict(labels.russian)
 
 
 def test_case_and_punctuation_of_a_text_do_not_matter(classifier: TextToTextClassifier) -> None:

@@ -100,7 +100,7 @@ def _killed_at(step_to_die: int):
 def test_a_killed_run_that_goes_on_ends_as_an_unbroken_one(
     config, tmp_path, monkeypatch, save_every, ema_decay
 ):
-    monkeypatch.setattr("ov_emotions.training.loop._SAVE_EVERY_SECONDS", save_every)
+    monkeypatch.setattr("ov_emotions.training.run_loop._SAVE_EVERY_SECONDS", save_every)
     whole = replace(config, output=tmp_path / "whole", epochs=2, ema_decay=ema_decay)
     broken = replace(whole, output=tmp_path / "broken")
     train(whole)

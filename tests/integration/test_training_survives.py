@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,35 +116,15 @@ def test_a_damaged_state_is_named_and_the_checkpoint_is_intact(quick, damage):
         assert _outcome(quick) == before
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 KB: room for the tiny model's checkpoint, not for all of a run."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs root on Linux")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount") or "mount"
-    options = ["-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    done = subprocess.run([mount, *options], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run([shutil.which("umount") or "umount", "-l", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("room", [0.0, 1.1, 2.2, 2.6])
 def test_a_full_disk_ends_a_run_in_a_sentence_and_leaves_the_last_checkpoint(
-    quick, small_disk, tmp_path, room
+    quick, small_disk, leave_room, tmp_path, room
 ):
     # What the run writes in the order it writes: settings, best (1), the state (about 3), again.
     reference = replace(quick, output=tmp_path / "reference")
     train(reference)
     size = sum(f.stat().st_size for f in (reference.output / "best").iterdir())
-    left = int(size * room) + 12_000
-    filler = small_disk / "filler"
-    filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - left)))
+    filler = leave_room(int(size * room) + 12_000)
     run = replace(quick, output=small_disk / "run")
     with pytest.raises(TrainingError, match=r"could not be written .*(space|writing|write)"):
         train(run)
@@ -154,9 +133,6 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_leaves_the_last_checkpoint(
         EmotionModel.load(run.output / "best")
         assert read_checkpoint_facts(run.output / "best")["step"] > 0
     filler.unlink()
-    subprocess.run(
-        [shutil.which("mount") or "mount", "-o", "remount,size=8m", str(small_disk)], check=True
-    )
     train(run)
     assert _outcome(run) == _outcome(reference)
 

@@ -29,8 +29,7 @@ class FakeClassifier:
 
     def __init__(self) -> None:
         self.labels = LABELS
-        names = {label: EKMAN.russian[label] for label in LABELS}
-        self.bundle = SimpleNamespace(manifest=SimpleNamespace(label_names_ru=names))
+        self.label_names_ru = {label: EKMAN.russian[label] for label in LABELS}
         self.chunks: list[int] = []
 
     def predict(self, text: str) -> Any:

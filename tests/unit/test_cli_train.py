@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from ov_emotions.cli import train as verb
-from ov_emotions.cli import train_text_to_text as text_to_text_verb
+from ov_emotions.cli import training as verb
 from ov_emotions.cli.flags import add_config_flags, config_values, param_texts
 from ov_emotions.cli.main import main
 from ov_emotions.errors import TrainingError
@@ -234,7 +233,7 @@ def test_text_to_text_flags_reach_its_configuration(
     module.train = train  # type: ignore[attr-defined]
     module.BEST_NAME = "best"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(text_to_text_verb, "require", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr(verb, "require", lambda *_args, **_kwargs: None)
     flags = "--task text-to-text --optimizer adafactor --sets cedr ru_izard --constrained -v"
     assert main(["train", *REQUIRED, str(tmp_path), *flags.split()]) == 1
     assert "error: enough" in capsys.readouterr().err

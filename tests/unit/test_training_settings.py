@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("tomli_w", reason="settings are written with tomli-w", exc_type=ImportError)
 
 from ov_emotions.cli import train as verb
+from ov_emotions.cli import training as training_verbs
 from ov_emotions.cli.main import main
 from ov_emotions.errors import TrainingError
 from ov_emotions.training.config import TrainConfig
@@ -126,7 +127,7 @@ def test_the_command_takes_a_file_a_preset_and_flags(tmp_path, monkeypatch):
         seen.append(config)
         raise TrainingError("enough")
 
-    monkeypatch.setattr(verb, "make_output_folder", lambda path: refuse(path))
+    monkeypatch.setattr(training_verbs, "make_output_folder", lambda path: refuse(path))
     monkeypatch.setattr(
         verb, "load_settings", lambda *args: seen.append(load_settings(*args)) or seen[-1]
     )

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from ov_emotions.errors import TrainingError
+from ov_emotions.training.checks import Ranges, check_values, plain_values
 from ov_emotions.training.text_to_text.targets import Names
 
 Optimizer = Literal["adamw", "adafactor"]
 UnknownLabels = Literal["leave-out", "absent"]
 Precision = Literal["auto", "fp32", "bf16"]
 """Not fp16, in which T5's activations overflow."""
+
+_RANGES: Ranges = (
+    (("learning_rate", "max_grad_norm"), lambda value: value > 0, "above 0"),
+    (
+        ("epochs", "batch_size", "beams", "patience", "evaluations_per_epoch"),
+        lambda value: value >= 1,
+        "at least 1",
+    ),
+    (
+        ("max_source_length", "max_target_length"),
+        lambda value: value >= 4,
+        "at least 4",
+    ),
+    (("rows", "selection_rows", "weight_decay", "seed"), lambda value: value >= 0, "at least 0"),
+    (("warmup",), lambda value: 0 <= value < 1, "in [0, 1)"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,37 +96,8 @@ class Text2TextConfig:
     seed: int = 20261122
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "max_grad_norm"):
-            # Written so that NaN is refused too.
-            if not getattr(self, name) > 0:
-                raise TrainingError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("epochs", "batch_size", "beams", "patience", "evaluations_per_epoch"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("max_source_length", "max_target_length"):
-            if getattr(self, name) < 4:
-                raise TrainingError(f"{name} must be at least 4, not {getattr(self, name)}")
-        for name in ("rows", "selection_rows", "weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
-                raise TrainingError(f"{name} must be at least 0, not {getattr(self, name)}")
-        if not 0 <= self.warmup < 1:
-            raise TrainingError(f"warmup must be in [0, 1), not {self.warmup}")
-        choices = (
-            ("names", Names),
-            ("unknown_labels", UnknownLabels),
-            ("optimizer", Optimizer),
-            ("precision", Precision),
-        )
-        for name, kind in choices:
-            if getattr(self, name) not in get_args(kind):
-                known = ", ".join(get_args(kind))
-                raise TrainingError(f"{name} must be one of {known}, not {getattr(self, name)!r}")
+        check_values(self, _RANGES)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, paths as they were given."""
-        values = asdict(self)
-        return values | {
-            "data": self.data.as_posix(),
-            "output": self.output.as_posix(),
-            "sets": list(self.sets),
-        }
+        return plain_values(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 from ov_emotions.errors import CheckpointError, TrainingError
 from ov_emotions.files import write_json
 from ov_emotions.normalize import NORMALIZER_VERSION
+from ov_emotions.training.facts import read_facts
 from ov_emotions.training.text_to_text.targets import Names, TargetFormat
 
 TEXT2TEXT_NAME = "text2text.json"
@@ -104,21 +104,9 @@ class Text2TextManifest:
             normalised by rules that this library does not have.
         """
         path = folder / TEXT2TEXT_NAME
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{folder} is not a folder of `ov-emotions train --task text-to-text`: {error}"
-            ) from error
-        if not isinstance(facts, dict):
-            raise CheckpointError(f"{path} holds no JSON object")
-        if facts.get("schema") != TEXT2TEXT_SCHEMA:
-            raise CheckpointError(
-                f"{path} has schema {facts.get('schema')}, not {TEXT2TEXT_SCHEMA}"
-            )
         names = [field.name for field in fields(Text2TextManifest)]
-        if missing := [name for name in names if name not in facts]:
-            raise CheckpointError(f"{path} lacks {', '.join(missing)}; train again")
+        what = "a folder of `ov-emotions train --task text-to-text`"
+        facts = read_facts(path, what, TEXT2TEXT_SCHEMA, names)
         _check(path, facts)
         values = {name: facts[name] for name in names}
         return Text2TextManifest(**{**values, "labels": tuple(facts["labels"])})

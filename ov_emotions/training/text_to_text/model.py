@@ -133,4 +133,5 @@ def save_model(folder: Path, model: Any, tokenizer: Tokenizer) -> None:
     """
     with quiet_transformers():
         model.save_pretrained(folder, max_shard_size="1TB")
-    tokenizer.save(str(folder / TOKENIZER_NAME))
+    # Not by its own method, whose errors of a full disk are of no kind.
+    (folder / TOKENIZER_NAME).write_text(tokenizer.to_str(), encoding="utf-8")

@@ -22,9 +22,17 @@ from ov_emotions.metrics import Scores, score
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
 from ov_emotions.training.batches import tokenize
 from ov_emotions.training.device import choose_device
+from ov_emotions.training.processes import launched
+from ov_emotions.training.run_loop import Evaluation
+from ov_emotions.training.sources import training_sources
+from ov_emotions.training.state import BEST_NAME, run_folder, writing
 from ov_emotions.training.text_to_text.config import Text2TextConfig
 from ov_emotions.training.text_to_text.loop import Pairs, Text2TextTrainer
-from ov_emotions.training.text_to_text.manifest import Text2TextManifest, is_text_to_text
+from ov_emotions.training.text_to_text.manifest import (
+    TEXT2TEXT_NAME,
+    Text2TextManifest,
+    is_text_to_text,
+)
 from ov_emotions.training.text_to_text.model import (
     check_can_write,
     load_model,
@@ -36,7 +44,9 @@ from ov_emotions.training.text_to_text.writer import LabelWriter, WritingOptions
 
 logger = logging.getLogger(__name__)
 
-BEST_NAME = "best"
+CONFIG_NAME = "config.json"
+
+__all__ = ["BEST_NAME", "make_pairs", "train", "training_rows"]
 
 
 def training_rows(
@@ -103,24 +113,8 @@ def make_pairs(
     return Pairs(tokenize(tokenizer, sources, config.max_source_length), targets)
 
 
-def _sources(prepared: PreparedData, data: LabelledTexts, base: str) -> list[dict[str, Any]]:
-    """List what the model learned from, an earlier run of the base included, with licences."""
-    rows = Counter(data.origins)
-    sources: list[dict[str, Any]] = [
-        {key: source[key] for key in ("name", "licence", "url", "attribution")}
-        | {"rows": rows[source["name"]]}
-        for source in prepared.manifest["sources"]
-        if source["name"] in rows
-    ]
-    if is_text_to_text(base):
-        known = {source["name"] for source in sources}
-        earlier = Text2TextManifest.read(Path(base)).data["sources"]
-        sources += [source for source in earlier if source["name"] not in known]
-    return sources
-
-
-def _earlier(base: str, labels: tuple[str, ...]) -> dict[str, Any] | None:
-    """Say how the model that this run goes on from was trained."""
+def _earlier(base: str, labels: tuple[str, ...]) -> Text2TextManifest | None:
+    """Return the manifest of the model that this run goes on from, if it does."""
     if not is_text_to_text(base):
         return None
     manifest = Text2TextManifest.read(Path(base))
@@ -128,6 +122,11 @@ def _earlier(base: str, labels: tuple[str, ...]) -> dict[str, Any] | None:
         raise TrainingError(
             f"{base} has the labels {', '.join(manifest.labels)}; this run has {', '.join(labels)}"
         )
+    return manifest
+
+
+def _training_of(manifest: Text2TextManifest) -> dict[str, Any]:
+    """Say how a model was trained."""
     facts = manifest.to_dict()
     return {key: facts[key] for key in ("training", "earlier_training", "step", "provenance")}
 
@@ -156,6 +155,13 @@ def train(
     :raises CheckpointError: if the base cannot be used.
     :raises DataError: if the prepared folder cannot be.
     """
+    if launched() > 1:
+        raise TrainingError("text-to-text trains in one process; start it without a launcher")
+    with run_folder(config.output, TEXT2TEXT_NAME):
+        return _train(config, report)
+
+
+def _train(config: Text2TextConfig, report: Callable[[int, int, str], None]) -> Text2TextManifest:
     prepared = PreparedData.open(config.data)
     torch.manual_seed(config.seed)
     data, left_out = training_rows(prepared.split("train"), config)
@@ -165,7 +171,9 @@ def train(
     labels = data.label_set.labels
     target = TargetFormat(labels, data.label_set.russian, config.names, config.no_emotion)
     earlier = _earlier(config.base, labels)
-    sources = _sources(prepared, data, config.base)
+    sources = training_sources(
+        prepared, data.origins, earlier=earlier.data["sources"] if earlier else ()
+    )
     tokenizer = load_target_tokenizer(config.base)
     model = load_model(config.base)
     check_can_write(config.base, model, tokenizer, target)
@@ -182,15 +190,17 @@ def train(
     pairs = make_pairs(data, tokenizer, target, config)
     data_hash = sha256_file(config.data / MANIFEST_NAME)
 
-    def evaluate() -> tuple[Scores, OutputCounts]:
+    def evaluate() -> Evaluation[OutputCounts]:
         written = writer.write(selection.texts)
-        return score(selection.targets, written.predicted, labels), written.counts
+        scores = score(selection.targets, written.predicted, labels)
+        also = {"unparseable_share": written.counts.unparseable_share}
+        return Evaluation(scores, scores.weighted_f1, written.counts, also)
 
     pad_id = int(model.generation_config.pad_token_id or 0)
     trainer = Text2TextTrainer(model, config, pairs, pad_id, device, evaluate, report, data_hash)
-    if trainer.resume():
-        logger.info("resumed at step %d of %d", trainer.state.step, trainer.total_steps)
-    write_json(config.output / "config.json", config.to_dict())
+    trainer.resume()
+    with writing(config.output / CONFIG_NAME):
+        write_json(config.output / CONFIG_NAME, config.to_dict())
     best = config.output / BEST_NAME
 
     def save(scores: Scores, counts: OutputCounts) -> None:
@@ -207,7 +217,7 @@ def train(
             normalizer=NORMALIZER_VERSION,
             base_model=config.base,
             training=config.to_dict(),
-            earlier_training=earlier,
+            earlier_training=_training_of(earlier) if earlier else None,
             training_rows=len(data),
             left_out=left_out,
             data={
@@ -217,12 +227,12 @@ def train(
             },
             selection=scores.to_dict(),
             outputs=counts.to_dict(),
-            step=trainer.state.step,
-            precision="bf16 autocast" if device.autocast else "fp32",
+            step=trainer.progress.step,
+            precision=device.precision,
             device=device.torch_device.type,
             provenance=environment("torch", "transformers", "tokenizers"),
         )
-        with atomic_folder(best) as folder:
+        with writing(best), atomic_folder(best) as folder:
             save_model(folder, model, tokenizer)
             manifest.write(folder)
 
