@@ -96,8 +96,8 @@ def run_all(place: Place, plan: Plan, jobs: int) -> None:
         augment(place, change)
     todo = [
         (change, seed)
-        for seed in plan.seeds
         for change in plan.rows
+        for seed in plan.seeds
         if not (place.run(change, seed) / RESULT).is_file()
     ]
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
