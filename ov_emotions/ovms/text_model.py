@@ -24,7 +24,13 @@ import numpy as np
 
 from ov_emotions.bundle import Bundle, stamp
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
-from ov_emotions.ovms.text_nodes import node, pack_strings, string_constants, string_core
+from ov_emotions.ovms.text_nodes import (
+    at_least_one,
+    node,
+    pack_strings,
+    string_constants,
+    string_core,
+)
 from ov_emotions.ovms.text_tokenizer import special_tokens, tokenizer_graph
 
 if TYPE_CHECKING:
@@ -99,6 +105,8 @@ def build_text_model(bundle: Bundle, config: TextModelConfig | None = None) -> o
     theirs = {op.get_name() for op in model.get_ops()}
     if config.token_in:
         parameters = [model.input(name).get_node() for name in TOKEN_INPUTS]
+        for parameter in parameters:
+            parameter.set_partial_shape(at_least_one(2))
         mask = parameters[1].output(0)
     else:
         graph = tokenizer_graph(bundle)

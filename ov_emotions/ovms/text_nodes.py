@@ -94,24 +94,19 @@ def _opset(kind: str, inputs: Outputs) -> Outputs:
     return outputs
 
 
-def fail_without_texts(text: Any, strings: Outputs) -> Outputs:
-    """Fail on a request without any text, before an operation on strings sees it.
+def at_least_one(dimensions: int) -> Any:
+    """Give the shape of an input of any size that is never empty.
 
-    OpenVINO leaves those out where their input is empty, and what comes after them reads the memory
-    of the request before: its answers, or a crash. A shape that cannot be makes a graph fail.
+    A runtime refuses what does not fit it. Without that, OpenVINO leaves out operations whose
+    input is empty (and on one thread all of them), and answers with the memory of the request
+    before: its answers, or a crash.
 
-    :param text: the parameter.
-    :param strings: three outputs: begins, ends, all bytes.
-    :return: the same strings.
+    :param dimensions: how many.
+    :return: a partial shape, [1.., 1.., ...].
     """
-    import openvino.opset15 as ops
+    from openvino import Dimension, PartialShape
 
-    some = ops.greater(ops.shape_of(text, "i32"), constant([0]))
-    # Three elements can be broadcast to [3], and not to [4].
-    zeros = ops.broadcast(constant([0] * 3), ops.select(some, constant([3]), constant([4])))
-    zero = ops.reduce_sum(zeros, constant([0]), keep_dims=True)
-    begins, ends, characters = strings
-    return [ops.add(begins, zero).output(0), ends, characters]
+    return PartialShape([Dimension(1, -1)] * dimensions)
 
 
 def near_parameter(begins: Any, array: Any) -> Any:

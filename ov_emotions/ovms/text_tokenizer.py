@@ -31,8 +31,8 @@ from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import BundleSchemaError
 from ov_emotions.ovms.text_nodes import (
     Outputs,
+    at_least_one,
     constant,
-    fail_without_texts,
     near_parameter,
     node,
     pack_strings,
@@ -96,11 +96,11 @@ def tokenizer_graph(bundle: Bundle) -> TokenizerGraph:
     from openvino import Type
 
     spec = json.loads(bundle.tokenizer().to_str())
-    text = ops.parameter([-1], Type.string, name="text")
+    text = ops.parameter(at_least_one(1), Type.string, name="text")
     text.output(0).set_names({"text"})
     try:
         unpacked = unpack_strings(text)
-        strings = node("UTF8Validate", fail_without_texts(text, unpacked), replace_mode=True)
+        strings = node("UTF8Validate", unpacked, replace_mode=True)
         for step in spec["normalizer"]["normalizers"]:
             strings = _normalize(strings, step)
         pieces = _pre_tokenize(_rows(strings), spec["pre_tokenizer"])

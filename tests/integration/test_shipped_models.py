@@ -13,11 +13,12 @@ from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED, Bundle, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = {"emotions-ru-small": (0.65, 0.57), "emotions-ru-tiny": (0.63, 0.56)}
+FLOORS = {"emotions-ru-small": (0.65, 0.57), "emotions-ru-tiny": (0.64, 0.56)}
 """Weighted and macro F1 on GoEmotions-ru test below which a new model may not fall."""
 
-GOALS = {"emotions-ru-small": (0.675, 0.591), "emotions-ru-tiny": (0.64, 0.56)}
-"""What the models are meant to reach there and do not reach yet."""
+GOALS = {"emotions-ru-small": (0.675, 0.591)}
+"""What the default model is meant to reach there and does not reach yet."""
+
 SENTENCES = {
     "как же я рад тебя видеть это просто чудесно": "joy",
     "мне очень грустно и одиноко хочется плакать": "sadness",
@@ -69,7 +70,7 @@ def test_int8_reaches_the_floor_on_the_test_split(name):
     assert scores["macro_f1"] >= macro
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", GOALS)
 @pytest.mark.xfail(strict=True, reason="the goal is not reached yet")
 def test_int8_reaches_the_goal_on_the_test_split(name):
     scores = _quality(name, "int8")["splits"]["test_goemotions"]
