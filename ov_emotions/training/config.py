@@ -128,8 +128,9 @@ class TrainConfig:
     :param device: auto takes CUDA where there is one.
     :param compile: whether torch.compile makes the training step faster; needs a C++ compiler.
     :param seed: of weights, dropout and order.
-    :param teachers: folders of checkpoints or of bundles, which run in OpenVINO and several times
-        as fast; the mean of their probabilities is learned beside the labels.
+    :param teachers: checkpoints, or bundles, which run in OpenVINO and several times as fast:
+        folders, shipped names or Hub ids; the mean of their probabilities is learned beside the
+        labels.
     :param teacher_weight: share of the teachers in the loss.
     :param teacher_only: sets whose own labels are not learned, only what the teachers say of their
         texts: for sets that were annotated by other rules.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import Bundle, resolve
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.near_duplicates import find_near_duplicates
 from ov_emotions.data.prepare import PreparedData
@@ -115,12 +115,14 @@ def teach(
     :param labels: of the student; the teachers must have the same.
     :param config: names the teachers, and where what they said is kept.
     :return: the mean of their probabilities, float32, shape (texts, labels).
+    :raises BundleError: if there is no such teacher.
     :raises TrainingError: if a teacher has other labels.
     """
-    for folder in config.teachers:
+    folders = [resolve(str(teacher)) for teacher in config.teachers]
+    for folder in folders:
         _check_labels(folder, labels)
     scores = []
-    for folder in config.teachers:
+    for folder in folders:
         is_bundle = (folder / MANIFEST_NAME).is_file()
         kept = _kept(config, folder / (BUNDLE_WEIGHTS if is_bundle else WEIGHTS_NAME), texts)
         if kept is not None and kept.is_file():

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -35,6 +36,7 @@ from ov_emotions.errors import (
 from ov_emotions.evaluation import evaluate, record_metrics
 from ov_emotions.export import ExportConfig, check_parity, convert, export_bundle
 from ov_emotions.files import sha256_file
+from ov_emotions.labels import EKMAN
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.quantization.run import quantize_bundle
 from ov_emotions.training import teachers
@@ -217,6 +219,14 @@ def test_an_int8_bundle_teaches_like_its_checkpoint(config, checkpoint, int8, pr
     assert np.allclose(
         mean, (teach(texts, labels, ours) + teach(texts, labels, theirs)) / 2, atol=1e-6
     )
+
+
+def test_a_shipped_model_may_teach_by_its_name(config):
+    shipped = replace(config, teachers=(Path("emotions-ru-tiny"),))
+    found = teach(["как же я рад тебя видеть"], EKMAN.labels, shipped)
+    assert EKMAN.labels[int(found[0].argmax())] == "joy"
+    with pytest.raises(OvEmotionsError, match="there is no folder 'nowhere'"):
+        teach(["я"], EKMAN.labels, replace(config, teachers=(Path("nowhere"),)))
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
