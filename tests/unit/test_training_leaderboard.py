@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
 
-from benchmarks.training.page import render, verdict
+from benchmarks.readme_table import insert
+from benchmarks.training.page import README, RESULTS, render, verdict
 from benchmarks.training.plan import read_plan
 from benchmarks.training.scoring import cross_fitted, summarize
 
@@ -115,3 +117,8 @@ def test_the_table_sorts_each_group_by_what_it_brings_and_names_what_is_missing(
     assert names == ["base", "three", "one", "two"]
     assert "+0.0200 (+0.0200 to +0.0200)" in table
     assert "Planned and not run: four." in table
+
+
+def test_the_page_shows_the_committed_figures():
+    page = README.read_text(encoding="utf-8")
+    assert insert(page, render(json.loads(RESULTS.read_text(encoding="utf-8")))) == page
