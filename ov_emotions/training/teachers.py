@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle, resolve
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.data.near_duplicates import find_near_duplicates
+from ov_emotions.data.near_duplicates import NearDuplicateIndex
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, TrainingError
 from ov_emotions.files import atomic_path, sha256_file
@@ -31,9 +31,6 @@ from ov_emotions.training.device import choose_device, predict_logits
 from ov_emotions.training.model import WEIGHTS_NAME, EmotionModel
 
 logger = logging.getLogger(__name__)
-
-_NEAR = 0.8
-"""Jaccard similarity from which a drawn text counts as one of the held-out ones; `prepare`'s."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,9 @@ def draw_texts(texts: Sequence[str], prepared: PreparedData, config: TrainConfig
         rows = rng.choice(len(pool), min(config.unlabelled_rows, len(pool)), replace=False)
         lines = [pool[i] for i in rows]
     joined = recombine(texts, config.recombined_rows, rng)
-    kept = _not_held_out(lines, prepared), _not_held_out(joined, prepared)
+    # By the same measure as the training texts were.
+    index = NearDuplicateIndex(prepared.held_out_texts(), prepared.manifest["near_threshold"])
+    kept = _not_held_out(lines, index), _not_held_out(joined, index)
     dropped = len(lines) + len(joined) - sum(map(len, kept))
     return DrawnTexts(tuple(kept[0]), tuple(kept[1]), dropped)
 
@@ -186,13 +185,12 @@ def _kept(config: TrainConfig, weights: Path, texts: Sequence[str]) -> Path | No
     return config.teacher_cache / f"{digest.hexdigest()[:32]}.npy"
 
 
-def _not_held_out(texts: Sequence[str], prepared: PreparedData) -> list[str]:
+def _not_held_out(texts: Sequence[str], held_out: NearDuplicateIndex) -> list[str]:
     """Leave out what equals or nearly equals a validation or test text, and what is empty."""
     normalized = [normalize(text) for text in texts]
-    matches = find_near_duplicates(normalized, prepared.held_out_texts(), _NEAR)
     return [
         text
-        for text, read, match in zip(texts, normalized, matches, strict=True)
+        for text, read, match in zip(texts, normalized, held_out.find(normalized), strict=True)
         if read and match is None
     ]
 
