@@ -2,6 +2,9 @@
 
 from ov_emotions.dialogues.analysis import analyse
 from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, joined
+from ov_emotions.dialogues.figures import clients_figure, emotions_figure, negativity_figure
+from ov_emotions.dialogues.output import to_csv, to_json
+from ov_emotions.dialogues.page import page
 from ov_emotions.dialogues.reading import Columns, complaints, read_dialogues
 from ov_emotions.dialogues.results import Analysis, DialogueAnalysis
 from ov_emotions.dialogues.settings import DialogueSettings
@@ -17,8 +20,14 @@ __all__ = [
     "Reading",
     "Utterance",
     "analyse",
+    "clients_figure",
     "complaints",
+    "emotions_figure",
     "joined",
+    "negativity_figure",
+    "page",
     "parse_transcript",
     "read_dialogues",
+    "to_csv",
+    "to_json",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,9 +142,7 @@ def strength(probabilities: Array, thresholds: Array) -> Array:
     :return: float64, the shape of the probabilities, in [0, 1].
     """
     above = 0.5 + 0.5 * (probabilities - thresholds) / (1 - thresholds)
-    scaled: Array = np.where(
-        probabilities >= thresholds, above, 0.5 * probabilities / thresholds
-    )
+    scaled: Array = np.where(probabilities >= thresholds, above, 0.5 * probabilities / thresholds)
     return np.clip(scaled, 0.0, 1.0)
 
 
@@ -237,7 +236,7 @@ def _turning_points(
     edges = [0, *(change.index for change in changes), len(read)]
     means = [
         np.average(probabilities[read[a:b]], axis=0, weights=weights[read[a:b]])
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
         if changes
     ]
     found = []

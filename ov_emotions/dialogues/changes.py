@@ -10,6 +10,7 @@ the search (as in Matteson and James, 2014).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,11 +119,8 @@ def _strong(
     kept = sorted(found)
     while True:
         edges = [0, *kept, len(values)]
-        means = [
-            float(np.average(values[a:b], weights=weights[a:b]))
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]
-        shifts = [abs(after - before) for before, after in zip(means, means[1:], strict=False)]
+        means = [float(np.average(values[a:b], weights=weights[a:b])) for a, b in pairwise(edges)]
+        shifts = [abs(after - before) for before, after in pairwise(means)]
         if not shifts or min(shifts) >= min_shift:
             break
         del kept[int(np.argmin(shifts))]

@@ -69,9 +69,7 @@ def _dialogue(dialogue: DialogueAnalysis, labels: tuple[str, ...]) -> dict[str, 
                 "speaker": replace_surrogates(said.speaker),
                 "text": replace_surrogates(said.text),
                 "labels": list(one.labels),
-                "scores": {
-                    x: _round(p) for x, p in zip(labels, one.probabilities, strict=True)
-                },
+                "scores": {x: _round(p) for x, p in zip(labels, one.probabilities, strict=True)},
                 "negativity": _round(one.negativity),
                 "weight": _round(one.weight),
             }
@@ -108,9 +106,7 @@ def _speaker(speaker: SpeakerAnalysis, labels: tuple[str, ...]) -> dict[str, Any
         "negativity": _curve(speaker.negativity),
         "running": _numbers(speaker.running.level),
         "emotions": {
-            label: _curve(
-                Curve(emotions.level[:, i], emotions.low[:, i], emotions.high[:, i])
-            )
+            label: _curve(Curve(emotions.level[:, i], emotions.low[:, i], emotions.high[:, i]))
             for i, label in enumerate(labels)
         },
     }

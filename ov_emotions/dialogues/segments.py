@@ -56,9 +56,7 @@ def find_clients(
     }
     cuts = _cuts([s.value for s in shares.values() if s.value is not None], settings)
     clients = [
-        Client(
-            c.name, tuple(c.dialogues), shares[key], *_segment(shares[key], cuts), c.handovers
-        )
+        Client(c.name, tuple(c.dialogues), shares[key], *_segment(shares[key], cuts), c.handovers)
         for key, c in said.items()
     ]
     clients.sort(key=lambda c: -1.0 if c.negative.value is None else c.negative.value, reverse=True)
