@@ -2,7 +2,7 @@
 
 from ov_emotions.dialogues.analysis import analyse
 from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, joined
-from ov_emotions.dialogues.figures import clients_figure, emotions_figure, negativity_figure
+from ov_emotions.dialogues.figures import clients_figure, emotions_figure, negativity_figure, styles
 from ov_emotions.dialogues.output import to_csv, to_json
 from ov_emotions.dialogues.page import page
 from ov_emotions.dialogues.reading import Columns, complaints, read_dialogues
@@ -28,6 +28,7 @@ __all__ = [
     "page",
     "parse_transcript",
     "read_dialogues",
+    "styles",
     "to_csv",
     "to_json",
 ]

@@ -12,7 +12,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Диалогов: {dialogues}. Расстроены {upset} из {clients} клиентов",
     ),
     "title_roleless": ("{dialogues} dialogues", "Диалогов: {dialogues}"),
-    "title_one": ("{name}", "{name}"),
     "lead_many": (
         "{calm} calm, {wavering} wavering, {upset} upset. In {handovers} of {dialogues} dialogues "
         "another operator should have taken over.",
@@ -71,6 +70,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "name": ("name", "имя"),
     "dialogue": ("dialogue", "диалог"),
+    "dialogue_count": ("dialogues", "диалогов"),
     "count": ("utterances", "реплик"),
     "negative": ("negative", "негатив"),
     "segment": ("segment", "группа"),
@@ -82,15 +82,17 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "role": ("role", "роль"),
     "curve": ("Negativity of {name}", "Негатив: {name}"),
     "curve_title": ("negativity", "негатив"),
-    "decides": ("threshold", "порог"),
+    "decides": ("the model's threshold", "порог модели"),
     "utterance_axis": ("utterance", "реплика"),
     "curve_caption": (
-        "Dots are utterances, the larger the more words; lines are smoothed over each speaker's "
-        "utterances, bands are {confidence:.0%} intervals. At 0.5 a negative emotion reaches the "
-        "model's threshold. Triangles are turning points.",
-        "Точки — реплики (крупнее, если больше слов), линии сглажены по репликам говорящего, "
-        "полосы — интервалы ({confidence:.0%}). На уровне 0.5 негативная эмоция достигает порога "
-        "модели. Треугольники — переломы.",
+        "Lines are smoothed over each speaker's utterances, bands are {confidence:.0%} intervals. "
+        "At 0.5 a negative emotion reaches the model's threshold. Triangles are turning points.",
+        "Линии сглажены по репликам говорящего, полосы — интервалы ({confidence:.0%}). На уровне "
+        "0.5 негативная эмоция достигает порога модели. Треугольники — переломы.",
+    ),
+    "dots_caption": (
+        "Dots are utterances, the larger the more words.",
+        "Точки — реплики; чем крупнее, тем больше слов.",
     ),
     "curve_described": (
         "{name}: from {first} to {last}, highest {highest} at utterance {where}",
@@ -99,9 +101,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "emotions_plot": ("Emotions of {name}", "Эмоции: {name}"),
     "emotions_caption": (
         "Smoothed probability of each emotion in what {name} says, with its {confidence:.0%} "
-        "interval; the dashed line is the emotion's threshold. {hidden}",
+        "interval. Dashed: the emotion's threshold; at the right: the share of utterances that reach "
+        "it. {hidden}",
         "Сглаженная вероятность каждой эмоции в репликах: {name}, с интервалом "
-        "({confidence:.0%}); пунктир — порог эмоции. {hidden}",
+        "({confidence:.0%}). Пунктир — порог эмоции, справа — доля реплик, которые его достигают. "
+        "{hidden}",
     ),
     "hidden": (
         "Not drawn, since no utterance reaches the threshold: {labels}.",
@@ -137,6 +141,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Кто клиент, не ясно, поэтому момента передачи нет.",
     ),
     "handover_mark": ("hand over", "передать"),
+    "speakers": ("The speakers in numbers", "Говорящие в числах"),
     "transcript": ("The dialogue in words", "Диалог словами"),
     "transcript_cut": (
         "The first {shown} of {all} utterances; JSON and CSV have all.",

@@ -21,6 +21,9 @@ from ov_emotions.report import svg
 from ov_emotions.report.format import clean
 
 _FONT = 12.5
+_STYLES = ("palette.css", "plot.css", "dialogue.css")
+MOST_DOTS = 300
+"""Utterances up to which each is drawn."""
 _MOST_POINTS = 300
 _MOST_LOOKS = 5
 MOST_CLIENTS = 30
@@ -40,18 +43,18 @@ def negativity_figure(
     :param width: in pixels.
     :param name: unique in the page.
     :param language: of the words, en or ru.
-    :return: an svg element; its looks are in `dialogue.css` beside the page's own sheets.
+    :return: an svg element; `styles` gives the style sheet that colours it.
     """
     words = Words(language)
     height = 250.0
     x = svg.Scale(0.5, len(dialogue.utterances) + 0.5, 34, width - 10)
     y = svg.Scale(0.0, 1.0, height, 44)
-    body = [svg.text(8, 16, words("curve_title"), "title"), *_grid(x, y, words)]
+    body = [svg.text(8, 16, words("curve_title"), "title"), *_grid(x, y)]
     body += _positions(dialogue, x, y(0), words)
     looks = look_of(dialogue)
     for speaker in reversed(_ordered(dialogue)):
         body += _course(speaker, looks[speaker.name], x, y)
-    if len(dialogue.utterances) <= _MOST_POINTS:
+    if len(dialogue.utterances) <= MOST_DOTS:
         body += _dots(dialogue, looks, x, y)
     if dialogue.handover is not None:
         body += _handover(dialogue.handover.position, x, y, words)
@@ -70,6 +73,15 @@ def negativity_figure(
     )
 
 
+def styles() -> str:
+    """Return the style sheet of the plots, for pages other than `page`'s.
+
+    :return: CSS; colours are custom properties of `:root`, such as `--ink` and `--who-0`, and
+        follow the reader's light or dark scheme.
+    """
+    return svg.stylesheet(*_STYLES)
+
+
 def look_of(dialogue: DialogueAnalysis) -> dict[str, str]:
     """Choose a look for every speaker; clients come first.
 
@@ -83,13 +95,12 @@ def _ordered(dialogue: DialogueAnalysis) -> list[SpeakerAnalysis]:
     return sorted(dialogue.speakers, key=lambda speaker: speaker.role != "client")
 
 
-def _grid(x: svg.Scale, y: svg.Scale, words: Words) -> Iterator[str]:
+def _grid(x: svg.Scale, y: svg.Scale) -> Iterator[str]:
     for tick in (0.0, 0.25, 0.75, 1.0):
         yield svg.line(x.start, y(tick), x.end, y(tick), "grid" if tick else "axis")
     for tick, shown in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
         yield svg.text(x.start - 8, y(tick) + 4, shown, "tick", "end")
     yield svg.line(x.start, y(0.5), x.end, y(0.5), "base")
-    yield svg.text(x.end, y(0.5) - 5, words("decides"), "tick", "end")
 
 
 def _positions(
@@ -101,10 +112,12 @@ def _positions(
     room = (x.end - x.start) / about * 0.55
     shown = [t for t in ticks if t in (1, count) or min(x(t) - x(1), x(count) - x(t)) > room]
     for tick in shown:
-        yield svg.text(x(tick), bottom + 17, f"{tick:,}", "tick", "middle")
+        # The last one would be cut off by the image's edge.
+        place, anchor = (x.end, "end") if tick == count > 1 else (x(tick), "middle")
+        yield svg.text(place, bottom + 17, f"{tick:,}", "tick", anchor)
         time = dialogue.utterances[tick - 1].utterance.time
         if time is not None and time >= 0:
-            yield svg.text(x(tick), bottom + 32, clock(time), "tick", "middle")
+            yield svg.text(place, bottom + 32, clock(time), "tick", anchor)
     yield svg.text(x.end, 16, words("utterance_axis") + " →", "tick", "end")
 
 
@@ -186,15 +199,17 @@ def _legend(
 ) -> tuple[list[str], float]:
     marks: list[str] = []
     left, line = 8.0, top
+    entries = []
     for speaker in _ordered(dialogue)[:12]:
         role = words(speaker.role or "no_role")
         named = svg.shorten(clean(speaker.name), _FONT, width - 120)
         shown = named if speaker.role and speaker.name.lower() == role else f"{named} · {role}"
+        entries.append((f"course {looks[speaker.name]}", shown))
+    for look, shown in [*entries, ("base", words("decides"))]:
         room = len(shown) * _FONT * svg.SANS + 54
         if left + room > width and left > 8:
             left, line = 8.0, line + 20
-        look = looks[speaker.name]
-        marks.append(svg.line(left, line - 4, left + 24, line - 4, f"course {look}"))
+        marks.append(svg.line(left, line - 4, left + 24, line - 4, look))
         marks.append(svg.text(left + 32, line, shown, "legend"))
         left += room
     return marks, line + 10
@@ -249,17 +264,19 @@ def emotions_figure(
         return None
     names = [analysis.label_name(label, language) for label in labels]
     left = min(max(map(len, names)) * _FONT * svg.SANS + 18, 0.36 * width)
-    step, top = 46.0, 12.0
+    step, top = 54.0, 8.0
     body: list[str] = []
-    x = svg.Scale(speaker.positions[0] + 1, speaker.positions[-1] + 1, left, width - 46)
-    for i, label in enumerate(labels):
-        column = analysis.labels.index(label)
-        y = svg.Scale(0.0, 1.0, top + step * i + step - 10, top + step * i)
+    x = svg.Scale(speaker.positions[0] + 1, speaker.positions[-1] + 1, left, width - 52)
+    columns = [analysis.labels.index(label) for label in labels]
+    highest = float(np.nanmax(speaker.emotions.high[:, columns]))
+    highest = max(highest, *(analysis.thresholds[label] for label in labels), 0.1)
+    for i, (label, column) in enumerate(zip(labels, columns, strict=True)):
+        y = svg.Scale(0.0, highest, top + step * i + step - 8, top + step * i)
         body += _emotion(analysis, speaker, column, x, y)
         shown = svg.shorten(names[i], _FONT, left - 10)
         body.append(svg.text(left - 10, y(0) - 4, shown, "value", "end"))
         share = words.percent(speaker.shares[label].value)
-        body.append(svg.text(width - 38, y(0) - 4, share, "value soft"))
+        body.append(svg.text(width - 8, y(0) - 4, share, "value soft", "end"))
     described = "; ".join(
         f"{shown}: {words.percent(speaker.shares[label].value)}"
         for shown, label in zip(names, labels, strict=True)

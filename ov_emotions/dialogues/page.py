@@ -8,6 +8,7 @@ from dataclasses import asdict
 import ov_emotions
 from ov_emotions.dialogues.figures import (
     MOST_CLIENTS,
+    MOST_DOTS,
     clients_figure,
     drawn_labels,
     emotions_figure,
@@ -85,7 +86,6 @@ def _lead(analysis: Analysis, words: Words) -> Iterator[str]:
         share = speaker.negative
         told = words.interval(share.value, share.low, share.high)
         yield words("lead_one", speaker=speaker.name, share=told)
-        yield handover_sentence(analysis, dialogue, words)
     elif analysis.clients:
         yield words(
             "lead_many",
@@ -152,6 +152,8 @@ def _dialogue(analysis: Analysis, dialogue: DialogueAnalysis, number: int, words
     sentences += turn_sentences(analysis, dialogue, words) or [words("no_turns")]
     told = "\n".join(f"<li>{html.text(sentence)}</li>" for sentence in sentences)
     caption = words("curve_caption", confidence=analysis.settings.confidence)
+    if len(dialogue.utterances) <= MOST_DOTS:
+        caption = f"{words('dots_caption')} {caption}"
     plot = html.figure(
         lambda width, id_: negativity_figure(
             dialogue, width=width, name=id_, language=words.language
@@ -173,7 +175,7 @@ def _dialogue(analysis: Analysis, dialogue: DialogueAnalysis, number: int, words
         if speaker.role == "operator" and drawn_labels(analysis, speaker)
     ]
     shares = html.details(
-        words("shares_table", confidence=analysis.settings.confidence),
+        words("speakers"),
         html.table(shares_table(analysis, dialogue, f"{name}-shares", words)),
     )
     said = html.details(

@@ -36,7 +36,7 @@ def clients_table(analysis: Analysis, words: Words) -> Table:
         )
         for client in analysis.clients
     )
-    keys = ("name", "segment", "negative", "count", "dialogues", "handovers")
+    keys = ("name", "segment", "negative", "count", "dialogue_count", "handovers")
     head = tuple(words(key) for key in keys)
     return Table(
         "clients", words("clients_table"), head, (False, False, True, True, True, True), rows
