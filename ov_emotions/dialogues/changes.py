@@ -72,7 +72,7 @@ def find_changes(
         if p_value <= alpha:
             found[start + split] = p_value
             pending += [(start + split, stop), (start, start + split)]
-    return _strong(values, weights, found, min_shift)
+    return _strong(values, weights, found, min_shift) if found else ()
 
 
 def _cusum(values: Array, weights: Array, min_segment: int) -> Array:

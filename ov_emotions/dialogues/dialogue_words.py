@@ -101,8 +101,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "emotions_plot": ("Emotions of {name}", "Эмоции: {name}"),
     "emotions_caption": (
         "Smoothed probability of each emotion in what {name} says, with its {confidence:.0%} "
-        "interval. Dashed: the emotion's threshold; at the right: the share of utterances that reach "
-        "it. {hidden}",
+        "interval. Dashed: the emotion's threshold; at the right: the share of utterances that "
+        "reach it. {hidden}",
         "Сглаженная вероятность каждой эмоции в репликах: {name}, с интервалом "
         "({confidence:.0%}). Пунктир — порог эмоции, справа — доля реплик, которые его достигают. "
         "{hidden}",
@@ -144,8 +144,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "speakers": ("The speakers in numbers", "Говорящие в числах"),
     "transcript": ("The dialogue in words", "Диалог словами"),
     "transcript_cut": (
-        "The first {shown} of {all} utterances; JSON and CSV have all.",
-        "Первые {shown} из {all} реплик; в JSON и CSV есть все.",
+        "The first {shown:,} of {all:,} utterances; JSON and CSV have all.",
+        "Первые {shown:,} из {all:,} реплик; в JSON и CSV есть все.",
     ),
     "unread": ("nothing to read", "нечего читать"),
     "found_none": ("no emotion", "эмоций нет"),
