@@ -311,3 +311,13 @@ def test_csv_has_a_row_an_utterance_in_the_order_of_the_dialogue():
     assert (rows[8]["speaker"], rows[8]["role"], rows[8]["labels"]) == ("Клиент", "client", "anger")
     assert float(rows[8]["anger"]) == pytest.approx(0.9)
     assert float(rows[8]["low"]) <= float(rows[8]["smoothed"]) <= float(rows[8]["high"])
+
+
+def test_every_public_name_is_there():
+    import ov_emotions.dialogues as room
+
+    for name in room.__all__:
+        assert getattr(room, name).__name__ == name
+        assert name in dir(room)
+    with pytest.raises(AttributeError, match="analyze"):
+        room.analyze  # noqa: B018
