@@ -48,7 +48,7 @@ class Summary:
 
     def _blocks(self) -> Iterator[list[str]]:
         analysis, words = self.analysis, self.words
-        shown = sorted(analysis.dialogues, key=lambda d: (d.handover is None, -d.negativity))
+        shown = analysis.by_urgency()
         for dialogue in shown[:MOST_DIALOGUES]:
             yield list(self._dialogue(dialogue))
         if len(shown) > MOST_DIALOGUES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -72,10 +73,9 @@ def analyse(
     dialogues = list(dialogues)
     if not dialogues:
         raise InputError("there is no dialogue to analyse")
-    names = [dialogue.name for dialogue in dialogues]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"two dialogues are called {twice!r}; the names must differ")
+    (name, times), *_ = Counter(dialogue.name for dialogue in dialogues).most_common(1)
+    if times > 1:
+        raise InputError(f"two dialogues are called {name!r}; the names must differ")
     check_names([name for dialogue in dialogues for name in dialogue.speakers], settings)
     thresholds = _thresholds(classifier)
     context = _Context(

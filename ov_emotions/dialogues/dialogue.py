@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from ov_emotions.errors import InputError
 
@@ -88,6 +89,28 @@ class Reading:
         return sum(len(dialogue.utterances) for dialogue in self.dialogues)
 
 
+def folded(name: str) -> str:
+    """Make names comparable.
+
+    :param name: of a speaker.
+    :return: the name in one case, with one ё and single spaces.
+    """
+    return " ".join(name.casefold().replace("ё", "е").split())
+
+
+def spelt_alike(utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
+    """Give speakers whose names differ in case or spaces alone one name, the first they had.
+
+    :param utterances: of one dialogue.
+    :return: the same, in order.
+    """
+    names: dict[str, str] = {}
+    return tuple(
+        replace(said, speaker=names.setdefault(folded(said.speaker), said.speaker))
+        for said in utterances
+    )
+
+
 def joined(readings: Sequence[Reading]) -> Reading:
     """Put several readings together; dialogues of one name get their source before it.
 
@@ -95,12 +118,12 @@ def joined(readings: Sequence[Reading]) -> Reading:
     :return: all of them, with unique names.
     """
     dialogues = [dialogue for reading in readings for dialogue in reading.dialogues]
-    names = [dialogue.name for dialogue in dialogues]
+    names = Counter(dialogue.name for dialogue in dialogues)
     taken: set[str] = set()
     unique = []
     for dialogue in dialogues:
         name = dialogue.name
-        if names.count(name) > 1 and dialogue.source:
+        if names[name] > 1 and dialogue.source:
             name = f"{dialogue.source}: {name}"
         number = 1
         free = name

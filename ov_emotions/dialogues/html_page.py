@@ -99,10 +99,7 @@ def _sections(analysis: Analysis, words: Words) -> Iterator[str]:
     many = len(analysis.dialogues) > 1
     if many and analysis.clients:
         yield _clients(analysis, words)
-    shown = sorted(
-        analysis.dialogues,
-        key=lambda dialogue: (dialogue.handover is None, -dialogue.negativity),
-    )[:MOST_DIALOGUES]
+    shown = analysis.by_urgency()[:MOST_DIALOGUES]
     if many:
         yield _dialogues(analysis, shown, words)
     for number, dialogue in enumerate(shown, start=1):

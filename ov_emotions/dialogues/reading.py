@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, joined
+from ov_emotions.dialogues.dialogue import (
+    Dialogue,
+    LeftOut,
+    Reading,
+    Utterance,
+    joined,
+    spelt_alike,
+)
 from ov_emotions.dialogues.times import cell_seconds
 from ov_emotions.dialogues.transcripts import read_transcript
 from ov_emotions.errors import DataError
@@ -121,7 +128,7 @@ def _read_table(path: Path, columns: Columns, name: str) -> Reading:
     if not groups:
         reason = f"; row {left_out[0].row}: {left_out[0].reason}" if left_out else ""
         raise DataError(f"{path} has no usable rows, of {len(left_out)}{reason}")
-    dialogues = (Dialogue(n, _in_time(said), str(path)) for n, said in groups.items())
+    dialogues = (Dialogue(n, spelt_alike(_in_time(said)), str(path)) for n, said in groups.items())
     return Reading(tuple(dialogues), tuple(left_out))
 
 

@@ -183,6 +183,10 @@ class Analysis:
     cuts: tuple[float, float]
     undecided: tuple[str, ...] = field(default=())
 
+    def by_urgency(self) -> list[DialogueAnalysis]:
+        """Sort the dialogues: those to hand over first, and of each kind the most negative."""
+        return sorted(self.dialogues, key=lambda one: (one.handover is None, -one.negativity))
+
     def label_name(self, label: str, language: str = "en") -> str:
         """Name a label.
 

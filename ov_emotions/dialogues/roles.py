@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from ov_emotions.dialogues.dialogue import folded
 from ov_emotions.dialogues.settings import DialogueSettings
 from ov_emotions.errors import InputError
 
@@ -63,11 +64,6 @@ _STEMS: dict[Role, tuple[str, ...]] = {
     ),
 }
 _WORD = re.compile(r"[^\W\d_]+")
-
-
-def folded(name: str) -> str:
-    """Make names comparable: one case, one ё, single spaces."""
-    return " ".join(name.casefold().replace("ё", "е").split())
 
 
 def named_role(name: str) -> Role | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ov_emotions.dialogues.curves import Share, share_of
+from ov_emotions.dialogues.dialogue import folded
 from ov_emotions.dialogues.results import Client, DialogueAnalysis, Segment
-from ov_emotions.dialogues.roles import folded, named_role
+from ov_emotions.dialogues.roles import named_role
 from ov_emotions.dialogues.settings import DialogueSettings
 
 

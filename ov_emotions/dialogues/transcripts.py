@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 
-from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance
+from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, spelt_alike
 from ov_emotions.dialogues.times import CLOCK, clock_seconds
 from ov_emotions.errors import DataError
 from ov_emotions.textfiles import BadRow, numbered_lines
@@ -133,4 +133,4 @@ def _dialogues(found: list[_Line], name: str, source: str) -> Iterator[Dialogue]
         groups[-1][1].append(line.utterance)
     for i, (title, utterances) in enumerate(groups, start=1):
         numbered = name if len(groups) == 1 else f"{name}-{i}"
-        yield Dialogue(title or numbered, tuple(utterances), source)
+        yield Dialogue(title or numbered, spelt_alike(utterances), source)

@@ -90,3 +90,8 @@ def test_a_line_made_to_be_slow_is_not():
     with pytest.raises(DataError):
         parse_transcript("\n".join(["а " * 20_000, "[00:12 " * 5_000, "1:11 - " * 5_000]), "t")
     assert time.perf_counter() - start < 5
+
+
+def test_a_speaker_spelt_in_two_ways_is_one():
+    reading = parse_transcript("Артём: раз\nАРТЕМ: два\nАртём  : три\nБ: четыре", "t")
+    assert reading.dialogues[0].speakers == ("Артём", "Б")
