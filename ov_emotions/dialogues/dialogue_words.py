@@ -59,6 +59,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Клиенты, самые негативные сверху; вопросительный знак, если интервал заходит в другую "
         "группу",
     ),
+    "alone": ("How it went", "Ход разговора"),
     "dialogues": ("Dialogues", "Диалоги"),
     "dialogues_table": (
         "All dialogues; the line shows how the client's negativity moves",

@@ -264,8 +264,9 @@ def emotions_figure(
         return None
     names = [analysis.label_name(label, language) for label in labels]
     left = min(max(map(len, names)) * _FONT * svg.SANS + 18, 0.36 * width)
-    step, top = 54.0, 8.0
-    body: list[str] = []
+    step, top = 54.0, 30.0
+    title = words("emotions_plot", name=speaker.name)
+    body = [svg.text(8, 16, svg.shorten(clean(title), _FONT, width - 16), "title")]
     x = svg.Scale(speaker.positions[0] + 1, speaker.positions[-1] + 1, left, width - 52)
     columns = [analysis.labels.index(label) for label in labels]
     highest = float(np.nanmax(speaker.emotions.high[:, columns]))
@@ -286,7 +287,7 @@ def emotions_figure(
         width=width,
         height=top + step * len(labels),
         name=name,
-        title=words("emotions_plot", name=speaker.name),
+        title=title,
         description=f"{described}.",
     )
 

@@ -178,9 +178,10 @@ def _dialogue(analysis: Analysis, dialogue: DialogueAnalysis, number: int, words
     said = html.details(
         words("transcript"), talk(analysis, dialogue, events(analysis, dialogue, words), words)
     )
+    alone = len(analysis.dialogues) == 1  # its name is the page's title already
     return html.section(
         name,
-        dialogue.name,
+        words("alone") if alone else dialogue.name,
         f'<ul class="reasons">\n{told}\n</ul>',
         plot,
         *emotions,

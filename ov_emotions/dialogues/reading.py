@@ -57,6 +57,8 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist")
         if not path.is_dir():
             files.append(path)
             continue

@@ -69,9 +69,10 @@ def read_transcript(lines: Iterable[tuple[int, str | BadRow]], name: str, source
         where = source or "the transcript"
         if not found and not left_out:
             raise DataError(f"{where} is empty; a transcript has lines of the form speaker: text")
+        first = f"; line {left_out[0].row}: {left_out[0].reason}" if left_out else ""
         raise DataError(
             f"{where} names no speaker: none of its lines has the form speaker: text, such as "
-            "«Клиент: добрый день»"
+            f"«Клиент: добрый день»{first}"
         )
     return Reading(tuple(_dialogues(found, name, source)), tuple(left_out))
 

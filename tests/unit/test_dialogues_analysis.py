@@ -140,7 +140,17 @@ def test_a_label_for_the_rule_that_the_model_lacks_is_refused():
     ("name", "role"),
     [
         *((name, "client") for name in ("Клиент", "клиентка", "КЛИЕНТ 2", "Customer:7", "user_1")),
-        *((name, "operator") for name in ("оператор Анна", "Агент", "agent-3", "Поддержка", "Бот")),
+        *(
+            (name, "operator")
+            for name in (
+                "оператор Анна",
+                "Агент",
+                "agent-3",
+                "Руководитель смены",
+                "Поддержка",
+                "Бот",
+            )
+        ),
         *((name, None) for name in ("Анна", "Боткин", "SPEAKER_00", "клиент-менеджер", "")),
     ],
 )

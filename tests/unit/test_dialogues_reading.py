@@ -99,6 +99,7 @@ def test_one_file_named_twice_still_gives_unique_names(tmp_path):
     ("name", "content", "message"),
     [
         ("none.txt", None, "does not exist"),
+        ("none", None, "does not exist"),
         ("a.txt", b"", "is empty"),
         ("a.txt", "раз\nдва".encode(), "names no speaker"),
         ("a.txt", "Клиент: алло".encode("cp1251"), "not UTF-8"),
