@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ov_emotions.dialogues.analysis import analyse
     from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, joined
-    from ov_emotions.dialogues.figures import (
-        clients_figure,
-        emotions_figure,
-        negativity_figure,
-        styles,
-    )
     from ov_emotions.dialogues.html_page import page
     from ov_emotions.dialogues.output import to_csv, to_json
+    from ov_emotions.dialogues.plot_clients import clients_figure
+    from ov_emotions.dialogues.plot_emotions import emotions_figure
+    from ov_emotions.dialogues.plot_negativity import negativity_figure, styles
     from ov_emotions.dialogues.reading import Columns, complaints, read_dialogues
     from ov_emotions.dialogues.results import Analysis, DialogueAnalysis
     from ov_emotions.dialogues.settings import DialogueSettings
@@ -48,9 +45,11 @@ __all__ = [
 _ROOMS = {
     "analysis": ("analyse",),
     "dialogue": ("Dialogue", "LeftOut", "Reading", "Utterance", "joined"),
-    "figures": ("clients_figure", "emotions_figure", "negativity_figure", "styles"),
     "html_page": ("page",),
     "output": ("to_csv", "to_json"),
+    "plot_clients": ("clients_figure",),
+    "plot_emotions": ("emotions_figure",),
+    "plot_negativity": ("negativity_figure", "styles"),
     "reading": ("Columns", "complaints", "read_dialogues"),
     "results": ("Analysis", "DialogueAnalysis"),
     "settings": ("DialogueSettings",),

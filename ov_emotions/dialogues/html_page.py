@@ -6,15 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import ov_emotions
-from ov_emotions.dialogues.figures import (
-    MOST_CLIENTS,
-    MOST_DOTS,
-    clients_figure,
-    drawn_labels,
-    emotions_figure,
-    negativity_figure,
-)
 from ov_emotions.dialogues.page_tables import clients_table, dialogues_table, shares_table
+from ov_emotions.dialogues.plot_clients import MOST_CLIENTS, clients_figure
+from ov_emotions.dialogues.plot_emotions import drawn_labels, emotions_figure
+from ov_emotions.dialogues.plot_negativity import MOST_DOTS, negativity_figure
 from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, SpeakerAnalysis
 from ov_emotions.dialogues.spark import main_speaker
 from ov_emotions.dialogues.talk import events, handover_sentence, talk, turn_sentences

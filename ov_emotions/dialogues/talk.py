@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ov_emotions.dialogues.figures import look_of
+from ov_emotions.dialogues.plot_negativity import look_of
 from ov_emotions.dialogues.results import (
     Analysis,
     DialogueAnalysis,

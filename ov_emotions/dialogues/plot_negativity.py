@@ -1,16 +1,14 @@
-"""Plots of dialogues as SVG: negativity over time, emotions over time, clients side by side."""
+"""Everybody's negativity over a dialogue as SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 
 import numpy as np
 
-from ov_emotions.dialogues.curves import Array
+from ov_emotions.dialogues.plot_parts import FONT, MOST_POINTS, area, line
 from ov_emotions.dialogues.results import (
-    Analysis,
-    Client,
     DialogueAnalysis,
     SpeakerAnalysis,
 )
@@ -20,14 +18,10 @@ from ov_emotions.dialogues.words import Words
 from ov_emotions.report import svg
 from ov_emotions.report.format import clean
 
-_FONT = 12.5
 _STYLES = ("palette.css", "plot.css", "dialogue.css")
 MOST_DOTS = 300
 """Utterances up to which each is drawn."""
-_MOST_POINTS = 300
 _MOST_LOOKS = 5
-MOST_CLIENTS = 30
-"""Clients that are drawn."""
 
 
 def negativity_figure(
@@ -125,28 +119,14 @@ def _course(speaker: SpeakerAnalysis, look: str, x: svg.Scale, y: svg.Scale) -> 
     curve = speaker.negativity
     table = np.column_stack([np.array(speaker.positions) + 1.0, curve.level, curve.low, curve.high])
     # A stretch without anything readable has no level.
-    table = thinned(table[~np.isnan(curve.level)], _MOST_POINTS)
+    table = thinned(table[~np.isnan(curve.level)], MOST_POINTS)
     if len(table) == 1:
         position, level, low, high = table[0]
         yield svg.line(x(position), y(low), x(position), y(high), f"course {look}")
         yield svg.tag("circle", cx=x(position), cy=y(level), r=4, class_=f"dot {look}")
     elif len(table):
-        yield _area(table[:, 0], table[:, 2], table[:, 3], x, y, f"band {look}")
-        yield _line(table[:, 0], table[:, 1], x, y, f"course {look}")
-
-
-def _line(xs: Array, ys: Array, x: svg.Scale, y: svg.Scale, look: str) -> str:
-    points = " ".join(
-        f"{x(a):.1f},{y(b):.1f}" for a, b in zip(xs.tolist(), ys.tolist(), strict=True)
-    )
-    return svg.tag("polyline", points=points, class_=look)
-
-
-def _area(xs: Array, lows: Array, highs: Array, x: svg.Scale, y: svg.Scale, look: str) -> str:
-    there = zip(xs.tolist(), highs.tolist(), strict=True)
-    back = zip(xs[::-1].tolist(), lows[::-1].tolist(), strict=True)
-    points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in [*there, *back])
-    return svg.tag("polygon", points=points, class_=look)
+        yield area(table[:, 0], table[:, 2], table[:, 3], x, y, f"band {look}")
+        yield line(table[:, 0], table[:, 1], x, y, f"course {look}")
 
 
 def _dots(
@@ -202,11 +182,11 @@ def _legend(
     entries = []
     for speaker in _ordered(dialogue)[:12]:
         role = words(speaker.role or "no_role")
-        named = svg.shorten(clean(speaker.name), _FONT, width - 120)
+        named = svg.shorten(clean(speaker.name), FONT, width - 120)
         shown = named if speaker.role and speaker.name.lower() == role else f"{named} · {role}"
         entries.append((f"course {looks[speaker.name]}", shown))
     for look, shown in [*entries, ("base", words("decides"))]:
-        room = len(shown) * _FONT * svg.SANS + 54
+        room = len(shown) * FONT * svg.SANS + 54
         if left + room > width and left > 8:
             left, line = 8.0, line + 20
         marks.append(svg.line(left, line - 4, left + 24, line - 4, look))
@@ -229,165 +209,3 @@ def _described(dialogue: DialogueAnalysis, words: Words) -> Iterator[str]:
                 highest=f"{level[peak]:.2f}",
                 where=speaker.positions[peak] + 1,
             )
-
-
-def drawn_labels(analysis: Analysis, speaker: SpeakerAnalysis) -> list[str]:
-    """Name the labels that are drawn for a speaker: those that reach their threshold somewhere.
-
-    :param analysis: that the speaker belongs to.
-    :param speaker: of one of its dialogues.
-    :return: in the order of the analysis.
-    """
-    return [label for label in analysis.labels if speaker.shares[label].value]
-
-
-def emotions_figure(
-    analysis: Analysis,
-    speaker: SpeakerAnalysis,
-    *,
-    width: float = 780.0,
-    name: str = "emotions",
-    language: str = "en",
-) -> str | None:
-    """Draw a speaker's emotions over time, one under the other.
-
-    :param analysis: that the speaker belongs to.
-    :param speaker: of one of its dialogues.
-    :param width: in pixels.
-    :param name: unique in the page.
-    :param language: of the words, en or ru.
-    :return: an svg element; None if no emotion reaches its threshold, or there is one utterance.
-    """
-    words = Words(language)
-    labels = drawn_labels(analysis, speaker)
-    if not labels or len(speaker.positions) < 2:
-        return None
-    names = [analysis.label_name(label, language) for label in labels]
-    left = min(max(map(len, names)) * _FONT * svg.SANS + 18, 0.36 * width)
-    step, top = 54.0, 30.0
-    title = words("emotions_plot", name=speaker.name)
-    body = [svg.text(8, 16, svg.shorten(clean(title), _FONT, width - 16), "title")]
-    x = svg.Scale(speaker.positions[0] + 1, speaker.positions[-1] + 1, left, width - 52)
-    columns = [analysis.labels.index(label) for label in labels]
-    highest = float(np.nanmax(speaker.emotions.high[:, columns]))
-    highest = max(highest, *(analysis.thresholds[label] for label in labels), 0.1)
-    for i, (label, column) in enumerate(zip(labels, columns, strict=True)):
-        y = svg.Scale(0.0, highest, top + step * i + step - 8, top + step * i)
-        body += _emotion(analysis, speaker, column, x, y)
-        shown = svg.shorten(names[i], _FONT, left - 10)
-        body.append(svg.text(left - 10, y(0) - 4, shown, "value", "end"))
-        share = words.percent(speaker.shares[label].value)
-        body.append(svg.text(width - 8, y(0) - 4, share, "value soft", "end"))
-    described = "; ".join(
-        f"{shown}: {words.percent(speaker.shares[label].value)}"
-        for shown, label in zip(names, labels, strict=True)
-    )
-    return svg.drawing(
-        body,
-        width=width,
-        height=top + step * len(labels),
-        name=name,
-        title=title,
-        description=f"{described}.",
-    )
-
-
-def _emotion(
-    analysis: Analysis, speaker: SpeakerAnalysis, column: int, x: svg.Scale, y: svg.Scale
-) -> Iterator[str]:
-    curve = speaker.emotions
-    threshold = analysis.thresholds[analysis.labels[column]]
-    table = np.column_stack(
-        [np.array(speaker.positions) + 1.0]
-        + [part[:, column] for part in (curve.level, curve.low, curve.high)]
-    )
-    table = thinned(table[~np.isnan(curve.level[:, column])], _MOST_POINTS)
-    look = "bad" if analysis.labels[column] in analysis.negative_labels else "other"
-    yield svg.line(x.start, y(0), x.end, y(0), "axis")
-    yield svg.line(x.start, y(threshold), x.end, y(threshold), "base faint")
-    yield _area(table[:, 0], table[:, 2], table[:, 3], x, y, f"band emotion {look}")
-    yield _line(table[:, 0], table[:, 1], x, y, f"course emotion {look}")
-
-
-def clients_figure(
-    analysis: Analysis,
-    *,
-    width: float = 780.0,
-    name: str = "clients",
-    language: str = "en",
-) -> str | None:
-    """Draw the clients' shares of negative utterances, with intervals and the segments' cuts.
-
-    :param analysis: of the dialogues.
-    :param width: in pixels.
-    :param name: unique in the page.
-    :param language: of the words, en or ru.
-    :return: an svg element of the most negative clients; None if there is none.
-    """
-    words = Words(language)
-    clients = [c for c in analysis.clients if c.negative.value is not None][:MOST_CLIENTS]
-    if not clients:
-        return None
-    stacked = width < 500
-    longest = max(len(clean(client.name)) for client in clients) * _FONT * svg.SANS + 18
-    left = 14.0 if stacked else min(longest, 0.34 * width)
-    x = svg.Scale(0.0, 1.0, left, width - 24)
-    step, top = (40.0 if stacked else 24.0), 34.0
-    bottom = top + step * len(clients)
-    body = list(_segments(analysis, x, top, bottom, words))
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        body.append(svg.line(x(tick), top, x(tick), bottom, "grid" if tick else "axis"))
-        body.append(svg.text(x(tick), bottom + 17, f"{tick:.0%}", "tick", "middle"))
-    for i, client in enumerate(clients):
-        body += _client(client, x, top + step * i, left, stacked)
-    described = "; ".join(
-        f"{c.name}: {words.percent(c.negative.value)}, {words(c.segment)}" for c in clients
-    )
-    return svg.drawing(
-        body,
-        width=width,
-        height=bottom + 26,
-        name=name,
-        title=words("clients_plot"),
-        description=f"{described}.",
-    )
-
-
-def _segments(
-    analysis: Analysis, x: svg.Scale, top: float, bottom: float, words: Words
-) -> Iterator[str]:
-    calm, upset = analysis.cuts
-    zones: Sequence[tuple[str, float, float]] = (
-        ("calm", 0.0, calm),
-        ("wavering", calm, upset),
-        ("upset", upset, 1.0),
-    )
-    for segment, low, high in zones:
-        start, end = x(low), x(high)
-        if end - start > 0.5:
-            yield svg.tag(
-                "rect",
-                x=start,
-                y=top,
-                width=end - start,
-                height=bottom - top,
-                class_=f"zone {segment}",
-            )
-        shown = words(segment)
-        if end - start > len(shown) * _FONT * svg.SANS:
-            yield svg.text((start + end) / 2, top - 8, shown, "tick", "middle")
-
-
-def _client(client: Client, x: svg.Scale, top: float, left: float, stacked: bool) -> Iterator[str]:
-    share = client.negative
-    middle = top + (29 if stacked else 12)
-    room = x.end - x.start if stacked else left - 14
-    shown = svg.shorten(clean(client.name), _FONT, room)
-    if stacked:
-        yield svg.text(left, top + 16, shown, "value")
-    else:
-        yield svg.text(left - 12, middle + 4, shown, "value", "end")
-    yield svg.line(x(share.low), middle, x(share.high), middle, "whisker over")
-    yield svg.tag(
-        "circle", cx=x(share.value or 0.0), cy=middle, r=5, class_=f"client {client.segment}"
-    )
