@@ -23,6 +23,7 @@ from ov_emotions.errors import OvEmotionsError
 
 VERBS = (
     "classify",
+    "dialog",
     "info",
     "data",
     "prune",

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+from dialogue_examples import MADE_UP_CALL, WordClassifier
+
+from ov_emotions.cli import dialog
+from ov_emotions.cli.main import main
+
+
+@pytest.fixture
+def call(tmp_path):
+    path = tmp_path / "call.txt"
+    path.write_text(MADE_UP_CALL, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def words(monkeypatch):
+    monkeypatch.setattr(dialog, "load_classifier", lambda _args: WordClassifier())
+
+
+@pytest.fixture
+def never_loaded(monkeypatch):
+    monkeypatch.setattr(dialog, "load_classifier", lambda _args: pytest.fail("it was loaded"))
+
+
+@pytest.mark.usefixtures("words")
+def test_a_summary_has_a_line_a_speaker_and_says_what_to_do(call, capsys):
+    assert main(["dialog", str(call)]) == 0
+    out = capsys.readouterr().out
+    title, operator, client, turn, handover = out.splitlines()
+    assert title == "call"
+    assert operator.split()[:2] == ["Оператор", "▁▁▁▁▁"]
+    assert client.split()[0] == "Клиент"
+    assert "negative 50 % (22–78), utterances: 8, client" in client
+    assert "Клиент at utterance 9 [1:29]" in turn
+    assert handover.strip().startswith("Hand over after utterance 10 [1:41]: Клиент showed anger")
+
+
+@pytest.mark.usefixtures("words")
+def test_the_summary_speaks_russian_when_asked(call, capsys):
+    assert main(["dialog", str(call), "--language", "ru"]) == 0
+    assert "Передать после реплики 10 [1:41]: Клиент, гнев" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("words")
+def test_json_csv_and_page_are_written(call, tmp_path, capsys):
+    table, document = tmp_path / "new" / "out.csv", tmp_path / "out.html"
+    flags = ["--json", "--csv", str(table), "--html", str(document), "--language", "ru"]
+    assert main(["dialog", str(call), *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["dialogues"][0]["handover"]["position"] == 10
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 14
+    assert "Передать после реплики 10" in document.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("words")
+def test_rules_are_flags(call, capsys):
+    flags = ["--handover-strength", "2", "--half-life", "1", "--negative", "anger", "--calm", "0.5"]
+    flags += ["--client", "Оператор", "--operator", "Клиент", "--upset", "0.9", "--bandwidth", "3"]
+    assert main(["dialog", "--json", *flags, str(call)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["negative_labels"] == ["anger"]
+    assert found["settings"]["bandwidth"] == 3.0
+    assert [s["role"] for s in found["dialogues"][0]["speakers"]] == ["client", "operator"]
+    assert found["clients"][0]["segment"] == "calm"
+
+
+@pytest.mark.usefixtures("words")
+def test_columns_are_named_by_flags_and_bad_rows_reported(tmp_path, capsys):
+    path = tmp_path / "calls.csv"
+    path.write_text("id,who,said\n1,А,раз\n1,,два\n2,А,три\n", encoding="utf-8")
+    flags = ["--dialogue-column", "id", "--speaker-column", "who", "--text-column", "said"]
+    assert main(["dialog", str(path), *flags, "--json"]) == 1
+    captured = capsys.readouterr()
+    assert [d["name"] for d in json.loads(captured.out)["dialogues"]] == ["1", "2"]
+    assert captured.err.splitlines() == [
+        f"{path}: row 2: the speaker is missing",
+        "1 of 3 rows were left out",
+    ]
+
+
+@pytest.mark.usefixtures("words")
+def test_where_the_client_is_not_known_the_summary_asks(tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_text("Анна: добрый день\nИван: добрый\n", encoding="utf-8")
+    assert main(["dialog", str(path)]) == 0
+    assert "--client NAME" in capsys.readouterr().out
+    assert main(["dialog", str(path), "--client", "Иван"]) == 0
+    assert "--client NAME" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("words")
+def test_a_folder_of_many_dialogues_is_summed_up(tmp_path, capsys):
+    for i in range(25):
+        text = MADE_UP_CALL.replace("злюсь", "вижу") if i else MADE_UP_CALL
+        (tmp_path / f"{i:02}.txt").write_text(text, encoding="utf-8")
+    assert main(["dialog", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "the 20 most negative of 25 dialogues" in out
+    assert "calm: 24, wavering: 0, upset: 1" in out
+    assert out.startswith("00\n")
+
+
+@pytest.mark.usefixtures("words")
+def test_colours_are_for_terminals_and_not_with_no_color(call, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = {}
+    for name, kind in (("terminal", Terminal), ("file", io.StringIO), ("no colour", Terminal)):
+        if name == "no colour":
+            monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr("sys.stdout", kind())
+        assert main(["dialog", str(call)]) == 0
+        shown[name] = sys.stdout.getvalue()
+    assert "\x1b[31mHand over" in shown["terminal"]
+    assert "\x1b" not in shown["file"] + shown["no colour"]
+
+
+@pytest.mark.usefixtures("words")
+def test_a_name_cannot_command_the_terminal(tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_text("# \x1b[2J\nКл\x1bиент: да\n", encoding="utf-8")
+    assert main(["dialog", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "�[2J" in out
+
+
+@pytest.mark.usefixtures("never_loaded")
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        ("", [], "is empty"),
+        ("раз\n", [], "names no speaker"),
+        ("А: раз\n", ["--calm", "2"], "calm must be a number between 0 and 1"),
+        ("А: раз\n", ["--bandwidth", "nan"], "bandwidth must be a number"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_before_the_model_is_loaded(
+    tmp_path, capsys, content, flags, message
+):
+    path = tmp_path / "a.txt"
+    path.write_text(content, encoding="utf-8")
+    output = tmp_path / "out.html"
+    assert main(["dialog", str(path), "--html", str(output), *flags]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("ov-emotions: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not output.exists()
+
+
+@pytest.mark.usefixtures("words")
+def test_a_client_that_nobody_is_called_is_one_sentence(call, capsys):
+    assert main(["dialog", str(call), "--client", "Иван"]) == 1
+    assert "no speaker is called 'Иван'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["a.txt", "--segment-by", "x"], ["a.txt", "--handover-run", "x"]]
+)
+def test_wrong_usage_is_exit_code_2(flags, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["dialog", *flags])
+    assert error.value.code == 2
+    assert "usage: ov-emotions dialog" in capsys.readouterr().err

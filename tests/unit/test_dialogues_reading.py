@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import datetime
+
+import pytest
+
+from ov_emotions.dialogues import Columns, read_dialogues
+from ov_emotions.dialogues.times import cell_seconds, clock
+from ov_emotions.errors import DataError
+
+ROWS = [
+    ("7", "Клиент", "раз", "3.5"),
+    ("8", "Клиент", "другой", ""),
+    ("7", "Оператор", "ноль", "00:01"),
+]
+
+
+def write(path, rows=ROWS, header=("dialogue", "speaker", "text", "time")):
+    if path.suffix == ".jsonl":
+        lines = [json.dumps(dict(zip(header, row, strict=True))) for row in rows]
+    else:
+        mark = "\t" if path.suffix == ".tsv" else ","
+        lines = [mark.join(row) for row in (header, *rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_rows_of_a_table_are_grouped_by_dialogue_and_put_in_time(tmp_path, kind):
+    reading = read_dialogues([write(tmp_path / f"a.{kind}")])
+    first, second = reading.dialogues
+    assert [(u.speaker, u.text, u.time, u.row) for u in first.utterances] == [
+        ("Оператор", "ноль", 1.0, 3),
+        ("Клиент", "раз", 3.5, 1),
+    ]
+    assert (first.name, second.name, second.utterances[0].time) == ("7", "8", None)
+    assert reading.left_out == ()
+
+
+def test_parquet_is_read_with_numbers_as_names_and_times(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    import pyarrow.parquet as pq
+
+    moments = [datetime(2026, 1, 1, 12, 0, 9), datetime(2026, 1, 1, 12, 0, 2)]
+    table = pa.table({"call": [1, 1], "who": ["b", "a"], "said": ["два", "раз"], "at": moments})
+    pq.write_table(table, tmp_path / "a.parquet")
+    reading = read_dialogues([tmp_path / "a.parquet"], Columns("said", "who", "call", "at"))
+    (dialogue,) = reading.dialogues
+    assert [(u.speaker, u.time) for u in dialogue.utterances] == [("a", 0.0), ("b", 7.0)]
+    assert dialogue.name == "1"
+
+
+def test_without_a_dialogue_column_a_file_is_one_dialogue(tmp_path):
+    path = write(tmp_path / "call 5.csv", [("А", "раз"), ("Б", "два")], ("speaker", "text"))
+    (dialogue,) = read_dialogues([path]).dialogues
+    assert (dialogue.name, dialogue.speakers) == ("call 5", ("А", "Б"))
+
+
+def test_bad_rows_are_told_by_number_and_the_good_ones_kept(tmp_path):
+    rows = [
+        ("1", "А", "раз", ""),
+        ("1", "", "два", ""),
+        ("1", "А", " ", ""),
+        ("", "А", "три", ""),
+        ("1", "А", "четыре", "soon"),
+        ("1", "Б", "пять", ""),
+    ]
+    reading = read_dialogues([write(tmp_path / "a.csv", rows)])
+    assert [u.text for u in reading.dialogues[0].utterances] == ["раз", "пять"]
+    assert [(row.row, row.reason) for row in reading.left_out] == [
+        (2, "the speaker is missing"),
+        (3, "the text is empty"),
+        (4, "the dialogue is missing"),
+        (5, "the time 'soon' is no time; write seconds, 02:15, or ISO 8601"),
+    ]
+
+
+def test_a_folder_is_read_and_equal_names_get_their_file_before_them(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        write(tmp_path / name)
+    with gzip.open(tmp_path / "c.txt.gz", "wt", encoding="utf-8") as file:
+        file.write("Клиент: алло\n")
+    (tmp_path / "notes.docx").write_bytes(b"x")
+    (tmp_path / ".hidden.txt").write_text("А: раз", encoding="utf-8")
+    names = [dialogue.name for dialogue in read_dialogues([tmp_path]).dialogues]
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    assert names == [f"{a}: 7", f"{a}: 8", f"{b}: 7", f"{b}: 8", "c"]
+
+
+def test_one_file_named_twice_still_gives_unique_names(tmp_path):
+    path = write(tmp_path / "a.csv")
+    names = [dialogue.name for dialogue in read_dialogues([path, path]).dialogues]
+    assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.txt", None, "does not exist"),
+        ("none", None, "does not exist"),
+        ("a.txt", b"", "is empty"),
+        ("a.txt", "раз\nдва".encode(), "names no speaker"),
+        ("a.txt", "Клиент: алло".encode("cp1251"), "not UTF-8"),
+        ("a.txt", "Клиент: алло".encode("utf-16"), "UTF-16"),
+        ("a.docx", b"x", "no known format"),
+        ("a.csv", b"", "no column 'text'"),
+        ("a.csv", b"text,who\nx,y\n", "no column 'speaker'.*it has who"),
+        ("a.csv", b"text,speaker\n", "no usable rows"),
+        ("a.csv", b"text,speaker\nx,\n", "no usable rows.*row 1: the speaker is missing"),
+        ("a.jsonl", b'{"text": "x"}\n', "no column 'speaker'"),
+    ],
+)
+def test_a_file_that_holds_no_dialogue_is_one_clear_error(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as error:
+        read_dialogues([tmp_path / name])
+    assert name in str(error.value)
+
+
+def test_a_column_that_was_asked_for_must_be_there(tmp_path):
+    path = write(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="no column 'call'"):
+        read_dialogues([path], Columns(dialogue="call"))
+
+
+def test_a_folder_without_readable_files_is_refused(tmp_path):
+    with pytest.raises(DataError, match="has no file that ends in"):
+        read_dialogues([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("cell", "seconds"),
+    [
+        *(("", None), (None, None), (" ", None), (float("nan"), None), ("nan", None)),
+        *((3, 3.0), ("3.5", 3.5), ("01:02", 62.0), ("1:00:00.5", 3600.5)),
+        ("1970-01-02T00:00:00", 86400.0),
+        ("1970-01-01T03:00:00+03:00", 0.0),
+    ],
+)
+def test_times_are_seconds_clocks_or_dates(cell, seconds):
+    assert cell_seconds(cell) == seconds
+
+
+@pytest.mark.parametrize("cell", ["soon", True, [1], "inf", "1:99", "12:30:00:00"])
+def test_anything_else_is_no_time(cell):
+    with pytest.raises(ValueError, match="no time"):
+        cell_seconds(cell)
+
+
+def test_a_clock_shows_hours_only_where_there_are_some():
+    assert [clock(s) for s in (0, 59.6, 3661)] == ["0:00", "1:00", "1:01:01"]
