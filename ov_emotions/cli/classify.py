@@ -72,16 +72,30 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--russian", action="store_true", help="name the labels in Russian (not in JSON)"
     )
-    _add_model_flags(parser)
-
-
-def _add_model_flags(parser: argparse.ArgumentParser) -> None:
+    add_prediction_flags(
+        parser,
+        "a shipped name, a bundle's folder or a Hub id, or the folder of a text-to-text model, "
+        "which PyTorch runs",
+    )
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads to use")
+    parser.add_argument("--device", default="CPU", help="OpenVINO device (default: CPU)")
     parser.add_argument(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="a shipped name, a bundle's folder or a Hub id (default: the shipped model); or the "
-        "folder of a text-to-text model, which PyTorch runs",
+        "--chunk-size",
+        type=positive_int,
+        metavar="N",
+        help="texts read before their results come out; 1 answers each line of a slow pipe at once "
+        "(default: 1 on a terminal, else what is fastest)",
+    )
+
+
+def add_prediction_flags(parser: argparse.ArgumentParser, models: str) -> None:
+    """Add what an answer depends on: model, thresholds, long texts, precision.
+
+    :param parser: the verb's.
+    :param models: which models it takes, in words.
+    """
+    parser.add_argument(
+        "-m", "--model", metavar="MODEL", help=f"{models} (default: the shipped model)"
     )
     parser.add_argument(
         "--threshold",
@@ -97,17 +111,8 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
         default="window",
         help="read a long text whole in windows, or its beginning only (default: window)",
     )
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads to use")
     parser.add_argument(
         "--precision", choices=("f32", "bf16"), help="of the inference (default: the model's)"
-    )
-    parser.add_argument("--device", default="CPU", help="OpenVINO device (default: CPU)")
-    parser.add_argument(
-        "--chunk-size",
-        type=positive_int,
-        metavar="N",
-        help="texts read before their results come out; 1 answers each line of a slow pipe at once "
-        "(default: 1 on a terminal, else what is fastest)",
     )
 
 
