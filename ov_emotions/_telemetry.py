@@ -1,8 +1,8 @@
 """Reports of use that other libraries send to their makers, switched off for this process.
 
 OpenVINO and NNCF send theirs to Google Analytics unless the user opted out, from a child process
-that is forked at import and at every conversion; MLflow and Ray send their own. Nobody who asks for an
-emotion was asked for that. What the user set elsewhere is neither read nor changed.
+that is forked at import and at every conversion; MLflow and Ray send their own. Nobody who asks for
+an emotion was asked for that. What the user set elsewhere is neither read nor changed.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def open_csv(path: Path, file: BinaryIO, column: str, delimiter: str) -> tuple[A
     """
     reader = csv_reader(file, delimiter)
     try:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
     except csv.Error as error:
         raise DataError(f"{path} has a header that cannot be read: {error}") from error
     if column not in header:
@@ -316,9 +316,7 @@ def is_broken(cell: str) -> bool:
     return any("\udc80" <= character <= "\udcff" for character in cell)
 
 
-def jsonl_objects(
-    file: BinaryIO, lines: int = 0
-) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def jsonl_objects(file: BinaryIO, lines: int = 0) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     """Read one JSON object a line.
 
     :param file: its bytes.

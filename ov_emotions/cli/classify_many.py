@@ -51,7 +51,10 @@ def add_parser(subparsers: Subparsers) -> None:
         help="column or field with the text (default: text)",
     )
     parser.add_argument(
-        "--prefix", default="", metavar="TEXT", help="before the names of the columns that are added"
+        "--prefix",
+        default="",
+        metavar="TEXT",
+        help="before the names of the columns that are added",
     )
     parser.add_argument("--restart", action="store_true", help="delete what OUT holds, begin anew")
     add_json_flag(parser, "print the summary as JSON")

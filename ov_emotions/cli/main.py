@@ -38,9 +38,9 @@ VERBS = (
     "ovms",
     "triton",
 )
-"""Modules of this package (an underscore for a hyphen), in the order of the help. Each has `add_parser(subparsers)`, which sets
-`run` as a default of the parser it adds, and `run(args) -> int`; it imports nothing heavy outside
-of `run`."""
+"""Modules of this package (an underscore for a hyphen), in the order of the help. Each has
+`add_parser(subparsers)`, which sets `run` as a default of the parser it adds, and
+`run(args) -> int`; it imports nothing heavy outside of `run`."""
 
 
 class _TerminatedError(BaseException):

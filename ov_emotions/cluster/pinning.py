@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ov_emotions.machine import processors_apart
 
-_held: list[socket.socket] = []
-
 
 def pin_threads(threads: int) -> tuple[int, ...]:
     """Keep all threads of this process, and those to come, to processors that no sibling has.
@@ -39,7 +37,7 @@ def _claim(share: str) -> bool:
     except OSError:
         claim.close()
         return False
-    _held.append(claim)
+    claim.detach()  # open as long as the process lives
     return True
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ov_emotions import __version__
 from ov_emotions._arguments import check_count, merge_thresholds
@@ -205,9 +204,7 @@ def make_plan(source: Path, settings: Settings) -> Plan:
         for start, count in scan(path, settings.text_column, settings.part_rows):
             parts.append(Part(len(parts), name, start, count))
             rows += count
-        files.append(
-            InputFile(name, before.st_size, before.st_mtime_ns, sha256_file(path), rows)
-        )
+        files.append(InputFile(name, before.st_size, before.st_mtime_ns, sha256_file(path), rows))
     return Plan(str(root), settings, tuple(files), tuple(parts))
 
 

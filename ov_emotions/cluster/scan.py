@@ -159,9 +159,7 @@ def _scan_jsonl(path: Path, _: str, part_rows: int | None) -> Iterator[tuple[Sta
         yield start, rows
 
 
-def _scan_csv(
-    path: Path, text_column: str, part_rows: int | None
-) -> Iterator[tuple[Start, int]]:
+def _scan_csv(path: Path, text_column: str, part_rows: int | None) -> Iterator[tuple[Start, int]]:
     with open_file(path) as file:
         reader, _, _ = open_csv(path, file, text_column, DELIMITERS[file_format(path)])
         start, rows = Start(0, file.tell(), reader.line_num), 0

@@ -70,7 +70,9 @@ class PartWorker:
         try:
             if not self.output.begin(part):
                 raise DataError(f"the process that classified {_named(part)} died every time")
-            bad = 0 if self.output.is_done(part) else self._do(part)
+            # It stands already where the process died between its commit and its answer.
+            done = self.output.is_done(part)
+            bad = self.output.count_bad(part) if done else self._do(part)
         except DataError as error:
             return self._outcome(part, error=str(error))
         except (OvEmotionsError, OSError) as error:
