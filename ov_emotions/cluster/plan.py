@@ -218,10 +218,13 @@ def differences(plan: Plan, source: Path, settings: Settings) -> Iterator[str]:
     :raises DataError: if there is no input.
     """
     old, new = asdict(plan.settings), asdict(settings)
+    if old["model_sha256"] != new["model_sha256"]:
+        # Of the same name perhaps; its thresholds are others anyway.
+        yield f"another model: {old['model']} then, {new['model']} now"
+        old.update((name, new[name]) for name in ("model", "model_sha256", "thresholds"))
     for name, value in new.items():
         if old[name] != value:
-            shown = "" if name == "model_sha256" else f": {old[name]!r} then, {value!r} now"
-            yield f"{name} differs{shown}"
+            yield f"{name}: {old[name]!r} then, {value!r} now"
     root, paths = find_files(source)
     found = {path.relative_to(root).as_posix(): path for path in paths}
     known = {file.path: file for file in plan.files}

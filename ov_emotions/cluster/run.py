@@ -10,7 +10,8 @@ from typing import Any
 
 from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_output
 from ov_emotions.cluster.plan import Part, Plan, Settings, differences, make_plan
-from ov_emotions.cluster.session import ray_session
+from ov_emotions.cluster.scan import find_files
+from ov_emotions.cluster.session import import_ray, ray_session
 from ov_emotions.cluster.worker import BatchWorker, Outcome
 from ov_emotions.errors import ClusterError, DataError
 from ov_emotions.files import write_json, write_text
@@ -90,6 +91,7 @@ def classify_many(
     """
     resources = resources or Resources()
     started = time.perf_counter()
+    find_files(source)  # before a folder is made for nothing
     with take_output(target, source, restart=restart) as output:
         plan = _plan(source, output, settings)
         left = [part for part in plan.parts if not output.is_done(part)]
@@ -125,6 +127,7 @@ def _plan(source: Path, output: Output, settings: Settings) -> Plan:
     """Read the plan of the job that was begun, or make one."""
     path = output.folder / PLAN_NAME
     if not path.is_file():
+        import_ray()  # where it is missing, that is told before the input is read
         plan = make_plan(source, settings)
         write_text(path, plan.to_json())
         return plan

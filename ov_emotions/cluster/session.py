@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -22,6 +23,22 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 """Of a local Ray: descriptions of parts go through it and nothing else."""
 
 
+def import_ray() -> Any:
+    """Import Ray and Ray Data, their reports of use switched off.
+
+    :return: the module `ray`.
+    :raises MissingExtraError: if it is not installed.
+    """
+    keep_ray_silent()
+    # Its C++ part writes to standard error whatever Python's loggers say.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with warnings.catch_warnings():
+        # Ray warns of its own modules' use of each other.
+        warnings.simplefilter("ignore")
+        require("ray.data", extra="cluster")
+        return require("ray", extra="cluster")
+
+
 @contextlib.contextmanager
 def ray_session(address: str | None, processors: int, scratch: Path) -> Iterator[Any]:
     """Start Ray on this machine, or connect to a cluster.
@@ -33,16 +50,11 @@ def ray_session(address: str | None, processors: int, scratch: Path) -> Iterator
     :raises MissingExtraError: if Ray is not installed.
     :raises ClusterError: if it does not start or is not reached.
     """
-    keep_ray_silent()
-    # Its C++ part writes to standard error whatever Python's loggers say.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     before = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
-        # Ray warns of its own modules' use of each other.
         warnings.simplefilter("ignore")
-        ray = require("ray", extra="cluster")
-        require("ray.data", extra="cluster")
-        with _quiet_loggers("ray", "ray.data"):
+        ray = import_ray()
+        with _quiet_loggers("ray", "ray.data"), _locked(address is None):
             try:
                 _start(ray, address, processors, scratch)
                 if threading.current_thread() is threading.main_thread():
@@ -63,7 +75,6 @@ def _start(ray: Any, address: str | None, processors: int, scratch: Path) -> Non
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
             "_temp_dir": str(scratch),
-            "_node_ip_address": "127.0.0.1",
         }
     try:
         with _quiet_stderr():
@@ -78,6 +89,24 @@ def _configure(ray: Any) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+
+
+@contextlib.contextmanager
+def _locked(local: bool) -> Iterator[None]:
+    """Have a Ray of this machine ask for a token that nobody else knows.
+
+    It listens on all interfaces, and runs what anyone sends who is let in.
+    """
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)} if local else {}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.cluster.kills import command, interrupt, kill_an_actor, kill_driver, parts_done
-from ov_emotions.cluster.output import PLAN_NAME, SCRATCH_PREFIX, SUCCESS_NAME, take_output
+from ov_emotions.cluster.output import SCRATCH_PREFIX, SUCCESS_NAME, take_output
 from ov_emotions.cluster.plan import make_plan, resolve_settings
 from ov_emotions.cluster.worker import PartWorker
 
@@ -151,4 +151,4 @@ def test_without_ray_one_sentence_names_the_extra(source, tmp_path):
     assert done.returncode == 1
     assert "pip install 'ov-emotions[cluster]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [PLAN_NAME]
+    assert not list((tmp_path / "out").iterdir())
