@@ -93,7 +93,7 @@ def classify_many(
     started = time.perf_counter()
     find_files(source)  # before a folder is made for nothing
     with take_output(target, source, restart=restart) as output:
-        plan = _plan(source, output, settings)
+        plan = _plan(source, output, settings, local=resources.address is None)
         left = [part for part in plan.parts if not output.is_done(part)]
         waiting = {part.number for part in left}
         bad = sum(output.count_bad(p) for p in plan.parts if p.number not in waiting)
@@ -123,11 +123,11 @@ def classify_many(
     return summary
 
 
-def _plan(source: Path, output: Output, settings: Settings) -> Plan:
+def _plan(source: Path, output: Output, settings: Settings, *, local: bool) -> Plan:
     """Read the plan of the job that was begun, or make one."""
     path = output.folder / PLAN_NAME
     if not path.is_file():
-        import_ray()  # where it is missing, that is told before the input is read
+        import_ray(local=local)  # where it is missing, that is told before the input is read
         plan = make_plan(source, settings)
         write_text(path, plan.to_json())
         return plan

@@ -23,13 +23,16 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 """Of a local Ray: descriptions of parts go through it and nothing else."""
 
 
-def import_ray() -> Any:
+def import_ray(*, local: bool) -> Any:
     """Import Ray and Ray Data, their reports of use switched off.
 
+    :param local: whether it will run on this machine alone.
     :return: the module `ray`.
     :raises MissingExtraError: if it is not installed.
     """
     keep_ray_silent()
+    if local:
+        _lock_local_ray()
     # Its C++ part writes to standard error whatever Python's loggers say.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with warnings.catch_warnings():
@@ -53,8 +56,8 @@ def ray_session(address: str | None, processors: int, scratch: Path) -> Iterator
     before = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ray = import_ray()
-        with _quiet_loggers("ray", "ray.data"), _locked(address is None):
+        ray = import_ray(local=address is None)
+        with _quiet_loggers("ray", "ray.data"):
             try:
                 _start(ray, address, processors, scratch)
                 if threading.current_thread() is threading.main_thread():
@@ -91,22 +94,15 @@ def _configure(ray: Any) -> None:
     context.print_on_execution_start = False
 
 
-@contextlib.contextmanager
-def _locked(local: bool) -> Iterator[None]:
-    """Have a Ray of this machine ask for a token that nobody else knows.
+def _lock_local_ray() -> None:
+    """Have a Ray of this machine ask for a token that nobody else knows, unless the user set one.
 
-    It listens on all interfaces, and runs what anyone sends who is let in.
+    It listens on all interfaces, and runs what anyone sends who is let in. Ray reads this at its
+    import and never again, so it stays, and does nothing where the program imported Ray before.
     """
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)} if local else {}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @contextlib.contextmanager

@@ -184,7 +184,7 @@ def _refuse_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("ov_emotions.cluster.run.import_ray", lambda: None)
+    monkeypatch.setattr("ov_emotions.cluster.run.import_ray", lambda **_: None)
     monkeypatch.setattr("ov_emotions.cluster.run.ray_session", refuse)
 
 
