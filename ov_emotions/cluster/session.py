@@ -84,6 +84,8 @@ def _start(ray: Any, address: str | None, processors: int, scratch: Path) -> Non
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except Exception as error:  # of many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "InvalidAuthToken" in str(error.__cause__):
+            reason = "it asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to that"
         what = "Ray did not start" if address is None else f"no Ray cluster answers at {address}"
         raise ClusterError(f"{what}: {reason}") from error
 
