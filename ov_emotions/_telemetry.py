@@ -1,8 +1,8 @@
 """Reports of use that other libraries send to their makers, switched off for this process.
 
 OpenVINO and NNCF send theirs to Google Analytics unless the user opted out, from a child process
-that is forked at import and at every conversion; MLflow sends its own. Nobody who asks for an
-emotion was asked for that. What the user set elsewhere is neither read nor changed.
+that is forked at import and at every conversion; MLflow and Ray send their own. Nobody who asks for
+an emotion was asked for that. What the user set elsewhere is neither read nor changed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ def keep_openvino_silent() -> None:
     Does nothing where the program itself imported OpenVINO before: then that is its business.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def keep_ray_silent() -> None:
+    """Set Ray's own switch before it is imported, unless the user set it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def keep_mlflow_silent() -> None:

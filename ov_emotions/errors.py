@@ -15,6 +15,7 @@ The tree::
     ├── QuantizationError       a model that does not quantize
     │   └── AlreadyQuantizedError   a model that was quantized before
     ├── RepositoryError         a model repository that cannot be published to
+    ├── ClusterError            a Ray cluster that is not reached or does not do its work
     ├── DeviceError             a device, precision or compile option the runtime refuses
     ├── ServerError             a model server that refuses, fails, or answers what it should not
     │   ├── ServerUnavailableError  not reached, not ready, overloaded, or too slow
@@ -77,6 +78,10 @@ class AlreadyQuantizedError(QuantizationError):
 
 class RepositoryError(OvEmotionsError):
     """A model repository that cannot be published to."""
+
+
+class ClusterError(OvEmotionsError):
+    """A Ray cluster that is not reached, or that does not do its work."""
 
 
 class DeviceError(OvEmotionsError):

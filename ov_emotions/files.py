@@ -59,6 +59,20 @@ def _unlock(descriptor: int | None) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def folder_lock(path: Path) -> Iterator[bool]:
+    """Hold a folder for the length of a block; the kernel lets go when the process is killed.
+
+    :param path: the folder.
+    :return: yields False if another process holds it; where the system has no such locks, True.
+    """
+    descriptor = _lock(path, wait=False)
+    try:
+        yield descriptor is not None or sys.platform == "win32"
+    finally:
+        _unlock(descriptor)
+
+
 def _clear_abandoned(path: Path) -> None:
     """Remove the temporary folders of writers of `path` that were killed."""
     ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")

@@ -103,6 +103,23 @@ def usable_physical_cores(cpuinfo: Path = Path("/proc/cpuinfo")) -> int | None:
     return len(cores) or None
 
 
+def processors_apart(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[int]:
+    """Order the processors that this process may run on, so that siblings come last.
+
+    :param cpuinfo: Linux's description of the processors.
+    :return: their numbers: one of each physical core, then the second of each, and so on.
+    """
+    described = _processors(cpuinfo)
+    taken: dict[tuple[str, str], int] = {}
+    ranked = []
+    for number in sorted(os.sched_getaffinity(0)):
+        fields = described.get(number, {})
+        core = fields.get("physical id", "0"), fields.get("core id", f"of {number}")
+        ranked.append((taken.setdefault(core, 0), number))
+        taken[core] += 1
+    return [number for _, number in sorted(ranked)]
+
+
 def _processors(path: Path) -> dict[int, dict[str, str]]:
     """Parse /proc/cpuinfo: the fields of each processor, by its number."""
     found: dict[int, dict[str, str]] = {}

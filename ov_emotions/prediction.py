@@ -16,6 +16,8 @@ from ov_emotions.errors import InputError
 _STREAM_CHARACTERS = 1 << 20
 """A stream's chunk closes at this many characters, however few texts they are."""
 
+_DIGITS = 6
+
 Texts = list[str] | tuple[str, ...]
 
 
@@ -34,11 +36,17 @@ class Prediction:
     scores: Mapping[str, float] = field(hash=False)
     truncated: bool | None = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: `labels`, `scores` and `truncated`."""
+    def to_dict(self, *, rounded: bool = False) -> dict[str, Any]:
+        """Return plain values for JSON: `labels`, `scores` and `truncated`.
+
+        :param rounded: whether scores have 6 digits behind the point at most, for text files.
+        """
+        scores = dict(self.scores)
+        if rounded:
+            scores = {label: round(float(score), _DIGITS) for label, score in scores.items()}
         return {
             "labels": list(self.labels),
-            "scores": dict(self.scores),
+            "scores": scores,
             "truncated": self.truncated,
         }
 

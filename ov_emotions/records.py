@@ -119,15 +119,32 @@ def _read(path: Path, text_column: str, columns: Sequence[str]) -> Iterator[Reco
             for number, cells in csv_records(reader):
                 if isinstance(cells, BadRow):
                     yield cells
-                elif len(cells) != len(header):
-                    # A stray delimiter would put every cell behind it under another's name.
-                    reason = f"the row has {len(cells)} cells, the header has {len(header)}"
-                    yield BadRow(number, reason)
-                elif broken := [name for name, place in places.items() if is_broken(cells[place])]:
-                    yield BadRow(number, f"column {broken[0]!r} is not UTF-8")
+                elif flaw := csv_flaw(number, cells, header, columns):
+                    yield flaw
                 else:
                     text = csv_text(number, cells, position)
                     yield _record(number, text, {n: cells[place] for n, place in places.items()})
+
+
+def csv_flaw(
+    number: int, cells: Sequence[str], header: Sequence[str], columns: Sequence[str]
+) -> BadRow | None:
+    """Find what makes a row of CSV unusable beside its text.
+
+    :param number: of the row.
+    :param cells: of the row.
+    :param header: the names of all columns.
+    :param columns: those that are wanted.
+    :return: what is wrong; None if nothing is.
+    """
+    if len(cells) != len(header):
+        # A stray delimiter would put every cell behind it under another's name.
+        reason = f"the row has {len(cells)} cells, the header has {len(header)}"
+        return BadRow(number, reason)
+    for name, cell in zip(header, cells, strict=True):
+        if name in columns and is_broken(cell):
+            return BadRow(number, f"column {name!r} is not UTF-8")
+    return None
 
 
 def _record(number: int, text: str | BadRow, cells: Mapping[str, Any]) -> Record | BadRow:

@@ -102,13 +102,14 @@ def read_lines(file: BinaryIO) -> Iterator[str | BadRow]:
         yield text_value(number, text) if isinstance(text, str) else text
 
 
-def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, str | BadRow]]:
+def numbered_lines(file: BinaryIO, lines: int = 0) -> Iterator[tuple[int, str | BadRow]]:
     """Read the lines of an open file or a pipe, blank ones too.
 
     :param file: opened in binary mode.
+    :param lines: of the file that lie before where it stands.
     :return: yields each line's number and the line without its end, or why it cannot be read.
     """
-    for number, line in enumerate(_raw_lines(file), start=1):
+    for number, line in enumerate(raw_lines(file), start=lines + 1):
         text = _decode(number, line)
         yield number, text.rstrip("\r\n") if isinstance(text, str) else text
 
@@ -170,9 +171,13 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _raw_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield lines without a byte order mark; of a line that is too long, the beginning."""
-    first = True
+def raw_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Read lines, none of which is held in memory beyond `MAX_LINE_BYTES`.
+
+    :param file: opened in binary mode; read from where it stands.
+    :return: yields lines; of one that is too long, the beginning; of a file, no byte order mark.
+    """
+    first = not (file.seekable() and file.tell())
     while line := file.readline(MAX_LINE_BYTES):
         rest = line
         while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
@@ -210,7 +215,7 @@ def text_value(number: int, value: Any) -> str | BadRow:
 
 def _check_encoding(path: Path, file: BinaryIO, *, header: bool) -> None:
     found = 0
-    for number, line in enumerate(islice(_raw_lines(file), _SAMPLE), start=1):
+    for number, line in enumerate(islice(raw_lines(file), _SAMPLE), start=1):
         if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError(f"{path} is UTF-16; save it as UTF-8")
         if (header and number == 1) or not line.strip():
@@ -243,12 +248,9 @@ def open_csv(path: Path, file: BinaryIO, column: str, delimiter: str) -> tuple[A
         not UTF-8 are lone surrogates.
     :raises DataError: if the header cannot be read or lacks the column.
     """
-    # Surrogates, so that only a text with such bytes is a bad row.
-    lines = (line.decode("utf-8", "surrogateescape") for line in _raw_lines(file))
-    # Strict, because a stray quote would otherwise join many rows to one without a word.
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv_reader(file, delimiter)
     try:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
     except csv.Error as error:
         raise DataError(f"{path} has a header that cannot be read: {error}") from error
     if column not in header:
@@ -257,28 +259,45 @@ def open_csv(path: Path, file: BinaryIO, column: str, delimiter: str) -> tuple[A
     return reader, header.index(column), header
 
 
+def csv_reader(file: BinaryIO, delimiter: str) -> Any:
+    """Read cells from where a file stands.
+
+    :param file: its bytes.
+    :param delimiter: between cells.
+    :return: a reader of the module `csv`.
+    """
+    # Surrogates, so that only a text with such bytes is a bad row.
+    lines = (line.decode("utf-8", "surrogateescape") for line in raw_lines(file))
+    # Strict, because a stray quote would otherwise join many rows to one without a word.
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
 def _csv_rows(path: Path, file: BinaryIO, column: str, delimiter: str) -> Iterator[str | BadRow]:
     reader, position, _ = open_csv(path, file, column, delimiter)
     for number, cells in csv_records(reader):
         yield cells if isinstance(cells, BadRow) else csv_text(number, cells, position)
 
 
-def csv_records(reader: Any) -> Iterator[tuple[int, list[str] | BadRow]]:
-    """Number the rows of a CSV reader whose header was read.
+def csv_records(
+    reader: Any, rows: int = 0, lines: int = 0
+) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """Number the rows of a CSV reader that stands below the header.
 
     :param reader: of the module `csv`, strict.
+    :param rows: of the file that lie before where the reader began, the header not counted.
+    :param lines: of the file that lie before where the reader began.
     :return: yields each row's number and its cells, or why they cannot be read.
     """
-    number = 0
+    number = rows
     while True:
-        start = reader.line_num + 1
+        start = lines + reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             number += 1
-            yield number, BadRow(number, f"{error} (lines {start} to {reader.line_num})")
+            yield number, BadRow(number, f"{error} (lines {start} to {lines + reader.line_num})")
             continue
         if cells:
             number += 1
@@ -308,13 +327,14 @@ def is_broken(cell: str) -> bool:
     return any("\udc80" <= character <= "\udcff" for character in cell)
 
 
-def jsonl_objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def jsonl_objects(file: BinaryIO, lines: int = 0) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     """Read one JSON object a line.
 
     :param file: its bytes.
+    :param lines: of the file that lie before where it stands.
     :return: yields each line's number and its object, or why it is none; empty lines are left out.
     """
-    for number, text in numbered_lines(file):
+    for number, text in numbered_lines(file, lines):
         if isinstance(text, BadRow):
             yield number, text
             continue
@@ -344,11 +364,22 @@ def _jsonl_rows(file: BinaryIO, column: str) -> Iterator[str | BadRow]:
     for number, value in jsonl_objects(file):
         if isinstance(value, BadRow):
             yield value
-        elif column in value:
-            yield text_value(number, value[column])
         else:
-            fields = ", ".join(value) or "nothing"
-            yield BadRow(number, f"there is no field {column!r}, only {fields}")
+            yield jsonl_text(number, value, column)
+
+
+def jsonl_text(number: int, value: dict[str, Any], column: str) -> str | BadRow:
+    """Take the text out of a row of JSON, or say why there is none.
+
+    :param number: of the row.
+    :param value: the row.
+    :param column: the field with the text.
+    :return: the text as it stands, or the bad row.
+    """
+    if column in value:
+        return text_value(number, value[column])
+    fields = ", ".join(value) or "nothing"
+    return BadRow(number, f"there is no field {column!r}, only {fields}")
 
 
 def open_parquet(path: Path, column: str) -> Any:

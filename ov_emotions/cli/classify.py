@@ -87,12 +87,23 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
     :param parser: the verb's.
     """
+    add_prediction_flags(
+        parser,
+        "a shipped name, a bundle's folder or a Hub id, or the folder of a text-to-text model, "
+        "which PyTorch runs",
+    )
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads to use")
+    parser.add_argument("--device", default="CPU", help="OpenVINO device (default: CPU)")
+
+
+def add_prediction_flags(parser: argparse.ArgumentParser, models: str) -> None:
+    """Add what an answer depends on: model, thresholds, long texts, precision.
+
+    :param parser: the verb's.
+    :param models: which models it takes, in words.
+    """
     parser.add_argument(
-        "-m",
-        "--model",
-        metavar="MODEL",
-        help="a shipped name, a bundle's folder or a Hub id (default: the shipped model); or the "
-        "folder of a text-to-text model, which PyTorch runs",
+        "-m", "--model", metavar="MODEL", help=f"{models} (default: the shipped model)"
     )
     parser.add_argument(
         "--threshold",
@@ -108,11 +119,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         default="window",
         help="read a long text whole in windows, or its beginning only (default: window)",
     )
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads to use")
     parser.add_argument(
         "--precision", choices=("f32", "bf16"), help="of the inference (default: the model's)"
     )
-    parser.add_argument("--device", default="CPU", help="OpenVINO device (default: CPU)")
 
 
 def load_classifier(args: argparse.Namespace) -> TextClassifier:

@@ -23,6 +23,7 @@ from ov_emotions.errors import OvEmotionsError
 
 VERBS = (
     "classify",
+    "classify-many",
     "dialog",
     "info",
     "data",
@@ -38,9 +39,9 @@ VERBS = (
     "ovms",
     "triton",
 )
-"""Modules of this package, in the order of the help. Each has `add_parser(subparsers)`, which sets
-`run` as a default of the parser it adds, and `run(args) -> int`; it imports nothing heavy outside
-of `run`."""
+"""Modules of this package (an underscore for a hyphen), in the order of the help. Each has
+`add_parser(subparsers)`, which sets `run` as a default of the parser it adds, and
+`run(args) -> int`; it imports nothing heavy outside of `run`."""
 
 
 class _TerminatedError(BaseException):
@@ -67,7 +68,8 @@ def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="log to standard error")
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
     for verb in verbs:
-        importlib.import_module(f"ov_emotions.cli.{verb}").add_parser(subparsers)
+        module = verb.replace("-", "_")
+        importlib.import_module(f"ov_emotions.cli.{module}").add_parser(subparsers)
     for subparser in subparsers.choices.values():
         # SUPPRESS, so that the verb's own default does not undo a -v before it.
         subparser.add_argument(

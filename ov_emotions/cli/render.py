@@ -23,7 +23,6 @@ _COLOURS = {
     "surprise": "\x1b[36m",
     "neutral": _DIM,
 }
-_DIGITS = 6
 
 
 def coloured(out: TextIO) -> bool:
@@ -60,12 +59,7 @@ class JsonWriter:
         :param text: what was classified; halves of surrogate pairs become U+FFFD.
         :param prediction: the result.
         """
-        value = {
-            "text": replace_surrogates(text),
-            "labels": list(prediction.labels),
-            "scores": {k: round(float(v), _DIGITS) for k, v in prediction.scores.items()},
-            "truncated": prediction.truncated,
-        }
+        value = {"text": replace_surrogates(text), **prediction.to_dict(rounded=True)}
         self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from ov_emotions.cli import classify
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleNotFoundError
 from ov_emotions.labels import EKMAN
+from ov_emotions.prediction import Prediction
 
 LABELS = ("joy", "sadness", "neutral")
 
@@ -32,10 +32,10 @@ class FakeClassifier:
         self.label_names_ru = {label: EKMAN.russian[label] for label in LABELS}
         self.chunks: list[int] = []
 
-    def predict(self, text: str) -> Any:
+    def predict(self, text: str) -> Prediction:
         joy = 0.93 if ")" in text else 0.0 if not text.strip(" …") else 0.12
         scores = {"joy": joy, "sadness": joy / 2, "neutral": joy / 3}
-        return SimpleNamespace(
+        return Prediction(
             labels=("joy",) if joy > 0.5 else (), scores=scores, truncated=len(text) > 500
         )
 

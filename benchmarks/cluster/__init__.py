@@ -1,0 +1,1 @@
+"""Bulk classification on a local Ray, with kills, beside plain `classify`."""

@@ -1,0 +1,100 @@
+"""A command started, watched, and killed together with or without what it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_ACTOR = "BatchWorker"
+
+
+def command(*arguments: object) -> list[str]:
+    """Give the words of `ov-emotions classify-many` with this Python."""
+    return [sys.executable, "-m", "ov_emotions", "classify-many", *map(str, arguments)]
+
+
+def parts_done(folder: Path) -> int:
+    """Count the parts that stand in an output folder."""
+    return sum(1 for _ in folder.glob("part-*"))
+
+
+def interrupt(
+    words: Sequence[str], ready: Callable[[], bool], strike: Callable[[int], None], limit: float
+) -> tuple[int, str]:
+    """Run a command and do something to it on the way.
+
+    :param words: the command.
+    :param ready: tells when to strike; asked every few milliseconds.
+    :param strike: gets the process id.
+    :param limit: seconds that it may take in all.
+    :return: its exit code, and what it wrote to standard error.
+    :raises RuntimeError: if it ends before it was struck.
+    """
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    deadline = time.monotonic() + limit
+    try:
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"there was nothing to interrupt: {process.communicate()[1]}")
+            time.sleep(0.005)
+        strike(process.pid)
+        error = process.communicate(timeout=limit)[1]
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return process.returncode, error
+
+
+def actors_of(driver: int) -> list[int]:
+    """Find the processes that classify for a command; Linux only.
+
+    :param driver: process id of the command.
+    :return: those of its actors that are at a part or wait for one.
+    """
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            title = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+        except OSError:  # it has ended
+            continue
+        # The name in brackets may hold anything, spaces and brackets too.
+        parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1]), title
+    return [
+        process
+        for process, (_, title) in parents.items()
+        if _ACTOR in title and driver in _ancestors(process, parents)
+    ]
+
+
+def _ancestors(process: int, parents: dict[int, tuple[int, str]]) -> list[int]:
+    found = []
+    while process in parents:
+        process = parents[process][0]
+        found.append(process)
+    return found
+
+
+def kill_an_actor(driver: int) -> None:
+    """Send SIGKILL to one of the actors of a command.
+
+    :param driver: process id of the command.
+    :raises RuntimeError: if it has none.
+    """
+    actors = actors_of(driver)
+    if not actors:
+        raise RuntimeError("there is no actor to kill")
+    os.kill(actors[0], signal.SIGKILL)
+
+
+def kill_driver(driver: int) -> None:
+    """Send SIGKILL to a command and to nothing that it started."""
+    os.kill(driver, signal.SIGKILL)

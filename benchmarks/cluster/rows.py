@@ -1,0 +1,99 @@
+"""The rows to classify, made of real texts, and the proof that each came out once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from ov_emotions.data.prepare import PreparedData
+from ov_emotions.errors import DataError
+
+FORMATS = ("parquet", "csv", "jsonl")
+_EMPTY_EVERY = 5000
+"""One row in so many has no text, so that there are rows to set aside."""
+
+
+def real_texts(data: Path, utterances: Path) -> list[str]:
+    """Read GoEmotions-ru test and the unlabelled utterances.
+
+    :param data: what `data prepare` wrote.
+    :param utterances: a text a line.
+    :return: the texts.
+    """
+    lines = utterances.read_text(encoding="utf-8").splitlines()
+    return [
+        *PreparedData.open(data).split("test_goemotions").texts,
+        *(line for line in lines if line.strip()),
+    ]
+
+
+def write_rows(folder: Path, texts: Sequence[str], rows: int) -> int:
+    """Repeat the texts until there are enough rows, a third of them in each format.
+
+    :param folder: gets one file a format, with the columns `id` and `text`.
+    :param texts: to repeat.
+    :param rows: to write.
+    :return: how many of them have no text.
+    """
+    folder.mkdir(parents=True)
+    cuts = np.linspace(0, rows, len(FORMATS) + 1).astype(int).tolist()
+    for name, first, behind in zip(FORMATS, cuts, cuts[1:], strict=False):
+        path = folder / f"rows.{name}"
+        numbers = range(first, behind)
+        found = [_text(texts, number) for number in numbers]
+        if name == "parquet":
+            pq.write_table(pa.table({"id": numbers, "text": found}), path)
+        elif name == "csv":
+            pa.csv.write_csv(pa.table({"id": numbers, "text": found}), path)
+        else:
+            with path.open("w", encoding="utf-8") as file:
+                for number, text in zip(numbers, found, strict=True):
+                    row = {"id": number, "text": text}
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(range(0, rows, _EMPTY_EVERY))
+
+
+def _text(texts: Sequence[str], number: int) -> str:
+    return "" if number % _EMPTY_EVERY == 0 else texts[number % len(texts)]
+
+
+def check_rows(target: Path, rows: int) -> dict[str, int]:
+    """Count every row of an output folder by its id.
+
+    :param target: what `classify-many` wrote.
+    :param rows: that went in.
+    :return: rows that are there, lost, doubled and set aside.
+    :raises DataError: if a row is lost or doubled, or one without a text is not set aside.
+    """
+    seen = np.zeros(rows, dtype=np.int64)
+    for ids in _ids(target):
+        np.add.at(seen, ids, 1)
+    bad = sum(len(path.read_bytes().splitlines()) for path in target.glob("_bad/*"))
+    empty = np.arange(0, rows, _EMPTY_EVERY)
+    found = {
+        "rows": int((seen > 0).sum()),
+        "lost": int((np.delete(seen, empty) == 0).sum()),
+        "doubled": int((seen > 1).sum()),
+        "set_aside": bad,
+    }
+    if found["lost"] or found["doubled"] or seen[empty].any() or bad != len(empty):
+        raise DataError(f"{target} does not hold every row once: {found}")
+    return found
+
+
+def _ids(target: Path) -> Iterator[Any]:
+    for path in itertools.chain(target.glob("part-*.parquet"), target.glob("part-*.csv")):
+        if path.suffix == ".parquet":
+            yield pq.read_table(path, columns=["id"])["id"].to_numpy()
+        else:
+            yield pa.csv.read_csv(path)["id"].to_numpy()
+    for path in target.glob("part-*.jsonl"):
+        yield [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,207 @@
+"""A bulk job from the input folder to the summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_output
+from ov_emotions.cluster.plan import Part, Plan, Settings, differences, make_plan
+from ov_emotions.cluster.scan import find_files
+from ov_emotions.cluster.session import import_ray, ray_session
+from ov_emotions.cluster.worker import BatchWorker, Outcome
+from ov_emotions.errors import ClusterError, DataError
+from ov_emotions.files import write_json, write_text
+from ov_emotions.machine import cpu_budget
+
+Tell = Callable[[int, int, int], None]
+"""Hears how many rows are done, of how many, and how many of them were set aside."""
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run takes, none of which changes an answer but for rounding.
+
+    :param actors: processes that classify; None is one for every `threads` cores.
+    :param threads: of each.
+    :param address: of a Ray cluster; None starts Ray on this machine.
+    """
+
+    actors: int | None = None
+    threads: int = 1
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a job came to.
+
+    :param rows_in: of all input files.
+    :param rows_out: classified.
+    :param rows_bad: set aside.
+    :param parts: of the job.
+    :param parts_before: that earlier runs had done.
+    :param seconds: of this run, from the plan to the last part.
+    :param rows_per_second: of this run; None if nothing was left to do.
+    :param actors: of this run; 0 if nothing was left to do.
+    :param threads: of each.
+    :param processes: that did parts: more than actors where some died.
+    :param failed: what kept parts from being done, one sentence each.
+    """
+
+    rows_in: int
+    rows_out: int
+    rows_bad: int
+    parts: int
+    parts_before: int
+    seconds: float
+    rows_per_second: float | None
+    actors: int
+    threads: int
+    processes: int
+    failed: tuple[str, ...] = ()
+
+
+def classify_many(
+    source: Path,
+    target: Path,
+    settings: Settings,
+    resources: Resources | None = None,
+    *,
+    restart: bool = False,
+    tell: Tell = lambda _done, _total, _bad: None,
+) -> Summary:
+    """Classify all rows of a folder, or go on where an earlier run was stopped.
+
+    :param source: a folder with .parquet, .csv, .tsv or .jsonl files, or one such file.
+    :param target: the folder to write; on a cluster, both are where every node sees them.
+    :param settings: what the answers depend on.
+    :param resources: what this run takes.
+    :param restart: whether to delete what earlier runs wrote and begin anew.
+    :param tell: hears of progress.
+    :return: the summary, which is in `_SUCCESS` too if every part was done.
+    :raises DataError: if the input cannot be read, or the output is of another job.
+    :raises ClusterError: if Ray does not start or does not do its work.
+    :raises MissingExtraError: if Ray is not installed.
+    """
+    resources = resources or Resources()
+    started = time.perf_counter()
+    find_files(source)  # before a folder is made for nothing
+    with take_output(target, source, restart=restart) as output:
+        plan = _plan(source, output, settings, local=resources.address is None)
+        left = [part for part in plan.parts if not output.is_done(part)]
+        waiting = {part.number for part in left}
+        bad = sum(output.count_bad(p) for p in plan.parts if p.number not in waiting)
+        rows = plan.rows - sum(part.rows for part in left)
+        summary = Summary(
+            rows_in=plan.rows,
+            rows_out=rows - bad,
+            rows_bad=bad,
+            parts=len(plan.parts),
+            parts_before=len(plan.parts) - len(left),
+            seconds=0.0,
+            rows_per_second=None,
+            actors=0,
+            threads=resources.threads,
+            processes=0,
+        )
+        if left:
+            tell(rows, plan.rows, bad)
+            summary = _run(plan, left, output, resources, summary, tell)
+            seconds = time.perf_counter() - started
+            done = summary.rows_out + summary.rows_bad - rows
+            summary = replace(
+                summary, seconds=round(seconds, 3), rows_per_second=round(done / seconds, 1)
+            )
+        if not summary.failed and (left or not (output.folder / SUCCESS_NAME).is_file()):
+            write_json(output.folder / SUCCESS_NAME, asdict(summary))
+    return summary
+
+
+def _plan(source: Path, output: Output, settings: Settings, *, local: bool) -> Plan:
+    """Read the plan of the job that was begun, or make one."""
+    path = output.folder / PLAN_NAME
+    if not path.is_file():
+        import_ray(local=local)  # where it is missing, that is told before the input is read
+        plan = make_plan(source, settings)
+        write_text(path, plan.to_json())
+        return plan
+    plan = Plan.from_json(path.read_text(encoding="utf-8"), str(path))
+    if found := list(differences(plan, source, settings)):
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DataError(
+            f"{output.folder} was begun with other input or options "
+            f"({'; '.join(found[:_SHOWN])}{more}); name another folder, or give --restart to "
+            "delete what it holds"
+        )
+    return plan
+
+
+def _run(
+    plan: Plan,
+    left: Sequence[Part],
+    output: Output,
+    resources: Resources,
+    summary: Summary,
+    tell: Tell,
+) -> Summary:
+    threads = resources.threads
+    wanted = resources.actors or max(1, cpu_budget().cores // threads)
+    failed: list[str] = []
+    processes: set[tuple[str, int]] = set()
+    out, bad = summary.rows_out, summary.rows_bad
+    with (
+        output.scratch() as scratch,
+        ray_session(resources.address, wanted * threads, scratch) as ray,
+    ):
+        if resources.address is not None and resources.actors is None:
+            wanted = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+        actors = min(wanted, len(left))
+        for outcome in _outcomes(ray, plan, left, output, actors, threads):
+            if outcome.fatal:
+                raise ClusterError(f"{outcome.host}: {outcome.error}")
+            processes.add((outcome.host, outcome.process))
+            if outcome.error:
+                failed.append(outcome.error)
+                continue
+            out += outcome.rows - outcome.bad
+            bad += outcome.bad
+            tell(out + bad, summary.rows_in, bad)
+    return replace(
+        summary,
+        rows_out=out,
+        rows_bad=bad,
+        actors=actors,
+        processes=len(processes),
+        failed=tuple(failed),
+    )
+
+
+def _outcomes(
+    ray: Any, plan: Plan, left: Sequence[Part], output: Output, actors: int, threads: int
+) -> Iterator[Outcome]:
+    """Let Ray Data hand the parts out; each is one block, so that it is one task."""
+    items = [{"part": part.number} for part in left]
+    # An actor has the part that it does, and one that waits: the rest is held back.
+    pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2)
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        BatchWorker,
+        batch_size=None,
+        batch_format="numpy",
+        fn_constructor_args=(plan, output, threads),
+        compute=pool,
+        num_cpus=threads,
+    )
+    try:
+        for row in dataset.iter_rows():
+            yield Outcome(**row)
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ClusterError(
+            f"Ray gave up ({reason}); the parts that are done stand, and the same command goes on"
+        ) from error

@@ -1,0 +1,139 @@
+"""One part done: read, classified, written, moved into place."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ov_emotions.bundle import MANIFEST_NAME, Bundle
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.cluster.output import Output
+from ov_emotions.cluster.pinning import pin_threads
+from ov_emotions.cluster.plan import Part, Plan
+from ov_emotions.cluster.rows import CHUNK_ROWS, read_part, source_schema
+from ov_emotions.cluster.sink import open_sink
+from ov_emotions.errors import ClusterError, DataError, OvEmotionsError
+from ov_emotions.files import sha256_file
+from ov_emotions.textfiles import BadRow
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a part.
+
+    :param part: its number.
+    :param rows: in it.
+    :param bad: of them, set aside.
+    :param seconds: it took.
+    :param host: where.
+    :param process: which.
+    :param error: why it was not done; empty if it was.
+    :param fatal: whether the other parts would fare no better.
+    """
+
+    part: int
+    rows: int = 0
+    bad: int = 0
+    seconds: float = 0.0
+    host: str = ""
+    process: int = 0
+    error: str = ""
+    fatal: bool = False
+
+
+class PartWorker:
+    """Does parts with one classifier, which is loaded at the first.
+
+    :param plan: of the job; its parts are not looked at.
+    :param output: the run's.
+    :param threads: of the classifier, each on a processor of its own as far as there are.
+    """
+
+    def __init__(self, plan: Plan, output: Output, threads: int) -> None:
+        self.plan = plan
+        self.output = output
+        self.threads = threads
+        self._classifier: EmotionClassifier | None = None
+
+    def __call__(self, part: Part) -> Outcome:
+        """Do a part, and tell of what prevented it rather than raise.
+
+        :param part: which.
+        :return: what became of it.
+        """
+        started = time.perf_counter()
+        try:
+            if not self.output.begin(part):
+                raise DataError(f"the process that classified {_named(part)} died every time")
+            # It stands already where the process died between its commit and its answer.
+            done = self.output.is_done(part)
+            bad = self.output.count_bad(part) if done else self._do(part)
+        except DataError as error:
+            return self._outcome(part, error=str(error))
+        except (OvEmotionsError, OSError) as error:
+            return self._outcome(part, error=str(error), fatal=True)
+        return self._outcome(part, bad=bad, seconds=time.perf_counter() - started)
+
+    def _outcome(self, part: Part, **facts: Any) -> Outcome:
+        return Outcome(part.number, part.rows, host=platform.node(), process=os.getpid(), **facts)
+
+    def _do(self, part: Part) -> int:
+        classifier = self._loaded()
+        settings = self.plan.settings
+        path = Path(self.plan.source, part.path)
+        schema = source_schema(path, settings)
+        bad: list[BadRow] = []
+        temporary = self.output.temporary(part)
+        try:
+            with open_sink(temporary, schema, classifier.labels, settings.added) as sink:
+                for chunk in read_part(path, part, settings, schema):
+                    predictions = list(classifier.stream(chunk.texts, chunk_size=CHUNK_ROWS))
+                    sink.write(chunk, predictions)
+                    bad += chunk.bad
+            self.output.commit(part, temporary, bad)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return len(bad)
+
+    def _loaded(self) -> EmotionClassifier:
+        if self._classifier is None:
+            # Before anything starts threads of its own.
+            pin_threads(self.threads)
+            settings = self.plan.settings
+            bundle = Bundle.load(settings.model)
+            if sha256_file(bundle.folder / MANIFEST_NAME) != settings.model_sha256:
+                raise ClusterError(
+                    f"{platform.node()} has another model under the name {settings.model}"
+                )
+            self._classifier = EmotionClassifier(
+                bundle,
+                threads=self.threads,
+                precision=settings.precision,
+                thresholds=settings.thresholds,
+                long_texts="truncate" if settings.long_texts == "truncate" else "window",
+            )
+        return self._classifier
+
+
+def _named(part: Part) -> str:
+    first = part.start.row + 1
+    return f"rows {first} to {part.start.row + part.rows} of {part.path}"
+
+
+class BatchWorker(PartWorker):
+    """The same as Ray Data calls it: a table with one row in, a table with one row out."""
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:  # type: ignore[override]
+        """Do the part of a batch.
+
+        :param batch: `part`, an array with one number.
+        :return: the fields of an `Outcome`.
+        """
+        (number,) = batch["part"].tolist()
+        outcome = super().__call__(self.plan.parts[number])
+        return {name: [value] for name, value in asdict(outcome).items()}
