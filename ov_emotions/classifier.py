@@ -86,6 +86,7 @@ class EmotionClassifier(TextClassifier):
         manifest = bundle.manifest
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
+        self._long_texts = long_texts
         ours = {label: manifest.thresholds[label] for label in manifest.labels}
         self._thresholds = merge_thresholds(ours, thresholds)
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, long_texts)
@@ -174,6 +175,11 @@ class EmotionClassifier(TextClassifier):
     def thresholds(self) -> dict[str, float]:
         """The thresholds in use, by label; a copy."""
         return dict(self._thresholds)
+
+    @property
+    def long_texts(self) -> LongTexts:
+        """What is done with texts longer than the model reads at a time."""
+        return self._long_texts
 
     @property
     def bundle(self) -> Bundle:

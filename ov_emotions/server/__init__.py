@@ -50,7 +50,7 @@ def run_server(app: FastAPI, settings: ServerSettings) -> None:
     :param app: what `create_app` made, with whatever was mounted on it.
     :param settings: those that it was made with.
     :raises MissingExtraError: if the extra `server` is not installed.
-    :raises OSError: if the address is taken or does not exist.
+    :raises InputError: if the address is taken or does not exist.
     """
     require("uvicorn", extra=_EXTRA)
     from ov_emotions.server.run import run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ from fastapi import Response
 from pydantic_core import from_json, to_json
 
 JSON = "application/json"
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class NotJsonError(ValueError):
@@ -30,7 +34,7 @@ def parse_json(body: bytes) -> Any:
     try:
         return from_json(body)
     except ValueError as error:
-        if "surrogate" not in str(error):
+        if not _SURROGATE.search(body):
             raise NotJsonError(str(error)) from None
     try:
         return json.loads(body)

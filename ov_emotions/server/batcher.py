@@ -298,6 +298,7 @@ class Batcher:
         except Exception as error:
             if len(parts) == 1:
                 _LOGGER.error("a batch of %d texts failed: %s", len(texts), error)
+                self._abandon(parts[0][0])
                 self._deliver([(parts[0][0], error)])
                 return
             # One request shall not fail because it shared a batch with another.

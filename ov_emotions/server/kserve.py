@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from ov_emotions import __version__
 from ov_emotions.server.answers import error_answer, json_answer
@@ -71,6 +71,8 @@ def build_router(service: Service) -> APIRouter:
     """
     router = APIRouter(prefix="/v2")
     settings = service.settings
+    named = Path(json_schema_extra={"enum": [settings.name]})
+    numbered = Path(json_schema_extra={"enum": [SERVED_VERSION]})
 
     def check(name: str, version: str = SERVED_VERSION, *, missing: str = _NO_MODEL) -> None:
         if not (version.isascii() and version.isdecimal()):
@@ -105,6 +107,7 @@ def build_router(service: Service) -> APIRouter:
     @router.get(
         "/health/live",
         summary="Whether the server runs",
+        response_class=Response,
         response_model=None,
         responses={200: {"description": "Yes."}},
     )
@@ -114,6 +117,7 @@ def build_router(service: Service) -> APIRouter:
     @router.get(
         "/health/ready",
         summary="Whether requests are taken",
+        response_class=Response,
         response_model=None,
         responses=_PROBE,
     )
@@ -127,7 +131,7 @@ def build_router(service: Service) -> APIRouter:
 
     @router.get("/models/{name}/", include_in_schema=False)
     @router.get("/models/{name}", summary="The model", response_model=None, responses=told)
-    async def model_metadata(name: str) -> Response:
+    async def model_metadata(name: str = named) -> Response:
         check(name)
         return json_answer(_metadata(service))
 
@@ -137,27 +141,29 @@ def build_router(service: Service) -> APIRouter:
         response_model=None,
         responses=told,
     )
-    async def version_metadata(name: str, version: str) -> Response:
+    async def version_metadata(name: str = named, version: str = numbered) -> Response:
         check(name, version)
         return json_answer(_metadata(service))
 
     @router.get(
         "/models/{name}/ready",
         summary="Whether the model takes requests",
+        response_class=Response,
         response_model=None,
         responses={**_PROBE, **_MISSING},
     )
-    async def model_ready(name: str) -> Response:
+    async def model_ready(name: str = named) -> Response:
         check(name)
         return ready()
 
     @router.get(
         "/models/{name}/versions/{version}/ready",
         summary="Whether the model takes requests, by version",
+        response_class=Response,
         response_model=None,
         responses={**_PROBE, **_MISSING},
     )
-    async def version_ready(name: str, version: str) -> Response:
+    async def version_ready(name: str = named, version: str = numbered) -> Response:
         check(name, version)
         return ready()
 
@@ -168,7 +174,7 @@ def build_router(service: Service) -> APIRouter:
         responses=_INFER,
         openapi_extra={"requestBody": infer_request(settings)},
     )
-    async def model_infer(name: str, request: Request) -> Response:
+    async def model_infer(request: Request, name: str = named) -> Response:
         check(name, missing=_NO_PIPELINE)
         return await infer(request)
 
@@ -179,7 +185,9 @@ def build_router(service: Service) -> APIRouter:
         responses=_INFER,
         openapi_extra={"requestBody": infer_request(settings)},
     )
-    async def version_infer(name: str, version: str, request: Request) -> Response:
+    async def version_infer(
+        request: Request, name: str = named, version: str = numbered
+    ) -> Response:
         check(name, version, missing=_NO_PIPELINE)
         return await infer(request)
 

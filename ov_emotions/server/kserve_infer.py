@@ -97,9 +97,7 @@ def _only_input(inputs: object) -> dict[str, Any]:
 
 
 def _texts(tensor: Mapping[str, Any], rest: bytes) -> list[str]:
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise _bad("Invalid JSON structure, shape must be a list of sizes")
+    shape = _shape(tensor.get("shape"))
     if len(shape) != 1:
         told = ",".join(map(str, shape[:8]))
         raise _bad(
@@ -122,12 +120,22 @@ def _texts(tensor: Mapping[str, Any], rest: bytes) -> list[str]:
     return data
 
 
+def _shape(told: object) -> list[int]:
+    # 1.0 is an integer to JSON Schema, and true is one to Python.
+    if not isinstance(told, list) or not all(
+        (type(size) is int or (type(size) is float and size.is_integer())) and size >= 0
+        for size in told
+    ):
+        raise _bad("Invalid JSON structure, shape must be a list of sizes")
+    return [int(size) for size in told]
+
+
 def _unpack(length: object, rest: bytes) -> list[str]:
     if type(length) is not int or length < 0:
         raise _bad("binary_data_size must be a number of bytes")
     if length > len(rest):
         raise _bad("Received buffer size is smaller than binary_data_size parameter indicates")
-    texts = []
+    texts: list[str] = []
     at = 0
     while at < length:
         start = at + _LENGTH.size
@@ -149,7 +157,7 @@ def _outputs(asked: object) -> dict[str, bool]:
         raise _bad("Invalid JSON structure, outputs must be objects with a name")
     found = {}
     for output in asked:
-        parameters = output.get("parameters", {})
+        parameters = {} if output.get("parameters") is None else output["parameters"]
         binary = parameters.get("binary_data", False) if isinstance(parameters, dict) else None
         if not isinstance(binary, bool):
             raise _bad("Invalid JSON structure, binary_data must be true or false")

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import h11
+from pydantic_core import to_json
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ov_emotions.server.answers import JSON
 from ov_emotions.server.service import Service
 
 _LOGGER = logging.getLogger(__name__)
@@ -21,11 +23,15 @@ _LOGGER = logging.getLogger(__name__)
 _READ_SECONDS = 30.0
 """A client that was answered has this long to take the rest of it."""
 
-_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: 44\r\n\r\n"
-    b'{"error":"the request did not come in time"}'
-)
+
+def _last_words(status: str, message: str) -> bytes:
+    """Write an answer to what never became a request; the connection is closed after it."""
+    body = to_json({"error": message})
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def timed_protocol(receive_seconds: float) -> type[H11Protocol]:
@@ -73,11 +79,17 @@ def timed_protocol(receive_seconds: float) -> type[H11Protocol]:
                 self._deadline = None
 
         def _too_slow(self) -> None:
+            _LOGGER.info("a request did not arrive within %g s", receive_seconds)
+            self._give_up("408 Request Timeout", "the request did not arrive in time")
+
+        def send_400_response(self, msg: str) -> None:
+            self._give_up("400 Bad Request", f"this is no HTTP/1.1 request: {msg}")
+
+        def _give_up(self, status: str, message: str) -> None:
             if self.transport.is_closing():
                 return
-            _LOGGER.info("a request did not arrive within %g s", receive_seconds)
-            if self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE:
-                self.transport.write(_SLOW)
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE, h11.ERROR):
+                self.transport.write(_last_words(status, message))
             self.transport.close()
 
     return TimedProtocol

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from ov_emotions.classifier import decide
 from ov_emotions.server.answers import NotJsonError, json_answer, json_kind, parse_json
@@ -90,7 +91,7 @@ def build_router(service: Service) -> APIRouter:
                     for label, threshold in service.classifier.thresholds.items()
                 ],
                 "precision": manifest.precision,
-                "long_texts": settings.long_texts,
+                "long_texts": service.classifier.long_texts,
                 "max_length": manifest.max_length,
                 "max_texts": settings.max_texts,
                 "max_text_characters": settings.max_text_characters,
@@ -101,13 +102,11 @@ def build_router(service: Service) -> APIRouter:
     @router.get(
         "/metrics",
         summary="Prometheus",
+        response_class=PlainTextResponse,
         response_model=None,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        return Response(
-            service.metrics.render(), media_type=None, headers={"Content-Type": CONTENT_TYPE}
-        )
+        return PlainTextResponse(service.metrics.render(), media_type=CONTENT_TYPE)
 
     return router
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from uvicorn import Config
 
+from ov_emotions.errors import InputError
 from ov_emotions.server.protocol import OrderlyServer, timed_protocol
 from ov_emotions.server.settings import ServerSettings
 
-_KEEP_ALIVE_SECONDS = 15
+_KEEP_ALIVE_SECONDS = 15.0
 _BACKLOG = 2048
 
 
@@ -20,16 +21,28 @@ def listen(settings: ServerSettings) -> socket.socket:
 
     :param settings: host and port.
     :return: a listening socket.
-    :raises OSError: if it cannot be had.
+    :raises InputError: if it cannot be had.
     """
     try:
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        # asyncio turns Nagle's algorithm off only where the socket knows that it is TCP.
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(
-            error.errno, f"cannot listen on {settings.host} port {settings.port}: {reason}"
+        raise InputError(
+            f"cannot listen on {settings.host} port {settings.port}: {reason}"
         ) from error
+    return sock
 
 
 def run(
@@ -45,7 +58,7 @@ def run(
     :param settings: those that it was made with.
     :param sock: what `listen` gave; opened here if None.
     :param started: called with the port once requests are taken.
-    :raises OSError: if the address cannot be had.
+    :raises InputError: if the address cannot be had.
     """
     with sock or listen(settings) as listener:
         server(app, settings, started).run([listener])
@@ -70,7 +83,8 @@ def server(
         server_header=False,
         proxy_headers=False,
         limit_concurrency=settings.max_connections,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        # Idle connections end in silence, before they would be taken for slow ones.
+        timeout_keep_alive=min(_KEEP_ALIVE_SECONDS, settings.receive_seconds),  # type: ignore[arg-type]
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
         backlog=_BACKLOG,
     )

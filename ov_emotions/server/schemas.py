@@ -159,7 +159,7 @@ def infer_request(settings: ServerSettings) -> dict[str, Any]:
         "properties": {
             "name": {"type": "string", "description": "probabilities or labels."},
             "parameters": {
-                "type": "object",
+                "type": ["object", "null"],
                 "properties": {"binary_data": {"type": "boolean"}},
             },
         },
@@ -168,9 +168,9 @@ def infer_request(settings: ServerSettings) -> dict[str, Any]:
     schema = {
         "type": "object",
         "properties": {
-            "id": {"type": "string"},
+            "id": {"type": ["string", "null"]},
             "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
-            "outputs": {"type": "array", "items": output},
+            "outputs": {"type": ["array", "null"], "items": output},
         },
         "required": ["inputs"],
     }

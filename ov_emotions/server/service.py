@@ -37,7 +37,9 @@ class Service:
         self.classifier = classifier or _load(settings)
         bundle = self.classifier.bundle
         config = TritonConfig(
-            name=settings.name, names=settings.label_names, long_texts=settings.long_texts
+            name=settings.name,
+            names=settings.label_names,
+            long_texts=self.classifier.long_texts,
         )
         self.facts = facts(bundle, config)
         self.names = dict(zip(bundle.manifest.labels, label_names(bundle, config), strict=True))
