@@ -35,6 +35,7 @@ class ClassifierOptions(TypedDict, total=False):
     thresholds: Mapping[str, float] | None
     long_texts: LongTexts
     batch_tokens: int
+    few_shapes: bool
 
 
 class EmotionClassifier(TextClassifier):
@@ -54,6 +55,10 @@ class EmotionClassifier(TextClassifier):
     :param long_texts: `window` reads a long text in overlapping windows and takes each label's
         highest probability; `truncate` reads its beginning and sets `Prediction.truncated`.
     :param batch_tokens: tokens of a batch at most, padding included.
+    :param few_shapes: for processes that run long and get ever other numbers of texts. OpenVINO
+        prepares each new shape of a batch for itself, which takes longer than to compute it, and
+        keeps some MB of each; so batches are padded to one of few shapes, and computed rows and
+        tokens that are not needed.
     :raises BundleError: if the model is missing or damaged.
     :raises DeviceError: if the device does not exist or refuses an option.
     :raises InputError: if an argument is of the wrong kind or out of range.
@@ -71,6 +76,7 @@ class EmotionClassifier(TextClassifier):
         thresholds: Mapping[str, float] | None = None,
         long_texts: LongTexts = "window",
         batch_tokens: int = 4096,
+        few_shapes: bool = False,
     ) -> None:
         if long_texts not in get_args(LongTexts):
             raise InputError(f"long_texts must be 'window' or 'truncate', not {long_texts!r}")
@@ -78,6 +84,7 @@ class EmotionClassifier(TextClassifier):
             if value is not None:
                 check_count(name, value)
         self._batch_tokens = check_count("batch_tokens", batch_tokens)
+        self._few_shapes = few_shapes
         bundle = (
             model
             if isinstance(model, Bundle)
@@ -239,7 +246,13 @@ class EmotionClassifier(TextClassifier):
         logits = np.full((len(texts), len(self._labels)), -np.inf, dtype=np.float32)
         groups = encoded.groups(self._batch_tokens)
         if groups:
-            found = np.concatenate(self._backend.infer(encoded.batches(groups)))
+            batches = encoded.batches(groups, few_shapes=self._few_shapes)
+            found = np.concatenate(
+                [
+                    part[: len(rows)]
+                    for part, rows in zip(self._backend.infer(batches), groups, strict=True)
+                ]
+            )
             if not np.isfinite(found).all():
                 raise DeviceError("the model gave logits that are not finite; try precision='f32'")
             windows = np.empty_like(found)
