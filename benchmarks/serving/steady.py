@@ -355,8 +355,8 @@ def sentence(answer: dict[str, Any]) -> str:
             f"p50 {latency.get('p50', 0):.1f} ms, p99 {latency.get('p99', 0):.1f} ms, slowest "
             f"{latency.get('max', 0):.1f} ms; {answer['server']['requests_per_inference']:.1f} "
             "requests an inference",
-            f"memory {memory['settled_mb']:.0f} MB in the second quarter, {memory['end_mb']:.0f} MB "
-            f"in the last; exit code {answer['exit_code']} at SIGTERM",
+            f"memory {memory['settled_mb']:.0f} MB in the second quarter, "
+            f"{memory['end_mb']:.0f} MB in the last; exit code {answer['exit_code']} at SIGTERM",
             f"clients and server on {machine['cores']} cores of {machine['cpu']}",
         ]
     )

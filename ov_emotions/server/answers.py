@@ -10,6 +10,8 @@ from typing import Any
 from fastapi import Response
 from pydantic_core import from_json, to_json
 
+from ov_emotions.normalize import replace_surrogates
+
 JSON = "application/json"
 
 
@@ -73,4 +75,4 @@ def error_answer(status: int, message: str, headers: Mapping[str, str] | None = 
     :param headers: further ones.
     :return: the answer: `{"error": message}`.
     """
-    return json_answer({"error": message}, status, headers)
+    return json_answer({"error": replace_surrogates(message)}, status, headers)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from ov_emotions.classifier import decide
+from ov_emotions.normalize import replace_surrogates
 from ov_emotions.server.answers import JSON, NotJsonError, parse_json
 from ov_emotions.server.refusal import RefusedError
 from ov_emotions.server.service import Service
@@ -27,6 +28,7 @@ OUTPUTS = ("labels", "probabilities")
 
 _NO_ARRAY = "Could not parse input content. Not valid ndarray detected"
 _LENGTH = struct.Struct("<I")
+_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def parse_infer(body: bytes, headers: Mapping[str, str]) -> InferRequest:
     ident = asked.get("id")
     if ident is not None and not isinstance(ident, str):
         raise _bad("Invalid JSON structure, id must be a string")
-    return InferRequest(texts, ident, _outputs(asked.get("outputs")))
+    return InferRequest(texts, ident and replace_surrogates(ident), _outputs(asked.get("outputs")))
 
 
 def _bad(message: str) -> RefusedError:
@@ -75,7 +77,7 @@ def _bad(message: str) -> RefusedError:
 def _json_size(told: str | None, whole: int) -> int:
     if told is None:
         return whole
-    if not (told.isascii() and told.isdecimal() and int(told) <= whole):
+    if not (told.isascii() and told.isdecimal() and len(told) < _DIGITS and int(told) <= whole):
         raise _bad(f"{HEADER} is {told[:20]!r} and must be the length of the JSON part of the body")
     return int(told)
 

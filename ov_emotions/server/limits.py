@@ -62,7 +62,7 @@ def _check_head(headers: Headers, settings: ServerSettings, *, json_only: bool) 
             415,
             "encoding",
             f"the body is compressed ({coding[:40]}); send it as it is",
-            {"Accept-Encoding": "identity", **_CLOSE},
+            {"Accept-Encoding": "identity"},
         )
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if json_only and media != "application/json":
@@ -71,7 +71,6 @@ def _check_head(headers: Headers, settings: ServerSettings, *, json_only: bool) 
             "media_type",
             f"the body is {media[:60] or 'of no stated type'}; send JSON, with the header "
             "Content-Type: application/json",
-            _CLOSE,
         )
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > settings.max_body_bytes:
@@ -79,8 +78,9 @@ def _check_head(headers: Headers, settings: ServerSettings, *, json_only: bool) 
 
 
 def _too_large(limit: int) -> RefusedError:
-    # What is still under way of the body is not read, so the connection cannot be used again.
-    return RefusedError(413, "too_large", f"the body is larger than {limit:,} bytes", _CLOSE)
+    # The connection stays: one that is closed while its client still sends is reset, and the client
+    # does not get to read the answer. What still comes is thrown away, for a while.
+    return RefusedError(413, "too_large", f"the body is larger than {limit:,} bytes")
 
 
 def check_texts(texts: Sequence[str], settings: ServerSettings) -> None:

@@ -85,6 +85,9 @@ def timed_protocol(receive_seconds: float) -> type[H11Protocol]:
         def send_400_response(self, msg: str) -> None:
             self._give_up("400 Bad Request", f"this is no HTTP/1.1 request: {msg}")
 
+        def _unsupported_upgrade_warning(self) -> None:
+            """Nothing to warn of: the request is answered as if it had not asked."""
+
         def _give_up(self, status: str, message: str) -> None:
             if self.transport.is_closing():
                 return

@@ -6,12 +6,14 @@ import ipaddress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
-from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import InputError
 from ov_emotions.publishing import MODEL_NAME
-from ov_emotions.triton.config import LabelNames
+
+# Spelt out here too, because the help of the command line shall not import numpy.
+LongTexts = Literal["window", "truncate"]
+LabelNames = Literal["ru", "en"]
 
 API_KEY_VARIABLE = "OV_EMOTIONS_API_KEY"
 SERVED_VERSION = "1"
@@ -79,7 +81,7 @@ class ServerSettings:
     queue_requests: int = 1024
     max_body_bytes: int = 8 * 1024 * 1024
     max_texts: int = 10_000
-    max_text_characters: int = 100_000
+    max_text_characters: int = 20_000
     deadline: float = 30.0
     receive_seconds: float = 30.0
     grace_seconds: float = 30.0

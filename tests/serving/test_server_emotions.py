@@ -69,20 +69,25 @@ def test_no_texts_get_no_predictions(http: httpx.Client) -> None:
 
 def test_many_texts_are_answered_in_order(tiny_classifier: EmotionClassifier) -> None:
     texts = [TEXTS[i % 3] for i in range(2000)]
-    with live(tiny_classifier, batch_tokens=100) as server:
-        with httpx.Client(base_url=server.url, timeout=30) as http:
-            found = ask(http, texts).json()["predictions"]
+    with (
+        live(tiny_classifier, batch_tokens=100) as server,
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
+        found = ask(http, texts).json()["predictions"]
     expected = [list(prediction.labels) for prediction in tiny_classifier(texts)]
     assert [prediction["labels"] for prediction in found] == expected
 
 
 def test_a_long_text_is_truncated_where_the_classifier_does_so(tiny_bundle: Bundle) -> None:
     long = "слово " * 40 + "радость"
-    with EmotionClassifier(tiny_bundle, threads=1, long_texts="truncate") as classifier:
-        with live(classifier) as server, httpx.Client(base_url=server.url) as http:
-            [found] = ask(http, [long]).json()["predictions"]
-            told = http.get("/v1/model").json()["long_texts"]
-            facts = http.get("/v2/models/emotions").json()["rt_info"]["model_info"]
+    with (
+        EmotionClassifier(tiny_bundle, threads=1, long_texts="truncate") as classifier,
+        live(classifier) as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
+        [found] = ask(http, [long]).json()["predictions"]
+        told = http.get("/v1/model").json()["long_texts"]
+        facts = http.get("/v2/models/emotions").json()["rt_info"]["model_info"]
     assert found["truncated"] is True
     assert told == facts["long_texts"] == "truncate"
 
@@ -339,22 +344,24 @@ def test_a_key_is_asked_for_everywhere_but_at_the_probes(
     keys = tmp_path / "keys"
     keys.write_text("first\n\n второй \n", encoding="utf-8")
     monkeypatch.setenv("OV_EMOTIONS_API_KEY", "third")
-    with live(tiny_classifier, api_key_file=keys) as server:
-        with httpx.Client(base_url=server.url) as http:
-            for path in ("/v1/model", "/metrics", "/v2", "/v2/models/emotions", "/openapi.json"):
-                answer = http.get(path)
-                assert answer.status_code == 401, path
-                assert answer.headers["www-authenticate"] == "Bearer"
-                assert "a key is needed" in answer.json()["error"]
-            for path in ("/v2/health/live", "/v2/health/ready"):
-                assert http.get(path).status_code == 200
-            for key in ("first", "второй", "third"):
-                raw = f"Bearer {key}".encode()
-                assert http.get("/v1/model", headers={"Authorization": raw}).status_code == 200
-                assert http.get("/v1/model", headers={"X-API-Key": key.encode()}).is_success
-            for header in ("Bearer wrong", "Bearer", "Basic first", "first", "Bearer first second"):
-                assert http.get("/v1/model", headers={"Authorization": header}).status_code == 401
-            told = http.get("/openapi.json", headers={"X-API-Key": "third"}).json()
+    with (
+        live(tiny_classifier, api_key_file=keys) as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
+        for path in ("/v1/model", "/metrics", "/v2", "/v2/models/emotions", "/openapi.json"):
+            answer = http.get(path)
+            assert answer.status_code == 401, path
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert "a key is needed" in answer.json()["error"]
+        for path in ("/v2/health/live", "/v2/health/ready"):
+            assert http.get(path).status_code == 200
+        for key in ("first", "второй", "third"):
+            raw = f"Bearer {key}".encode()
+            assert http.get("/v1/model", headers={"Authorization": raw}).status_code == 200
+            assert http.get("/v1/model", headers={"X-API-Key": key.encode()}).is_success
+        for header in ("Bearer wrong", "Bearer", "Basic first", "first", "Bearer first second"):
+            assert http.get("/v1/model", headers={"Authorization": header}).status_code == 401
+        told = http.get("/openapi.json", headers={"X-API-Key": "third"}).json()
     assert told["components"]["securitySchemes"]
 
 
@@ -378,10 +385,12 @@ def test_browsers_of_other_origins_may_ask_only_where_they_are_named(
         "Access-Control-Request-Headers": "content-type",
     }
     assert "access-control-allow-origin" not in http.options("/v1/emotions", headers=asked).headers
-    with live(tiny_classifier, cors_origins=("https://example.org",)) as server:
-        with httpx.Client(base_url=server.url) as client:
-            answer = client.options("/v1/emotions", headers=asked)
-            other = client.options("/v1/emotions", headers={**asked, "Origin": "https://e.com"})
+    with (
+        live(tiny_classifier, cors_origins=("https://example.org",)) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        answer = client.options("/v1/emotions", headers=asked)
+        other = client.options("/v1/emotions", headers={**asked, "Origin": "https://e.com"})
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://example.org"
     assert "access-control-allow-origin" not in other.headers

@@ -299,6 +299,7 @@ GOOD, SIZE = packed([b"ab"])
     ("body", "head", "words"),
     [
         (GOOD, "x", "must be the length of the JSON part"),
+        (GOOD, "9" * 10_000, "must be the length of the JSON part"),
         (GOOD, "-1", "must be the length of the JSON part"),
         (GOOD, len(GOOD) + 1, "must be the length of the JSON part"),
         (GOOD[:-1], SIZE, "Received buffer size is smaller than binary_data_size"),
@@ -347,6 +348,15 @@ def test_bad_tensors_are_told(http: httpx.Client, inputs: Any, words: str) -> No
     assert words in answer.json()["error"]
 
 
+@pytest.mark.parametrize("key", ["id", "datatype"])
+def test_halves_of_surrogate_pairs_do_no_harm(http: httpx.Client, key: str) -> None:
+    one = tensor(["радость"]) | ({"datatype": "\ud800"} if key == "datatype" else {})
+    body = json.dumps({"inputs": [one], "id": "\ud83d"})
+    answer = http.post(INFER, content=body.encode())
+    assert answer.status_code == (400 if key == "datatype" else 200), answer.text
+    assert "\ufffd" in (answer.json().get("id") or answer.json()["error"])
+
+
 @pytest.mark.parametrize(
     ("rest", "words"),
     [
@@ -365,10 +375,12 @@ def test_other_nonsense_is_told(http: httpx.Client, rest: Any, words: str) -> No
 
 
 def test_the_limits_hold_here_too(tiny_classifier: EmotionClassifier) -> None:
-    with live(tiny_classifier, max_texts=3, max_body_bytes=2000) as server:
-        with httpx.Client(base_url=server.url) as http:
-            path = "/v2/models/emotions/infer"
-            many = http.post(path, json={"inputs": [tensor(["a"] * 4)]})
-            large = http.post(path, json={"inputs": [tensor(["a" * 2000])]})
-            zipped = http.post(path, content=b"x", headers={"Content-Encoding": "deflate"})
+    with (
+        live(tiny_classifier, max_texts=3, max_body_bytes=2000) as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
+        path = "/v2/models/emotions/infer"
+        many = http.post(path, json={"inputs": [tensor(["a"] * 4)]})
+        large = http.post(path, json={"inputs": [tensor(["a" * 2000])]})
+        zipped = http.post(path, content=b"x", headers={"Content-Encoding": "deflate"})
     assert (many.status_code, large.status_code, zipped.status_code) == (422, 413, 415)

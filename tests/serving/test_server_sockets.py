@@ -97,6 +97,20 @@ def test_bytes_that_are_no_proper_request_get_an_answer_and_the_connection_close
             assert expected == 413  # much of the body was still under way
 
 
+def test_a_client_that_sends_far_too_much_still_reads_why(server: Live) -> None:
+    sent = head(3_000_000) + b"x" * 3_000_000 + WHOLE
+    answer = server.raw(sent)
+    assert status(answer) == 413
+    assert b"larger than 100,000 bytes" in answer
+    assert answer.count(b"HTTP/1.1 ") == 2, "the connection can be used again"
+
+
+def test_an_upgrade_that_is_not_offered_is_answered_as_a_plain_request(server: Live) -> None:
+    wish = b"Upgrade: websocket\r\nConnection: close, upgrade\r\n\r\n"
+    sent = b"GET /v1/model HTTP/1.1\r\nHost: x\r\n" + wish
+    assert status(server.raw(sent)) == 200
+
+
 def test_a_body_that_is_longer_than_it_was_said_does_not_become_a_request(server: Live) -> None:
     smuggled = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = server.raw(head(len(BODY), CLOSE) + BODY + smuggled)
@@ -232,12 +246,11 @@ def test_a_client_that_never_reads_its_answer_does_not_hold_up_others(
     tiny_classifier: EmotionClassifier,
 ) -> None:
     body = json.dumps({"texts": ["слово"] * 9000}, ensure_ascii=False).encode()
-    with live(tiny_classifier) as server:
-        with server.connect() as lazy:
-            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            lazy.sendall(head(len(body)) + body)
-            time.sleep(0.5)
-            assert status(server.raw(WHOLE)) == 200
+    with live(tiny_classifier) as server, server.connect() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.sendall(head(len(body)) + body)
+        time.sleep(0.5)
+        assert status(server.raw(WHOLE)) == 200
 
 
 def test_more_connections_than_are_allowed_get_503(tiny_classifier: EmotionClassifier) -> None:

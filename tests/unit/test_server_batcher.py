@@ -143,7 +143,7 @@ def test_a_crowd_that_was_just_answered_is_waited_for_but_not_longer_than_told()
 
 
 def test_a_lone_client_never_waits_for_company() -> None:
-    async def scenario(batcher: Batcher, model: Model) -> None:
+    async def scenario(batcher: Batcher, _model: Model) -> None:
         start = asyncio.get_running_loop().time()
         for _ in range(5):
             await ask(batcher, ["x"])
@@ -175,7 +175,7 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(limits: BatchLimits) ->
 
 
 def test_a_request_larger_than_the_queue_is_taken_where_nothing_waits() -> None:
-    async def scenario(batcher: Batcher, model: Model) -> None:
+    async def scenario(batcher: Batcher, _model: Model) -> None:
         assert len(await ask(batcher, ["x" * 100] * 20)) == 20
 
     run(scenario, BatchLimits(tokens=60, wait=0, queue_tokens=60, queue_requests=2))
@@ -254,7 +254,7 @@ def test_a_request_that_breaks_the_model_fails_alone() -> None:
 
 
 def test_a_large_request_that_fails_in_its_first_part_is_over() -> None:
-    async def scenario(batcher: Batcher, model: Model) -> None:
+    async def scenario(batcher: Batcher, _model: Model) -> None:
         with pytest.raises(DeviceError):
             await ask(batcher, ["poison", *["x" * 100] * 20])
         await ask(batcher, ["next"])
