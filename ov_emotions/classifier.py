@@ -36,6 +36,7 @@ class ClassifierOptions(TypedDict, total=False):
     long_texts: LongTexts
     batch_tokens: int
     few_shapes: bool
+    mmap: bool
 
 
 class EmotionClassifier(TextClassifier):
@@ -59,6 +60,8 @@ class EmotionClassifier(TextClassifier):
         prepares each new shape of a batch for itself, which takes longer than to compute it, and
         keeps some MB of each; so batches are padded to one of few shapes, and computed rows and
         tokens that are not needed.
+    :param mmap: map the file of weights; False reads it, so that a process outlives what is done to
+        the file later. A mapped file that is cut short ends the process (SIGBUS).
     :raises BundleError: if the model is missing or damaged.
     :raises DeviceError: if the device does not exist or refuses an option.
     :raises InputError: if an argument is of the wrong kind or out of range.
@@ -77,6 +80,7 @@ class EmotionClassifier(TextClassifier):
         long_texts: LongTexts = "window",
         batch_tokens: int = 4096,
         few_shapes: bool = False,
+        mmap: bool = True,
     ) -> None:
         if long_texts not in get_args(LongTexts):
             raise InputError(f"long_texts must be 'window' or 'truncate', not {long_texts!r}")
@@ -104,6 +108,7 @@ class EmotionClassifier(TextClassifier):
             streams=streams,
             precision=precision,
             cache_dir=None if cache_dir is None else Path(cache_dir).expanduser(),
+            mmap=mmap,
         )
 
     @classmethod

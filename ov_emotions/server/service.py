@@ -104,6 +104,7 @@ def _load(settings: ServerSettings) -> EmotionClassifier:
         cache_dir=settings.cache_dir,
         long_texts=settings.long_texts,
         few_shapes=True,
+        mmap=False,
     )
 
 
