@@ -18,92 +18,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions.server.jobs import BatchLimits, BatchReport, Job, Part, Scores, token_ends
 from ov_emotions.server.refusal import RefusedError
 
 _LOGGER = logging.getLogger(__name__)
 
-Truncated = list[bool | None]
-Scores = tuple[NDArray[np.float32], Truncated]
 Score = Callable[[Sequence[str]], tuple[NDArray[np.float32], Sequence[bool | None]]]
 
-_CHARACTERS_PER_TOKEN = 4
-_SPECIAL_TOKENS = 3
 _SMOOTHING = 0.2
 _MAX_RETRY_AFTER = 60
-
-
-@dataclass(frozen=True)
-class BatchReport:
-    """What one inference was.
-
-    :param requests: that it computed, or parts of.
-    :param texts: in it.
-    :param tokens: in it, estimated.
-    :param seconds: that it took.
-    :param waited: seconds that the request that waited longest had waited.
-    """
-
-    requests: int
-    texts: int
-    tokens: int
-    seconds: float
-    waited: float
-
-
-@dataclass(frozen=True)
-class BatchLimits:
-    """Sizes and times of a `Batcher`.
-
-    :param tokens: of a batch, about.
-    :param wait: seconds that a batch waits for company at most.
-    :param queue_tokens: that may wait, about.
-    :param queue_requests: that may wait.
-    """
-
-    tokens: int
-    wait: float
-    queue_tokens: int
-    queue_requests: int
-
-
-@dataclass(eq=False)
-class _Job:
-    """A request in the queue.
-
-    :param ends: int64, shape (texts,): running sum of the texts' estimated tokens.
-    :param taken: texts that were computed or are being computed.
-    """
-
-    texts: Sequence[str]
-    ends: NDArray[np.int64]
-    deadline: float
-    loop: asyncio.AbstractEventLoop
-    result: asyncio.Future[Scores]
-    queued: float
-    taken: int = 0
-    scores: list[NDArray[np.float32]] = field(default_factory=list)
-    truncated: Truncated = field(default_factory=list)
-
-    @property
-    def waiting_tokens(self) -> int:
-        return int(self.ends[-1] - (self.ends[self.taken - 1] if self.taken else 0))
-
-    def take(self, tokens: int) -> range:
-        """Hand out the next texts that fit, at least one."""
-        start = self.taken
-        before = int(self.ends[start - 1]) if start else 0
-        stop = int(np.searchsorted(self.ends, before + tokens, side="right"))
-        self.taken = max(stop, start + 1)
-        return range(start, self.taken)
-
-
-_Part = tuple[_Job, range]
 
 
 class Batcher:
@@ -121,7 +49,7 @@ class Batcher:
         self._score = score
         self._limits = limits
         self._report = report
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._tokens = 0
         self._company = 1
         self._rate = 0.0
@@ -186,14 +114,11 @@ class Batcher:
         self.drain()
         self._thread.join(timeout)
 
-    def _submit(
-        self, texts: Sequence[str], seconds: float, loop: asyncio.AbstractEventLoop
-    ) -> _Job:
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    def _submit(self, texts: Sequence[str], seconds: float, loop: asyncio.AbstractEventLoop) -> Job:
         now = time.monotonic()
-        job = _Job(
+        job = Job(
             texts,
-            np.cumsum(lengths // _CHARACTERS_PER_TOKEN + _SPECIAL_TOKENS),
+            token_ends(texts),
             now + seconds,
             loop,
             loop.create_future(),
@@ -207,7 +132,7 @@ class Batcher:
                 self._changed.notify()
         return job
 
-    def _admit(self, job: _Job) -> None:
+    def _admit(self, job: Job) -> None:
         if self._stopping:
             raise RefusedError(
                 503, "stopping", "the server is stopping; ask another one", {"Retry-After": "5"}
@@ -229,7 +154,7 @@ class Batcher:
         seconds = self._tokens / self._rate if self._rate else 1.0
         return min(max(math.ceil(seconds), 1), _MAX_RETRY_AFTER)
 
-    def _abandon(self, job: _Job) -> None:
+    def _abandon(self, job: Job) -> None:
         """Take a job that nobody waits for any more out of the queue."""
         with self._changed:
             if job in self._jobs:
@@ -240,7 +165,7 @@ class Batcher:
         while (parts := self._take()) is not None:
             self._compute(parts)
 
-    def _take(self) -> list[_Part] | None:
+    def _take(self) -> list[Part] | None:
         """Wait for work, and for company where there was some; None when there is no more."""
         with self._changed:
             while not self._jobs:
@@ -262,9 +187,9 @@ class Batcher:
         self._changed.wait(seconds)
         self._wanted = math.inf
 
-    def _form(self) -> list[_Part]:
-        parts: list[_Part] = []
-        unfinished: list[_Job] = []
+    def _form(self) -> list[Part]:
+        parts: list[Part] = []
+        unfinished: list[Job] = []
         room = self._limits.tokens
         now = time.monotonic()
         while self._jobs and room > 0:
@@ -288,7 +213,7 @@ class Batcher:
         self._company = max(len(parts), 1)
         return parts
 
-    def _compute(self, parts: list[_Part]) -> None:
+    def _compute(self, parts: list[Part]) -> None:
         if not parts:
             return
         texts = [text for job, rows in parts for text in job.texts[rows.start : rows.stop]]
@@ -306,7 +231,7 @@ class Batcher:
                 self._compute([part])
             return
         seconds = time.monotonic() - start
-        done: list[tuple[_Job, Scores | Exception]] = []
+        done: list[tuple[Job, Scores | Exception]] = []
         at = 0
         for job, rows in parts:
             job.scores.append(scores[at : at + len(rows)])
@@ -318,7 +243,7 @@ class Batcher:
         self._deliver(done)
         self._tell(parts, len(texts), start, seconds)
 
-    def _tell(self, parts: list[_Part], texts: int, start: float, seconds: float) -> None:
+    def _tell(self, parts: list[Part], texts: int, start: float, seconds: float) -> None:
         tokens = sum(
             int(job.ends[rows.stop - 1] - (job.ends[rows.start - 1] if rows.start else 0))
             for job, rows in parts
@@ -329,7 +254,7 @@ class Batcher:
             waited = start - min(job.queued for job, _ in parts)
             self._report(BatchReport(len(parts), texts, tokens, seconds, waited))
 
-    def _deliver(self, done: list[tuple[_Job, Scores | Exception]]) -> None:
+    def _deliver(self, done: list[tuple[Job, Scores | Exception]]) -> None:
         """Tell the callers, with one wake-up of each event loop."""
         loops = {job.loop for job, _ in done}
         for loop in loops:
@@ -340,7 +265,7 @@ class Batcher:
                 _LOGGER.debug("nobody waits for %d answers any more", len(theirs))
 
 
-def _settle(done: list[tuple[_Job, Scores | Exception]]) -> None:
+def _settle(done: list[tuple[Job, Scores | Exception]]) -> None:
     for job, found in done:
         if job.result.done():
             continue  # gone, or too late
@@ -355,7 +280,7 @@ def _pass_on(done: asyncio.Future[Any], result: asyncio.Future[Scores]) -> None:
         result.set_exception(error)
 
 
-def _too_late(job: _Job) -> RefusedError:
+def _too_late(job: Job) -> RefusedError:
     where = "was being computed" if job.taken else "waited in the queue"
     return RefusedError(
         504,

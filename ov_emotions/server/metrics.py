@@ -7,7 +7,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from ov_emotions.server.batcher import Batcher, BatchReport
+from ov_emotions.server.batcher import Batcher
+from ov_emotions.server.jobs import BatchReport
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 
 from ov_emotions.classifier import decide
 from ov_emotions.server.answers import NotJsonError, json_answer, json_kind, parse_json
-from ov_emotions.server.batcher import Scores
+from ov_emotions.server.jobs import Scores
 from ov_emotions.server.limits import read_body
 from ov_emotions.server.metrics import CONTENT_TYPE
 from ov_emotions.server.refusal import RefusedError

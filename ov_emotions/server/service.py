@@ -12,7 +12,8 @@ from fastapi import Request
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import OvEmotionsError
-from ov_emotions.server.batcher import Batcher, BatchLimits, Scores
+from ov_emotions.server.batcher import Batcher
+from ov_emotions.server.jobs import BatchLimits, Scores
 from ov_emotions.server.limits import check_texts
 from ov_emotions.server.metrics import Metrics
 from ov_emotions.server.refusal import ClientGoneError, RefusedError
