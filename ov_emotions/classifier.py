@@ -35,6 +35,8 @@ class ClassifierOptions(TypedDict, total=False):
     thresholds: Mapping[str, float] | None
     long_texts: LongTexts
     batch_tokens: int
+    few_shapes: bool
+    mmap: bool
 
 
 class EmotionClassifier(TextClassifier):
@@ -54,6 +56,12 @@ class EmotionClassifier(TextClassifier):
     :param long_texts: `window` reads a long text in overlapping windows and takes each label's
         highest probability; `truncate` reads its beginning and sets `Prediction.truncated`.
     :param batch_tokens: tokens of a batch at most, padding included.
+    :param few_shapes: for processes that run long and get ever other numbers of texts. OpenVINO
+        prepares each new shape of a batch for itself, which takes longer than to compute it, and
+        keeps some MB of each; so batches are padded to one of few shapes, and computed rows and
+        tokens that are not needed.
+    :param mmap: map the file of weights; False reads it, so that a process outlives what is done to
+        the file later. A mapped file that is cut short ends the process (SIGBUS).
     :raises BundleError: if the model is missing or damaged.
     :raises DeviceError: if the device does not exist or refuses an option.
     :raises InputError: if an argument is of the wrong kind or out of range.
@@ -71,6 +79,8 @@ class EmotionClassifier(TextClassifier):
         thresholds: Mapping[str, float] | None = None,
         long_texts: LongTexts = "window",
         batch_tokens: int = 4096,
+        few_shapes: bool = False,
+        mmap: bool = True,
     ) -> None:
         if long_texts not in get_args(LongTexts):
             raise InputError(f"long_texts must be 'window' or 'truncate', not {long_texts!r}")
@@ -78,6 +88,7 @@ class EmotionClassifier(TextClassifier):
             if value is not None:
                 check_count(name, value)
         self._batch_tokens = check_count("batch_tokens", batch_tokens)
+        self._few_shapes = few_shapes
         bundle = (
             model
             if isinstance(model, Bundle)
@@ -86,6 +97,7 @@ class EmotionClassifier(TextClassifier):
         manifest = bundle.manifest
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
+        self._long_texts = long_texts
         ours = {label: manifest.thresholds[label] for label in manifest.labels}
         self._thresholds = merge_thresholds(ours, thresholds)
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, long_texts)
@@ -96,6 +108,7 @@ class EmotionClassifier(TextClassifier):
             streams=streams,
             precision=precision,
             cache_dir=None if cache_dir is None else Path(cache_dir).expanduser(),
+            mmap=mmap,
         )
 
     @classmethod
@@ -176,6 +189,11 @@ class EmotionClassifier(TextClassifier):
         return dict(self._thresholds)
 
     @property
+    def long_texts(self) -> LongTexts:
+        """What is done with texts longer than the model reads at a time."""
+        return self._long_texts
+
+    @property
     def bundle(self) -> Bundle:
         """The bundle that the model came from.
 
@@ -233,7 +251,13 @@ class EmotionClassifier(TextClassifier):
         logits = np.full((len(texts), len(self._labels)), -np.inf, dtype=np.float32)
         groups = encoded.groups(self._batch_tokens)
         if groups:
-            found = np.concatenate(self._backend.infer(encoded.batches(groups)))
+            batches = encoded.batches(groups, few_shapes=self._few_shapes)
+            found = np.concatenate(
+                [
+                    part[: len(rows)]
+                    for part, rows in zip(self._backend.infer(batches), groups, strict=True)
+                ]
+            )
             if not np.isfinite(found).all():
                 raise DeviceError("the model gave logits that are not finite; try precision='f32'")
             windows = np.empty_like(found)

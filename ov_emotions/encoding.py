@@ -5,6 +5,7 @@ Arrays are built by whole rows and groups, so that the cost of Python does not g
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -27,7 +28,24 @@ _WORTHWHILE_TOKENS = 512
 # ... and closes rather than spend more than this part of its work on padding.
 _TOLERABLE_PADDING = 0.1
 
+# The shapes of those who ask for few: sizes, and the step of larger ones.
+_BATCHES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
+_TOKENS = (8, 16, 24, 32, 48, 64)
+
 _PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+def round_up(size: int, steps: Sequence[int]) -> int:
+    """Find the step that a size fits in.
+
+    :param size: at least 1.
+    :param steps: ascending; beyond the last, multiples of half of it.
+    :return: the smallest step that is not below the size.
+    """
+    if size <= steps[-1]:
+        return steps[bisect_left(steps, size)]
+    half = steps[-1] // 2
+    return -(-size // half) * half
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +103,29 @@ class EncodedTexts:
         groups.append(order[start:])
         return groups[::-1]
 
-    def batches(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[EncodedBatch]:
+    def batches(
+        self, groups: Sequence[NDArray[np.int64]], *, few_shapes: bool = False
+    ) -> Iterator[EncodedBatch]:
         """Pad each group to its longest window, one group at a time.
 
         :param groups: window positions per batch.
+        :param few_shapes: pad on, to one of few shapes; the last rows of a batch may repeat its
+            first then.
         :return: yields the batches in that order.
         """
-        if len(self.lengths) == 1:
+        if len(self.lengths) == 1 and not few_shapes:
             yield EncodedBatch(self.ids[None], np.ones((1, len(self.ids)), dtype=np.int64))
             return
         starts = np.cumsum(self.lengths) - self.lengths
         for rows in groups:
             lengths = self.lengths[rows]
-            columns = np.arange(lengths.max())
+            if few_shapes:
+                missing = round_up(len(rows), _BATCHES) - len(rows)
+                rows = np.concatenate([rows, np.full(missing, rows[0])])
+                lengths = self.lengths[rows]
+                columns = np.arange(round_up(int(lengths.max()), _TOKENS))
+            else:
+                columns = np.arange(lengths.max())
             mask = columns < lengths[:, None]
             ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
             ids[mask] = self.ids[(starts[rows][:, None] + columns)[mask]]

@@ -69,6 +69,7 @@ class ServerClassifier(EmotionClassifier):
         self._scorer = scorer
         self._bundle = bundle
         self._labels = facts.labels
+        self._long_texts = facts.long_texts
         ours = {label: facts.thresholds[label] for label in facts.labels}
         self._thresholds = merge_thresholds(ours, thresholds)
 

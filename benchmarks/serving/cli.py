@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
+from benchmarks.serving import steady
 from benchmarks.serving.load import run_precisely
 from benchmarks.serving.measure import Measured, Plan, measure
 from benchmarks.serving.table import for_readme, for_terminal, load_results, update_readme
-from benchmarks.serving.target import Endpoint, Target, find_targets, readable
+from benchmarks.serving.target import SPLIT, Endpoint, Target, choose_texts, find_targets
 from benchmarks.serving.triton import served_by_triton
 from ov_emotions.backends.kserve_check import check_server
 from ov_emotions.backends.kserve_options import ServerOptions
@@ -32,13 +31,11 @@ from ov_emotions.cli.shared import (
     print_json,
     utf8_stdout,
 )
-from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.machine import environment
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
 
 LOCAL = "http://127.0.0.1:8000/emotions"
-SPLIT = "test_goemotions"
 PACKAGES = ("openvino", "tritonclient", "grpcio", "aiohttp", "tokenizers", "numpy")
 
 
@@ -102,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=positive_int, metavar="N", help="of each model (default: all cores)"
     )
     _add_common(triton)
+    steady.add_parser(verbs)
     shown = verbs.add_parser("table", help="the README's table, from the committed figures")
     shown.set_defaults(run=run_table)
     shown.add_argument("--write", action="store_true", help="put it into the README")
@@ -197,7 +195,7 @@ class _Job:
 @contextmanager
 def _job(args: argparse.Namespace) -> Iterator[_Job]:
     plan = Plan(**config_values(Plan, args))
-    texts = _texts(args)
+    texts = choose_texts(args.data, args.texts, args.seed)
     with nullcontext() if args.output is None else open_output(args.output) as output:
         yield _Job(plan, texts, output)
 
@@ -243,12 +241,6 @@ def _report(
         print(for_terminal(answer), file=utf8_stdout())
     answered = any(figures.requests for result in measured.results for figures in result.closed)
     return 0 if answered else 1
-
-
-def _texts(args: argparse.Namespace) -> list[str]:
-    texts = readable(PreparedData.open(args.data).split(SPLIT).texts)
-    order = np.random.default_rng(args.seed).permutation(len(texts))
-    return [texts[i] for i in order[: args.texts]]
 
 
 async def _measure(

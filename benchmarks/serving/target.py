@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,9 +16,12 @@ from ov_emotions.backends.kserve_options import ServerOptions
 from ov_emotions.backends.kserve_transport import ModelMetadata, Tensor, TensorSpec, Transport
 from ov_emotions.backends.kserve_url import parse_model_url
 from ov_emotions.bundle import Bundle
+from ov_emotions.data.prepare import PreparedData
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, ServerError
 from ov_emotions.normalize import normalize, replace_surrogates
+
+SPLIT = "test_goemotions"
 
 Protocol = Literal["REST JSON", "REST binary", "gRPC"]
 
@@ -141,6 +145,19 @@ def readable(texts: Sequence[str]) -> list[str]:
     :return: the others, in order.
     """
     return [text for text in texts if normalize(text)]
+
+
+def choose_texts(prepared: Path, count: int, seed: int) -> list[str]:
+    """Choose texts to send, in an order of chance.
+
+    :param prepared: what `data prepare` wrote.
+    :param count: at most.
+    :param seed: of choice and order.
+    :return: texts of the split `SPLIT` that hold something to read.
+    """
+    texts = readable(PreparedData.open(prepared).split(SPLIT).texts)
+    order = np.random.default_rng(seed).permutation(len(texts))
+    return [texts[i] for i in order[:count]]
 
 
 async def _server(transport: Transport, options: ServerOptions) -> str:

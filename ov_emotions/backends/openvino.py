@@ -35,6 +35,7 @@ class OpenVINOBackend:
         answers soonest.
     :param precision: INFERENCE_PRECISION_HINT; `None` is what the bundle was approved at.
     :param cache_dir: folder for compiled models, which start sooner the next time.
+    :param mmap: map the file of weights instead of reading it.
     :raises DeviceError: if there is no such device, or it refuses an option.
     :raises BundleError: if OpenVINO cannot read the model, or it has other inputs or outputs.
     """
@@ -48,6 +49,7 @@ class OpenVINOBackend:
         streams: int | None = None,
         precision: str | None = None,
         cache_dir: Path | None = None,
+        mmap: bool = True,
     ) -> None:
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
@@ -58,6 +60,8 @@ class OpenVINOBackend:
             config["PERFORMANCE_HINT"] = "LATENCY"
         else:
             config["NUM_STREAMS"] = streams
+        if not mmap:
+            config["ENABLE_MMAP"] = False
         if cache_dir is not None:
             config["CACHE_DIR"] = str(_model_cache(cache_dir, bundle))
         compiled = _compile(bundle, device, config)

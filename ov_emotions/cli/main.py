@@ -25,6 +25,7 @@ VERBS = (
     "classify",
     "classify-many",
     "dialog",
+    "serve",
     "info",
     "data",
     "prune",

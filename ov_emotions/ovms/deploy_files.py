@@ -111,6 +111,7 @@ def _values(profile: ServingProfile) -> dict[str, str]:
         "memory_compose": "1g",
         "grpc_port": str(GRPC_PORT),
         "rest_port": str(REST_PORT),
+        "arguments_json": json.dumps(profile.server_arguments()),
         "arguments_6": _yaml_list(profile.server_arguments(), 6),
         "arguments_12": _yaml_list(profile.server_arguments(), 12),
         "kserve_arguments_8": _yaml_list(_kserve_arguments(profile), 8),

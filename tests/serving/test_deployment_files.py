@@ -24,7 +24,7 @@ from ov_emotions.ovms.validate import validate_file
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "ovms_config"
-LOCAL = {"secrets", "models", "cache"}
+LOCAL = {"secrets", "models", "cache", "wheels"}
 KUBERNETES = ("1.30", "1.37")
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not part of an install")

@@ -360,3 +360,31 @@ def test_a_tilde_in_cache_dir_is_the_home_folder(tiny_bundle, tmp_path, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     EmotionClassifier(tiny_bundle, cache_dir="~/compiled")("да")
     assert list((tmp_path / "compiled").glob("*/*"))
+
+
+def test_few_shapes_change_no_answer_and_are_few(
+    tiny_bundle: Bundle, tiny_classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    words = ["злость", "радость", "слово", "я", "чёрт"]
+    lists = [
+        [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(rng.integers(1, 40))]
+        for _ in range(60)
+    ]
+    shapes = set()
+    with EmotionClassifier(tiny_bundle, threads=1, few_shapes=True) as classifier:
+        before = classifier._backend.infer
+
+        def infer(batches: Any) -> Any:
+            kept = list(batches)
+            shapes.update(batch.input_ids.shape for batch in kept)
+            return before(kept)
+
+        monkeypatch.setattr(classifier._backend, "infer", infer)
+        for texts in lists:
+            found, expected = (one.predict_proba(texts) for one in (classifier, tiny_classifier))
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert classifier("радость").labels == ("joy",)
+        assert classifier.predict_proba([]).shape == (0, 3)
+    assert len(shapes) < 20
+    assert all(tokens in (8, 16, 24) for _, tokens in shapes)

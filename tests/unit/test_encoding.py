@@ -5,7 +5,7 @@ import pytest
 
 from ov_emotions import encoding as module
 from ov_emotions.bundle import Bundle
-from ov_emotions.encoding import EncodedTexts, TextEncoder
+from ov_emotions.encoding import EncodedTexts, TextEncoder, round_up
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,11 @@ def test_one_window_needs_no_padding() -> None:
     assert batch.input_ids.tolist() == [[1, 2, 3]]
     assert batch.attention_mask.tolist() == [[1, 1, 1]]
     assert batch.attention_mask.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(1, 8), (8, 8), (9, 16), (33, 48), (64, 64), (65, 96), (97, 128), (300, 320)],
+)
+def test_sizes_are_rounded_up_to_few_steps(size: int, expected: int) -> None:
+    assert round_up(size, (8, 16, 24, 32, 48, 64)) == expected

@@ -1,0 +1,328 @@
+"""Requests that share inferences: how they merge, wait, are refused, and go away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra server is not installed")
+
+from ov_emotions.errors import DeviceError
+from ov_emotions.server.batcher import Batcher
+from ov_emotions.server.jobs import BatchLimits, BatchReport
+from ov_emotions.server.refusal import ClientGoneError, RefusedError
+
+ROOMY = BatchLimits(tokens=1000, wait=0.0, queue_tokens=100_000, queue_requests=1000)
+
+
+class Model:
+    """Scores a text by its length; computes one batch at a time, when it may."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.may = threading.Event()
+        self.may.set()
+        self.begun = threading.Event()
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Any, list[bool | None]]:
+        self.begun.set()
+        assert self.may.wait(10)
+        self.batches.append(list(texts))
+        if "poison" in texts:
+            raise DeviceError("no")
+        return np.array([[len(text)] for text in texts], np.float32), [False] * len(texts)
+
+    @contextmanager
+    def busy(self, batcher: Batcher) -> Iterator[asyncio.Task[Any]]:
+        """Have it compute, so that what comes now has to wait."""
+        self.may.clear()
+        self.begun.clear()
+        task = asyncio.ensure_future(ask(batcher, ["first"]))
+        try:
+            yield task
+        finally:
+            self.may.set()
+
+
+async def ask(batcher: Batcher, texts: list[str], seconds: float = 10.0) -> list[float]:
+    deadline = asyncio.get_running_loop().time() + seconds
+    scores, truncated = await batcher.score(texts, deadline)
+    assert len(truncated) == len(texts)
+    return [float(row[0]) for row in scores]
+
+
+def run(
+    scenario: Callable[[Batcher, Model], Any], limits: BatchLimits = ROOMY, **options: Any
+) -> Model:
+    model = Model()
+    batcher = Batcher(model, limits, **options)
+    try:
+        asyncio.run(scenario(batcher, model))
+    finally:
+        model.may.set()
+        batcher.close(10)
+    assert batcher.waiting_requests == 0
+    assert batcher.waiting_tokens == 0
+    return model
+
+
+async def begun(model: Model) -> None:
+    assert await asyncio.to_thread(model.begun.wait, 10)
+
+
+def test_what_comes_while_it_computes_shares_the_next_batch_and_each_gets_its_own() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher) as first:
+            await begun(model)
+            others = [asyncio.ensure_future(ask(batcher, ["x" * i] * 2)) for i in range(1, 9)]
+            await asyncio.sleep(0.01)
+        assert await first == [5.0]
+        assert await asyncio.gather(*others) == [[float(i)] * 2 for i in range(1, 9)]
+
+    assert [len(batch) for batch in run(scenario).batches] == [1, 16]
+
+
+def test_a_batch_keeps_to_its_tokens_and_requests_stay_whole() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher):
+            await begun(model)
+            tasks = [asyncio.ensure_future(ask(batcher, ["x" * 100])) for _ in range(5)]
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
+
+    # A text of 100 characters counts as 28 tokens.
+    limits = BatchLimits(tokens=60, wait=0, queue_tokens=10_000, queue_requests=10)
+    assert [len(batch) for batch in run(scenario, limits).batches] == [1, 2, 2, 1]
+
+
+def test_a_large_request_is_computed_in_parts_and_lets_small_ones_by() -> None:
+    order: list[str] = []
+
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        async def noted(name: str, texts: list[str]) -> list[float]:
+            found = await ask(batcher, texts)
+            order.append(name)
+            return found
+
+        with model.busy(batcher):
+            await begun(model)
+            large = asyncio.ensure_future(noted("large", ["x" * i for i in range(50)]))
+            await asyncio.sleep(0.01)
+            small = asyncio.ensure_future(noted("small", ["y"]))
+            await asyncio.sleep(0.01)
+        assert await large == [float(i) for i in range(50)]
+        assert await small == [1.0]
+
+    limits = BatchLimits(tokens=100, wait=0, queue_tokens=10_000, queue_requests=10)
+    assert len(run(scenario, limits).batches) > 4
+    assert order == ["small", "large"]
+
+
+def test_a_crowd_that_was_just_answered_is_waited_for_but_not_longer_than_told() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher):
+            await begun(model)
+            tasks = [asyncio.ensure_future(ask(batcher, ["x"])) for _ in range(2)]
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
+        late = asyncio.ensure_future(ask(batcher, ["late"]))
+        await asyncio.sleep(0.02)
+        await asyncio.gather(late, ask(batcher, ["later"]))
+        start = asyncio.get_running_loop().time()
+        await ask(batcher, ["alone"])
+        assert asyncio.get_running_loop().time() - start >= 0.25
+
+    limits = BatchLimits(tokens=1000, wait=0.3, queue_tokens=10_000, queue_requests=10)
+    batches = run(scenario, limits).batches
+    assert batches == [["first"], ["x", "x"], ["late", "later"], ["alone"]]
+
+
+def test_a_lone_client_never_waits_for_company() -> None:
+    async def scenario(batcher: Batcher, _model: Model) -> None:
+        start = asyncio.get_running_loop().time()
+        for _ in range(5):
+            await ask(batcher, ["x"])
+        assert asyncio.get_running_loop().time() - start < 0.9
+
+    run(scenario, BatchLimits(tokens=1000, wait=1.0, queue_tokens=10_000, queue_requests=10))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        BatchLimits(tokens=1000, wait=0, queue_tokens=10_000, queue_requests=2),
+        BatchLimits(tokens=1000, wait=0, queue_tokens=60, queue_requests=100),
+    ],
+)
+def test_a_full_queue_refuses_with_the_time_to_come_back(limits: BatchLimits) -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher):
+            await begun(model)
+            tasks = [asyncio.ensure_future(ask(batcher, ["x" * 100])) for _ in range(2)]
+            await asyncio.sleep(0.01)
+            with pytest.raises(RefusedError, match="2 requests wait already") as error:
+                await ask(batcher, ["x" * 100])
+            assert error.value.status == 429
+            assert int(error.value.headers["Retry-After"]) >= 1
+        await asyncio.gather(*tasks)
+
+    run(scenario, limits)
+
+
+def test_a_request_larger_than_the_queue_is_taken_where_nothing_waits() -> None:
+    async def scenario(batcher: Batcher, _model: Model) -> None:
+        assert len(await ask(batcher, ["x" * 100] * 20)) == 20
+
+    run(scenario, BatchLimits(tokens=60, wait=0, queue_tokens=60, queue_requests=2))
+
+
+def test_a_request_that_is_too_late_is_told_and_not_computed() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher) as first:
+            await begun(model)
+            with pytest.raises(RefusedError, match="still waited in the queue") as error:
+                await ask(batcher, ["late"], seconds=0.05)
+            assert error.value.status == 504
+        await first
+        await ask(batcher, ["next"])
+
+    assert run(scenario).batches == [["first"], ["next"]]
+
+
+def test_a_request_that_is_too_late_while_it_is_computed_is_told_so() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        model.may.clear()
+        with pytest.raises(RefusedError, match="still was being computed"):
+            await ask(batcher, ["slow"], seconds=0.05)
+        model.may.set()
+        assert await ask(batcher, ["next"]) == [4.0]
+
+    run(scenario)
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher) as first:
+            await begun(model)
+            gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            deadline = asyncio.get_running_loop().time() + 10
+            leaving = asyncio.ensure_future(batcher.score(["leaves"], deadline, gone))
+            cancelled = asyncio.ensure_future(ask(batcher, ["cancelled"]))
+            stays = asyncio.ensure_future(ask(batcher, ["stays"]))
+            await asyncio.sleep(0.01)
+            gone.set_exception(ClientGoneError())
+            cancelled.cancel()
+            with pytest.raises(ClientGoneError):
+                await leaving
+            assert batcher.waiting_requests == 1
+        await asyncio.gather(first, stays)
+
+    assert run(scenario).batches == [["first"], ["stays"]]
+
+
+def test_the_rest_of_a_large_request_is_not_computed_once_its_client_is_gone() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        model.may.clear()
+        task = asyncio.ensure_future(ask(batcher, ["x" * 100] * 20))
+        await begun(model)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        model.may.set()
+        await ask(batcher, ["next"])
+
+    limits = BatchLimits(tokens=60, wait=0, queue_tokens=1000, queue_requests=2)
+    assert [len(batch) for batch in run(scenario, limits).batches] == [2, 1]
+
+
+def test_a_request_that_breaks_the_model_fails_alone() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher):
+            await begun(model)
+            tasks = [asyncio.ensure_future(ask(batcher, [text])) for text in ("a", "poison", "ab")]
+            await asyncio.sleep(0.01)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert found[0] == [1.0]
+        assert isinstance(found[1], DeviceError)
+        assert found[2] == [2.0]
+
+    run(scenario)
+
+
+def test_a_large_request_that_fails_in_its_first_part_is_over() -> None:
+    async def scenario(batcher: Batcher, _model: Model) -> None:
+        with pytest.raises(DeviceError):
+            await ask(batcher, ["poison", *["x" * 100] * 20])
+        await ask(batcher, ["next"])
+
+    limits = BatchLimits(tokens=60, wait=0, queue_tokens=1000, queue_requests=2)
+    assert [len(batch) for batch in run(scenario, limits).batches] == [3, 1]
+
+
+def test_at_the_end_what_was_taken_is_computed_and_what_comes_is_refused() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher) as first:
+            await begun(model)
+            taken = asyncio.ensure_future(ask(batcher, ["taken"]))
+            await asyncio.sleep(0.01)
+            batcher.drain()
+            with pytest.raises(RefusedError, match="stopping") as error:
+                await ask(batcher, ["new"])
+            assert error.value.status == 503
+        assert await first == [5.0]
+        assert await taken == [5.0]
+
+    run(scenario)
+
+
+def test_every_batch_is_reported() -> None:
+    reports: list[BatchReport] = []
+
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher):
+            await begun(model)
+            tasks = [asyncio.ensure_future(ask(batcher, ["x" * 8] * 3)) for _ in range(2)]
+            await asyncio.sleep(0.03)
+        await asyncio.gather(*tasks)
+
+    run(scenario, report=reports.append)
+    assert [(r.requests, r.texts, r.tokens) for r in reports] == [(1, 1, 4), (2, 6, 30)]
+    assert reports[1].waited >= 0.03
+    assert all(report.seconds >= 0 for report in reports)
+
+
+def test_event_loops_of_several_threads_share_it() -> None:
+    model = Model()
+    batcher = Batcher(model, ROOMY)
+    found: list[list[float]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(asyncio.run(ask(batcher, ["abc"]))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    batcher.close(10)
+    assert found == [[3.0]] * 4
+
+
+def test_an_event_loop_that_ended_does_not_stop_it() -> None:
+    model = Model()
+    batcher = Batcher(model, ROOMY)
+    model.may.clear()
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(ask(batcher, ["x"]))
+        await begun(model)
+        task.cancel()
+
+    asyncio.run(leave())
+    model.may.set()
+    assert asyncio.run(ask(batcher, ["four"])) == [4.0]
+    batcher.close(10)
