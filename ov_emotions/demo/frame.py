@@ -1,0 +1,102 @@
+"""What stands around the sections of the page, and what the browser gets before Gradio starts."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+from ov_emotions.demo.markup import Words, escape
+from ov_emotions.demo.texts import EXAMPLES, TEXTS, say
+
+VIEWS = ("text", "files", "dialogues", "compare", "model")
+"""The sections, by the name that stands behind # in the address."""
+
+
+def head() -> str:
+    """Write the styles and the script, inline: nothing is asked for elsewhere."""
+    folder = files("ov_emotions.demo")
+    parts = {name: (folder / name).read_text("utf-8") for name in ("page.css", "page.js")}
+    said = {
+        name: {"ru": TEXTS[name].ru, "en": TEXTS[name].en}
+        for name in TEXTS
+        if name.startswith(("view.", "fail.server", "fail.reload", "fail.retry", "theme."))
+    }
+    return (
+        '<meta name="color-scheme" content="light dark">'
+        f"<style>{parts['page.css']}</style>"
+        f"<script>window.ovTexts = {json.dumps(said, ensure_ascii=False)};\n"
+        f"window.ovViews = {json.dumps(VIEWS)};\n{parts['page.js']}</script>"
+    )
+
+
+def masthead(version: str) -> str:
+    """Write the top of the page: name, sections, language and theme.
+
+    :param version: of the library.
+    """
+    links = "".join(
+        f'<li><a href="#{view}" data-view="{view}">{say(f"view.{view}")}</a></li>'
+        for view in VIEWS
+    )
+    languages = "".join(
+        f'<button type="button" data-set-language="{code}" lang="{code}" aria-pressed="false" '
+        f'title="{name}"><span aria-hidden="true">{code.upper()}</span>'
+        f'<span class="unseen">{name}</span></button>'
+        for code, name in (("ru", "Русский"), ("en", "English"))
+    )
+    dark, light = say("theme.dark"), say("theme.light")
+    return (
+        f'<a class="skip" href="#content">{say("skip")}</a>'
+        '<header class="masthead"><a class="brand" href="#text">'
+        f'<svg viewBox="0 0 32 20" aria-hidden="true"><path d="M1 10h5l3-8 5 16 5-12 3 4h9"/></svg>'
+        f'<span>ov·emotions</span><span class="unseen"> {escape(version)}</span></a>'
+        f'<nav {TEXTS["nav"].attributes("label")}><ul>{links}</ul></nav>'
+        f'<div class="controls"><div class="languages" role="group">{languages}</div>'
+        '<button type="button" class="theme" data-theme-toggle>'
+        '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7.5"/>'
+        '<path d="M10 2.5a7.5 7.5 0 0 1 0 15z"/></svg>'
+        f'<span class="unseen to-dark">{dark}</span><span class="unseen to-light">{light}</span>'
+        "</button></div></header>"
+        '<div id="outage" role="alert"></div><p id="announcer" class="unseen" role="status"></p>'
+    )
+
+
+def heading(view: str) -> str:
+    """Write the title and the introduction of a section."""
+    return (
+        f'<h1 tabindex="-1">{say(f"{view}.title")}</h1><p class="lead">{say(f"{view}.lead")}</p>'
+    )
+
+
+def label(name: str, target: str, placeholder: Words | None = None) -> str:
+    """Write the label of a field of Gradio's, which the page's script ties to it.
+
+    :param name: of the sentence.
+    :param target: a selector of the field.
+    :param placeholder: what stands in the empty field.
+    """
+    extra = "" if placeholder is None else " " + placeholder.attributes("placeholder")
+    return f'<p class="label" data-labels="{target}"{extra}>{say(name)}</p>'
+
+
+def examples() -> str:
+    """Write the utterances that can be clicked."""
+    items = "".join(
+        f'<li><button type="button" class="example" data-example="{escape(example.ru)}">'
+        f'<span class="said" lang="ru-RU">{escape(example.ru)}</span>'
+        f'<span class="gloss" lang="en">{escape(example.en)}</span></button></li>'
+        for example in EXAMPLES
+    )
+    return (
+        f'<div class="examples"><h2 class="eyebrow">{say("text.examples")}</h2>'
+        f"<ul>{items}</ul></div>"
+    )
+
+
+def footer(api: str | None) -> str:
+    """Write the end of the page.
+
+    :param api: address of the description of the API; None where there is none.
+    """
+    link = "" if api is None else f' <a href="{escape(api)}">{say("footer.api")}</a>'
+    return f'<footer class="foot"><p>{say("footer")}</p><p>{link}</p></footer>'
