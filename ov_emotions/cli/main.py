@@ -23,6 +23,7 @@ from ov_emotions.errors import OvEmotionsError
 
 VERBS = (
     "classify",
+    "serve",
     "info",
     "data",
     "prune",

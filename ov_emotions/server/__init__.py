@@ -1,0 +1,58 @@
+"""`ov-emotions serve`: the classifier behind HTTP, for people and for KServe v2 clients.
+
+`create_app` makes the application, which other pages can be mounted on; `run_server` runs it.
+
+What stands where: `settings` holds every option; `batcher` merges concurrent requests; `routes` is
+`/v1`, `kserve` is `/v2`; `limits` reads bodies and asks for the key; `metrics`, `logs`; `protocol`
+is what uvicorn is told to do with slow and silent connections. README.md beside this file says what
+is answered to whom, bad requests included.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ov_emotions._extras import require
+from ov_emotions.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ov_emotions.classifier import EmotionClassifier
+
+__all__ = ["ServerSettings", "create_app", "run_server"]
+
+_EXTRA = "server"
+
+
+def create_app(
+    settings: ServerSettings | None = None, classifier: EmotionClassifier | None = None
+) -> FastAPI:
+    """Make the application; the model is loaded before this returns.
+
+    :param settings: all options; the defaults where None.
+    :param classifier: to answer with, and left open at the end; None loads `settings.model`.
+    :return: the application. Its `state.service` holds classifier, batcher and metrics.
+    :raises MissingExtraError: if the extra `server` is not installed.
+    :raises BundleError: if the model is missing or damaged.
+    :raises InputError: if a setting contradicts the model, or the file of keys is of no use.
+    """
+    for module in ("fastapi", "prometheus_client"):
+        require(module, extra=_EXTRA)
+    from ov_emotions.server.app import build_app
+
+    return build_app(settings or ServerSettings(), classifier)
+
+
+def run_server(app: FastAPI, settings: ServerSettings) -> None:
+    """Serve an application until SIGINT or SIGTERM; what was taken then is still answered.
+
+    :param app: what `create_app` made, with whatever was mounted on it.
+    :param settings: those that it was made with.
+    :raises MissingExtraError: if the extra `server` is not installed.
+    :raises OSError: if the address is taken or does not exist.
+    """
+    require("uvicorn", extra=_EXTRA)
+    from ov_emotions.server.run import run
+
+    run(app, settings)

@@ -1,0 +1,112 @@
+"""The application: routes, middleware, and errors as `{"error": sentence}`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from ov_emotions import __version__
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.server import kserve, routes
+from ov_emotions.server.answers import error_answer
+from ov_emotions.server.limits import KeyMiddleware, read_api_keys
+from ov_emotions.server.logs import RequestMiddleware
+from ov_emotions.server.refusal import RefusedError
+from ov_emotions.server.service import Service
+from ov_emotions.server.settings import ServerSettings
+
+_DESCRIPTION = "Emotions in Russian text. Every error is an object with a sentence in it."
+
+
+def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) -> FastAPI:
+    """Make the application; see `ov_emotions.server.create_app`.
+
+    :param settings: all options.
+    :param classifier: to answer with; None loads one.
+    :return: the application.
+    """
+    keys = read_api_keys(settings)
+    service = Service(settings, classifier)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="ov-emotions",
+        version=__version__,
+        description=_DESCRIPTION,
+        # These pages load scripts of others from the network.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.include_router(routes.build_router(service))
+    app.include_router(kserve.build_router(service))
+    app.add_exception_handler(RefusedError, _refuse)
+    app.add_exception_handler(HTTPException, _no_such_thing)
+    # The last that is added is the first that a request meets.
+    if keys:
+        app.add_middleware(KeyMiddleware, keys=keys)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "X-API-Key", "X-Request-Id"),
+            expose_headers=("Retry-After", "X-Request-Id"),
+        )
+    app.add_middleware(RequestMiddleware, metrics=service.metrics, log_texts=settings.log_texts)
+    _describe(app, keyed=bool(keys))
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RefusedError):
+        raise error
+    request.state.refused = error.reason
+    return error_answer(error.status, str(error), error.headers)
+
+
+async def _no_such_thing(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    path = request.url.path
+    if error.status_code == 405:
+        return error_answer(405, "Unsupported method", error.headers)
+    if error.status_code == 404 and (path.startswith("/v2/") or path == "/v2"):
+        return error_answer(400, kserve.INVALID_URL)  # as Model Server has it
+    if error.status_code == 404:
+        return error_answer(404, "there is nothing here; /openapi.json says what there is")
+    return error_answer(error.status_code, str(error.detail), error.headers)
+
+
+def _describe(app: FastAPI, *, keyed: bool) -> None:
+    """Make the description, once, of the routes that are there when it is asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+            )
+            if keyed:
+                schema.setdefault("components", {})["securitySchemes"] = {
+                    "key": {"type": "http", "scheme": "bearer"}
+                }
+                schema["security"] = [{"key": []}]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
