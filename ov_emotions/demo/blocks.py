@@ -48,7 +48,8 @@ def _text(gr: Any, classifier: EmotionClassifier) -> None:
             html(frame.examples())
         with gr.Column(elem_classes="right"):
             result = html(single.empty(), "result")
-    text.input(
+    # Not `input`, which Gradio fires for keys alone: text is pasted and dictated too.
+    text.change(
         guarded(partial(single.analyse, classifier)),
         text,
         result,
