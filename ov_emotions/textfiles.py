@@ -98,9 +98,19 @@ def read_lines(file: BinaryIO) -> Iterator[str | BadRow]:
     :param file: opened in binary mode.
     :return: yields each line without its end, or why it is no text.
     """
+    for number, text in numbered_lines(file):
+        yield text_value(number, text) if isinstance(text, str) else text
+
+
+def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, str | BadRow]]:
+    """Read the lines of an open file or a pipe, blank ones too.
+
+    :param file: opened in binary mode.
+    :return: yields each line's number and the line without its end, or why it cannot be read.
+    """
     for number, line in enumerate(_raw_lines(file), start=1):
         text = _decode(number, line)
-        yield text_value(number, text.rstrip("\r\n")) if isinstance(text, str) else text
+        yield number, text.rstrip("\r\n") if isinstance(text, str) else text
 
 
 def text_format(path: Path) -> str:
@@ -304,12 +314,11 @@ def jsonl_objects(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | BadRow
     :param file: its bytes.
     :return: yields each line's number and its object, or why it is none; empty lines are left out.
     """
-    for number, line in enumerate(_raw_lines(file), start=1):
-        if not line.strip():
-            continue
-        text = _decode(number, line)
+    for number, text in numbered_lines(file):
         if isinstance(text, BadRow):
             yield number, text
+            continue
+        if not text.strip():
             continue
         try:
             value = json.loads(text)

@@ -72,10 +72,21 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--russian", action="store_true", help="name the labels in Russian (not in JSON)"
     )
-    _add_model_flags(parser)
+    add_model_flags(parser)
+    parser.add_argument(
+        "--chunk-size",
+        type=positive_int,
+        metavar="N",
+        help="texts read before their results come out; 1 answers each line of a slow pipe at once "
+        "(default: 1 on a terminal, else what is fastest)",
+    )
 
 
-def _add_model_flags(parser: argparse.ArgumentParser) -> None:
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what `load_classifier` reads.
+
+    :param parser: the verb's.
+    """
     parser.add_argument(
         "-m",
         "--model",
@@ -102,13 +113,6 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=("f32", "bf16"), help="of the inference (default: the model's)"
     )
     parser.add_argument("--device", default="CPU", help="OpenVINO device (default: CPU)")
-    parser.add_argument(
-        "--chunk-size",
-        type=positive_int,
-        metavar="N",
-        help="texts read before their results come out; 1 answers each line of a slow pipe at once "
-        "(default: 1 on a terminal, else what is fastest)",
-    )
 
 
 def load_classifier(args: argparse.Namespace) -> TextClassifier:

@@ -14,23 +14,27 @@ from ov_emotions.typed_toml import param_texts
 
 
 def add_config_flags(
-    parser: argparse.ArgumentParser,
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
     config: type[Any],
     positional: Sequence[str] = (),
     *,
     required: bool = True,
+    leave_out: Sequence[str] = (),
 ) -> None:
     """Add one flag a field.
 
-    :param parser: gets the flags.
+    :param parser: gets the flags; a group of a parser does too.
     :param config: a dataclass whose fields are plain values, literals, paths, tuples of these, or
         dictionaries from names to numbers or texts.
     :param positional: required fields that are given without a flag.
     :param required: whether a field without a default must be given as a flag.
+    :param leave_out: fields that the verb adds flags for itself.
     """
     hints = get_type_hints(config)
     texts = param_texts(config.__doc__ or "")
     for field in fields(config):
+        if field.name in leave_out:
+            continue
         options = _options(hints[field.name])
         if field.name in positional:
             parser.add_argument(field.name, help=_help(field, texts.get(field.name, "")), **options)

@@ -23,7 +23,9 @@ from ov_emotions.errors import OvEmotionsError
 
 VERBS = (
     "classify",
+    "dialog",
     "serve",
+    "demo",
     "info",
     "data",
     "prune",

@@ -26,6 +26,25 @@ _COLOURS = {
 _DIGITS = 6
 
 
+def coloured(out: TextIO) -> bool:
+    """Tell whether colours are welcome: on a terminal that has them, and without NO_COLOR.
+
+    :param out: where they would go.
+    :return: whether to colour.
+    """
+    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def one_line(text: str) -> str:
+    """Make a text one line, with nothing that a terminal would obey, such as escape sequences.
+
+    :param text: any text.
+    :return: the text on one line, U+FFFD in place of what cannot be printed.
+    """
+    words = " ".join(replace_surrogates(text).split())
+    return "".join(character if character.isprintable() else "�" for character in words)
+
+
 class JsonWriter:
     """Writes `{"text", "labels", "scores", "truncated"}`, a line each.
 
@@ -64,11 +83,8 @@ class HumanWriter:
         self.out = out
         self.names = names
         self.nothing = nothing
-        terminal = out.isatty()
-        self.coloured = (
-            terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        )
-        self.columns = shutil.get_terminal_size().columns if terminal else None
+        self.coloured = coloured(out)
+        self.columns = shutil.get_terminal_size().columns if out.isatty() else None
         # Room for the two longest names from the start; the column grows if a row needs more.
         longest = sorted(map(len, names.values()))[-2:]
         self.width = sum(longest) + len(" 99%, ") + len(" 99%")
@@ -100,9 +116,7 @@ class HumanWriter:
         return f"— at most {self._part(prediction, best)}"
 
     def _text(self, text: str, truncated: bool | None) -> str:
-        # One line, and nothing that a terminal would obey: a text may hold escape sequences.
-        words = " ".join(replace_surrogates(text).split())
-        line = "".join(character if character.isprintable() else "�" for character in words)
+        line = one_line(text)
         mark = " (only its beginning was read)" if truncated else ""
         if self.columns is not None:
             room = max(self.columns - self.width - 2 - len(mark), 12)

@@ -23,6 +23,7 @@ def document(
     sections: Iterable[str],
     *,
     skip_to: str = "all",
+    skip: str = "Skip to the tables",
     language: str = "en",
     styles: Sequence[str] = (),
 ) -> str:
@@ -32,6 +33,7 @@ def document(
     :param header: the markup on top.
     :param sections: the markup below, as `section` gives it.
     :param skip_to: the section that the keyboard may jump to.
+    :param skip: what the keyboard's jump is called; not escaped yet.
     :param language: of the text.
     :param styles: names of further style sheets.
     :return: an HTML document.
@@ -51,7 +53,7 @@ def document(
 </style>
 </head>
 <body>
-<a class="skip" href="#{skip_to}">Skip to the tables</a>
+<a class="skip" href="#{skip_to}">{text(skip)}</a>
 {header}
 <main>
 {content}

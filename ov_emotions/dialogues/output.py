@@ -1,0 +1,185 @@
+"""An analysis of dialogues as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import ov_emotions
+from ov_emotions.dialogues.curves import Array, Curve, Share
+from ov_emotions.dialogues.results import (
+    Analysis,
+    Client,
+    DialogueAnalysis,
+    Handover,
+    SpeakerAnalysis,
+)
+from ov_emotions.normalize import replace_surrogates
+
+_DIGITS = 4
+
+
+def to_json(analysis: Analysis) -> dict[str, Any]:
+    """Return plain values for JSON; positions count from 1.
+
+    :param analysis: of the dialogues.
+    :return: the model's facts, the settings, the clients and the dialogues.
+    """
+    return {
+        "version": ov_emotions.__version__,
+        "model": analysis.model,
+        "labels": list(analysis.labels),
+        "thresholds": {label: _round(value) for label, value in analysis.thresholds.items()},
+        "negative_labels": list(analysis.negative_labels),
+        "settings": {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(analysis.settings).items()
+        },
+        "segment_cuts": {"calm": _round(analysis.cuts[0]), "upset": _round(analysis.cuts[1])},
+        "roles_undecided": list(analysis.undecided),
+        "clients": [_client(client) for client in analysis.clients],
+        "dialogues": [_dialogue(dialogue, analysis.labels) for dialogue in analysis.dialogues],
+    }
+
+
+def _client(client: Client) -> dict[str, Any]:
+    return {
+        "name": replace_surrogates(client.name),
+        "dialogues": [replace_surrogates(name) for name in client.dialogues],
+        "negative": _share(client.negative),
+        "segment": client.segment,
+        "sure": client.sure,
+        "handovers": client.handovers,
+    }
+
+
+def _dialogue(dialogue: DialogueAnalysis, labels: tuple[str, ...]) -> dict[str, Any]:
+    utterances = []
+    for position, one in enumerate(dialogue.utterances):
+        said = one.utterance
+        utterances.append(
+            {
+                "position": position + 1,
+                "row": said.row,
+                "time": said.time,
+                "speaker": replace_surrogates(said.speaker),
+                "text": replace_surrogates(said.text),
+                "labels": list(one.labels),
+                "scores": {x: _round(p) for x, p in zip(labels, one.probabilities, strict=True)},
+                "negativity": _round(one.negativity),
+                "weight": _round(one.weight),
+            }
+        )
+    return {
+        "name": replace_surrogates(dialogue.name),
+        "source": replace_surrogates(dialogue.source),
+        "handover": _handover(dialogue.handover),
+        "speakers": [_speaker(speaker, labels) for speaker in dialogue.speakers],
+        "utterances": utterances,
+    }
+
+
+def _speaker(speaker: SpeakerAnalysis, labels: tuple[str, ...]) -> dict[str, Any]:
+    emotions = speaker.emotions
+    return {
+        "name": replace_surrogates(speaker.name),
+        "role": speaker.role,
+        "negative": _share(speaker.negative),
+        "shares": {label: _share(share) for label, share in speaker.shares.items()},
+        "turning_points": [
+            {
+                "position": point.position + 1,
+                "direction": "worse" if point.worse else "better",
+                "before": _round(point.before),
+                "after": _round(point.after),
+                "p_value": _round(point.p_value),
+                "label": point.label,
+                "label_shift": _round(point.label_shift),
+            }
+            for point in speaker.turning_points
+        ],
+        "positions": [position + 1 for position in speaker.positions],
+        "negativity": _curve(speaker.negativity),
+        "running": _numbers(speaker.running.level),
+        "emotions": {
+            label: _curve(Curve(emotions.level[:, i], emotions.low[:, i], emotions.high[:, i]))
+            for i, label in enumerate(labels)
+        },
+    }
+
+
+def _handover(handover: Handover | None) -> dict[str, Any] | None:
+    if handover is None:
+        return None
+    return {
+        "position": handover.position + 1,
+        "rule": handover.rule,
+        "positions": [position + 1 for position in handover.positions],
+        "values": [_round(value) for value in handover.values],
+    }
+
+
+def _curve(curve: Curve) -> dict[str, list[float | None]]:
+    return {key: _numbers(getattr(curve, key)) for key in ("level", "low", "high")}
+
+
+def _numbers(values: Array) -> list[float | None]:
+    return [_round(value) for value in values.tolist()]
+
+
+def _share(share: Share) -> dict[str, Any]:
+    numbers: Mapping[str, float | None] = {
+        "share": share.value,
+        "low": share.low,
+        "high": share.high,
+    }
+    return {**{key: _round(value) for key, value in numbers.items()}, "utterances": share.count}
+
+
+def _round(value: float | None) -> float | None:
+    # JSON has no NaN.
+    return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
+
+
+def to_csv(analysis: Analysis) -> str:
+    """Write a row an utterance: what was said, the scores, the curve, and what happens there.
+
+    :param analysis: of the dialogues.
+    :return: CSV with a header; lines end in a line feed.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        [
+            *("source", "dialogue", "position", "row", "time", "speaker", "role", "text", "labels"),
+            *analysis.labels,
+            *("negativity", "smoothed", "low", "high", "running", "turning_point", "handover"),
+        ]
+    )
+    for dialogue in analysis.dialogues:
+        writer.writerows(_csv_rows(dialogue))
+    return replace_surrogates(out.getvalue())
+
+
+def _csv_rows(dialogue: DialogueAnalysis) -> list[list[Any]]:
+    rows: list[tuple[int, list[Any]]] = []
+    for speaker in dialogue.speakers:
+        turns = {p.position: "worse" if p.worse else "better" for p in speaker.turning_points}
+        curve = speaker.negativity
+        for i, position in enumerate(speaker.positions):
+            one = dialogue.utterances[position]
+            said = one.utterance
+            levels = (curve.level[i], curve.low[i], curve.high[i], speaker.running.level[i])
+            row = [
+                *(dialogue.source, dialogue.name, position + 1, said.row, said.time),
+                *(said.speaker, speaker.role, said.text, "|".join(one.labels)),
+                *(_round(value) for value in (*one.probabilities, one.negativity, *levels)),
+                turns.get(position, ""),
+                int(dialogue.handover is not None and dialogue.handover.position == position),
+            ]
+            rows.append((position, row))
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
