@@ -48,7 +48,7 @@ def _row(name: Words, score: float, cut: float, *, found: bool) -> str:
         f'<span class="cut" style="left:{cut * 100:.1f}%"></span></span>'
         f'<span class="bar-value">{percent(score).html()}</span>'
         f'<span class="bar-note"><span class="mark">{say("bars.above" if found else "bars.below")}'
-        f'</span> <span>{say("bars.threshold", cut=percent(cut))}</span></span>'
+        f"</span> <span>{say('bars.threshold', cut=percent(cut))}</span></span>"
     )
 
 

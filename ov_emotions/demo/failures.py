@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ov_emotions.demo.markup import Words, escape
 from ov_emotions.demo.texts import TEXTS, say
 from ov_emotions.errors import OvEmotionsError
 
 logger = logging.getLogger(__name__)
+
+_TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 
 
 def failure(title: Words, hint: Words | None = None, details: str = "") -> str:
@@ -37,6 +39,11 @@ def model_failure(error: BaseException) -> str:
     return failure(TEXTS["fail.model"], TEXTS["fail.model.hint"], details)
 
 
+def shielded(markup: str) -> str:
+    """Keep Gradio, which fills values into templates, from taking a text for a template."""
+    return markup.translate(_TEMPLATE)
+
+
 def guarded(answer: Callable[..., str]) -> Callable[..., str]:
     """Make a function that answers with markup say what failed instead of raising.
 
@@ -46,9 +53,27 @@ def guarded(answer: Callable[..., str]) -> Callable[..., str]:
 
     def safe(*arguments: object) -> str:
         try:
-            return answer(*arguments)
+            return shielded(answer(*arguments))
         except Exception as error:  # whatever it is, the reader needs a sentence
             logger.exception("a request of the page failed")
-            return model_failure(error)
+            return shielded(model_failure(error))
+
+    return safe
+
+
+def guarded_steps(answer: Callable[..., Iterator[str]]) -> Callable[..., Iterator[str]]:
+    """Do the same for a function that answers step by step.
+
+    :param answer: yields markup.
+    :return: the same, whatever happens.
+    """
+
+    def safe(*arguments: object) -> Iterator[str]:
+        try:
+            for step in answer(*arguments):
+                yield shielded(step)
+        except Exception as error:  # as above
+            logger.exception("a request of the page failed")
+            yield shielded(model_failure(error))
 
     return safe

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 
 from ov_emotions.demo.markup import Words, escape
 from ov_emotions.demo.texts import EXAMPLES, TEXTS, say
+from ov_emotions.report.svg import stylesheet
 
 VIEWS = ("text", "files", "dialogues", "compare", "model")
 """The sections, by the name that stands behind # in the address."""
@@ -19,13 +21,20 @@ def head() -> str:
     said = {
         name: {"ru": TEXTS[name].ru, "en": TEXTS[name].en}
         for name in TEXTS
-        if name.startswith(("view.", "fail.server", "fail.reload", "fail.retry", "theme."))
+        if name.startswith(("view.", "fail.server", "fail.reload", "fail.retry", "fail.upload"))
     }
     return (
         '<meta name="color-scheme" content="light dark">'
-        f"<style>{parts['page.css']}</style>"
+        f"<style>{_plots()}{parts['page.css']}</style>"
         f"<script>window.ovTexts = {json.dumps(said, ensure_ascii=False)};\n"
         f"window.ovViews = {json.dumps(VIEWS)};\n{parts['page.js']}</script>"
+    )
+
+
+def _plots() -> str:
+    """Give the plots' styles without their colours, which follow the page's own switch."""
+    return re.sub(
+        r"@media screen[^{]*\{\s*:root \{.*?\}\s*\}", "", stylesheet("plot.css", "dialogue.css")
     )
 
 
@@ -35,8 +44,7 @@ def masthead(version: str) -> str:
     :param version: of the library.
     """
     links = "".join(
-        f'<li><a href="#{view}" data-view="{view}">{say(f"view.{view}")}</a></li>'
-        for view in VIEWS
+        f'<li><a href="#{view}" data-view="{view}">{say(f"view.{view}")}</a></li>' for view in VIEWS
     )
     languages = "".join(
         f'<button type="button" data-set-language="{code}" lang="{code}" aria-pressed="false" '
@@ -50,7 +58,7 @@ def masthead(version: str) -> str:
         '<header class="masthead"><a class="brand" href="#text">'
         f'<svg viewBox="0 0 32 20" aria-hidden="true"><path d="M1 10h5l3-8 5 16 5-12 3 4h9"/></svg>'
         f'<span>ov·emotions</span><span class="unseen"> {escape(version)}</span></a>'
-        f'<nav {TEXTS["nav"].attributes("label")}><ul>{links}</ul></nav>'
+        f"<nav {TEXTS['nav'].attributes('label')}><ul>{links}</ul></nav>"
         f'<div class="controls"><div class="languages" role="group">{languages}</div>'
         '<button type="button" class="theme" data-theme-toggle>'
         '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7.5"/>'
@@ -63,9 +71,7 @@ def masthead(version: str) -> str:
 
 def heading(view: str) -> str:
     """Write the title and the introduction of a section."""
-    return (
-        f'<h1 tabindex="-1">{say(f"{view}.title")}</h1><p class="lead">{say(f"{view}.lead")}</p>'
-    )
+    return f'<h1 tabindex="-1">{say(f"{view}.title")}</h1><p class="lead">{say(f"{view}.lead")}</p>'
 
 
 def label(name: str, target: str, placeholder: Words | None = None) -> str:
@@ -100,3 +106,36 @@ def footer(api: str | None) -> str:
     """
     link = "" if api is None else f' <a href="{escape(api)}">{say("footer.api")}</a>'
     return f'<footer class="foot"><p>{say("footer")}</p><p>{link}</p></footer>'
+
+
+def waiting(name: str) -> str:
+    """Write what stands in place of a result that nobody asked for yet.
+
+    :param name: of the sentence.
+    """
+    return f'<div class="empty"><p>{say(name)}</p></div>'
+
+
+def drop(target: str) -> str:
+    """Write where files are dropped, and the button that opens the choice of one.
+
+    :param target: id of the block that takes files.
+    """
+    return (
+        f'<div class="drop" data-drop="{target}"><button type="button" class="button" '
+        f'data-open="{target}">{say("files.upload.run")}</button>'
+        f"<p>{say('files.upload.drop')}</p></div>"
+    )
+
+
+def example_button(name: str, text: str, field: str) -> str:
+    """Write a button that puts a text into a field and starts what reads it.
+
+    :param name: of the sentence on it.
+    :param text: the text.
+    :param field: id of the field, with #.
+    """
+    return (
+        f'<button type="button" class="button" data-fill="{field}" data-text="{escape(text)}">'
+        f"{say(name)}</button>"
+    )

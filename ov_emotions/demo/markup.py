@@ -13,8 +13,6 @@ from html import escape as html_escape
 
 from ov_emotions.normalize import replace_surrogates
 
-# Gradio fills values into templates, whose marks a text must not be taken for.
-_TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -46,9 +44,9 @@ class Words:
 
 
 def escape(text: str) -> str:
-    """Escape a text for the page: for HTML, and for the templates that Gradio fills."""
+    """Escape a text for the page; what cannot be shown becomes U+FFFD."""
     clean = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", replace_surrogates(text))
-    return html_escape(clean).translate(_TEMPLATE)
+    return html_escape(clean)
 
 
 def percent(share: float) -> Words:

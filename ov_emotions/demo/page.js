@@ -68,6 +68,7 @@
     field.dispatchEvent(new Event("input", { bubbles: true }));
     field.focus({ preventScroll: false });
   }
+  const fileField = (id) => document.querySelector(`#${id} input[type=file], #${id} ~ input[type=file], input[type=file]#${id}`);
   function chooseLabel(button) {
     const result = button.closest(".result");
     for (const other of result.querySelectorAll("[data-label]"))
@@ -82,6 +83,9 @@
     if (data.setLanguage) { memory.set("ov-language", data.setLanguage); applyLanguage(); }
     else if ("themeToggle" in data) toggleTheme();
     else if (data.example) write(document.querySelector("#text textarea"), data.example);
+    else if (data.fill) write(document.querySelector(`${data.fill} textarea`), data.text);
+    else if (data.open) fileField(data.open)?.click();
+    else if (data.column) write(document.querySelector("#column :is(input, textarea)"), data.column);
     else if (data.label) chooseLabel(target);
     else if ("retry" in data) ask();
     else if ("reload" in data) location.reload();
@@ -103,6 +107,7 @@
     try {
       const response = await fetched(...request);
       if (ours(url) && outage === "gone") { outage = "back"; showOutage(); }
+      if (/\/upload/.test(url) && !response.ok) { outage = "upload"; showOutage(); }
       return response;
     } catch (error) {
       if (ours(url) && error?.name !== "AbortError") { outage = "gone"; showOutage(); }
@@ -125,10 +130,38 @@
     };
     if (outage === "gone") {
       add("strong", "fail.server"); add("p", "fail.server.hint"); add("button", "fail.retry", "retry");
+    } else if (outage === "upload") {
+      add("strong", "fail.upload"); add("p", "fail.upload.hint");
     } else {
       add("p", "fail.server.back"); add("button", "fail.reload", "reload");
     }
   }
+  const tooLarge = 64 * 1024 * 1024;
+  function take(id, files) {
+    const field = fileField(id);
+    if (!field || !files.length) return;
+    const one = new DataTransfer();
+    one.items.add(files[0]);
+    field.files = one.files;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+  document.addEventListener("change", (event) => {
+    if (event.target.type !== "file" || !event.target.files?.length) return;
+    if (event.target.files[0].size > tooLarge) {
+      event.stopImmediatePropagation();
+      event.target.value = "";
+      outage = "upload";
+    } else if (outage === "upload") outage = "";
+    showOutage();
+  }, true);
+  for (const kind of ["dragover", "dragleave", "drop"])
+    document.addEventListener(kind, (event) => {
+      const place = event.target.closest?.("[data-drop]");
+      if (kind !== "dragleave" && event.dataTransfer?.types.includes("Files")) event.preventDefault();
+      if (!place) return;
+      place.classList.toggle("over", kind === "dragover");
+      if (kind === "drop") take(place.dataset.drop, event.dataTransfer.files);
+    });
   const ask = () => window.fetch("alive", { cache: "no-store" }).catch(() => {});
   setInterval(() => { if (!document.hidden) ask(); }, 4000);
 

@@ -9,7 +9,15 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-FILES = {"emotions.csv": "text/csv; charset=utf-8", "emotions.jsonl": "application/jsonl"}
+_CSV, _HTML = "text/csv; charset=utf-8", "text/html; charset=utf-8"
+FILES = {
+    "emotions.csv": _CSV,
+    "emotions.jsonl": "application/jsonl",
+    "dialogues.csv": _CSV,
+    "dialogues.json": "application/json",
+    "dialogues.ru.html": _HTML,
+    "dialogues.en.html": _HTML,
+}
 """What a result consists of, and the media types."""
 
 _KEPT = 32

@@ -15,8 +15,8 @@ from ov_emotions.textfiles import (
     check_text_file,
     jsonl_objects,
     open_file,
-    reading,
     read_texts,
+    reading,
     text_format,
     text_value,
 )

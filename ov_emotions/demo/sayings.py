@@ -12,7 +12,10 @@ _ROWS = (
     (r"the text is NaN", "вместо текста NaN"),
     (r"the text is empty", "текст пуст"),
     (r"the text is not UTF-8", "текст не в UTF-8"),
-    (r"the text is (?:true or false|a number|a list|an object), not a string", "значение не строка"),
+    (
+        r"the text is (?:true or false|a number|a list|an object), not a string",
+        "значение не строка",
+    ),
     (r"the line is longer than (\d+) MiB", r"строка длиннее \1 МиБ"),
     (r"the line is not UTF-8: byte (\w+) at (\d+)", r"строка не в UTF-8: байт \1 на месте \2"),
     (r"the row is too short to have a text", "в строке не хватает ячеек"),
@@ -24,14 +27,23 @@ _ROWS = (
     (r".* \(lines (\d+) to (\d+)\)", r"строки файла \1–\2 не читаются как CSV"),
 )
 _FILES = (
-    (r"(.*) is of no known format.*", r"\1: такой формат не читается; годятся .txt, .csv, .tsv, .jsonl и .parquet"),
+    (
+        r"(.*) is of no known format.*",
+        r"\1: такой формат не читается; годятся .txt, .csv, .tsv, .jsonl и .parquet",
+    ),
     (r"(.*) is UTF-16; save it as UTF-8", r"\1 в UTF-16; сохраните файл в UTF-8"),
     (r"(.*) is not UTF-8.*", r"\1 не в UTF-8; сохраните файл в UTF-8"),
-    (r"(.*) has a header that cannot be read.*", r"\1: не читается первая строка с названиями столбцов"),
+    (
+        r"(.*) has a header that cannot be read.*",
+        r"\1: не читается первая строка с названиями столбцов",
+    ),
     (r"(.*) has no column '(.*)'; name the one.*", r"в \1 нет столбца «\2»"),
     (r"(.*) has more than one column (.*)", r"в \1 несколько столбцов \2"),
     (r"the column '(.*)' of (.*) holds .*, not strings", r"в столбце «\1» файла \2 не строки"),
-    (r"(.*) is not a readable Parquet file.*", r"\1 не читается как Parquet: файл повреждён или это не он"),
+    (
+        r"(.*) is not a readable Parquet file.*",
+        r"\1 не читается как Parquet: файл повреждён или это не он",
+    ),
     (r"(.*) is damaged after row (\d+).*", r"\1 повреждён после строки \2"),
     (r"(.*) cannot be read.*", r"\1 не читается"),
 )

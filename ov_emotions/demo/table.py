@@ -14,10 +14,10 @@ from typing import TextIO
 
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.bars import hue, listed
-from ov_emotions.demo.markup import Words, count, escape, label_words, percent
+from ov_emotions.demo.markup import count, escape, label_words, percent
 from ov_emotions.demo.results import ResultStore
 from ov_emotions.demo.sayings import bad_row
-from ov_emotions.demo.texts import say
+from ov_emotions.demo.texts import TEXTS, say
 from ov_emotions.normalize import replace_surrogates
 from ov_emotions.prediction import Prediction
 from ov_emotions.records import Record
@@ -161,7 +161,7 @@ def _shares(tally: Tally, russian: Mapping[str, str]) -> str:
         return ""
     parts = [(label_words(name, russian), hue(name), n) for name, n in tally.labels.most_common()]
     if tally.none:
-        parts.append((Words("без эмоций выше порога", "nothing above a threshold"), "other", tally.none))
+        parts.append((TEXTS["files.none_above"], "other", tally.none))
     items = "".join(
         f'<li data-emotion="{colour}"><span class="dot" aria-hidden="true"></span>{name.html()} '
         f"<strong>{percent(n / tally.good).html()}</strong></li>"
@@ -207,6 +207,6 @@ def _line(record: Record, found: Prediction, russian: Mapping[str, str]) -> str:
     return (
         f'<tr><td class="number">{record.row}</td><td class="said" lang="ru-RU">'
         f'{escape(record.text)}</td><td data-emotion="{hue(best)}"'
-        f'{" class=tag" if found.labels else ""}>{tags}</td>'
+        f"{' class=tag' if found.labels else ''}>{tags}</td>"
         f'<td class="number">{percent(score).html()}</td></tr>'
     )
