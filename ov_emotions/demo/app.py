@@ -97,8 +97,12 @@ def _add_routes(app: FastAPI, store: ResultStore, report: Path | None) -> None:
     def root() -> Response:
         return RedirectResponse(f"{PATH}/")
 
+    def manifest() -> dict[str, str]:
+        return {"name": "ov·emotions", "start_url": f"{PATH}/", "display": "browser"}
+
     for path, answer in (
         ("/", root),
+        ("/manifest.json", manifest),  # Gradio's page asks for it there
         (PATH, root),
         (f"{PATH}/alive", alive),
         (f"{PATH}/results/{{token}}/{{name}}", result),

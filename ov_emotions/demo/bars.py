@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ov_emotions.demo.markup import Words, label_words, percent
+from ov_emotions.demo.markup import Words, escape, label_words, percent
 from ov_emotions.demo.texts import TEXTS, say
 from ov_emotions.prediction import Prediction
 
@@ -34,7 +34,8 @@ def bars(
         classes = f'class="bar{" found" if found else ""}" data-emotion="{hue(label)}"'
         if chosen is not None:
             pressed = "true" if label == chosen else "false"
-            row = f'<button type="button" data-label="{label}" aria-pressed="{pressed}">{row}</button>'
+            attributes = f'data-label="{escape(label)}" aria-pressed="{pressed}"'
+            row = f'<button type="button" {attributes}>{row}</button>'
         rows.append(f"<li {classes}>{row}</li>")
     return f'<ol class="bars">{"".join(rows)}</ol>'
 
@@ -83,14 +84,6 @@ def summary(
         for label in prediction.labels
     )
     return f'<p class="verdict">{names}</p>'
-
-
-def listed(labels: Sequence[str], russian: Mapping[str, str]) -> Words:
-    """Name labels in a row; a dash where there are none."""
-    if not labels:
-        return Words("—", "—")
-    named = [label_words(label, russian) for label in labels]
-    return Words(", ".join(n.ru for n in named), ", ".join(n.en for n in named))
 
 
 def legend() -> str:

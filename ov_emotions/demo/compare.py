@@ -20,6 +20,9 @@ _WARM_UP = 3
 _MOST_ROUNDS = 41
 _BUDGET_SECONDS = 1.2
 _CLEAR_POINTS = 0.05
+_TO_FLOAT = """\
+ov-emotions export quantize/checkpoints/emotions-ru-small fp32 --data prepared
+ov-emotions demo --compare-with fp32"""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ def compare(models: Models, first: str, second: str, text: str) -> str:
             (first, second), pair, predictions, timings, strict=True
         )
     )
+    verdict = _verdict(predictions, timings, pair)
     return (
-        f'<section class="versus"><div class="announce">{_verdict(predictions, timings, pair)}</div>'
+        f'<section class="versus"><div class="announce">{verdict}</div>'
         f'<div class="sides">{sides}</div>'
         f'<p class="hint">{say("compare.honest", rounds=timings[0].rounds)}</p></section>'
     )
@@ -145,12 +149,14 @@ def chooser(models: Models) -> str:
         for place, chosen in (("first", 0), ("second", min(1, len(names) - 1)))
     )
     float_there = any(models.bundle(name).manifest.precision == "fp32" for name in names)
-    hint = "" if float_there else f'<p class="hint">{say("compare.no_float")}</p>'
-    return f'<div class="chooser">{fields}</div>{hint}'
+    hint = f'<p class="hint">{say("compare.no_float")}</p><code class="command">{_TO_FLOAT}</code>'
+    return f'<div class="chooser">{fields}</div>{"" if float_there else hint}'
 
 
 def _options(names: Sequence[str], chosen: int) -> str:
+    marks = (" selected" if i == chosen else "" for i in range(len(names)))
+    shown = map(escape, names)
     return "".join(
-        f'<option value="{escape(name)}"{" selected" if i == chosen else ""}>{escape(name)}</option>'
-        for i, name in enumerate(names)
+        f'<option value="{name}"{mark}>{name}</option>'
+        for name, mark in zip(shown, marks, strict=True)
     )

@@ -40,7 +40,7 @@ def words(
         hidden = "" if label == chosen else " hidden"
         title = say("words.title", name=label_words(label, russian))
         parts.append(
-            f'<div class="words" data-for="{label}" data-emotion="{hue(label)}"{hidden}>'
+            f'<div class="words" data-for="{escape(label)}" data-emotion="{hue(label)}"{hidden}>'
             f"<h3>{title}</h3>{_text(found.pieces, effects)}{_lists(found.pieces, effects)}</div>"
         )
     return "".join(parts) + _method()

@@ -163,7 +163,7 @@
       if (kind === "drop") take(place.dataset.drop, event.dataTransfer.files);
     });
   const ask = () => window.fetch("alive", { cache: "no-store" }).catch(() => {});
-  setInterval(() => { if (!document.hidden) ask(); }, 4000);
+  setInterval(() => { if (!document.hidden) ask(); }, 8000);
 
   // Results are announced once they stand still.
   let announcing = 0;

@@ -24,6 +24,11 @@ _ROWS = (
     (r"there is no field '(.*)', only (.*)", r"нет поля «\1», есть только \2"),
     (r"the row has (\d+) cells, the header has (\d+)", r"ячеек в строке \1, а в заголовке \2"),
     (r"column '(.*)' is not UTF-8", r"столбец «\1» не в UTF-8"),
+    (r"the line does not begin with a speaker", "строка не начинается с говорящего"),
+    (r"the speaker is missing", "не сказано, кто говорит"),
+    (r"the dialogue is missing", "не сказано, чей это диалог"),
+    (r"the time .*", "время не читается"),
+    (r"a value cannot be read", "значение не читается"),
     (r".* \(lines (\d+) to (\d+)\)", r"строки файла \1–\2 не читаются как CSV"),
 )
 _FILES = (
@@ -33,18 +38,15 @@ _FILES = (
     ),
     (r"(.*) is UTF-16; save it as UTF-8", r"\1 в UTF-16; сохраните файл в UTF-8"),
     (r"(.*) is not UTF-8.*", r"\1 не в UTF-8; сохраните файл в UTF-8"),
-    (
-        r"(.*) has a header that cannot be read.*",
-        r"\1: не читается первая строка с названиями столбцов",
-    ),
-    (r"(.*) has no column '(.*)'; name the one.*", r"в \1 нет столбца «\2»"),
+    (r"(.*) has a header that cannot be read.*", r"\1: не читается строка с названиями столбцов"),
+    (r"(.*) has no column '(.*?)'.*", r"в \1 нет столбца «\2»"),
     (r"(.*) has more than one column (.*)", r"в \1 несколько столбцов \2"),
     (r"the column '(.*)' of (.*) holds .*, not strings", r"в столбце «\1» файла \2 не строки"),
-    (
-        r"(.*) is not a readable Parquet file.*",
-        r"\1 не читается как Parquet: файл повреждён или это не он",
-    ),
+    (r"(.*) is not a readable Parquet file.*", r"\1 не читается как Parquet: он повреждён"),
     (r"(.*) is damaged after row (\d+).*", r"\1 повреждён после строки \2"),
+    (r"(.*) names no speaker.*", r"в \1 не видно говорящих: нужны строки вида «Клиент: алло»"),
+    (r"(.*) is empty; a transcript .*", r"\1 пуст: нужны строки вида «Клиент: алло»"),
+    (r"(.*) has no usable rows.*", r"в \1 нет ни одной пригодной строки"),
     (r"(.*) cannot be read.*", r"\1 не читается"),
 )
 

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.demo.bars import hue, listed
+from ov_emotions.demo.bars import hue
 from ov_emotions.demo.markup import count, escape, label_words, percent
 from ov_emotions.demo.results import ResultStore
 from ov_emotions.demo.sayings import bad_row
@@ -25,6 +25,7 @@ from ov_emotions.textfiles import BadRow
 
 SHOWN = 200
 _CHUNK = 128
+_NUMBER = ' class="number"'
 
 
 @dataclass
@@ -99,7 +100,7 @@ class _Writer:
         path = self._folder / name
         return self._stack.enter_context(path.open("w", encoding=encoding, newline=""))
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> Self:
         # The mark lets spreadsheets read Cyrillic; `ov-emotions` skips it.
         self._csv = csv.writer(self._open("emotions.csv", "utf-8-sig"), lineterminator="\n")
         self._jsonl = self._open("emotions.jsonl", "utf-8")
@@ -179,18 +180,16 @@ def _bad(tally: Tally) -> str:
     )
     more = tally.left_out - len(tally.bad)
     rest = f"<li>{say('files.bad.more', more=count(more))}</li>" if more else ""
-    return (
-        f'<details class="bad" open><summary>{say("files.bad", bad=count(tally.left_out))}</summary>'
-        f"<ul>{items}{rest}</ul></details>"
-    )
+    title = say("files.bad", bad=count(tally.left_out))
+    return f'<details class="bad" open><summary>{title}</summary><ul>{items}{rest}</ul></details>'
 
 
 def _table(tally: Tally, russian: Mapping[str, str]) -> str:
     if not tally.shown:
         return ""
     head = "".join(
-        f'<th scope="col">{say(f"files.column.{name}")}</th>'
-        for name in ("row", "text", "labels", "score")
+        f'<th scope="col"{align}>{say(f"files.column.{name}")}</th>'
+        for name, align in (("row", ""), ("text", ""), ("labels", ""), ("score", _NUMBER))
     )
     body = "".join(_line(record, found, russian) for record, found in tally.shown)
     shown = say("files.shown", shown=count(len(tally.shown)), good=count(tally.good))
@@ -202,11 +201,14 @@ def _table(tally: Tally, russian: Mapping[str, str]) -> str:
 
 
 def _line(record: Record, found: Prediction, russian: Mapping[str, str]) -> str:
-    best, score = next(iter(found.scores.items()))
-    tags = listed(found.labels, russian).html()
+    score = next(iter(found.scores.values()))
+    tags = "".join(
+        f'<span class="felt" data-emotion="{hue(label)}"><span class="dot" aria-hidden="true">'
+        f"</span>{label_words(label, russian).html()}</span>"
+        for label in found.labels
+    )
     return (
         f'<tr><td class="number">{record.row}</td><td class="said" lang="ru-RU">'
-        f'{escape(record.text)}</td><td data-emotion="{hue(best)}"'
-        f"{' class=tag' if found.labels else ''}>{tags}</td>"
+        f"{escape(record.text)}</td><td>{tags or '—'}</td>"
         f'<td class="number">{percent(score).html()}</td></tr>'
     )

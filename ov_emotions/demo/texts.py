@@ -83,20 +83,21 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "How this is computed",
     ),
     "words.method.text": (
-        "Каждое слово по очереди убрано из текста, и все варианты прочитаны моделью за один проход. "
-        "Число — на сколько изменился логит эмоции (Li, Monroe, Jurafsky, 2016, arXiv:1612.08220). "
+        "Каждое слово по очереди убрано из текста, все варианты прочитаны моделью за один раз. "
+        "Число — на сколько изменился логит эмоции (Li, Monroe, Jurafsky, 2016, "
+        "arXiv:1612.08220). "
         "Слова, которые важны только вместе, так не видны. Текст длиннее {pieces} слов делится на "
         "отрезки по нескольку слов.",
-        "Each word is left out in turn, and the model reads all variants in one batch. The number "
-        "is the change of the emotion’s logit (Li, Monroe, Jurafsky, 2016, arXiv:1612.08220). Words "
-        "that matter only together do not show. A text of more than {pieces} words is cut into "
-        "runs of several.",
+        "Each word is left out in turn, and the model reads all variants in one batch. The "
+        "number is the change of the emotion’s logit (Li, Monroe, Jurafsky, 2016, "
+        "arXiv:1612.08220). Words that matter only together do not show. A text of more than "
+        "{pieces} words is cut into runs of several.",
     ),
     # Many texts
     "files.title": ("Сразу много текстов", "Many texts at once"),
     "files.lead": (
-        "Вставьте строки или загрузите файл. Строка, которую не прочитать, будет названа по номеру, "
-        "остальные разобраны.",
+        "Вставьте строки или загрузите файл. Строка, которую не прочитать, будет названа по "
+        "номеру, остальные разобраны.",
         "Paste lines or upload a file. A row that cannot be read is named by its number; all "
         "others are done.",
     ),
@@ -185,10 +186,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "compare.no_text": ("Сначала напишите текст", "Write a text first"),
     "compare.no_float": (
-        "Чтобы сравнить с fp32: ov-emotions export quantize/checkpoints/emotions-ru-small fp32 "
-        "--data prepared, затем ov-emotions demo --compare-with fp32.",
-        "To compare with fp32: ov-emotions export quantize/checkpoints/emotions-ru-small fp32 "
-        "--data prepared, then ov-emotions demo --compare-with fp32.",
+        "Чтобы сравнить с fp32, сделайте такую модель из чекпойнта и назовите её:",
+        "To compare with fp32, make such a model of a checkpoint and name it:",
     ),
     "compare.latency": ("{median} мс ({low}–{high})", "{median} ms ({low}–{high})"),
     "compare.size": ("файлы модели {size} МБ", "model files {size} MB"),
@@ -255,8 +254,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "fail.title": ("Не получилось", "That did not work"),
     "fail.server": ("Сервер не отвечает", "The server does not answer"),
     "fail.server.hint": (
-        "Проверьте, что команда ov-emotions demo ещё работает, и сеть до неё. Написанное на странице "
-        "цело; как только сервер ответит, это сообщение исчезнет.",
+        "Проверьте, что команда ov-emotions demo ещё работает, и сеть до неё. Написанное на "
+        "странице цело; как только сервер ответит, это сообщение исчезнет.",
         "Check that the command ov-emotions demo still runs, and the network to it. What you wrote "
         "on this page is safe; this message goes away as soon as the server answers.",
     ),
@@ -289,12 +288,16 @@ EXAMPLES: tuple[Words, ...] = (
     ),
     Words(
         "сколько можно ждать третий раз звоню и никто ничего не делает",
-        "how long must I wait, I call a third time and nobody does a thing",
+        "how long must I wait, I call for the third time and nobody does a thing",
     ),
     Words(
-        "ой а я и не знала что вы уже переехали", "oh, and I didn’t know that you had moved already"
+        "ой а я и не знала что вы уже переехали",
+        "oh, and I didn’t know that you had moved already",
     ),
-    Words("мне так страшно идти туда одной вечером", "I’m so afraid of going there alone at night"),
+    Words(
+        "мне так страшно идти туда одной вечером",
+        "I’m so afraid of going there alone at night",
+    ),
     Words(
         "добрый день подскажите до которого часа вы работаете",
         "good afternoon, until what hour are you open",
