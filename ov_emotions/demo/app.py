@@ -14,7 +14,7 @@ from ov_emotions._quiet import import_gradio
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.blocks import Page, build_blocks
 from ov_emotions.demo.card import REPORT_PAGE, find_report
-from ov_emotions.demo.frame import head
+from ov_emotions.demo.frame import ICON, head
 from ov_emotions.demo.models import Models
 from ov_emotions.demo.results import FILES, ResultStore
 from ov_emotions.demo.theme import build_theme
@@ -100,8 +100,12 @@ def _add_routes(app: FastAPI, store: ResultStore, report: Path | None) -> None:
     def manifest() -> dict[str, str]:
         return {"name": "ov·emotions", "start_url": f"{PATH}/", "display": "browser"}
 
+    def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml")
+
     for path, answer in (
         ("/", root),
+        ("/favicon.ico", icon),
         ("/manifest.json", manifest),  # Gradio's page asks for it there
         (PATH, root),
         (f"{PATH}/alive", alive),

@@ -146,15 +146,14 @@ def _files(gr: Any, page: Page) -> None:
         _CLICK,
     )
     work = (page.classifier, page.store, page.base)
-    of_file = guarded_steps(partial(uploads.classify_upload, *work))
+    uploaded = partial(uploads.classify_upload, *work)
     runs = [
         paste.click(
             guarded_steps(partial(uploads.classify_pasted, *work)), lines, result, **_SILENT
         ),
-        upload.upload(lambda: "", None, column, queue=False, **_SILENT).then(
-            of_file, [upload, column], result, **_SILENT
-        ),
-        column.input(of_file, [upload, column], result, **_SILENT),
+        upload.upload(guarded_steps(lambda file: uploaded(file, "")), upload, result, **_SILENT),
+        # Written and sent by the page's script, when a column is chosen.
+        column.submit(guarded_steps(uploaded), [upload, column], result, **_SILENT),
     ]
     stopped = shielded(frame.waiting("files.empty"))
     stop.click(lambda: stopped, None, result, cancels=runs, queue=False, **_SILENT)

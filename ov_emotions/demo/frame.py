@@ -15,7 +15,7 @@ VIEWS = ("text", "files", "dialogues", "compare", "model")
 """The sections, by the name that stands behind # in the address."""
 
 
-_ICON = (
+ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
     '<rect width="32" height="32" rx="7" fill="#faf8f3"/>'
     '<path d="M3 16h6l3-8 5 16 5-12 2 4h5" fill="none" stroke="#c2361f" stroke-width="3" '
@@ -34,7 +34,7 @@ def head() -> str:
     }
     return (
         '<meta name="color-scheme" content="light dark">'
-        f'<link rel="icon" href="data:image/svg+xml,{quote(_ICON)}">'
+        f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}">'
         f"<style>{_plots()}{parts['page.css']}</style>"
         f"<script>window.ovTexts = {json.dumps(said, ensure_ascii=False)};\n"
         f"window.ovViews = {json.dumps(VIEWS)};\n{parts['page.js']}</script>"

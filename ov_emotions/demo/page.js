@@ -68,7 +68,13 @@
     field.dispatchEvent(new Event("input", { bubbles: true }));
     field.focus({ preventScroll: false });
   }
-  const fileField = (id) => document.querySelector(`#${id} input[type=file], #${id} ~ input[type=file], input[type=file]#${id}`);
+  function chooseColumn(name) {
+    const field = document.querySelector("#column :is(input, textarea)");
+    write(field, name);
+    field.dispatchEvent(new KeyboardEvent("keypress", { key: "Enter", bubbles: true }));
+  }
+  // Gradio puts the field in front of its button.
+  const fileField = (id) => document.querySelector(`input[type=file]:has(+ #${id})`);
   function chooseLabel(button) {
     const result = button.closest(".result");
     for (const other of result.querySelectorAll("[data-label]"))
@@ -85,7 +91,7 @@
     else if (data.example) write(document.querySelector("#text textarea"), data.example);
     else if (data.fill) write(document.querySelector(`${data.fill} textarea`), data.text);
     else if (data.open) fileField(data.open)?.click();
-    else if (data.column) write(document.querySelector("#column :is(input, textarea)"), data.column);
+    else if (data.column) chooseColumn(data.column);
     else if (data.label) chooseLabel(target);
     else if ("retry" in data) ask();
     else if ("reload" in data) location.reload();
