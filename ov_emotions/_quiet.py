@@ -7,8 +7,10 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from ov_emotions._extras import require
+from ov_emotions._telemetry import keep_gradio_silent
 from ov_emotions.runtime import core_for_others
 
 
@@ -39,6 +41,18 @@ def import_sentencepiece(extra: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         require("sentencepiece", extra=extra)
+
+
+def import_gradio() -> Any:
+    """Import Gradio with its reports of use off, and without the warnings of what it imports.
+
+    :return: the module.
+    :raises MissingExtraError: if it is not installed.
+    """
+    keep_gradio_silent()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return require("gradio", extra="demo")
 
 
 class _Collector(logging.Handler):

@@ -1,8 +1,8 @@
 """Reports of use that other libraries send to their makers, switched off for this process.
 
 OpenVINO and NNCF send theirs to Google Analytics unless the user opted out, from a child process
-that is forked at import and at every conversion; MLflow and Ray send their own. Nobody who asks for
-an emotion was asked for that. What the user set elsewhere is neither read nor changed.
+that is forked at import and at every conversion; MLflow, Ray and Gradio send their own. Nobody who
+asks for an emotion was asked for that. What the user set elsewhere is neither read nor changed.
 """
 
 from __future__ import annotations
@@ -27,3 +27,9 @@ def keep_ray_silent() -> None:
 def keep_mlflow_silent() -> None:
     """Set MLflow's own switch before it is imported, unless the user set it."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def keep_gradio_silent() -> None:
+    """Set the switches of Gradio, and of the Hub client that sends for it, before its import."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

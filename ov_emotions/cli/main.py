@@ -26,6 +26,7 @@ VERBS = (
     "classify-many",
     "dialog",
     "serve",
+    "demo",
     "info",
     "data",
     "prune",

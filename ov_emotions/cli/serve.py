@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from ov_emotions.cli.shared import Subparsers, add_json_flag, utf8_stdout
 from ov_emotions.server.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from ov_emotions.server.service import Service
 
 _EPILOG = """\
@@ -50,35 +52,51 @@ def run(args: argparse.Namespace) -> int:
     :param args: the parsed arguments.
     :return: 0 after an orderly stop.
     """
-    from dataclasses import replace
-
-    from ov_emotions._extras import require
     from ov_emotions.server import create_app
 
     settings = ServerSettings(**config_values(ServerSettings, args))
+    return run_app(settings, lambda: create_app(settings), as_json=args.json)
+
+
+def run_app(
+    settings: ServerSettings, create: Callable[[], FastAPI], *, as_json: bool, path: str = ""
+) -> int:
+    """Serve an application until told to stop.
+
+    :param settings: of the server.
+    :param create: makes the application, once its address is had.
+    :param as_json: whether the address is told as JSON.
+    :param path: of the page to look at, behind the address.
+    :return: 0 after an orderly stop.
+    """
+    from dataclasses import replace
+
+    from ov_emotions._extras import require
+
     require("uvicorn", extra="server")
     from ov_emotions.server.run import listen
     from ov_emotions.server.run import run as serve
 
     with _json_log(), listen(settings) as sock:
-        app = create_app(settings)
+        app = create()
 
         def tell(port: int) -> None:
-            _tell(app.state.service, replace(settings, port=port), as_json=args.json)
+            url = replace(settings, port=port).url + path
+            _tell(app.state.service, url, as_json=as_json)
 
         serve(app, settings, sock=sock, started=tell)
     return 0
 
 
-def _tell(service: Service, settings: ServerSettings, *, as_json: bool) -> None:
+def _tell(service: Service, url: str, *, as_json: bool) -> None:
     import json
 
     out = utf8_stdout()
     if as_json:
-        told = {"url": settings.url, "model": service.model, "version": service.version}
+        told = {"url": url, "model": service.model, "version": service.version}
         print(json.dumps(told), file=out, flush=True)
     else:
-        print(f"{service.model} answers at {settings.url}", file=out, flush=True)
+        print(f"{service.model} answers at {url}", file=out, flush=True)
 
 
 @contextmanager

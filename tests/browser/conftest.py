@@ -1,0 +1,161 @@
+"""A real browser on the real page: Debian's Chromium, driven by Playwright, on a server process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from ov_emotions.bundle import shipped
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+MODEL = "emotions-ru-tiny"
+
+
+@dataclass
+class Demo:
+    """A running `ov-emotions demo`."""
+
+    process: subprocess.Popen[str]
+    _url: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the page is; waits until it is there."""
+        if self._url is None:
+            assert self.process.stdout is not None
+            line = self.process.stdout.readline()
+            assert line, f"the demo ended with {self.process.wait()}"
+            self._url = json.loads(line)["url"]
+        return self._url
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def start(*flags: str) -> Demo:
+    command = [sys.executable, "-m", "ov_emotions", "demo", "--port", "0", "--json"]
+    command += ["--model", MODEL, "--threads", "1", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("OV_EMOTIONS_API_KEY", None)
+    log = subprocess.DEVNULL
+    return Demo(
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+    )
+
+
+@pytest.fixture(scope="session")
+def needs() -> None:
+    """What the tests here cannot do without."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    for module in ("playwright", "gradio", "uvicorn"):
+        if not _installed(module):
+            pytest.skip(f"{module} is not installed: pip install '.[dev]'")
+
+
+def _installed(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+@pytest.fixture(scope="session")
+def vanishing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that is there when the demo starts, and broken by the time it is asked for."""
+    folder = tmp_path_factory.mktemp("bundles") / "vanishing"
+    shutil.copytree(shipped(MODEL), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demos(needs: None, vanishing: Path) -> Iterator[tuple[Demo, Demo]]:  # noqa: ARG001
+    """Two demos, started at the same time; the second is there to be killed."""
+    both = start("--compare-with", str(vanishing)), start()
+    yield both
+    for demo in both:
+        demo.kill()
+
+
+@pytest.fixture(scope="session")
+def url(demos: tuple[Demo, Demo], vanishing: Path) -> str:
+    address = demos[0].url
+    (vanishing / "model.bin").unlink()
+    return address
+
+
+@pytest.fixture(scope="session")
+def browser(needs: None) -> Iterator[Any]:  # noqa: ARG001
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Seen:
+    """What a page did that nobody asked for."""
+
+    strangers: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
+    """Opens the page; at the end, says so if it asked another host for something, or had errors."""
+    contexts: list[Any] = []
+    seen = Seen()
+
+    def open_(
+        view: str = "text",
+        *,
+        language: str = "ru",
+        theme: str = "light",
+        width: int = 1280,
+        at: str = url,
+        context: Any = None,
+    ) -> Any:
+        if context is None:
+            context = browser.new_context(
+                locale={"ru": "ru-RU", "en": "en-GB"}[language],
+                color_scheme=theme,
+                viewport={"width": width, "height": 800},
+                accept_downloads=True,
+            )
+            contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("request", lambda request: _note(request.url, at, seen))
+        page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        page.goto(f"{at}#{view}")
+        page.wait_for_selector("html[data-ready] .masthead", state="attached")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert seen.strangers == []
+    assert seen.errors == []
+
+
+def _note(address: str, at: str, seen: Seen) -> None:
+    parts = urlsplit(address)
+    if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(at).netloc:
+        seen.strangers.append(address)

@@ -1,0 +1,419 @@
+"""What a person sees of `ov-emotions demo`, in Chromium."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Demo
+
+VIEWS = ("text", "files", "dialogues", "compare", "model")
+GLAD = "ну наконец то доехали я так рада вас всех видеть"
+AFRAID = "мне так страшно идти туда одной вечером"
+
+Open = Callable[..., Any]
+
+
+def write(page: Any, text: str) -> None:
+    page.get_by_role("textbox", name=re.compile("^(Текст|Text)")).first.fill(text)
+
+
+def shown_bars(page: Any) -> dict[str, tuple[float, str]]:
+    """Width of each bar in per cent as it is drawn, and what stands beside it."""
+    rows = page.evaluate(
+        """() => [...document.querySelectorAll('#result .bar')].map(bar => [
+            bar.querySelector('.bar-name').innerText,
+            100 * bar.querySelector('.fill').getBoundingClientRect().width
+                / bar.querySelector('.track').getBoundingClientRect().width,
+            bar.innerText.replaceAll('\\n', ' ')])"""
+    )
+    return {name: (width, text) for name, width, text in rows}
+
+
+def settle(page: Any) -> None:
+    """Wait until nothing moves."""
+    page.wait_for_function(
+        "() => document.documentElement.dataset.waiting === undefined"
+        " && document.getAnimations().every(one => one.playState !== 'running')"
+    )
+
+
+def test_typing_changes_the_bars_and_names_the_words_that_moved_them(open_page: Open) -> None:
+    page = open_page()
+    assert page.get_by_text("Здесь появятся эмоции").is_visible()
+    write(page, GLAD)
+    page.locator("#result .verdict", has_text="радость").wait_for()
+    settle(page)
+    glad = shown_bars(page)
+    width, beside = glad["радость"]
+    assert width > 60
+    assert re.search(r"(\d+)\s%.*порог\s+\d+\s%", beside)
+    assert abs(int(re.search(r"(\d+)\s%", beside)[1]) - width) < 1.5
+    assert next(iter(glad)) == "радость"
+    assert page.locator(".cut").count() == len(glad) == 7
+    marked = page.locator(".words:visible .word.for", has_text="рада")
+    assert "+" in marked.inner_text()
+    movers = page.locator(".movers:visible").inner_text()
+    assert re.search(r"За: .*«рада» \+\d,\d", movers)
+    page.locator("#announcer", has_text="радость").wait_for(state="attached")
+
+    write(page, AFRAID)
+    page.locator("#result .verdict", has_text="страх").wait_for()
+    settle(page)
+    assert shown_bars(page)["страх"][0] > 50
+    assert shown_bars(page)["радость"][0] < 20
+
+    page.get_by_role("button", name=re.compile("^радость")).click()
+    assert page.get_by_role("heading", name="Слова, которые повлияли на «радость»").is_visible()
+    assert page.locator(".words:visible").count() == 1
+
+    write(page, "")
+    page.get_by_text("Здесь появятся эмоции").wait_for()
+
+
+def test_an_example_is_one_click_and_what_looks_like_a_template_stays_text(open_page: Open) -> None:
+    page = open_page(language="en")
+    page.get_by_role("button", name=re.compile("мне так страшно")).click()
+    page.locator("#result .verdict", has_text="fear").wait_for()
+    odd = "${1+1} {{value}} `ужас` <b>страх</b> &amp;"
+    write(page, odd)
+    page.locator(".quote:visible", has_text="${1+1}").wait_for()
+    quote = re.sub(r"[+−]+(?=\s|$)", "", page.locator(".quote:visible").inner_text())
+    assert quote.split() == odd.split()
+    write(page, "?!..")
+    page.get_by_text("There is nothing to read here").wait_for()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "реплики.csv"
+    path.write_text(
+        f"id,text\n1,{GLAD}\n2,\n3,{AFRAID}\n4,до которого часа вы работаете\n", "utf-8"
+    )
+    return path
+
+
+def test_a_file_becomes_a_table_and_its_downloads_hold_every_good_row(
+    open_page: Open, table: Path, tmp_path: Path
+) -> None:
+    page = open_page("files")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Выбрать файл").locator("visible=true").click()
+    chooser.value.set_files(table)
+    page.get_by_text("Разобрано строк: 3").first.wait_for()
+    assert page.get_by_text("Пропущено строк: 1").is_visible()
+    assert page.locator(".bad li").inner_text().split() == ["Строка", "2:", "текст", "пуст"]
+    rows = [row.split("\t") for row in page.locator(".rows tbody").inner_text().splitlines()]
+    assert [(row[0], row[1]) for row in rows][:2] == [("1", GLAD), ("3", AFRAID)]
+    assert "радость" in rows[0][2]
+    assert "страх" in rows[1][2]
+
+    saved = tmp_path / "emotions.csv"
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Скачать CSV").click()
+    download.value.save_as(saved)
+    with saved.open(encoding="utf-8-sig", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["row"] for row in found] == ["1", "3", "4"]
+    assert [row["text"] for row in found][:2] == [GLAD, AFRAID]
+    assert found[0]["labels"] == "joy"
+    assert float(found[1]["fear"]) > 0.5
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Скачать JSONL").click()
+    download.value.save_as(tmp_path / "emotions.jsonl")
+    lines = (tmp_path / "emotions.jsonl").read_text("utf-8").splitlines()
+    values = [json.loads(line) for line in lines]
+    assert [value["row"] for value in values] == [1, 3, 4]
+    assert values[0]["labels"] == ["joy"]
+    assert set(values[0]["scores"]) == set(found[0]) - {"row", "text", "labels", "truncated"}
+
+
+def test_a_file_of_other_columns_is_asked_about_and_one_of_no_use_is_explained(
+    open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page("files", language="en")
+    odd = tmp_path / "calls.jsonl"
+    odd.write_text(json.dumps({"who": "клиент", "utterance": GLAD}) + "\n", "utf-8")
+    page.locator("#view-files input[type=file]").set_input_files(odd)
+    page.get_by_role("button", name="utterance").click()
+    page.get_by_text("Rows classified: 1").first.wait_for()
+    assert page.locator(".rows tbody").inner_text().split("\t")[1] == GLAD
+
+    wrong = tmp_path / "picture.png"
+    wrong.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    page.locator("#view-files input[type=file]").set_input_files(wrong)
+    failure = page.get_by_role("alert").filter(has_text="The file cannot be read")
+    failure.wait_for()
+    assert "picture.png is of no known format" in failure.inner_text()
+    assert "/tmp" not in failure.inner_text()  # where it lies is nobody's business
+    page.get_by_role("button", name="Русский").click()
+    assert "такой формат не читается" in failure.inner_text()
+
+
+def test_a_long_file_shows_progress_and_can_be_stopped(open_page: Open, tmp_path: Path) -> None:
+    page = open_page("files")
+    long = tmp_path / "long.txt"
+    long.write_text("\n".join(f"{GLAD} {i}" for i in range(20_000)), "utf-8")
+    page.locator("#view-files input[type=file]").set_input_files(long)
+    bar = page.get_by_role("progressbar", name="Ход разбора")
+    bar.wait_for()
+    assert bar.get_attribute("aria-valuemax") == "20000"
+    page.get_by_text(re.compile(r"Разобрано [1-9][\d\s]* из 20\s000")).wait_for()
+    page.get_by_role("button", name="Остановить").click()
+    page.get_by_text("Здесь появится таблица").wait_for()
+    page.locator("#lines textarea").fill(f"{GLAD}\n{AFRAID}")
+    page.get_by_role("button", name="Разобрать строки").click()
+    page.get_by_text("Разобрано строк: 2").first.wait_for()
+    assert not page.get_by_role("button", name="Остановить").is_visible()
+
+
+def test_a_dialogue_shows_when_to_hand_over_and_what_was_said(
+    open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page("dialogues")
+    page.get_by_role("button", name="Показать на примере").click()
+    page.get_by_role("button", name="Разобрать диалог").click()
+    told = page.locator(".handover.urgent:visible")
+    told.wait_for()
+    assert "ередать" in told.inner_text()
+    plot = page.get_by_role("img", name=re.compile("^Негатив")).locator("visible=true").first
+    assert plot.bounding_box()["width"] > 400
+    assert page.get_by_text(re.compile("^Клиент: доля негативных реплик")).is_visible()
+    page.get_by_text("Диалог словами").locator("visible=true").click()
+    said = page.locator(".talk:visible")
+    assert "отвратительная контора" in said.inner_text()
+    assert "гнев" in said.inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Страница на русском").click()
+    download.value.save_as(tmp_path / "page.html")
+    assert "отвратительная контора" in (tmp_path / "page.html").read_text("utf-8")
+
+    page.get_by_role("button", name="English").click()
+    assert page.get_by_role("img", name=re.compile("^Negativity")).locator("visible=true").count()
+    page.locator("#transcript textarea").fill("просто слова без говорящих")
+    page.get_by_role("button", name="Analyse the dialogue").click()
+    page.get_by_text("There is no dialogue").wait_for()
+
+    calls = tmp_path / "calls.csv"
+    calls.write_text(
+        "dialogue,speaker,text\nа,Клиент,как же вы надоели\nа,Оператор,понимаю\n"
+        "б,Клиент,спасибо вам большое\nб,Оператор,хорошего дня\n",
+        "utf-8",
+    )
+    page.locator("#view-dialogues input[type=file]").set_input_files(calls)
+    page.locator("#view-dialogues article:visible").nth(1).wait_for()
+
+
+def test_two_models_stand_side_by_side_with_their_times(open_page: Open) -> None:
+    page = open_page("compare", language="en")
+    page.locator("#compared textarea").fill(GLAD)
+    page.get_by_label("Second model").select_option("emotions-ru-small · INT8")
+    page.get_by_role("button", name="Compare").click()
+    sides = page.locator(".side")
+    sides.nth(1).wait_for()
+    names = ["emotions-ru-tiny · INT8", "emotions-ru-small · INT8"]
+    for side, name in zip(sides.all(), names, strict=True):
+        assert side.get_by_role("heading", name=name).is_visible()
+        latency = side.locator(".latency").inner_text()
+        median, low, high = map(float, re.findall(r"\d+\.\d+", latency))
+        assert 0 < low <= median <= high
+        assert "joy" in side.locator(".verdict").inner_text()
+    assert page.get_by_text(re.compile(r"medians .* of \d+ calls")).is_visible()
+
+
+def test_a_model_that_fails_is_said_in_the_readers_language(open_page: Open) -> None:
+    page = open_page("compare")
+    page.locator("#compared textarea").fill(GLAD)
+    page.get_by_label("Вторая модель").select_option("emotions-ru-tiny · INT8 (2)")
+    page.get_by_role("button", name="Сравнить").click()
+    failure = page.get_by_role("alert").filter(has_text="Модель не справилась")
+    failure.wait_for()
+    assert "Попробуйте ещё раз" in failure.inner_text()
+    failure.get_by_text("Подробности", exact=True).click()
+    assert "weights" in failure.inner_text()
+    page.get_by_role("button", name="English").click()
+    assert "The model failed" in failure.inner_text()
+    assert "Модель не справилась" not in failure.inner_text()
+
+
+def test_the_switch_of_language_changes_every_word_and_is_remembered(open_page: Open) -> None:
+    page = open_page(language="ru")
+    assert page.get_by_role("heading", name="Что слышно в этих словах?").is_visible()
+    write(page, GLAD)
+    page.locator("#result .verdict").wait_for()
+    page.get_by_role("button", name="English").click()
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.wait_for_function("document.title.startsWith('Text')")
+    # All but what is Russian by nature: utterances, and the name of the other language.
+    visible = """() => { const copy = [];
+        const walk = (node) => {
+            if (node.nodeType === 3) { copy.push(node.textContent); return; }
+            if (node.nodeType !== 1) return;
+            const style = getComputedStyle(node);
+            if (style.display === 'none' || style.visibility === 'hidden' || node.hidden) return;
+            if (node.matches('textarea, style, .said, .quote, .movers, [data-set-language]'))
+                return;
+            node.childNodes.forEach(walk); };
+        walk(document.querySelector('gradio-app')); return copy.join(' '); }"""
+    for view in VIEWS:
+        page.get_by_role("link", name=re.compile(f"^{view}$", re.IGNORECASE)).first.click()
+        page.locator(f"#view-{view} h1").wait_for()
+        assert not re.search("[а-яё]", page.evaluate(visible), re.IGNORECASE), view
+    again = open_page(context=page.context)
+    assert again.get_by_role("heading", name="What do these words carry?").is_visible()
+    assert again.get_by_role("button", name="English").get_attribute("aria-pressed") == "true"
+
+
+def luminance(colour: str) -> float:
+    parts = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(page: Any, selector: str, behind: str = "body") -> float:
+    pair = page.evaluate(
+        """([front, back]) => [getComputedStyle(document.querySelector(front)).color,
+            getComputedStyle(document.querySelector(back)).backgroundColor]""",
+        [selector, behind],
+    )
+    low, high = sorted(map(luminance, pair))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_theme_follows_the_system_until_it_is_switched_and_can_be_read(
+    open_page: Open, system: str
+) -> None:
+    page = open_page(theme=system)
+
+    def is_dark() -> bool:
+        return luminance(background(page)) < 0.2
+
+    assert is_dark() == (system == "dark")
+    write(page, GLAD)
+    page.locator("#result .verdict").wait_for()
+    for text in ("h1", ".lead", ".eyebrow", ".bar-note", ".bar:not(.found) .bar-name", ".example"):
+        assert contrast(page, text) >= 4.5, text
+    for large in [f'[data-emotion="{name}"] .fill' for name in ("joy", "anger", "neutral")]:
+        page.evaluate(
+            "s => { const e = document.querySelector(s); e.style.color = 'var(--hue)'; }", large
+        )
+        assert contrast(page, large) >= 3, large
+    name = {"light": "Тёмная тема", "dark": "Светлая тема"}[system]
+    page.get_by_role("button", name=name).click()
+    assert is_dark() == (system != "dark")
+    again = open_page(context=page.context)
+    assert (luminance(background(again)) < 0.2) == (system != "dark")
+
+
+def background(page: Any) -> str:
+    colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return colour
+
+
+def test_a_server_that_is_gone_is_said_with_what_to_do_and_nothing_is_lost(
+    open_page: Open, demos: tuple[Demo, Demo]
+) -> None:
+    doomed = demos[1]
+    page = open_page(at=doomed.url)
+    write(page, GLAD)
+    page.locator("#result .verdict", has_text="радость").wait_for()
+    doomed.kill()
+    write(page, AFRAID)
+    message = page.get_by_role("alert").filter(has_text="Сервер не отвечает")
+    message.wait_for()
+    assert "ov-emotions demo" in message.inner_text()
+    assert page.locator("#text textarea").input_value() == AFRAID
+    page.get_by_role("button", name="English").click()
+    assert page.get_by_role("alert").filter(has_text="The server does not answer").is_visible()
+    assert page.get_by_role("button", name="Check now").is_visible()
+
+
+def test_a_slow_answer_is_shown_as_one_that_is_under_way(open_page: Open) -> None:
+    page = open_page()
+    write(page, GLAD)
+    page.locator("#result .verdict", has_text="радость").wait_for()
+    held: list[Any] = []
+    page.route("**/run/predict*", lambda route: held.append(route))
+    write(page, AFRAID)
+    page.wait_for_function(
+        """() => document.querySelector('#result').getAnimations({subtree: true})
+            .some(one => one.animationName === 'wait' && one.currentTime > 400)"""
+    )
+    held[0].continue_()
+    page.locator("#result .verdict", has_text="страх").wait_for()
+    settle(page)
+
+
+def test_a_telephone_shows_everything_within_its_width(open_page: Open) -> None:
+    page = open_page(width=360, theme="dark")
+    write(page, GLAD)
+    page.locator("#result .verdict").wait_for()
+    settle(page)
+    too_wide = """() => [...document.querySelectorAll('gradio-app *')].filter(node => {
+        const box = node.getBoundingClientRect();
+        return box.width > 1 && (box.right > 360.5 || box.left < -0.5)
+            && getComputedStyle(node).visibility !== 'hidden'
+            && !node.closest('.scroll, .command, .skip, .unseen');
+    }).map(node => node.outerHTML.slice(0, 120))"""
+    for view in VIEWS:
+        page.goto(f"{page.url.split('#')[0]}#{view}")
+        page.locator(f"#view-{view} h1").wait_for()
+        if view == "dialogues":
+            page.get_by_role("button", name="Показать на примере").click()
+            page.get_by_role("button", name="Разобрать диалог").click()
+            page.locator(".handover:visible").wait_for()
+        assert page.evaluate(too_wide) == [], view
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(open_page: Open) -> None:
+    page = open_page()
+
+    def focused() -> str:
+        assert page.evaluate(
+            """() => { const style = getComputedStyle(document.activeElement);
+                return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1; }"""
+        ), "where the focus is cannot be seen"
+        text: str = page.evaluate(
+            "document.activeElement.innerText || document.activeElement.tagName"
+        )
+        return " ".join(text.split())
+
+    reached = []
+    while not reached or reached[-1] != "TEXTAREA":
+        page.keyboard.press("Tab")
+        reached.append(focused())
+        assert len(reached) < 20, reached
+    assert reached[0] == "К содержанию"
+    assert reached[2:7] == ["Текст", "Файлы", "Диалоги", "Сравнение", "Модель"]
+    page.keyboard.type(GLAD)
+    page.locator("#result .verdict", has_text="радость").wait_for()
+    while "гнев" not in reached[-1]:
+        page.keyboard.press("Tab")
+        reached.append(focused())
+        assert len(reached) < 40, reached
+    page.keyboard.press("Enter")
+    assert page.get_by_role("heading", name="Слова, которые повлияли на «гнев»").is_visible()
+    while "Файлы" not in reached[-1]:
+        page.keyboard.press("Shift+Tab")
+        reached.append(focused())
+        assert len(reached) < 80, reached
+    page.keyboard.press("Enter")
+    assert page.get_by_role("heading", name="Сразу много текстов").is_visible()
+    assert not page.get_by_role("heading", name="Что слышно в этих словах?").is_visible()
+
+
+def test_the_model_has_a_card_and_leads_to_the_quantization_report(open_page: Open) -> None:
+    page = open_page("model", language="en")
+    assert page.get_by_text("emotions-ru-tiny", exact=True).is_visible()
+    assert page.get_by_text("There is no report here").is_visible()
+    assert page.get_by_role("row", name=re.compile("test_goemotions")).is_visible()
