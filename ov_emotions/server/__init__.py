@@ -5,7 +5,8 @@
 What stands where: `settings` holds every option; `batcher` merges concurrent requests (`jobs`);
 `routes` is `/v1`, `kserve` is `/v2`; `limits` reads bodies and asks for the key; `metrics`, `logs`;
 `protocol` is what uvicorn is told to do with slow and silent connections. README.md beside this
-file says what is answered to whom, bad requests included. """
+file says what is answered to whom, bad requests included.
+"""
 
 from __future__ import annotations
 
