@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 from ov_emotions._extras import require
 from ov_emotions._telemetry import keep_gradio_silent
 from ov_emotions.runtime import core_for_others
+
+_KEPT: list[object] = []
 
 
 @contextlib.contextmanager
@@ -33,7 +37,8 @@ def import_sentencepiece(extra: str) -> None:
     """Import `sentencepiece` before anything else does.
 
     The types of its wrapper bring deprecation warnings on import; where warnings are errors, they
-    end the interpreter.
+    end the interpreter. At exit, the wrapper's destructor can run after the types that it needs are
+    gone, and the process that did its work well ends with a segmentation fault.
 
     :param extra: the extra that installs it.
     :raises MissingExtraError: if it is not installed.
@@ -41,6 +46,11 @@ def import_sentencepiece(extra: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         require("sentencepiece", extra=extra)
+    capsule = getattr(sys.modules.get("swig_runtime_data4"), "type_pointer_capsule", None)
+    if capsule is not None and not _KEPT:
+        _KEPT.append(capsule)
+        # One reference more than there are, so that it is never destroyed.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(capsule))
 
 
 def import_gradio() -> Any:
