@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
+from ov_emotions.profiling import LayerCounter
 from ov_emotions.runtime import shared_core
 
 _LOGGER = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class OpenVINOBackend:
             config["NUM_STREAMS"] = streams
         if cache_dir is not None:
             config["CACHE_DIR"] = str(_model_cache(cache_dir, bundle))
+        self._bundle, self._device, self._config = bundle, device, config
         compiled = _compile(bundle, device, config)
         _check_signature(bundle, compiled)
         # One request more than can run, so that the next batch waits ready beside the device.
@@ -87,10 +89,7 @@ class OpenVINOBackend:
                     logits.append(_result(pending[0]))
                     request = pending.popleft()
                 pending.append(request)
-                request.start_async(
-                    {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask},
-                    share_inputs=True,
-                )
+                request.start_async(_inputs(batch), share_inputs=True)
             while pending:
                 logits.append(_result(pending[0]))
                 self._free.put(pending.popleft())
@@ -102,6 +101,38 @@ class OpenVINOBackend:
                 _settle(request)
                 self._free.put(request)
         return logits
+
+    def count_layers(self, batches: Sequence[EncodedBatch]) -> list[LayerCounter]:
+        """Run a copy of the model that counts, which this one does not.
+
+        :param batches: run twice, one at a time; the second pass is what counts.
+        :return: a counter a layer that was executed.
+        :raises DeviceError: if the runtime fails.
+        """
+        # A cached blob is of a model that does not count.
+        config = {k: v for k, v in self._config.items() if k != "CACHE_DIR"} | {"PERF_COUNT": True}
+        request = _compile(self._bundle, self._device, config).create_infer_request()
+        passes = []
+        for _ in range(2):
+            try:
+                for batch in batches:
+                    request.infer(_inputs(batch), share_inputs=True)
+            except RuntimeError as error:
+                raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
+            passes.append({info.node_name: info for info in request.get_profiling_info()})
+        first, both = passes
+        # A counter holds the mean over all inferences since it was made.
+        return [
+            LayerCounter(
+                name,
+                info.node_type,
+                info.exec_type,
+                len(batches)
+                * max(0.0, 2 * info.real_time.total_seconds() - _mean(first.get(name))),
+            )
+            for name, info in both.items()
+            if info.status == info.Status.EXECUTED
+        ]
 
     def close(self) -> None:
         """Let go of the model; what is under way in other threads finishes first."""
@@ -131,6 +162,14 @@ class OpenVINOBackend:
         if request is None:
             self._free.put(None)
         return request
+
+
+def _inputs(batch: EncodedBatch) -> dict[str, NDArray[np.int64]]:
+    return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+
+
+def _mean(info: Any) -> float:
+    return 0.0 if info is None else float(info.real_time.total_seconds())
 
 
 def _result(request: Any) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from ov_emotions.errors import OvEmotionsError
 
 VERBS = (
     "classify",
+    "bench",
     "info",
     "data",
     "prune",
