@@ -17,6 +17,8 @@ from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
+from ov_emotions.machine import cpu_budget, inference_defaults
+from ov_emotions.model_cache import cache_dir_from_environment
 from ov_emotions.prediction import Prediction, TextClassifier, Texts, rank
 from ov_emotions.thresholds import apply_thresholds, sigmoid
 
@@ -25,8 +27,20 @@ if TYPE_CHECKING:
     from ov_emotions.profiling import ClassifierProfile
     from ov_emotions.tuning.profile import TuningProfile
 
-DEFAULT_BATCH_TOKENS = 4096
-"""Tokens of a batch at most."""
+_TOKENS_A_THREAD = 1024
+_MOST_TOKENS = 8192
+
+
+def default_batch_tokens(threads: int, streams: int = 1) -> int:
+    """Choose the token budget of a batch.
+
+    What a thread works on should stay in its core's cache, and be enough to keep it busy.
+
+    :param threads: CPU threads of all streams.
+    :param streams: inferences that run side by side.
+    :return: tokens, padding included.
+    """
+    return min(_MOST_TOKENS, _TOKENS_A_THREAD * max(1, threads // streams))
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -51,15 +65,19 @@ class EmotionClassifier(TextClassifier):
     :param model: a shipped name, a bundle's folder, a Hub id or a loaded `Bundle`; `None` is the
         default model, which is installed with the package.
     :param device: an OpenVINO device name.
-    :param threads: CPU threads at most; `None` takes all cores.
-    :param streams: inferences that run side by side, for throughput; `None` is one, for latency.
+    :param threads: CPU threads at most; `None` takes all cores that the affinity mask and a control
+        group's quota give.
+    :param streams: inferences that run side by side, for throughput; `None` is one a socket, for
+        latency.
     :param precision: inference precision hint, `f32` or `bf16`; `None` is the one at which the
         bundle was measured.
-    :param cache_dir: folder for compiled models, so that the next start is quicker.
+    :param cache_dir: folder for compiled models, so that the next start is quicker; `None` is the
+        one that the environment variable OV_EMOTIONS_CACHE names, or none.
     :param thresholds: probability in (0, 1) by label; labels left out keep the bundle's.
     :param long_texts: `window` reads a long text in overlapping windows and takes each label's
         highest probability; `truncate` reads its beginning and sets `Prediction.truncated`.
-    :param batch_tokens: tokens of a batch at most, padding included; `None` is 4096.
+    :param batch_tokens: tokens of a batch at most, padding included; `None` is 1024 for each
+        thread of a stream, and 8192 at most.
     :param profile: a tuning profile or its file, which `ov-emotions bench` writes. It fills in the
         threads, streams, tokens of a batch and chunk size that are not given here. On another
         machine it is left unused, with a warning that says why.
@@ -103,7 +121,12 @@ class EmotionClassifier(TextClassifier):
                 batch_tokens = batch_tokens or settings.batch_tokens
                 if threads is streams is None:  # they were measured together
                     threads, streams = settings.threads, settings.streams
-        self._batch_tokens = batch_tokens or DEFAULT_BATCH_TOKENS
+        if threads is streams is None and device == "CPU":
+            defaults = inference_defaults()
+            threads, streams = defaults.threads, defaults.streams
+        self._batch_tokens = batch_tokens or default_batch_tokens(
+            threads or cpu_budget().cores, streams or 1
+        )
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
         ours = {label: manifest.thresholds[label] for label in manifest.labels}
@@ -115,7 +138,9 @@ class EmotionClassifier(TextClassifier):
             threads=threads,
             streams=streams,
             precision=precision,
-            cache_dir=None if cache_dir is None else Path(cache_dir).expanduser(),
+            cache_dir=(
+                cache_dir_from_environment() if cache_dir is None else Path(cache_dir).expanduser()
+            ),
         )
 
     @classmethod

@@ -28,10 +28,12 @@ _WORTHWHILE_TEXTS = 4
 
 _CHARACTERS_A_TOKEN = 8
 
-# A group of at least this many tokens is worth an inference of its own ...
+# A group of at least this part of the budget, and no more than this many tokens, is worth an
+# inference of its own ...
+_WORTHWHILE_PART = 4
 _WORTHWHILE_TOKENS = 512
 # ... and closes rather than spend more than this part of its work on padding.
-_TOLERABLE_PADDING = 0.1
+_TOLERABLE_PADDING = 0.05
 
 _PAD_TOKENS = ("[PAD]", "<pad>")
 
@@ -79,12 +81,13 @@ class EncodedTexts:
         if len(self.lengths) <= 1:
             return [np.arange(len(self.lengths))] if len(self.lengths) else []
         order = np.argsort(self.lengths, kind="stable")
+        worthwhile = min(_WORTHWHILE_TOKENS, batch_tokens // _WORTHWHILE_PART)
         groups = []
         start = tokens = 0
         for i, length in enumerate(self.lengths[order].tolist()):
             padded = (i - start + 1) * length
             wasteful = padded - tokens - length > _TOLERABLE_PADDING * padded
-            if i > start and (padded > batch_tokens or (wasteful and tokens >= _WORTHWHILE_TOKENS)):
+            if i > start and (padded > batch_tokens or (wasteful and tokens >= worthwhile)):
                 groups.append(order[start:i])
                 start, tokens = i, 0
             tokens += length

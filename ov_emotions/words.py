@@ -148,7 +148,8 @@ def _sums(sizes: NDArray[np.int64], between: NDArray[np.bool_], texts: int) -> N
     """Add up the sizes of each text's words."""
     ends = np.append(np.flatnonzero(between), len(sizes))
     running = np.concatenate([[0], np.cumsum(sizes)])[ends]
-    return np.diff(running, prepend=0).reshape(texts)
+    sums: NDArray[np.int64] = np.diff(running, prepend=0).reshape(texts)
+    return sums
 
 
 def is_plain(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -11,14 +10,16 @@ from queue import Empty, LifoQueue
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
+from ov_emotions.model_cache import compile_cached
 from ov_emotions.profiling import LayerCounter
-from ov_emotions.runtime import shared_core
+from ov_emotions.runtime import import_openvino, shared_core
+
+ov = import_openvino()
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -59,10 +60,16 @@ class OpenVINOBackend:
             config["PERFORMANCE_HINT"] = "LATENCY"
         else:
             config["NUM_STREAMS"] = streams
-        if cache_dir is not None:
-            config["CACHE_DIR"] = str(_model_cache(cache_dir, bundle))
         self._bundle, self._device, self._config = bundle, device, config
-        compiled = _compile(bundle, device, config)
+        if cache_dir is None:
+            compiled = _compile(bundle, device, config)
+        else:
+            compiled = compile_cached(
+                cache_dir,
+                bundle.manifest,
+                (ov.__version__, device, config),
+                lambda folder: _compile(bundle, device, config | {"CACHE_DIR": folder}),
+            )
         _check_signature(bundle, compiled)
         # One request more than can run, so that the next batch waits ready beside the device.
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
@@ -109,9 +116,8 @@ class OpenVINOBackend:
         :return: a counter a layer that was executed.
         :raises DeviceError: if the runtime fails.
         """
-        # A cached blob is of a model that does not count.
-        config = {k: v for k, v in self._config.items() if k != "CACHE_DIR"} | {"PERF_COUNT": True}
-        request = _compile(self._bundle, self._device, config).create_infer_request()
+        counting = self._config | {"PERF_COUNT": True}
+        request = _compile(self._bundle, self._device, counting).create_infer_request()
         passes = []
         for _ in range(2):
             try:
@@ -183,18 +189,6 @@ def _settle(request: Any) -> None:
         request.wait()
     except RuntimeError as error:  # a failure already told, or one of a batch nobody waits for
         _LOGGER.debug("an abandoned batch failed: %s", _reason(error))
-
-
-def _model_cache(cache_dir: Path, bundle: Bundle) -> Path:
-    # OpenVINO tells models apart by path and time of change, which an upgrade can leave the same.
-    files = bundle.manifest.files
-    key = hashlib.sha256((files[MODEL_NAME] + files[WEIGHTS_NAME]).encode()).hexdigest()[:16]
-    folder = cache_dir / key
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cache_dir {cache_dir} cannot be used: {error}") from error
-    return folder
 
 
 def _compile(bundle: Bundle, device: str, config: dict[str, Any]) -> Any:

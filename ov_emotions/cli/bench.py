@@ -184,6 +184,7 @@ def _search(
 
 
 def _tuned(bundle: Bundle, found: SearchResult, args: argparse.Namespace) -> TuningProfile:
+    from ov_emotions.machine import cpu_budget
     from ov_emotions.tuning.profile import TuningProfile, fingerprint, model_sha256
 
     return TuningProfile(
@@ -191,6 +192,7 @@ def _tuned(bundle: Bundle, found: SearchResult, args: argparse.Namespace) -> Tun
         model_sha256=model_sha256(bundle.manifest),
         goal=args.goal,
         fingerprint=fingerprint(),
+        cores=args.cores or cpu_budget().cores,
         settings=found.settings,
     )
 

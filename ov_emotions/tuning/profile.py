@@ -96,6 +96,7 @@ class TuningProfile:
     :param goal: what they are best for: `latency` is one text, `throughput` a list, `balanced` the
         best for lists among those that are nearly best for one text.
     :param fingerprint: of the machine.
+    :param cores: whole cores that were to be kept busy.
     :param settings: what was found.
     :param schema_version: of this file.
     """
@@ -104,6 +105,7 @@ class TuningProfile:
     model_sha256: str
     goal: Goal
     fingerprint: Fingerprint
+    cores: int
     settings: Settings
     schema_version: int = SCHEMA_VERSION
 

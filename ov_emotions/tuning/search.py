@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ov_emotions.bundle import Bundle
-from ov_emotions.classifier import DEFAULT_BATCH_TOKENS, EmotionClassifier
+from ov_emotions.classifier import EmotionClassifier, default_batch_tokens
 from ov_emotions.machine import cpu_budget
 from ov_emotions.prediction import DEFAULT_CHUNK_SIZE
 from ov_emotions.tuning.profile import Goal, Settings
@@ -93,7 +93,7 @@ def default_settings(cores: int) -> Settings:
     return Settings(
         threads=cores,
         streams=1,
-        batch_tokens=DEFAULT_BATCH_TOKENS,
+        batch_tokens=default_batch_tokens(cores),
         chunk_size=DEFAULT_CHUNK_SIZE,
     )
 
@@ -141,7 +141,10 @@ def search(
     start = default_settings(cores)
     stages: dict[str, tuple[Trial, ...]] = {}
     with _classifiers(bundle, precision) as classifier_for:
-        by_layout = [replace(start, threads=t, streams=s) for t, s in layouts(cores)]
+        by_layout = [
+            replace(start, threads=t, streams=s, batch_tokens=default_batch_tokens(t, s))
+            for t, s in layouts(cores)
+        ]
         run = _Rounds(classifier_for, list(texts), effort, tell)
         stages["threads and streams"] = run.list_and_singles(by_layout)
         best = choose(stages["threads and streams"], goal)

@@ -140,7 +140,12 @@ def test_few_texts_and_long_ones_go_to_the_tokeniser(
     table = encoder._words
     assert table is not None
     encode = table.encode
-    monkeypatch.setattr(table, "encode", lambda texts: looked_up.append(texts) or encode(texts))
+
+    def spy(texts: list[str]) -> object:
+        looked_up.append(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(table, "encode", spy)
     encoder.encode(["слово"])
     encoder.encode(["слово " * 100] * 5)
     assert looked_up == []
@@ -169,6 +174,6 @@ def test_other_tokenisers_are_not_read_by_word(tiny_tokenizer_json: str) -> None
     own.add_tokens(["эм"])
     assert not splits_at_spaces(own)
     bare = Tokenizer.from_str(tiny_tokenizer_json)
-    bare.post_processor = None  # type: ignore[assignment]
+    bare.post_processor = None
     assert not splits_at_spaces(bare)
     assert np.array(TextEncoder(bare, 16).encode(["слово"] * 5).lengths).tolist() == [1] * 5
