@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import (
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         **environment("openvino", "tokenizers", "numpy"),
         "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         "search": None if found is None else found.to_dict(),
-        "tuning_profile": None if tuned is None else _plain(tuned),
+        "tuning_profile": None if tuned is None else tuned.to_dict(),
     }
     if args.output and tuned is not None:
         tuned.write(args.output, {"search": answer["search"], "versions": answer["versions"]})
@@ -123,12 +123,6 @@ def run(args: argparse.Namespace) -> int:
             lines.append(_search_lines(found, tuned, args.output))
         print("\n\n".join(lines), file=utf8_stdout())
     return 1 if bad else 0
-
-
-def _plain(tuned: TuningProfile) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(tuned)
 
 
 def _texts(args: argparse.Namespace, progress: Progress) -> tuple[list[str], int]:

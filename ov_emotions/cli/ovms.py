@@ -20,7 +20,7 @@ from ov_emotions.errors import InputError
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
-    from ov_emotions.ovms.profile import ServingProfile
+    from ov_emotions.ovms.profile import Goal, ServingProfile
     from ov_emotions.tuning.profile import TuningProfile
 
 
@@ -149,7 +149,9 @@ def _profile(args: argparse.Namespace) -> tuple[ServingProfile, str]:
     else:
         budget = cpu_budget()
     settings = None if tuned is None else tuned.settings
-    measured_goal = "throughput" if tuned is not None and tuned.goal == "throughput" else "latency"
+    measured_goal: Goal = (
+        "throughput" if tuned is not None and tuned.goal == "throughput" else "latency"
+    )
     profile = ServingProfile(
         goal=args.profile or measured_goal,
         cores=budget.cores,

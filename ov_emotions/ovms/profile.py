@@ -172,6 +172,11 @@ class ServingProfile:
         return max(1, streams)
 
     @property
+    def one_stream(self) -> bool:
+        """Whether OpenVINO is told to hurry rather than how many streams to make."""
+        return self.goal == "latency" and self.streams == 1
+
+    @property
     def infer_requests(self) -> int:
         """The server's `nireq`: for each stream one request that runs and one that is loaded."""
         return 2 * self.streams
@@ -179,10 +184,13 @@ class ServingProfile:
     @property
     def plugin_config(self) -> dict[str, str | int | bool]:
         """OpenVINO's CPU options; one of PERFORMANCE_HINT and NUM_STREAMS, never both."""
-        latency = self.goal == "latency" and self.streams == 1
         return {
             "INFERENCE_PRECISION_HINT": self.precision,
-            **({"PERFORMANCE_HINT": "LATENCY"} if latency else {"NUM_STREAMS": self.streams}),
+            **(
+                {"PERFORMANCE_HINT": "LATENCY"}
+                if self.one_stream
+                else {"NUM_STREAMS": self.streams}
+            ),
             "INFERENCE_NUM_THREADS": self.tuned_threads or self.cores,
             "ENABLE_CPU_PINNING": self.exclusive_cores,
         }

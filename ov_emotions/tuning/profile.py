@@ -27,16 +27,16 @@ class Fingerprint:
 
     :param cpu: the processor's model name.
     :param logical_cores: that the process could use.
-    :param cpu_quota: CPUs' worth of time that a control group allowed; None for no limit.
     :param instructions: instruction sets that INT8 and BF16 models gain from.
     :param openvino: version.
+    :param cpu_quota: CPUs' worth of time that a control group allowed; None for no limit.
     """
 
     cpu: str
     logical_cores: int
-    cpu_quota: float | None
     instructions: tuple[str, ...]
     openvino: str
+    cpu_quota: float | None = None
 
     def differences(self, other: Fingerprint) -> list[str]:
         """Name what differs.
@@ -115,7 +115,13 @@ class TuningProfile:
         :param path: the file.
         :param measured: figures to keep beside it; they are not read again.
         """
-        write_json(path, asdict(self) | ({} if measured is None else {"measured": measured}))
+        write_json(path, self.to_dict() | ({} if measured is None else {"measured": measured}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what is None is left out."""
+        plain = asdict(self)
+        known = {k: v for k, v in plain["fingerprint"].items() if v is not None}
+        return plain | {"fingerprint": known}
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> TuningProfile:
