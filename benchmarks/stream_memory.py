@@ -1,4 +1,4 @@
-"""Does `stream` hold the same memory after a million texts as after the first ten thousand?
+"""Whether `stream` holds no more memory after a million texts than after the first thousands.
 
     python benchmarks/stream_memory.py --texts texts.txt --count 1000000 \
         --output benchmarks/results/stream-memory.json

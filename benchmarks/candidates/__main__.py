@@ -85,9 +85,7 @@ def main() -> None:
     """Measure, write, render."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=Path, help="a text a line (default: made-up ones)")
-    parser.add_argument(
-        "--count", type=int, default=1000, help="texts that are drawn (%(default)s)"
-    )
+    parser.add_argument("--count", type=int, default=1000, help="texts drawn (%(default)s)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cores", type=int, help="threads to use (default: all)")
     parser.add_argument("--model", action="append", choices=SHIPPED)
