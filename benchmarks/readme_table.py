@@ -90,16 +90,18 @@ def render() -> str:
     return "\n".join(lines)
 
 
-def insert(readme: str, table: str) -> str:
+def insert(readme: str, table: str, start: str = START, end: str = END) -> str:
     """Put the table between its marks.
 
     :param readme: the README's text.
     :param table: what `render` gives.
+    :param start: the mark before it.
+    :param end: the mark after it.
     :return: the new text.
     """
-    head, _, rest = readme.partition(START)
-    _, _, tail = rest.partition(END)
-    return f"{head}{START}\n\n{table}\n\n{END}{tail}"
+    head, _, rest = readme.partition(start)
+    _, _, tail = rest.partition(end)
+    return f"{head}{start}\n\n{table}\n\n{end}{tail}"
 
 
 if __name__ == "__main__":

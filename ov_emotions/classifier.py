@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,32 @@ from ov_emotions._arguments import as_texts, check_count, merge_thresholds
 from ov_emotions.backends.base import Backend
 from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-from ov_emotions.encoding import LongTexts, TextEncoder
+from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
+from ov_emotions.machine import cpu_budget, inference_defaults
+from ov_emotions.model_cache import cache_dir_from_environment
 from ov_emotions.prediction import Prediction, TextClassifier, Texts, rank
 from ov_emotions.thresholds import apply_thresholds, sigmoid
 
 if TYPE_CHECKING:
     from ov_emotions.backends.kserve_options import ServerOptions
+    from ov_emotions.profiling import ClassifierProfile
+    from ov_emotions.tuning.profile import TuningProfile
+
+_TOKENS_A_THREAD = 1024
+_MOST_TOKENS = 8192
+
+
+def default_batch_tokens(threads: int, streams: int = 1) -> int:
+    """Choose the token budget of a batch.
+
+    What a thread works on should stay in its core's cache, and be enough to keep it busy.
+
+    :param threads: CPU threads of all streams.
+    :param streams: inferences that run side by side.
+    :return: tokens, padding included.
+    """
+    return min(_MOST_TOKENS, _TOKENS_A_THREAD * max(1, threads // streams))
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -34,7 +53,8 @@ class ClassifierOptions(TypedDict, total=False):
     cache_dir: str | os.PathLike[str] | None
     thresholds: Mapping[str, float] | None
     long_texts: LongTexts
-    batch_tokens: int
+    batch_tokens: int | None
+    profile: TuningProfile | str | os.PathLike[str] | None
     few_shapes: bool
     mmap: bool
 
@@ -47,15 +67,22 @@ class EmotionClassifier(TextClassifier):
     :param model: a shipped name, a bundle's folder, a Hub id or a loaded `Bundle`; `None` is the
         default model, which is installed with the package.
     :param device: an OpenVINO device name.
-    :param threads: CPU threads at most; `None` takes all cores.
-    :param streams: inferences that run side by side, for throughput; `None` is one, for latency.
+    :param threads: CPU threads at most; `None` takes all cores that the affinity mask and a control
+        group's quota give.
+    :param streams: inferences that run side by side, for throughput; `None` is one a socket, for
+        latency.
     :param precision: inference precision hint, `f32` or `bf16`; `None` is the one at which the
         bundle was measured.
-    :param cache_dir: folder for compiled models, so that the next start is quicker.
+    :param cache_dir: folder for compiled models, so that the next start is quicker; `None` is the
+        one that the environment variable OV_EMOTIONS_CACHE names, or none.
     :param thresholds: probability in (0, 1) by label; labels left out keep the bundle's.
     :param long_texts: `window` reads a long text in overlapping windows and takes each label's
         highest probability; `truncate` reads its beginning and sets `Prediction.truncated`.
-    :param batch_tokens: tokens of a batch at most, padding included.
+    :param batch_tokens: tokens of a batch at most, padding included; `None` is 1024 for each
+        thread of a stream, and 8192 at most.
+    :param profile: a tuning profile or its file, which `ov-emotions bench` writes. It fills in the
+        threads, streams, tokens of a batch and chunk size that are not given here. On another
+        machine it is left unused, with a warning that says why.
     :param few_shapes: for processes that run long and get ever other numbers of texts. OpenVINO
         prepares each new shape of a batch for itself, which takes longer than to compute it, and
         keeps some MB of each; so batches are padded to one of few shapes, and computed rows and
@@ -78,16 +105,17 @@ class EmotionClassifier(TextClassifier):
         cache_dir: str | os.PathLike[str] | None = None,
         thresholds: Mapping[str, float] | None = None,
         long_texts: LongTexts = "window",
-        batch_tokens: int = 4096,
+        batch_tokens: int | None = None,
+        profile: TuningProfile | str | os.PathLike[str] | None = None,
         few_shapes: bool = False,
         mmap: bool = True,
     ) -> None:
         if long_texts not in get_args(LongTexts):
             raise InputError(f"long_texts must be 'window' or 'truncate', not {long_texts!r}")
-        for name, value in (("threads", threads), ("streams", streams)):
+        given = {"threads": threads, "streams": streams, "batch_tokens": batch_tokens}
+        for name, value in given.items():
             if value is not None:
                 check_count(name, value)
-        self._batch_tokens = check_count("batch_tokens", batch_tokens)
         self._few_shapes = few_shapes
         bundle = (
             model
@@ -95,6 +123,21 @@ class EmotionClassifier(TextClassifier):
             else Bundle.load(DEFAULT_MODEL if model is None else model)
         )
         manifest = bundle.manifest
+        if profile is not None:
+            from ov_emotions.tuning.profile import usable_settings
+
+            settings = usable_settings(profile, manifest)
+            if settings is not None:
+                self._chunk_size = settings.chunk_size
+                batch_tokens = batch_tokens or settings.batch_tokens
+                if threads is streams is None:  # they were measured together
+                    threads, streams = settings.threads, settings.streams
+        if threads is streams is None and device == "CPU":
+            defaults = inference_defaults()
+            threads, streams = defaults.threads, defaults.streams
+        self._batch_tokens = batch_tokens or default_batch_tokens(
+            threads or cpu_budget().cores, streams or 1
+        )
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
         self._long_texts = long_texts
@@ -107,7 +150,9 @@ class EmotionClassifier(TextClassifier):
             threads=threads,
             streams=streams,
             precision=precision,
-            cache_dir=None if cache_dir is None else Path(cache_dir).expanduser(),
+            cache_dir=(
+                cache_dir_from_environment() if cache_dir is None else Path(cache_dir).expanduser()
+            ),
             mmap=mmap,
         )
 
@@ -230,6 +275,42 @@ class EmotionClassifier(TextClassifier):
         """
         return self._run(as_texts(texts))[0]
 
+    def profile(self, texts: Texts, *, repeats: int = 3) -> ClassifierProfile:
+        """Measure where the time of a call goes; the call itself holds no timers.
+
+        Compiles the model a second time, for OpenVINO's counters of layers.
+
+        :param texts: a list or tuple of texts, at least one.
+        :param repeats: how often every stage is timed; medians are returned.
+        :return: seconds by stage and by layer, and the work done: batches, tokens, padding.
+        :raises InputError: if something is not a text, or there is none.
+        :raises DeviceError: if the runtime fails, or the model runs elsewhere.
+        """
+        from ov_emotions.profiling import profile_stages
+
+        checked = as_texts(texts)
+        check_count("repeats", repeats)
+        if not checked:
+            raise InputError("profile() needs at least one text")
+        if not isinstance(self._backend, OpenVINOBackend):
+            raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
+        cuts = np.array(list(self._thresholds.values()), dtype=np.float32)
+
+        def decided(encoded: EncodedTexts, *found: Any) -> tuple[Any, ...]:
+            scores = sigmoid(self._join(encoded, *found))
+            return apply_thresholds(scores, cuts), scores, encoded.truncated.tolist()
+
+        return profile_stages(
+            checked,
+            encoder=self._encoder,
+            backend=self._backend,
+            batch_tokens=self._batch_tokens,
+            decide=decided,
+            build=lambda made: rank(self._labels, *made),
+            whole=self._predict,
+            repeats=repeats,
+        )
+
     def close(self) -> None:
         """Let go of the compiled model; later calls raise DeviceError."""
         self._backend.close()
@@ -248,15 +329,22 @@ class EmotionClassifier(TextClassifier):
     def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
         encoded = self._encoder.encode(texts)
-        logits = np.full((len(texts), len(self._labels)), -np.inf, dtype=np.float32)
         groups = encoded.groups(self._batch_tokens)
+        batches = encoded.batches(groups, few_shapes=self._few_shapes)
+        found = self._backend.infer(batches) if groups else []
+        return self._join(encoded, groups, found), encoded.truncated
+
+    def _join(
+        self,
+        encoded: EncodedTexts,
+        groups: list[NDArray[np.int64]],
+        batches: list[NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        """Give the logits of texts, shape (texts, labels), from those of their windows."""
+        logits = np.full((encoded.texts, len(self._labels)), -np.inf, dtype=np.float32)
         if groups:
-            batches = encoded.batches(groups, few_shapes=self._few_shapes)
             found = np.concatenate(
-                [
-                    part[: len(rows)]
-                    for part, rows in zip(self._backend.infer(batches), groups, strict=True)
-                ]
+                [part[: len(rows)] for part, rows in zip(batches, groups, strict=True)]
             )
             if not np.isfinite(found).all():
                 raise DeviceError("the model gave logits that are not finite; try precision='f32'")
@@ -265,7 +353,7 @@ class EmotionClassifier(TextClassifier):
             # The sigmoid is monotonic: the windows' highest logit is their highest probability.
             firsts = np.flatnonzero(np.diff(encoded.owners, prepend=-1))
             logits[encoded.owners[firsts]] = np.maximum.reduceat(windows, firsts, axis=0)
-        return logits, encoded.truncated
+        return logits
 
     def _score(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
         """Give probabilities, shape (texts, labels), and whether each text was truncated."""

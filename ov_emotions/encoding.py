@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from ov_emotions.normalize import replace_surrogates
+from ov_emotions.words import WordTable, is_plain, splits_at_spaces
 
 LongTexts = Literal["window", "truncate"]
 
@@ -23,10 +24,17 @@ LongTexts = Literal["window", "truncate"]
 _SLICE_CHARACTERS = 1 << 20
 _SLICE_TEXTS = 4096
 
-# A group of at least this many tokens is worth an inference of its own ...
+# Fewer texts than that are tokenised sooner than words of theirs are looked up.
+_WORTHWHILE_TEXTS = 4
+
+_CHARACTERS_A_TOKEN = 8
+
+# A group of at least this part of the budget, and no more than this many tokens, is worth an
+# inference of its own ...
+_WORTHWHILE_PART = 4
 _WORTHWHILE_TOKENS = 512
 # ... and closes rather than spend more than this part of its work on padding.
-_TOLERABLE_PADDING = 0.1
+_TOLERABLE_PADDING = 0.05
 
 # The shapes of those who ask for few: sizes, and the step of larger ones.
 _BATCHES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -91,12 +99,13 @@ class EncodedTexts:
         if len(self.lengths) <= 1:
             return [np.arange(len(self.lengths))] if len(self.lengths) else []
         order = np.argsort(self.lengths, kind="stable")
+        worthwhile = min(_WORTHWHILE_TOKENS, batch_tokens // _WORTHWHILE_PART)
         groups = []
         start = tokens = 0
         for i, length in enumerate(self.lengths[order].tolist()):
             padded = (i - start + 1) * length
             wasteful = padded - tokens - length > _TOLERABLE_PADDING * padded
-            if i > start and (padded > batch_tokens or (wasteful and tokens >= _WORTHWHILE_TOKENS)):
+            if i > start and (padded > batch_tokens or (wasteful and tokens >= worthwhile)):
                 groups.append(order[start:i])
                 start, tokens = i, 0
             tokens += length
@@ -155,6 +164,8 @@ class TextEncoder:
         stride = min(max_length // 4, max_length - self._special - 1) if self._windows else 0
         tokenizer.enable_truncation(max_length, stride=stride)
         self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._words = WordTable(tokenizer) if splits_at_spaces(tokenizer) else None
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
         """Tokenise.
@@ -162,32 +173,84 @@ class TextEncoder:
         :param texts: raw texts.
         :return: their windows.
         """
-        ids: list[NDArray[np.int64]] = []
-        lengths: list[int] = []
-        owners: list[int] = []
-        truncated = np.zeros(len(texts), dtype=np.bool_)
-        position = 0
-        for part in _slices(texts):
-            windows: list[list[int]] = []
-            for encoding in self._encode_slice(part):
-                first = encoding.ids
-                if len(first) > self._special:
-                    windows.append(first)
-                    owners.append(position)
-                    rest = encoding.overflowing
-                    if rest and self._windows:
-                        windows.extend(window.ids for window in rest)
-                        owners.extend([position] * len(rest))
-                    elif rest:
-                        truncated[position] = True
-                position += 1
-            sizes = [len(window) for window in windows]
-            lengths += sizes
-            ids.append(np.fromiter(chain.from_iterable(windows), np.int64, sum(sizes)))
+        parts = [self._encode_part(part) for part in _slices(texts)]
+        if len(parts) == 1:
+            return parts[0]
+        firsts = np.cumsum([0, *(part.texts for part in parts)])
+        owners = [part.owners + first for part, first in zip(parts, firsts, strict=False)]
+        empty = np.empty(0, dtype=np.int64)
         return EncodedTexts(
             texts=len(texts),
-            ids=ids[0] if len(ids) == 1 else np.concatenate([*ids, np.empty(0, np.int64)]),
-            lengths=np.array(lengths, dtype=np.int64),
+            ids=np.concatenate([empty, *(part.ids for part in parts)]),
+            lengths=np.concatenate([empty, *(part.lengths for part in parts)]),
+            owners=np.concatenate([empty, *owners]),
+            truncated=np.concatenate([empty > 0, *(part.truncated for part in parts)]),
+            pad_id=self._pad_id,
+        )
+
+    def _encode_part(self, texts: list[str]) -> EncodedTexts:
+        """Tokenise by word what can be, and the rest by the tokeniser."""
+        if self._words is None or len(texts) < _WORTHWHILE_TEXTS:
+            return self._tokenize(texts)
+        # What will not fit into a window needs the tokeniser all the same.
+        longest = _CHARACTERS_A_TOKEN * self._max_length
+        plain = [len(text) <= longest and is_plain(text) for text in texts]
+        rows = list(compress(range(len(texts)), plain))
+        known = self._words.encode(list(compress(texts, plain))) if rows else None
+        if known is None:
+            return self._tokenize(texts)
+        lengths = known.lengths
+        fits = lengths <= self._max_length
+        fits[known.left] = False
+        positions = np.array(rows, dtype=np.int64)
+        others = np.ones(len(texts), dtype=np.bool_)
+        others[positions[fits]] = False
+        if not others.any():
+            return self._whole(known.ids, lengths, positions, len(texts))
+        kept = np.repeat(fits, lengths)
+        by_word = self._whole(known.ids[kept], lengths[fits], positions[fits], len(texts))
+        left = np.flatnonzero(others)
+        return _merge(by_word, self._tokenize([texts[i] for i in left]), left)
+
+    def _whole(
+        self,
+        ids: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        texts: int,
+    ) -> EncodedTexts:
+        """Make one window of every text that has a token."""
+        present = lengths > 0
+        return EncodedTexts(
+            texts=texts,
+            ids=ids,
+            lengths=lengths[present],
+            owners=positions[present],
+            truncated=np.zeros(texts, dtype=np.bool_),
+            pad_id=self._pad_id,
+        )
+
+    def _tokenize(self, texts: list[str]) -> EncodedTexts:
+        """Ask the tokeniser."""
+        owners: list[int] = []
+        truncated = np.zeros(len(texts), dtype=np.bool_)
+        windows: list[list[int]] = []
+        for position, encoding in enumerate(self._encode_slice(texts)):
+            first = encoding.ids
+            if len(first) > self._special:
+                windows.append(first)
+                owners.append(position)
+                rest = encoding.overflowing
+                if rest and self._windows:
+                    windows.extend(window.ids for window in rest)
+                    owners.extend([position] * len(rest))
+                elif rest:
+                    truncated[position] = True
+        sizes = [len(window) for window in windows]
+        return EncodedTexts(
+            texts=len(texts),
+            ids=np.fromiter(chain.from_iterable(windows), np.int64, sum(sizes)),
+            lengths=np.array(sizes, dtype=np.int64),
             owners=np.array(owners, dtype=np.int64),
             truncated=truncated,
             pad_id=self._pad_id,
@@ -201,6 +264,31 @@ class TextEncoder:
             # Lone surrogates are rare: only the slice that the tokeniser refuses pays for them.
             encodings = self._tokenizer.encode_batch_fast([replace_surrogates(t) for t in texts])
         return encodings
+
+
+def _merge(one: EncodedTexts, other: EncodedTexts, rows: NDArray[np.int64]) -> EncodedTexts:
+    """Put windows of two parts of a list in its order.
+
+    :param one: its owners and texts are of the list.
+    :param other: of the texts that `one` left out.
+    :param rows: int64: which texts those are.
+    :return: both.
+    """
+    lengths = np.concatenate([one.lengths, other.lengths])
+    owners = np.concatenate([one.owners, rows[other.owners]])
+    order = np.argsort(owners, kind="stable")
+    starts = (np.cumsum(lengths) - lengths)[order]
+    lengths = lengths[order]
+    places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+    one.truncated[rows] = other.truncated
+    return EncodedTexts(
+        texts=one.texts,
+        ids=np.concatenate([one.ids, other.ids])[places],
+        lengths=lengths,
+        owners=owners[order],
+        truncated=one.truncated,
+        pad_id=one.pad_id,
+    )
 
 
 def _slices(texts: Sequence[str]) -> Iterator[list[str]]:

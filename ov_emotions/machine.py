@@ -202,6 +202,53 @@ def cpu_budget(machine: Machine | None = None) -> CpuBudget:
     return CpuBudget(cores, source)
 
 
+@dataclass(frozen=True)
+class InferenceDefaults:
+    """What to tell OpenVINO where the user says nothing; None leaves it to OpenVINO.
+
+    :param threads: CPU threads at most.
+    :param streams: inferences side by side.
+    """
+
+    threads: int | None
+    streams: int | None
+
+
+def inference_defaults(
+    root: Path = Path("/"), cpuinfo: Path = Path("/proc/cpuinfo")
+) -> InferenceDefaults:
+    """Choose threads and streams by the machine.
+
+    OpenVINO takes the cores of the affinity mask, and for latency one stream on one socket; that is
+    left to it. A control group's quota it does not see: more threads than the quota pays for are
+    stopped in turns, and the slowest ends an inference. Of several sockets, one stream would leave
+    all but one idle: one stream each computes a single text as before, and lists on all of them.
+
+    :param root: where /proc and /sys of the quota lie.
+    :param cpuinfo: Linux's description of the processors.
+    :return: the defaults.
+    """
+    quota = cpu_quota(root)
+    if quota is not None and quota < available_cores():
+        # Few cores of many: they need not be on one socket, and streams would split them further.
+        return InferenceDefaults(threads=max(1, int(quota)), streams=None)
+    sockets = usable_sockets(cpuinfo)
+    return InferenceDefaults(threads=None, streams=sockets if sockets > 1 else None)
+
+
+def usable_sockets(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
+    """Count the sockets of the processors that this process may run on; 1 if it cannot be told."""
+    if not hasattr(os, "sched_getaffinity"):
+        return 1
+    usable = os.sched_getaffinity(0)
+    sockets = {
+        fields.get("physical id", "0")
+        for number, fields in _processors(cpuinfo).items()
+        if number in usable
+    }
+    return max(1, len(sockets))
+
+
 def environment(*packages: str) -> dict[str, Any]:
     """Describe the machine and the versions that a figure depends on.
 

@@ -18,6 +18,9 @@ _STREAM_CHARACTERS = 1 << 20
 
 _DIGITS = 6
 
+DEFAULT_CHUNK_SIZE = 256
+"""Texts that a stream classifies together."""
+
 Texts = list[str] | tuple[str, ...]
 
 
@@ -55,6 +58,7 @@ class TextClassifier(ABC):
     """Classifies one text, several, or a stream of them; a kind of it says how."""
 
     _labels: tuple[str, ...]
+    _chunk_size = DEFAULT_CHUNK_SIZE
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -96,19 +100,22 @@ class TextClassifier(ABC):
             return self._predict([texts])[0]
         return self._predict(as_texts(texts))
 
-    def stream(self, texts: Iterable[str], *, chunk_size: int = 256) -> Iterator[Prediction]:
+    def stream(
+        self, texts: Iterable[str], *, chunk_size: int | None = None
+    ) -> Iterator[Prediction]:
         """Classify any number of texts lazily, in bounded memory.
 
         :param texts: any iterable of texts; a chunk is read ahead.
-        :param chunk_size: texts that are classified together.
+        :param chunk_size: texts that are classified together; None is 256, or what a tuning
+            profile says.
         :return: yields one prediction per text, in order.
         :raises InputError: at once for wrong arguments; if something is not a text, after the
             predictions for all before it.
         """
-        check_count("chunk_size", chunk_size)
+        size = self._chunk_size if chunk_size is None else check_count("chunk_size", chunk_size)
         if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
             raise InputError(f"stream() takes an iterable of texts, not a {kind(texts)}")
-        return self._predict_chunks(texts, chunk_size)
+        return self._predict_chunks(texts, size)
 
     def _predict_chunks(self, texts: Iterable[Any], chunk_size: int) -> Iterator[Prediction]:
         chunk: list[str] = []

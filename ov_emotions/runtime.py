@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +14,36 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _core: ov.Core | None = None
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its model converter, which takes as long as the rest of it.
+
+    The converter comes with the first use of `openvino.convert_model` or `openvino.tools`, as if
+    it had been there. Changes nothing where the program itself imported OpenVINO before.
+
+    :return: the module.
+    """
+    converter = "openvino.tools.ovc"
+    with _lock:
+        if "openvino" in sys.modules or converter in sys.modules:
+            return importlib.import_module("openvino")
+        # OpenVINO takes the ImportError that this raises for a converter that is not installed.
+        sys.modules[converter] = None  # type: ignore[assignment]
+        try:
+            module = importlib.import_module("openvino")
+        finally:
+            del sys.modules[converter]
+
+    def load(name: str) -> Any:
+        if name in ("convert_model", "tools"):
+            ovc = importlib.import_module(converter)
+            vars(module)["convert_model"] = ovc.convert_model
+            return vars(module)[name]
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+
+    vars(module)["__getattr__"] = load
+    return module
 
 
 def shared_core() -> ov.Core:
@@ -25,11 +57,10 @@ def shared_core() -> ov.Core:
     :return: the core; set no properties on it, pass them where a model is compiled.
     """
     global _core
+    openvino = import_openvino()
     with _lock:
         if _core is None:
-            import openvino as ov
-
-            _core = ov.Core()
+            _core = openvino.Core()
         return _core
 
 

@@ -15,11 +15,15 @@ import openvino.opset13 as ops
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from ov_emotions import model_cache
 from ov_emotions._quiet import import_sentencepiece
 from ov_emotions.bundle import Bundle, Manifest, TrainingSource, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import MissingExtraError
 from ov_emotions.normalize import NORMALIZER_VERSION, build_normalizer
+
+# Tests leave the user's cache folder alone; those of the cache name one of their own.
+os.environ[model_cache.VARIABLE] = "off"
 
 # Collected tests make warnings errors, and import transformers, which imports this.
 with suppress(MissingExtraError):

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
-from ov_emotions.runtime import shared_core
+from ov_emotions.model_cache import compile_cached
+from ov_emotions.profiling import LayerCounter
+from ov_emotions.runtime import import_openvino, shared_core
+
+ov = import_openvino()
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,9 +64,16 @@ class OpenVINOBackend:
             config["NUM_STREAMS"] = streams
         if not mmap:
             config["ENABLE_MMAP"] = False
-        if cache_dir is not None:
-            config["CACHE_DIR"] = str(_model_cache(cache_dir, bundle))
-        compiled = _compile(bundle, device, config)
+        self._bundle, self._device, self._config = bundle, device, config
+        if cache_dir is None:
+            compiled = _compile(bundle, device, config)
+        else:
+            compiled = compile_cached(
+                cache_dir,
+                bundle.manifest,
+                (ov.__version__, device, config),
+                lambda folder: _compile(bundle, device, config | {"CACHE_DIR": folder}),
+            )
         _check_signature(bundle, compiled)
         # One request more than can run, so that the next batch waits ready beside the device.
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
@@ -91,10 +100,7 @@ class OpenVINOBackend:
                     logits.append(_result(pending[0]))
                     request = pending.popleft()
                 pending.append(request)
-                request.start_async(
-                    {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask},
-                    share_inputs=True,
-                )
+                request.start_async(_inputs(batch), share_inputs=True)
             while pending:
                 logits.append(_result(pending[0]))
                 self._free.put(pending.popleft())
@@ -106,6 +112,37 @@ class OpenVINOBackend:
                 _settle(request)
                 self._free.put(request)
         return logits
+
+    def count_layers(self, batches: Sequence[EncodedBatch]) -> list[LayerCounter]:
+        """Run a copy of the model that counts, which this one does not.
+
+        :param batches: run twice, one at a time; the second pass is what counts.
+        :return: a counter a layer that was executed.
+        :raises DeviceError: if the runtime fails.
+        """
+        counting = self._config | {"PERF_COUNT": True}
+        request = _compile(self._bundle, self._device, counting).create_infer_request()
+        passes = []
+        for _ in range(2):
+            try:
+                for batch in batches:
+                    request.infer(_inputs(batch), share_inputs=True)
+            except RuntimeError as error:
+                raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
+            passes.append({info.node_name: info for info in request.get_profiling_info()})
+        first, both = passes
+        # A counter holds the mean over all inferences since it was made.
+        return [
+            LayerCounter(
+                name,
+                info.node_type,
+                info.exec_type,
+                len(batches)
+                * max(0.0, 2 * info.real_time.total_seconds() - _mean(first.get(name))),
+            )
+            for name, info in both.items()
+            if info.status == info.Status.EXECUTED
+        ]
 
     def close(self) -> None:
         """Let go of the model; what is under way in other threads finishes first."""
@@ -137,6 +174,14 @@ class OpenVINOBackend:
         return request
 
 
+def _inputs(batch: EncodedBatch) -> dict[str, NDArray[np.int64]]:
+    return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+
+
+def _mean(info: Any) -> float:
+    return 0.0 if info is None else float(info.real_time.total_seconds())
+
+
 def _result(request: Any) -> NDArray[np.float32]:
     request.wait()
     # The request's own memory is overwritten by its next batch.
@@ -148,18 +193,6 @@ def _settle(request: Any) -> None:
         request.wait()
     except RuntimeError as error:  # a failure already told, or one of a batch nobody waits for
         _LOGGER.debug("an abandoned batch failed: %s", _reason(error))
-
-
-def _model_cache(cache_dir: Path, bundle: Bundle) -> Path:
-    # OpenVINO tells models apart by path and time of change, which an upgrade can leave the same.
-    files = bundle.manifest.files
-    key = hashlib.sha256((files[MODEL_NAME] + files[WEIGHTS_NAME]).encode()).hexdigest()[:16]
-    folder = cache_dir / key
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(f"cache_dir {cache_dir} cannot be used: {error}") from error
-    return folder
 
 
 def _compile(bundle: Bundle, device: str, config: dict[str, Any]) -> Any:

@@ -31,6 +31,9 @@ Rows without a usable text (empty, missing, NaN, not UTF-8) are reported on stan
 number and left out; all others are classified, and the exit code is 1. Without such rows it is 0,
 also when there was no text at all. A text with no letter or digit in it scores 0 everywhere.
 
+Compiled models are kept in the user's cache folder, for a quicker start; the environment variable
+OV_EMOTIONS_CACHE names another folder, or `off`.
+
 An empty result (—) means that no emotion reached its threshold; it is not the label neutral.
 """
 
@@ -93,6 +96,12 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "which PyTorch runs",
     )
     parser.add_argument("--threads", type=positive_int, metavar="N", help="CPU threads to use")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="tuning profile of this machine and model, which `ov-emotions bench` writes",
+    )
     parser.add_argument("--device", default="CPU", help="OpenVINO device (default: CPU)")
 
 
@@ -136,6 +145,7 @@ def load_classifier(args: argparse.Namespace) -> TextClassifier:
     if is_text_to_text(args.model):
         return _load_text_to_text(args)
     from ov_emotions.classifier import EmotionClassifier
+    from ov_emotions.model_cache import user_cache_dir
 
     return EmotionClassifier(
         args.model,
@@ -144,6 +154,8 @@ def load_classifier(args: argparse.Namespace) -> TextClassifier:
         precision=args.precision,
         thresholds=dict(args.threshold) or None,
         long_texts=args.long_texts,
+        profile=args.profile,
+        cache_dir=user_cache_dir(),
     )
 
 

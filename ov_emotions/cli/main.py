@@ -27,6 +27,7 @@ VERBS = (
     "dialog",
     "serve",
     "demo",
+    "bench",
     "info",
     "data",
     "prune",

@@ -16,9 +16,12 @@ from ov_emotions.cli.shared import (
     print_json,
     utf8_stdout,
 )
+from ov_emotions.errors import InputError
 
 if TYPE_CHECKING:
-    from ov_emotions.ovms.profile import ServingProfile
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.ovms.profile import Goal, ServingProfile
+    from ov_emotions.tuning.profile import TuningProfile
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -50,7 +53,6 @@ def _add_render(group: Subparsers) -> None:
     parser.add_argument(
         "--profile",
         choices=("latency", "throughput"),
-        default="latency",
         help="what matters: the time of one request, or how many are answered (default: latency)",
     )
     parser.add_argument(
@@ -58,6 +60,13 @@ def _add_render(group: Subparsers) -> None:
         type=positive_int,
         metavar="N",
         help="cores of the container (default: what this machine, its cpuset and its quota give)",
+    )
+    parser.add_argument(
+        "--tuning-profile",
+        type=Path,
+        metavar="FILE",
+        help="streams, threads, cores and goal as `ov-emotions bench` measured them on the machine "
+        "that will serve",
     )
     parser.add_argument(
         "--bundle", metavar="MODEL", help="whose precision to serve at (default: the shipped model)"
@@ -130,10 +139,21 @@ def _profile(args: argparse.Namespace) -> tuple[ServingProfile, str]:
     from ov_emotions.machine import CpuBudget, cpu_budget
     from ov_emotions.ovms.profile import ServingProfile, VersionPolicy
 
-    budget = CpuBudget(args.cores, "given") if args.cores else cpu_budget()
     bundle = Bundle.load(DEFAULT_MODEL if args.bundle is None else args.bundle)
+    tuned = _tuned(args, bundle)
+    if args.cores:
+        budget = CpuBudget(args.cores, "given")
+    elif tuned is not None:
+        source = f"measured on {tuned.fingerprint.cpu} with OpenVINO {tuned.fingerprint.openvino}"
+        budget = CpuBudget(tuned.cores, source)
+    else:
+        budget = cpu_budget()
+    settings = None if tuned is None else tuned.settings
+    measured_goal: Goal = (
+        "throughput" if tuned is not None and tuned.goal == "throughput" else "latency"
+    )
     profile = ServingProfile(
-        goal=args.profile,
+        goal=args.profile or measured_goal,
         cores=budget.cores,
         precision=bundle.manifest.inference_precision,
         concurrency=args.concurrency,
@@ -143,8 +163,25 @@ def _profile(args: argparse.Namespace) -> tuple[ServingProfile, str]:
         versions=VersionPolicy.parse(args.versions),
         metrics=not args.no_metrics,
         cache=args.cache,
+        tuned_streams=None if settings is None else settings.streams,
+        tuned_threads=None if settings is None else settings.threads,
     )
     return profile, budget.source
+
+
+def _tuned(args: argparse.Namespace, bundle: Bundle) -> TuningProfile | None:
+    from ov_emotions.tuning.profile import TuningProfile
+
+    if args.tuning_profile is None:
+        return None
+    tuned = TuningProfile.read(args.tuning_profile)
+    tuned.check_model(bundle.manifest)
+    if args.cores and args.cores != tuned.cores:
+        raise InputError(
+            f"{args.tuning_profile} was measured on {tuned.cores} core(s), not on {args.cores}; "
+            "leave --cores out, or run `ov-emotions bench` on a machine like the server's"
+        )
+    return tuned
 
 
 def _add_validate(group: Subparsers) -> None:

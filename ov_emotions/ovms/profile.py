@@ -112,6 +112,8 @@ class ServingProfile:
     :param versions: which versions are loaded.
     :param metrics: whether /metrics answers.
     :param cache: whether compiled models are kept in a folder, for a faster start.
+    :param tuned_streams: requests computed side by side, where that was measured.
+    :param tuned_threads: CPU threads of all streams, where that was measured; `cores` at most.
     :raises InputError: if a value is out of range.
     """
 
@@ -125,6 +127,8 @@ class ServingProfile:
     versions: VersionPolicy = field(default_factory=VersionPolicy)
     metrics: bool = True
     cache: bool = False
+    tuned_streams: int | None = None
+    tuned_threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.goal not in GOALS:
@@ -136,6 +140,12 @@ class ServingProfile:
                 f"precision is {self.precision!r}; it must be one of "
                 f"{', '.join(INFERENCE_PRECISIONS)}"
             )
+        for name, value in (("streams", self.tuned_streams), ("threads", self.tuned_threads)):
+            if value is not None and not 1 <= value <= self.cores:
+                raise InputError(
+                    f"the tuned {name} are {value}; they must lie between 1 and the cores, "
+                    f"{self.cores}"
+                )
         if self.concurrency is not None and self.concurrency < 1:
             raise InputError(f"concurrency is {self.concurrency}; it must be at least 1")
         if not _NAME.fullmatch(self.name):
@@ -152,12 +162,19 @@ class ServingProfile:
     @property
     def streams(self) -> int:
         """Requests that are computed side by side; below cores and concurrency where it can be."""
+        if self.tuned_streams is not None:
+            return self.tuned_streams
         if self.goal == "latency":
             return 1
         streams = self.cores // 2
         if self.concurrency is not None:
             streams = min(streams, self.concurrency - 1)
         return max(1, streams)
+
+    @property
+    def one_stream(self) -> bool:
+        """Whether OpenVINO is told to hurry rather than how many streams to make."""
+        return self.goal == "latency" and self.streams == 1
 
     @property
     def infer_requests(self) -> int:
@@ -167,11 +184,14 @@ class ServingProfile:
     @property
     def plugin_config(self) -> dict[str, str | int | bool]:
         """OpenVINO's CPU options; one of PERFORMANCE_HINT and NUM_STREAMS, never both."""
-        latency = self.goal == "latency"
         return {
             "INFERENCE_PRECISION_HINT": self.precision,
-            **({"PERFORMANCE_HINT": "LATENCY"} if latency else {"NUM_STREAMS": self.streams}),
-            "INFERENCE_NUM_THREADS": self.cores,
+            **(
+                {"PERFORMANCE_HINT": "LATENCY"}
+                if self.one_stream
+                else {"NUM_STREAMS": self.streams}
+            ),
+            "INFERENCE_NUM_THREADS": self.tuned_threads or self.cores,
             "ENABLE_CPU_PINNING": self.exclusive_cores,
         }
 

@@ -110,7 +110,7 @@ def _plugin_settings(profile: ServingProfile) -> list[Setting]:
         "The precision at which the bundle was measured. Unsaid, a CPU with AMX or AVX512_BF16 "
         "runs the float parts in BF16 and the probabilities come back rounded.",
     )
-    if profile.goal == "latency":
+    if profile.one_stream:
         spread = Setting(
             key + "PERFORMANCE_HINT",
             "LATENCY",
@@ -121,7 +121,10 @@ def _plugin_settings(profile: ServingProfile) -> list[Setting]:
         spread = Setting(
             key + "NUM_STREAMS",
             profile.streams,
-            "Requests computed side by side: half the cores"
+            "Requests computed side by side, as the tuning profile found best. PERFORMANCE_HINT is "
+            "left out, because the two contradict each other."
+            if profile.tuned_streams is not None
+            else "Requests computed side by side: half the cores"
             + ("" if profile.concurrency is None else f", below {profile.concurrency} in flight")
             + ", at least one. A stream a core leaves nothing to unpack requests with. "
             "PERFORMANCE_HINT is left out, because the two contradict each other.",

@@ -337,6 +337,8 @@ def test_the_flags_reach_the_classifier(monkeypatch: pytest.MonkeyPatch) -> None
         "device": "AUTO",
         "long_texts": "truncate",
         "thresholds": {"joy": 0.4, "sadness": 0.2},
+        "profile": None,
+        "cache_dir": None,
     }
 
 

@@ -1,0 +1,111 @@
+"""Compiled models kept in a folder, so that the next process starts sooner.
+
+Each entry is a folder of its own, named by all that it depends on: the model's files, the options
+and OpenVINO's version. It is written whole or not at all, and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ov_emotions.errors import DeviceError
+from ov_emotions.files import atomic_folder
+from ov_emotions.manifest import MODEL_NAME, WEIGHTS_NAME, Manifest
+
+_LOGGER = logging.getLogger(__name__)
+
+VARIABLE = "OV_EMOTIONS_CACHE"
+"""Names the folder where nothing else does; `off` switches the command's own one off."""
+
+MAX_ENTRIES = 6
+"""Entries that stay in the user's cache folder; the ones not used for longest go first."""
+
+_OFF = ("off", "0", "no", "false")
+_ENTRY = re.compile(r"[0-9a-f]{16}")
+_T = TypeVar("_T")
+
+
+def cache_dir_from_environment() -> Path | None:
+    """Return the folder that the environment names, or None."""
+    named = os.environ.get(VARIABLE, "")
+    return None if not named or named.lower() in _OFF else Path(named).expanduser()
+
+
+def user_cache_dir() -> Path | None:
+    """Return where the command keeps compiled models; None where that is switched off.
+
+    The environment's folder, or else `ov-emotions` in the user's cache folder.
+    """
+    if os.environ.get(VARIABLE, "").lower() in _OFF:
+        return None
+    named = cache_dir_from_environment()
+    if named is not None:
+        return named
+    with suppress(RuntimeError):  # there may be no home
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "ov-emotions"
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA")
+            return Path(base) / "ov-emotions" / "Cache" if base else None
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ov-emotions"
+    return None
+
+
+def compile_cached(
+    cache_dir: Path,
+    manifest: Manifest,
+    key: tuple[str, str, Mapping[str, Any]],
+    compile_into: Callable[[str], _T],
+) -> _T:
+    """Compile a model through its entry of the cache.
+
+    :param cache_dir: the folder; made if need be.
+    :param manifest: of the model.
+    :param key: OpenVINO's version, the device and its options.
+    :param compile_into: compiles with a CACHE_DIR.
+    :return: what it returned.
+    :raises DeviceError: if the folder cannot be used.
+    """
+    entry = cache_dir / _entry_name(manifest, key)
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if entry.is_dir():
+            with suppress(OSError):  # another user's, or read-only
+                os.utime(entry)
+            return compile_into(str(entry))
+        with atomic_folder(entry) as temporary:
+            compiled = compile_into(str(temporary))
+    except OSError as error:
+        raise DeviceError(f"cache_dir {cache_dir} cannot be used: {error}") from error
+    if cache_dir == user_cache_dir():
+        _drop_oldest(cache_dir)
+    return compiled
+
+
+def _entry_name(manifest: Manifest, key: tuple[str, str, Mapping[str, Any]]) -> str:
+    # OpenVINO tells models apart by path and time of change, which an upgrade can leave the same.
+    files = manifest.files
+    version, device, options = key
+    facts = [files[MODEL_NAME], files[WEIGHTS_NAME], version, device, sorted(options.items())]
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]
+
+
+def _drop_oldest(folder: Path) -> None:
+    found = []
+    for path in folder.iterdir():
+        if _ENTRY.fullmatch(path.name):
+            with suppress(OSError):  # another process drops them too
+                found.append((path.stat().st_mtime, path))
+    for _, path in sorted(found, reverse=True)[MAX_ENTRIES:]:
+        _LOGGER.debug("dropping the compiled model %s", path)
+        shutil.rmtree(path, ignore_errors=True)

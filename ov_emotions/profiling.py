@@ -1,0 +1,227 @@
+"""Where the time of a classification goes: by stage of the library, and by layer of the model.
+
+Stages are timed on the classifier's own compiled model, one after the other and never inside a
+production call, which holds no timer. OpenVINO's counters come from a second compiled copy, because
+counting slows the layers that it counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions.encoding import EncodedBatch, EncodedTexts, TextEncoder
+
+if TYPE_CHECKING:
+    from ov_emotions.backends.openvino import OpenVINOBackend
+    from ov_emotions.prediction import Prediction
+
+_T = TypeVar("_T")
+_TOP = 10
+
+Decide = Callable[[EncodedTexts, list[NDArray[np.int64]], list[NDArray[np.float32]]], Any]
+Build = Callable[[Any], "list[Prediction]"]
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds that each stage of one call takes; medians over the repetitions.
+
+    :param tokenize: normalise and tokenise.
+    :param group: choose the batches and pad them.
+    :param infer: run the model.
+    :param threshold: join windows, turn logits into probabilities, compare with the thresholds.
+    :param results: build the predictions.
+    """
+
+    tokenize: float
+    group: float
+    infer: float
+    threshold: float
+    results: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return self.tokenize + self.group + self.infer + self.threshold + self.results
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The part of the total that each stage takes, in [0, 1]."""
+        return {name: seconds / self.total for name, seconds in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """What OpenVINO counted of one layer, or of all layers of a type.
+
+    :param name: of the layer, or its type.
+    :param implementations: the kernels that ran it, as OpenVINO names them.
+    :param layers: how many layers this is.
+    :param seconds: in one pass over all batches.
+    :param share: of all layers' time, in [0, 1].
+    """
+
+    name: str
+    implementations: tuple[str, ...]
+    layers: int
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class LayerCounter:
+    """One layer of a compiled model after some inferences.
+
+    :param name: of the layer.
+    :param kind: its type.
+    :param implementation: the kernel that ran it.
+    :param seconds: of all inferences together.
+    """
+
+    name: str
+    kind: str
+    implementation: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClassifierProfile:
+    """What one call with these texts costs, and where.
+
+    :param texts: how many there were.
+    :param windows: token windows that reached the model.
+    :param tokens: of all windows.
+    :param padded_tokens: tokens that the model computed, padding included.
+    :param batches: inferences.
+    :param repeats: how often every stage was timed.
+    :param whole_s: seconds of the ordinary call; less than the stages' total where they overlap.
+    :param stages: seconds by stage.
+    :param layer_types: time by type of layer, the longest first.
+    :param top_layers: the layers that take longest.
+    """
+
+    texts: int
+    windows: int
+    tokens: int
+    padded_tokens: int
+    batches: int
+    repeats: int
+    whole_s: float
+    stages: StageTimes
+    layer_types: tuple[LayerTime, ...]
+    top_layers: tuple[LayerTime, ...]
+
+    @property
+    def padding(self) -> float:
+        """The part of the computed tokens that is padding, in [0, 1)."""
+        return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
+
+    @property
+    def texts_per_second(self) -> float:
+        """Texts a second in the ordinary call."""
+        return self.texts / self.whole_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, the derived ones included."""
+        stages = asdict(self.stages) | {"total": self.stages.total, "shares": self.stages.shares}
+        derived = {"padding": self.padding, "texts_per_second": self.texts_per_second}
+        return asdict(self) | {"stages": stages} | derived
+
+
+def profile_stages(
+    texts: Sequence[str],
+    *,
+    encoder: TextEncoder,
+    backend: OpenVINOBackend,
+    batch_tokens: int,
+    decide: Decide,
+    build: Build,
+    whole: Callable[[Sequence[str]], object],
+    repeats: int,
+) -> ClassifierProfile:
+    """Time the stages of a classifier, and count its layers.
+
+    :param texts: at least one.
+    :param encoder: its tokeniser.
+    :param backend: its compiled model.
+    :param batch_tokens: its token budget.
+    :param decide: makes of the logits what `build` takes.
+    :param build: makes the predictions.
+    :param whole: the ordinary call.
+    :param repeats: how often every stage is timed, after a first pass that is not.
+    :return: the profile.
+    """
+    taken: dict[str, list[float]] = defaultdict(list)
+
+    def timed(name: str, stage: Callable[..., _T], *arguments: Any) -> _T:
+        started = time.perf_counter()
+        made = stage(*arguments)
+        taken[name].append(time.perf_counter() - started)
+        return made
+
+    def group(encoded: EncodedTexts) -> tuple[list[NDArray[np.int64]], list[EncodedBatch]]:
+        groups = encoded.groups(batch_tokens)
+        return groups, list(encoded.batches(groups))
+
+    for _ in range(repeats + 1):
+        timed("whole", whole, texts)
+        encoded = timed("tokenize", encoder.encode, texts)
+        groups, batches = timed("group", group, encoded)
+        logits = timed("infer", backend.infer, batches)
+        timed("results", build, timed("threshold", decide, encoded, groups, logits))
+    # The first pass prepares kernels for shapes that are new to them.
+    medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
+    whole_s = medians.pop("whole")
+    types, top = summarise_layers(backend.count_layers(batches) if batches else [])
+    return ClassifierProfile(
+        texts=len(texts),
+        windows=len(encoded.lengths),
+        tokens=len(encoded.ids),
+        padded_tokens=sum(batch.input_ids.size for batch in batches),
+        batches=len(batches),
+        repeats=repeats,
+        whole_s=whole_s,
+        stages=StageTimes(**medians),
+        layer_types=types,
+        top_layers=top,
+    )
+
+
+def summarise_layers(
+    counters: Sequence[LayerCounter], top: int = _TOP
+) -> tuple[tuple[LayerTime, ...], tuple[LayerTime, ...]]:
+    """Add layers up by type, and pick those that take longest.
+
+    :param counters: of every layer.
+    :param top: how many single layers to keep.
+    :return: the types and the layers, the longest first.
+    """
+    total = sum(counter.seconds for counter in counters) or 1.0
+    by_type: dict[str, list[LayerCounter]] = defaultdict(list)
+    for counter in counters:
+        by_type[counter.kind].append(counter)
+    types = [_layer_time(kind, members, total) for kind, members in by_type.items()]
+    longest = sorted(counters, key=_seconds, reverse=True)[:top]
+    return (
+        tuple(sorted(types, key=_seconds, reverse=True)),
+        tuple(_layer_time(counter.name, [counter], total) for counter in longest),
+    )
+
+
+def _layer_time(name: str, members: Iterable[LayerCounter], total: float) -> LayerTime:
+    members = list(members)
+    seconds = sum(member.seconds for member in members)
+    kernels = tuple(sorted({member.implementation for member in members}))
+    return LayerTime(name, kernels, len(members), seconds, seconds / total)
+
+
+def _seconds(layer: LayerTime | LayerCounter) -> float:
+    return layer.seconds

@@ -1,0 +1,211 @@
+"""The tuning profile: settings that were measured to be fastest, and for what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ov_emotions.errors import InputError
+from ov_emotions.files import write_json
+from ov_emotions.machine import Machine, read_machine
+from ov_emotions.manifest import MODEL_NAME, WEIGHTS_NAME, Manifest
+from ov_emotions.typed_toml import build
+
+SCHEMA_VERSION = 1
+
+Goal = Literal["balanced", "latency", "throughput"]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What measured settings hold for.
+
+    :param cpu: the processor's model name.
+    :param logical_cores: that the process could use.
+    :param instructions: instruction sets that INT8 and BF16 models gain from.
+    :param openvino: version.
+    :param cpu_quota: CPUs' worth of time that a control group allowed; None for no limit.
+    """
+
+    cpu: str
+    logical_cores: int
+    instructions: tuple[str, ...]
+    openvino: str
+    cpu_quota: float | None = None
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """Name what differs.
+
+        :param other: of another place or time.
+        :return: a clause for each difference; none where the settings hold.
+        """
+        names = {
+            "cpu": "CPU",
+            "logical_cores": "usable cores",
+            "cpu_quota": "CPU quota",
+            "instructions": "instruction sets",
+            "openvino": "OpenVINO",
+        }
+        ours, theirs = asdict(self), asdict(other)
+        return [
+            f"{names[key]} {_shown(ours[key])} instead of {_shown(theirs[key])}"
+            for key in names
+            if ours[key] != theirs[key]
+        ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(value) or "none"
+    return "none" if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen without changing an answer by more than rounding.
+
+    :param threads: CPU threads that all streams share; at least 1.
+    :param streams: inferences that run side by side; at least 1.
+    :param batch_tokens: tokens of a batch at most, padding included; at least 1.
+    :param chunk_size: texts that `stream` classifies together; at least 1.
+    :raises InputError: if a number is out of range.
+    """
+
+    threads: int
+    streams: int
+    batch_tokens: int
+    chunk_size: int
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class TuningProfile:
+    """Settings that were measured, for a model on a machine.
+
+    :param model: the model's name.
+    :param model_sha256: of its weights and graph.
+    :param goal: what they are best for: `latency` is one text, `throughput` a list, `balanced` the
+        best for lists among those that are nearly best for one text.
+    :param fingerprint: of the machine.
+    :param cores: whole cores that were to be kept busy.
+    :param settings: what was found.
+    :param schema_version: of this file.
+    """
+
+    model: str
+    model_sha256: str
+    goal: Goal
+    fingerprint: Fingerprint
+    cores: int
+    settings: Settings
+    schema_version: int = SCHEMA_VERSION
+
+    def write(self, path: Path, measured: Any = None) -> None:
+        """Write the profile as JSON, whole or not at all.
+
+        :param path: the file.
+        :param measured: figures to keep beside it; they are not read again.
+        """
+        write_json(path, self.to_dict() | ({} if measured is None else {"measured": measured}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what is None is left out."""
+        plain = asdict(self)
+        known = {k: v for k, v in plain["fingerprint"].items() if v is not None}
+        return plain | {"fingerprint": known}
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> TuningProfile:
+        """Read a profile.
+
+        :param path: a file that `ov-emotions bench` wrote.
+        :return: the profile.
+        :raises InputError: if it is none, or of a newer library.
+        """
+        try:
+            table = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"tuning profile {os.fspath(path)} cannot be read: {error}") from error
+        where = f"tuning profile {os.fspath(path)}"
+        if not isinstance(table, dict):
+            raise InputError(f"{where} is no table of settings; `ov-emotions bench` writes one")
+        version = table.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{where} has schema_version {version!r}; this library reads {SCHEMA_VERSION}: "
+                "run `ov-emotions bench` again"
+            )
+        table.pop("measured", None)
+        return build(TuningProfile, table, where, InputError)
+
+    def check_model(self, manifest: Manifest) -> None:
+        """Refuse another model than the one that was measured.
+
+        :param manifest: of the model to be run.
+        :raises InputError: if it is another.
+        """
+        if model_sha256(manifest) != self.model_sha256:
+            raise InputError(
+                f"the tuning profile was measured for {self.model}, and {manifest.name} is another "
+                "model or another version of it; run `ov-emotions bench` for this one"
+            )
+
+
+def usable_settings(
+    profile: TuningProfile | str | os.PathLike[str], manifest: Manifest
+) -> Settings | None:
+    """Give a profile's settings if they hold here.
+
+    :param profile: the profile or its file.
+    :param manifest: of the model to be run.
+    :return: the settings; None, after a warning, where the machine is another.
+    :raises InputError: if the file is none, or the model another.
+    """
+    found = profile if isinstance(profile, TuningProfile) else TuningProfile.read(profile)
+    found.check_model(manifest)
+    differences = found.fingerprint.differences(fingerprint())
+    if not differences:
+        return found.settings
+    warnings.warn(
+        f"the tuning profile for {found.model} is not used, because it was measured with "
+        f"{', '.join(differences)}; run `ov-emotions bench` here",
+        stacklevel=3,
+    )
+    return None
+
+
+def model_sha256(manifest: Manifest) -> str:
+    """Identify a model by its graph and weights.
+
+    :param manifest: with the hashes of its files.
+    :return: hexadecimal digest.
+    """
+    files = manifest.files
+    return hashlib.sha256((files[MODEL_NAME] + files[WEIGHTS_NAME]).encode()).hexdigest()
+
+
+def fingerprint(machine: Machine | None = None) -> Fingerprint:
+    """Describe this machine.
+
+    :param machine: what was read already; asked for if None.
+    :return: what measured settings hold for here.
+    """
+    import openvino as ov
+
+    machine = machine or read_machine()
+    return Fingerprint(
+        cpu=machine.cpu,
+        logical_cores=machine.usable_logical_cores,
+        cpu_quota=machine.cpu_quota,
+        instructions=machine.instructions,
+        openvino=ov.__version__,
+    )

@@ -1,0 +1,291 @@
+"""The search: candidates take turns, and another setting must beat the default to be chosen."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ov_emotions.bundle import Bundle
+from ov_emotions.classifier import EmotionClassifier, default_batch_tokens
+from ov_emotions.machine import cpu_budget
+from ov_emotions.prediction import DEFAULT_CHUNK_SIZE
+from ov_emotions.tuning.profile import Goal, Settings
+
+_NEAR_BEST = 1.1
+"""A balanced setting answers one text within this factor of the quickest."""
+
+_CLEAR_GAIN = 1.03
+"""What differs less than this from the default is not worth leaving it."""
+
+_BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
+_CHUNK_SIZES = (64, 256, 1024)
+"""More texts than that would be answered too long after they were given."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    :param rounds: turns that every candidate takes, after one to warm up.
+    :param singles: texts that are timed one by one in a round.
+    """
+
+    rounds: int
+    singles: int
+
+
+QUICK = Effort(rounds=3, singles=30)
+FULL = Effort(rounds=7, singles=100)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate and what it reached.
+
+    :param settings: the candidate.
+    :param p50_ms: milliseconds of one text, the median; one value a round.
+    :param texts_per_second: of one list, or of a stream of it; one value a round.
+    """
+
+    settings: Settings
+    p50_ms: tuple[float, ...]
+    texts_per_second: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: the settings and each figure's median and range."""
+        figures = {"p50_ms": self.p50_ms, "texts_per_second": self.texts_per_second}
+        return asdict(self.settings) | {
+            name: {"median": statistics.median(v), "min": min(v), "max": max(v)}
+            for name, v in figures.items()
+            if v
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What was found.
+
+    :param settings: the best.
+    :param stages: every trial, by what was varied: `threads and streams`, `batch_tokens`,
+        `chunk_size`.
+    """
+
+    settings: Settings
+    stages: Mapping[str, tuple[Trial, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {name: [trial.to_dict() for trial in found] for name, found in self.stages.items()}
+
+
+def default_settings(cores: int) -> Settings:
+    """Return what a classifier does without a profile.
+
+    :param cores: whole cores that it may keep busy.
+    :return: one stream on all of them.
+    """
+    return Settings(
+        threads=cores,
+        streams=1,
+        batch_tokens=default_batch_tokens(cores),
+        chunk_size=DEFAULT_CHUNK_SIZE,
+    )
+
+
+def layouts(cores: int) -> list[tuple[int, int]]:
+    """List the threads and streams that are worth a try.
+
+    One stream on fewer threads than cores can win for short texts, where threads wait for each
+    other; several streams can win for lists, down to a thread each.
+
+    :param cores: whole cores.
+    :return: pairs of threads and streams, the default first.
+    """
+    halves = [cores]
+    while halves[-1] > 1:
+        halves.append(halves[-1] // 2)
+    found = [(cores, 1), *((threads, 1) for threads in halves[1:])]
+    found += [(cores, streams) for streams in sorted(halves[:-1])]
+    return list(dict.fromkeys(found))
+
+
+def search(
+    bundle: Bundle,
+    texts: Sequence[str],
+    *,
+    goal: Goal = "balanced",
+    effort: Effort = FULL,
+    cores: int | None = None,
+    precision: str | None = None,
+    tell: Tell = lambda _: None,
+) -> SearchResult:
+    """Find the fastest settings, one kind after the other.
+
+    :param bundle: the model.
+    :param texts: a list to classify; its texts are also timed one by one.
+    :param goal: what shall be best.
+    :param effort: how long to measure.
+    :param cores: whole cores to use; those that this process may keep busy if None.
+    :param precision: of the inference; the bundle's if None.
+    :param tell: gets a line about what is being measured.
+    :return: the settings and all that was measured.
+    :raises DeviceError: if a candidate does not run.
+    """
+    cores = cores or cpu_budget().cores
+    start = default_settings(cores)
+    stages: dict[str, tuple[Trial, ...]] = {}
+    with _classifiers(bundle, precision) as classifier_for:
+        by_layout = [
+            replace(start, threads=t, streams=s, batch_tokens=default_batch_tokens(t, s))
+            for t, s in layouts(cores)
+        ]
+        run = _Rounds(classifier_for, list(texts), effort, tell)
+        stages["threads and streams"] = run.list_and_singles(by_layout)
+        best = choose(stages["threads and streams"], goal)
+        if goal != "latency":
+            budgets = [best.batch_tokens, *(n for n in _BUDGETS if n != best.batch_tokens)]
+            tried = [replace(best, batch_tokens=n) for n in budgets]
+            stages["batch_tokens"] = run.lists(tried)
+            best = choose(stages["batch_tokens"], "throughput")
+            sizes = [best.chunk_size, *(n for n in _CHUNK_SIZES if n != best.chunk_size)]
+            # A chunk that holds all texts says nothing of larger ones.
+            tried = [replace(best, chunk_size=n) for n in sizes if n <= len(texts)] or [best]
+            stages["chunk_size"] = run.streams(tried)
+            best = choose(stages["chunk_size"], "throughput")
+    return SearchResult(best, stages)
+
+
+@contextmanager
+def _classifiers(
+    bundle: Bundle, precision: str | None
+) -> Iterator[Callable[[Settings], EmotionClassifier]]:
+    """Give a function that makes each classifier once, and close them all at the end."""
+    with ExitStack() as stack:
+        made: dict[Settings, EmotionClassifier] = {}
+
+        def classifier_for(settings: Settings) -> EmotionClassifier:
+            key = replace(settings, chunk_size=1)
+            if key not in made:
+                made[key] = stack.enter_context(
+                    EmotionClassifier(
+                        bundle,
+                        threads=settings.threads,
+                        streams=settings.streams,
+                        batch_tokens=settings.batch_tokens,
+                        precision=precision,
+                    )
+                )
+            return made[key]
+
+        yield classifier_for
+
+
+class _Rounds:
+    """Lets candidates take turns, so that a drift of the machine's speed hits all alike."""
+
+    def __init__(
+        self,
+        classifier_for: Callable[[Settings], EmotionClassifier],
+        texts: list[str],
+        effort: Effort,
+        tell: Tell,
+    ) -> None:
+        self.classifier_for = classifier_for
+        self.texts = texts
+        self.effort = effort
+        self.tell = tell
+
+    def list_and_singles(self, candidates: Sequence[Settings]) -> tuple[Trial, ...]:
+        """Time a list and single texts."""
+        return self._take_turns("threads and streams", candidates, self._list, self._p50_ms)
+
+    def lists(self, candidates: Sequence[Settings]) -> tuple[Trial, ...]:
+        """Time a list."""
+        return self._take_turns("batch_tokens", candidates, self._list, None)
+
+    def streams(self, candidates: Sequence[Settings]) -> tuple[Trial, ...]:
+        """Time a stream."""
+        return self._take_turns("chunk_size", candidates, self._stream, None)
+
+    def _take_turns(
+        self,
+        what: str,
+        candidates: Sequence[Settings],
+        many: Callable[[Settings], float],
+        one: Callable[[Settings], float] | None,
+    ) -> tuple[Trial, ...]:
+        rates: dict[Settings, list[float]] = {settings: [] for settings in candidates}
+        p50s: dict[Settings, list[float]] = {settings: [] for settings in candidates}
+        for number in range(self.effort.rounds + 1):
+            self.tell(f"{what}: round {number} of {self.effort.rounds}")
+            for settings in candidates:
+                rates[settings].append(many(settings))
+                if one is not None:
+                    p50s[settings].append(one(settings))
+        # The first turn prepares kernels for shapes that are new to them.
+        return tuple(Trial(s, tuple(p50s[s][1:]), tuple(rates[s][1:])) for s in candidates)
+
+    def _list(self, settings: Settings) -> float:
+        started = time.perf_counter()
+        self.classifier_for(settings)(self.texts)
+        return len(self.texts) / (time.perf_counter() - started)
+
+    def _stream(self, settings: Settings) -> float:
+        classifier = self.classifier_for(settings)
+        started = time.perf_counter()
+        for _ in classifier.stream(self.texts, chunk_size=settings.chunk_size):
+            pass
+        return len(self.texts) / (time.perf_counter() - started)
+
+    def _p50_ms(self, settings: Settings) -> float:
+        classifier = self.classifier_for(settings)
+        times = []
+        for text in self.texts[: self.effort.singles]:
+            started = time.perf_counter()
+            classifier(text)
+            times.append(time.perf_counter() - started)
+        return 1e3 * statistics.median(times)
+
+
+def choose(trials: Sequence[Trial], goal: Goal) -> Settings:
+    """Pick a candidate; the first is the default, and stays unless another clearly beats it.
+
+    A candidate beats the default if it does so round by round: its median ratio is a clear gain,
+    and no more than one round in four says the opposite.
+
+    :param trials: the default first.
+    :param goal: what shall be best.
+    :return: the settings to use.
+    """
+    if goal == "balanced":
+        quickest = min(statistics.median(trial.p50_ms) for trial in trials)
+        near = [t for t in trials if statistics.median(t.p50_ms) <= _NEAR_BEST * quickest]
+        # Where not even the default is near the quickest, it is measured like any other.
+        return _best([trials[0], *near] if trials[0] not in near else near, "throughput")
+    return _best(trials, goal)
+
+
+def _best(trials: Sequence[Trial], goal: Goal) -> Settings:
+    default = trials[0]
+    best, best_gain = default, 1.0
+    for trial in trials[1:]:
+        ratios = _gains(default, trial, goal)
+        gain = statistics.median(ratios)
+        losses = sum(ratio < 1 for ratio in ratios)
+        if gain >= _CLEAR_GAIN and gain > best_gain and losses <= len(ratios) // 4:
+            best, best_gain = trial, gain
+    return best.settings
+
+
+def _gains(default: Trial, trial: Trial, goal: Goal) -> list[float]:
+    """Give, round by round, how many times as good a trial is as the default."""
+    if goal == "latency":
+        return [a / b for a, b in zip(default.p50_ms, trial.p50_ms, strict=True)]
+    pairs = zip(default.texts_per_second, trial.texts_per_second, strict=True)
+    return [b / a for a, b in pairs]

@@ -1,0 +1,203 @@
+"""The work that a list of texts costs, counted: what CI can hold, whatever the machine does.
+
+Seconds depend on the machine; batches, padded tokens, calls and copies do not. A number that rises
+here is time lost everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ov_emotions import EmotionClassifier
+from ov_emotions import prediction as prediction_module
+from ov_emotions.bundle import SHIPPED
+from ov_emotions.classifier import default_batch_tokens
+from ov_emotions.encoding import EncodedTexts
+from ov_emotions.tuning.sample import sample_texts
+
+TEXTS = sample_texts(400, seed=7)
+ONE_CORE = default_batch_tokens(1)
+
+
+class Counter:
+    """Counts calls, and passes them on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.calls: dict[str, int] = {}
+
+    def watch(self, owner: Any, name: str, called: str | None = None) -> None:
+        original: Callable[..., Any] = getattr(owner, name)
+        called = called or name
+        self.calls[called] = 0
+
+        def count(*args: Any, **kwargs: Any) -> Any:
+            self.calls[called] += 1
+            return original(*args, **kwargs)
+
+        self._monkeypatch.setattr(owner, name, count)
+
+
+class Requests:
+    """The backend's requests, counting what is started and keeping what it was given."""
+
+    def __init__(self, classifier: EmotionClassifier) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self.shared: list[bool] = []
+        self.contiguous: list[bool] = []
+        pool = classifier._backend._free  # type: ignore[attr-defined]  # ours, not a server's
+        for request in [pool.get() for _ in range(pool.qsize())]:
+            pool.put(_Request(request, self))
+
+
+class _Request:
+    def __init__(self, request: Any, counts: Requests) -> None:
+        self._request, self._counts = request, counts
+
+    def start_async(self, inputs: dict[str, np.ndarray[Any, Any]], **options: Any) -> None:
+        self._counts.shapes.append(inputs["input_ids"].shape)
+        self._counts.shared.append(bool(options.get("share_inputs")))
+        self._counts.contiguous.append(all(a.flags.c_contiguous for a in inputs.values()))
+        self._request.start_async(inputs, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def classifier(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
+    with EmotionClassifier(request.param, threads=1) as made:
+        yield made
+
+
+BATCHES = {"emotions-ru-small": 17, "emotions-ru-tiny": 18}
+"""Batches of TEXTS on one core."""
+
+
+def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier) -> None:
+    requests = Requests(classifier)
+    classifier(TEXTS)
+    tokens = len(classifier._encoder.encode(TEXTS).ids)
+    computed = sum(rows * columns for rows, columns in requests.shapes)
+    assert sum(rows for rows, _ in requests.shapes) == len(TEXTS), "every text once"
+    assert len(requests.shapes) == BATCHES[classifier.bundle.manifest.name]
+    assert computed <= 1.06 * tokens, "padding is at most six tokens in a hundred"
+    assert max(rows * columns for rows, columns in requests.shapes) <= ONE_CORE
+
+
+def test_batches_reach_the_model_without_a_copy(classifier: EmotionClassifier) -> None:
+    requests = Requests(classifier)
+    classifier(TEXTS[:50])
+    classifier("слово")
+    assert all(requests.shared)
+    assert all(requests.contiguous), "OpenVINO copies what is not contiguous"
+
+
+def test_one_text_is_one_batch_of_its_own_length(classifier: EmotionClassifier) -> None:
+    requests = Requests(classifier)
+    classifier("я вас не слышу")
+    assert requests.shapes == [(1, len(classifier._encoder.encode(["я вас не слышу"]).ids))]
+
+
+def test_texts_without_words_cost_no_inference(classifier: EmotionClassifier) -> None:
+    requests = Requests(classifier)
+    classifier(["", "...", "😀"] * 20)
+    assert requests.shapes == []
+
+
+def test_a_list_is_tokenised_in_one_call_and_its_words_once(
+    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    encoder = classifier._encoder
+
+    class Tokenizer:
+        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+            asked.append(len(texts))
+            return original.encode_batch_fast(texts, **options)
+
+    original = encoder._tokenizer
+    assert encoder._words is not None
+    encoder._words._clear()
+    monkeypatch.setattr(encoder, "_tokenizer", Tokenizer())
+    monkeypatch.setattr(encoder._words, "_tokenizer", Tokenizer())
+    words = len(set(" ".join(TEXTS).split()))
+    classifier(TEXTS)
+    assert asked == [words], "one call, each word once"
+    classifier(TEXTS)
+    assert asked == [words], "known words ask nothing"
+    classifier("да")
+    assert asked == [words, 1]
+    classifier([*TEXTS[:9], "смайлик 🙂"])
+    assert asked == [words, 1, 1], "only what is not plain goes to the tokeniser"
+
+
+def test_a_call_passes_each_stage_once(
+    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter(monkeypatch)
+    counter.watch(EncodedTexts, "groups")
+    counter.watch(EncodedTexts, "batches")
+    counter.watch(classifier._encoder, "encode")
+    counter.watch(classifier._backend, "infer")
+    counter.watch(classifier, "_join")
+    classifier(TEXTS)
+    assert counter.calls == dict.fromkeys(counter.calls, 1)
+
+
+def test_a_stream_classifies_whole_chunks(
+    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter(monkeypatch)
+    counter.watch(classifier._backend, "infer")
+    predictions = list(classifier.stream(iter(TEXTS)))
+    assert len(predictions) == len(TEXTS)
+    chunks = -(-len(TEXTS) // prediction_module.DEFAULT_CHUNK_SIZE)
+    assert counter.calls["infer"] == chunks
+
+
+def test_the_production_path_reads_no_clock(
+    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    counter = Counter(monkeypatch)
+    for clock in ("perf_counter", "monotonic", "time", "process_time", "perf_counter_ns"):
+        counter.watch(time, clock)
+    classifier(TEXTS[:20])
+    assert not any(counter.calls.values())
+
+
+IMPORTED = """
+import json, sys
+import ov_emotions
+package = sorted(sys.modules)
+from ov_emotions import EmotionClassifier
+classifier = EmotionClassifier(threads=1)
+classifier("слово")
+print(json.dumps([package, sorted(sys.modules)]))
+"""
+
+HEAVY = ("torch", "transformers", "pandas", "scipy", "pyarrow", "nncf", "optimum", "matplotlib")
+
+
+def test_an_import_and_a_prediction_bring_few_modules() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True
+    )
+    package, all_of_it = json.loads(done.stdout)
+    assert not {"numpy", "openvino", "tokenizers"} & set(package)
+    assert not set(HEAVY) & set(all_of_it)
+    assert "openvino.tools.ovc" not in all_of_it, "the converter takes as long as OpenVINO itself"
+    ours = [name for name in all_of_it if name.startswith("ov_emotions")]
+    assert len(ours) <= 24
+    assert not [name for name in ours if name.startswith(("ov_emotions.tuning", "ov_emotions.cli"))]
+    assert len(package) <= 130
+    assert len(all_of_it) <= 560
