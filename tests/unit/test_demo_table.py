@@ -126,9 +126,10 @@ def test_an_empty_file_and_no_file_say_that_there_is_nothing(
 ):
     (tmp_path / "a.txt").write_bytes(b"")
     for file in (None, str(tmp_path / "a.txt")):
-        assert "There are no lines" in list(
-            classify_upload(tiny_classifier, store, "/demo", file, "")
-        )[-1]
+        assert (
+            "There are no lines"
+            in list(classify_upload(tiny_classifier, store, "/demo", file, ""))[-1]
+        )
 
 
 def test_every_reason_of_a_bad_row_has_a_russian_form(tmp_path: Path):
