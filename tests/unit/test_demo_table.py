@@ -49,7 +49,7 @@ def test_steps_end_with_a_table_and_files_of_every_good_row(
     assert "Row 2:" in steps[-1]
     with saved(store, steps[-1], "emotions.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["row"], row["text"], row["labels"]) for row in rows][0] == ("1", "радость", "joy")
+    assert (rows[0]["row"], rows[0]["text"], rows[0]["labels"]) == ("1", "радость", "joy")
     assert rows[1]["text"] == "=злость,1"
     lines = saved(store, steps[-1], "emotions.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["row"] for line in lines] == [1, 3]
