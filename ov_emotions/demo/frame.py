@@ -14,7 +14,6 @@ from ov_emotions.report.svg import stylesheet
 VIEWS = ("text", "files", "dialogues", "compare", "model")
 """The sections, by the name that stands behind # in the address."""
 
-
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
     '<rect width="32" height="32" rx="7" fill="#faf8f3"/>'

@@ -408,7 +408,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(open_page: 
         reached.append(focused())
         assert len(reached) < 80, reached
     page.keyboard.press("Enter")
-    assert page.get_by_role("heading", name="Сразу много текстов").is_visible()
+    page.get_by_role("heading", name="Сразу много текстов").wait_for()
     assert not page.get_by_role("heading", name="Что слышно в этих словах?").is_visible()
 
 
