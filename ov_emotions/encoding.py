@@ -5,7 +5,7 @@ Arrays are built by whole rows and groups, so that the cost of Python does not g
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, islice
@@ -34,7 +34,16 @@ _CHARACTERS_A_TOKEN = 8
 _WORTHWHILE_PART = 4
 _WORTHWHILE_TOKENS = 512
 # ... and closes rather than spend more than this part of its work on padding.
-_TOLERABLE_PADDING = 0.05
+_TOLERABLE_PADDING = 0.08
+
+# OpenVINO prepares each new shape of a batch for itself, and keeps some MB of each. So batches have
+# one of these numbers of rows, and one of few widths: those up to the first number, every second
+# one up to the second, and multiples of 8.
+_ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_EXACT_WIDTHS = 32
+_EVEN_WIDTHS = 64
+# So few rows are a batch as they are, where they are the last ones.
+_LAST_ROWS = 8
 
 # The shapes of those who ask for few: sizes, and the step of larger ones.
 _BATCHES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -79,6 +88,7 @@ class EncodedTexts:
         empty after normalising has none.
     :param truncated: bool, shape (texts,): whether tokens of the text were left out.
     :param pad_id: the padding token.
+    :param max_length: tokens that the model takes at most.
     """
 
     texts: int
@@ -87,6 +97,7 @@ class EncodedTexts:
     owners: NDArray[np.int64]
     truncated: NDArray[np.bool_]
     pad_id: int
+    max_length: int
 
     def groups(self, batch_tokens: int) -> list[NDArray[np.int64]]:
         """Choose which windows share a batch.
@@ -98,31 +109,28 @@ class EncodedTexts:
         """
         if len(self.lengths) <= 1:
             return [np.arange(len(self.lengths))] if len(self.lengths) else []
-        order = np.argsort(self.lengths, kind="stable")
-        worthwhile = min(_WORTHWHILE_TOKENS, batch_tokens // _WORTHWHILE_PART)
+        order = np.argsort(-self.lengths, kind="stable")
+        lengths = self.lengths[order].tolist()
+        widths = _widths(self.lengths[order], self.max_length).tolist()
         groups = []
-        start = tokens = 0
-        for i, length in enumerate(self.lengths[order].tolist()):
-            padded = (i - start + 1) * length
-            wasteful = padded - tokens - length > _TOLERABLE_PADDING * padded
-            if i > start and (padded > batch_tokens or (wasteful and tokens >= worthwhile)):
-                groups.append(order[start:i])
-                start, tokens = i, 0
-            tokens += length
-        groups.append(order[start:])
-        return groups[::-1]
+        start = 0
+        while start < len(lengths):
+            rows = _rows_together(lengths, widths, start, batch_tokens)
+            groups.append(order[start : start + rows])
+            start += rows
+        return groups
 
     def batches(
         self, groups: Sequence[NDArray[np.int64]], *, few_shapes: bool = False
     ) -> Iterator[EncodedBatch]:
-        """Pad each group to its longest window, one group at a time.
+        """Pad each group to its longest window or little more, one group at a time.
 
         :param groups: window positions per batch.
         :param few_shapes: pad on, to one of few shapes; the last rows of a batch may repeat its
             first then.
         :return: yields the batches in that order.
         """
-        if len(self.lengths) == 1 and not few_shapes:
+        if len(self.lengths) == 1 and len(self.ids) <= _EXACT_WIDTHS and not few_shapes:
             yield EncodedBatch(self.ids[None], np.ones((1, len(self.ids)), dtype=np.int64))
             return
         starts = np.cumsum(self.lengths) - self.lengths
@@ -132,13 +140,45 @@ class EncodedTexts:
                 missing = round_up(len(rows), _BATCHES) - len(rows)
                 rows = np.concatenate([rows, np.full(missing, rows[0])])
                 lengths = self.lengths[rows]
-                columns = np.arange(round_up(int(lengths.max()), _TOKENS))
+                width = min(round_up(int(lengths.max()), _TOKENS), self.max_length)
             else:
-                columns = np.arange(lengths.max())
+                width = int(_widths(lengths.max(), self.max_length))
+            columns = np.arange(width)
             mask = columns < lengths[:, None]
             ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
             ids[mask] = self.ids[(starts[rows][:, None] + columns)[mask]]
             yield EncodedBatch(ids, mask.astype(np.int64))
+
+
+def _widths(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int64]:
+    """Give the tokens of a batch whose longest window has so many."""
+    even = lengths + lengths % 2
+    eights = -(-lengths // 8) * 8
+    found = np.where(
+        lengths <= _EXACT_WIDTHS, lengths, np.where(even <= _EVEN_WIDTHS, even, eights)
+    )
+    return np.minimum(found, max(max_length, int(lengths.max(initial=0))))
+
+
+def _rows_together(
+    lengths: Sequence[int], widths: Sequence[int], start: int, batch_tokens: int
+) -> int:
+    """Count the windows that shall share a batch, from `start` on; the longest are first."""
+    width = widths[start]
+    stop = min(len(lengths), start + max(batch_tokens // width, 1))
+    worthwhile = min(_WORTHWHILE_TOKENS, batch_tokens // _WORTHWHILE_PART)
+    tokens = 0
+    for i in range(start, stop):
+        padded = (i - start + 1) * width
+        wasteful = padded - tokens - lengths[i] > _TOLERABLE_PADDING * padded
+        if wasteful and widths[i] != width and tokens >= worthwhile:
+            stop = i
+            break
+        tokens += lengths[i]
+    rows = stop - start
+    if stop == len(lengths) and rows <= _LAST_ROWS:
+        return rows
+    return _ROWS[bisect_right(_ROWS, rows) - 1]
 
 
 class TextEncoder:
@@ -186,6 +226,7 @@ class TextEncoder:
             owners=np.concatenate([empty, *owners]),
             truncated=np.concatenate([empty > 0, *(part.truncated for part in parts)]),
             pad_id=self._pad_id,
+            max_length=self._max_length,
         )
 
     def _encode_part(self, texts: list[str]) -> EncodedTexts:
@@ -228,6 +269,7 @@ class TextEncoder:
             owners=positions[present],
             truncated=np.zeros(texts, dtype=np.bool_),
             pad_id=self._pad_id,
+            max_length=self._max_length,
         )
 
     def _tokenize(self, texts: list[str]) -> EncodedTexts:
@@ -254,6 +296,7 @@ class TextEncoder:
             owners=np.array(owners, dtype=np.int64),
             truncated=truncated,
             pad_id=self._pad_id,
+            max_length=self._max_length,
         )
 
     def _encode_slice(self, texts: list[str]) -> list[Encoding]:
@@ -288,6 +331,7 @@ def _merge(one: EncodedTexts, other: EncodedTexts, rows: NDArray[np.int64]) -> E
         owners=owners[order],
         truncated=one.truncated,
         pad_id=one.pad_id,
+        max_length=one.max_length,
     )
 
 

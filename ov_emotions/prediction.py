@@ -18,7 +18,7 @@ _STREAM_CHARACTERS = 1 << 20
 
 _DIGITS = 6
 
-DEFAULT_CHUNK_SIZE = 256
+DEFAULT_CHUNK_SIZE = 1024
 """Texts that a stream classifies together."""
 
 Texts = list[str] | tuple[str, ...]
@@ -106,7 +106,7 @@ class TextClassifier(ABC):
         """Classify any number of texts lazily, in bounded memory.
 
         :param texts: any iterable of texts; a chunk is read ahead.
-        :param chunk_size: texts that are classified together; None is 256, or what a tuning
+        :param chunk_size: texts that are classified together; None is 1024, or what a tuning
             profile says.
         :return: yields one prediction per text, in order.
         :raises InputError: at once for wrong arguments; if something is not a text, after the

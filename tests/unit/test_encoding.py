@@ -23,7 +23,7 @@ def of_lengths(*lengths: int) -> EncodedTexts:
     sizes = np.array(lengths, dtype=np.int64)
     ids = np.arange(1, sizes.sum() + 1)
     rows = np.arange(len(sizes))
-    return EncodedTexts(len(sizes), ids, sizes, rows, np.zeros(len(sizes), dtype=np.bool_), 0)
+    return EncodedTexts(len(sizes), ids, sizes, rows, np.zeros(len(sizes), dtype=np.bool_), 0, 96)
 
 
 def test_short_texts_are_one_window_each(encoder: TextEncoder, tiny_bundle: Bundle) -> None:
@@ -107,11 +107,29 @@ def test_groups_hold_every_window_once_within_the_budget() -> None:
 
 
 def test_a_window_beyond_the_budget_is_a_batch_of_its_own() -> None:
-    assert [rows.tolist() for rows in of_lengths(5, 20, 20).groups(8)] == [[2], [1], [0]]
+    assert [rows.tolist() for rows in of_lengths(5, 20, 20).groups(8)] == [[1], [2], [0]]
 
 
 def test_few_windows_share_a_batch_even_when_unlike() -> None:
     assert [sorted(rows.tolist()) for rows in of_lengths(3, 40, 10).groups(4096)] == [[0, 1, 2]]
+
+
+def test_batches_of_ever_other_lists_have_few_shapes() -> None:
+    rng = np.random.default_rng(1)
+    shapes = set()
+    for _ in range(100):
+        lengths = np.clip(rng.lognormal(2.6, 0.6, 1000), 3, 96).astype(int)
+        encoded = of_lengths(*lengths)
+        batches = list(encoded.batches(encoded.groups(2048)))
+        assert sum(int(batch.attention_mask.sum()) for batch in batches) == lengths.sum()
+        shapes |= {batch.input_ids.shape for batch in batches}
+    assert len(shapes) < 200, "OpenVINO keeps some MB of each"
+
+
+@pytest.mark.parametrize(("longest", "width"), [(31, 31), (33, 34), (65, 72), (95, 96), (120, 120)])
+def test_long_batches_have_few_widths_within_what_the_model_takes(longest: int, width: int) -> None:
+    (batch,) = of_lengths(longest, 3).batches([np.array([0, 1])])
+    assert batch.input_ids.shape == (2, width)
 
 
 def test_a_batch_is_padded_to_its_own_longest_and_no_further() -> None:

@@ -77,7 +77,7 @@ def classifier(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
         yield made
 
 
-BATCHES = {"emotions-ru-small": 17, "emotions-ru-tiny": 18}
+BATCHES = {"emotions-ru-small": 16, "emotions-ru-tiny": 14}
 """Batches of TEXTS on one core."""
 
 
@@ -88,7 +88,7 @@ def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier
     computed = sum(rows * columns for rows, columns in requests.shapes)
     assert sum(rows for rows, _ in requests.shapes) == len(TEXTS), "every text once"
     assert len(requests.shapes) == BATCHES[classifier.bundle.manifest.name]
-    assert computed <= 1.06 * tokens, "padding is at most six tokens in a hundred"
+    assert computed <= 1.1 * tokens, "padding is at most ten tokens in a hundred"
     assert max(rows * columns for rows, columns in requests.shapes) <= ONE_CORE
 
 
