@@ -64,6 +64,10 @@ def to_transformers(checkpoint: Path, output: Path) -> None:
     known = set(tokenizer.get_vocab())
     tokenizer.pad_token = next(token for token in PAD_TOKENS if token in known)
     tokenizer.save_pretrained(output)
+    # transformers 5 writes a name that 4, which servers still use, does not know.
+    path = output / "tokenizer_config.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**told, "tokenizer_class": "PreTrainedTokenizerFast"}))
 
 
 def to_onnx(folder: Path) -> None:
