@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-CLASSES = {"bert": "MeanPooledBert", "roberta": "MeanPooledRoberta"}
+CLASSES = {"bert": "MeanPooledBertForSequenceClassification", "roberta": "MeanPooledRobertaForSequenceClassification"}
 PAD_TOKENS = ("[PAD]", "<pad>")
 
 

@@ -1,7 +1,7 @@
 """A stock encoder with mean pooling and one linear layer, as AutoModelForSequenceClassification.
 
 transformers' own classes for these encoders classify the first token's state through a layer that
-our checkpoints do not have. This file goes into the converted checkpoint as its remote code.
+our checkpoints do not have. Servers tell a classifier by the end of its class's name. This file goes into the converted checkpoint as its remote code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _classify(
     return SequenceClassifierOutput(logits=head(pooled))
 
 
-class MeanPooledBert(BertPreTrainedModel):
+class MeanPooledBertForSequenceClassification(BertPreTrainedModel):
     """BERT, mean of the tokens that are not padding, a linear layer."""
 
     def __init__(self, config: Any) -> None:
@@ -42,7 +42,7 @@ class MeanPooledBert(BertPreTrainedModel):
         return _classify(self.bert, self.classifier, input_ids, attention_mask, token_type_ids)
 
 
-class MeanPooledRoberta(RobertaPreTrainedModel):
+class MeanPooledRobertaForSequenceClassification(RobertaPreTrainedModel):
     """RoBERTa, mean of the tokens that are not padding, a linear layer."""
 
     def __init__(self, config: Any) -> None:

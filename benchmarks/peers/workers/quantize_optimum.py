@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import nncf
+import numpy as np
 from optimum.intel import OVConfig, OVModelForSequenceClassification, OVQuantizer
 from optimum.intel.openvino import OVQuantizationConfig
 from transformers import AutoTokenizer
@@ -26,25 +27,14 @@ def main() -> None:
     )
     model.save_pretrained(output / "fp32")
     tokenizer.save_pretrained(output / "fp32")
-    names = set(model.input_names)
-    rows = [
-        {
-            name: array
-            for name, array in tokenizer(
-                text, truncation=True, max_length=int(sys.argv[4]), return_tensors="np"
-            ).items()
-            if name in names
-        }
-        for text in json.loads(texts.read_text(encoding="utf-8"))
-    ]
-    # With NNCF 3.4 and OpenVINO 2026.4 its bias correction, beside torch in one process, hands
-    # tensors on whose shape is garbage, and fails.
-    advanced = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
-    config = OVConfig(
-        quantization_config=OVQuantizationConfig(
-            num_samples=len(rows), advanced_parameters=advanced
-        )
-    )
+    rows = []
+    for text in json.loads(texts.read_text(encoding="utf-8")):
+        ids = tokenizer(text, truncation=True, max_length=int(sys.argv[4]), return_tensors="np")
+        given = {"input_ids": ids["input_ids"], "attention_mask": ids["attention_mask"]}
+        # The tokeniser gives none; an input that is not set has any shape.
+        given["token_type_ids"] = np.zeros_like(ids["input_ids"])
+        rows.append({name: given[name] for name in model.input_names})
+    config = OVConfig(quantization_config=OVQuantizationConfig(num_samples=len(rows)))
     OVQuantizer.from_pretrained(model).quantize(
         calibration_dataset=nncf.Dataset(rows), ov_config=config, save_directory=output / "int8"
     )
