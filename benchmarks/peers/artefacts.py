@@ -79,7 +79,9 @@ def make_artefacts(work: Path, model: str, data: Path) -> dict[str, str]:
         try:
             make(place)
         except subprocess.CalledProcessError as error:
-            failed[target] = f"{Path(str(error.cmd[1])).name} failed with exit code {error.returncode}"
+            failed[target] = (
+                f"{Path(str(error.cmd[1])).name} failed with exit code {error.returncode}"
+            )
             print(failed[target], flush=True)
     return failed
 

@@ -98,7 +98,10 @@ def _finish(
         row = {"about": peer.about, **found["workers"][peer.worker], **summary(taken)}
         if name in found["labels"]:
             given = np.array(
-                [[label in row for label in bundle.manifest.labels] for row in found["labels"][name]]
+                [
+                    [label in row for label in bundle.manifest.labels]
+                    for row in found["labels"][name]
+                ]
             )
             scores = score(test.targets, given, bundle.manifest.labels)
             row["weighted_f1"] = round(scores.weighted_f1, 4)
@@ -123,10 +126,20 @@ def run(args: argparse.Namespace) -> int:
     test, texts = read_texts(args.data)
     plans = {
         SMALL: Settings(
-            args.rounds, args.texts, args.seconds, args.singles, not args.no_quality, args.budget * 0.55 * 60
+            args.rounds,
+            args.texts,
+            args.seconds,
+            args.singles,
+            not args.no_quality,
+            args.budget * 0.55 * 60,
         ),
         LARGE: Settings(
-            args.rounds, args.large_texts, args.seconds, args.large_singles, False, args.budget * 0.4 * 60
+            args.rounds,
+            args.large_texts,
+            args.seconds,
+            args.large_singles,
+            False,
+            args.budget * 0.4 * 60,
         ),
     }
     before, models = cpu_jiffies(), {}
@@ -202,7 +215,13 @@ def _parser() -> argparse.ArgumentParser:
     part.set_defaults(run=run)
     part.add_argument("--output", type=Path, default=RESULTS / "peers.json")
     part.add_argument("--rounds", type=positive_int, default=5)
-    part.add_argument("--budget", type=float, default=40.0, metavar="MINUTES", help="for both models; no round begins that would pass it (default: %(default)s)")
+    part.add_argument(
+        "--budget",
+        type=float,
+        default=40.0,
+        metavar="MINUTES",
+        help="for both models; no round begins that would pass it (default: %(default)s)",
+    )
     part.add_argument("--texts", type=positive_int, default=1024, help="of a round")
     part.add_argument("--large-texts", type=positive_int, default=128)
     part.add_argument("--singles", type=positive_int, default=200)

@@ -114,7 +114,13 @@ def start_goals(starts: Mapping[str, Mapping[str, float]]) -> list[Goal]:
     :return: the goals.
     """
     return [
-        Goal("process start to first prediction, warm cache", starts["cold_start_s"], 1.0, False, " s"),
+        Goal(
+            "process start to first prediction, warm cache",
+            starts["cold_start_s"],
+            1.0,
+            False,
+            " s",
+        ),
         Goal("import ov_emotions", starts["import_package_ms"], 150.0, False, " ms"),
         Goal(
             "from ov_emotions import EmotionClassifier",

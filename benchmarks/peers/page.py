@@ -78,7 +78,9 @@ def _model(answer: Mapping[str, Any], model: str, found: Mapping[str, Any]) -> I
             f"{row['rss_mb']['median']:,.0f} MB",
         ]
         if quality:
-            cells += [f"{row[key]:.3f}" if key in row else "–" for key in ("weighted_f1", "macro_f1")]
+            cells += [
+                f"{row[key]:.3f}" if key in row else "–" for key in ("weighted_f1", "macro_f1")
+            ]
         yield "| " + " | ".join(cells) + " |"
     if found["failed"]:
         yield ""
@@ -128,7 +130,14 @@ def _facts(answer: Mapping[str, Any]) -> str:
     versions: dict[str, str] = {}
     for found in answer["models"].values():
         for name, row in found["peers"].items():
-            kept = ("torch", "transformers", "onnxruntime", "openvino", "optimum-intel", "infinity-emb")
+            kept = (
+                "torch",
+                "transformers",
+                "onnxruntime",
+                "openvino",
+                "optimum-intel",
+                "infinity-emb",
+            )
             told = ", ".join(f"{k} {row['versions'][k]}" for k in kept if k in row["versions"])
             peer = next((peer for peer in PEERS if peer.name == name), None)
             versions.setdefault(peer.environment if peer else name, told)
@@ -192,7 +201,10 @@ def peer_plots(answer: Mapping[str, Any] | None) -> dict[str, str]:
     kinds = {peer.name: peer.kind for peer in PEERS}
     for model, found in (answer or {"models": {}})["models"].items():
         rows = sorted(
-            ((n, kinds.get(n, "peer"), row["texts_per_second"]) for n, row in found["peers"].items()),
+            (
+                (n, kinds.get(n, "peer"), row["texts_per_second"])
+                for n, row in found["peers"].items()
+            ),
             key=lambda row: -row[2]["median"],
         )
         if rows:

@@ -135,7 +135,9 @@ PEERS: tuple[Peer, ...] = (
     _torch("torch fp32", _GIVEN, "dynamic", "torch fp32"),
     _torch("torch bf16", _GIVEN, "dynamic", "torch bf16", dtype="bfloat16"),
     _torch("torch bf16, sorted", _SORTED, "sorted", "torch bf16", dtype="bfloat16"),
-    _torch("torch.compile", f"fp32, dynamic shapes; {_GIVEN}", "dynamic", "torch.compile", compile=True),
+    _torch(
+        "torch.compile", f"fp32, dynamic shapes; {_GIVEN}", "dynamic", "torch.compile", compile=True
+    ),
     _torch(
         "transformers pipeline",
         "text-classification, torch fp32, batch size 64",

@@ -116,9 +116,7 @@ def measure_stream(work: Path, model: str, texts: Sequence[str], count: int) -> 
     file.write_text(json.dumps(list(texts)), encoding="utf-8")
     step = max(1, count // 20)
     started = time.monotonic()
-    said = _python(
-        work, _STREAM, model, str(file), str(count), str(step), limit=STREAM_SECONDS
-    )
+    said = _python(work, _STREAM, model, str(file), str(count), str(step), limit=STREAM_SECONDS)
     return {
         "model": model,
         "texts": count,
@@ -126,4 +124,3 @@ def measure_stream(work: Path, model: str, texts: Sequence[str], count: int) -> 
         "resident_mb": [float(value) for value in said],
         "seconds": round(time.monotonic() - started),
     }
-

@@ -98,7 +98,16 @@ def points(cores: Sequence[int], lengths: Sequence[int], many: int) -> list[Poin
         if rows:
             mean = float(np.mean([lengths[i] for i in rows]))
             found.append(
-                Point(f"{low} to {high} tokens", "length", round(mean, 1), "texts of like length", whole, {}, tuple(rows), tokens=mean)
+                Point(
+                    f"{low} to {high} tokens",
+                    "length",
+                    round(mean, 1),
+                    "texts of like length",
+                    whole,
+                    {},
+                    tuple(rows),
+                    tokens=mean,
+                )
             )
     return found
 
@@ -242,6 +251,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     :return: what is written.
     """
     began, before = time.monotonic(), cpu_jiffies()
+    cores = sorted(os.sched_getaffinity(0))  # now: libraries change it
     texts = list(PreparedData.open(args.data).split(SPLIT).texts)
     order = np.random.default_rng(SEED).permutation(len(texts))
     pool = [texts[i] for i in order]
@@ -249,7 +259,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     tokenizer = bundle.tokenizer()
     tokenizer.enable_truncation(bundle.manifest.max_length)
     lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(pool)]
-    cores = sorted(os.sched_getaffinity(0))
     plan = points(cores, lengths, min(args.texts, len(pool)))
     rounds: dict[str, list[float]] = {point.name: [] for point in plan}
     longest = 0.0
@@ -266,7 +275,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "split": SPLIT,
         "seed": SEED,
         **environment("openvino", "tokenizers", "numpy"),
-        "noise": judge_noise({n: [1 / v for v in r] for n, r in rounds.items()}, before, cpu_jiffies()),
+        "noise": judge_noise(
+            {n: [1 / v for v in r] for n, r in rounds.items()}, before, cpu_jiffies()
+        ),
         "points": [
             {
                 "name": point.name,

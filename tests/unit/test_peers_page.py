@@ -22,9 +22,7 @@ MARKS = (
 def peers_answer():
     rates = {OURS: [1200, 1300], LIMIT: [1250, 1340], EARLIER: [100, 100], "torch fp32": [300, 310]}
     rounds = {
-        name: [
-            {"texts_per_second": v, "p50_ms": 2.0, "p99_ms": 3.0, "rss_mb": 300} for v in values
-        ]
+        name: [{"texts_per_second": v, "p50_ms": 2.0, "p99_ms": 3.0, "rss_mb": 300} for v in values]
         for name, values in rates.items()
     }
     peers = {
@@ -42,7 +40,9 @@ def peers_answer():
         return {
             "peers": peers,
             "failed": {"infinity-emb server": "does not load: no such thing"},
-            "goals": [goal.to_dict() for goal in model_goals(name, rounds, [EARLIER, "torch fp32"])],
+            "goals": [
+                goal.to_dict() for goal in model_goals(name, rounds, [EARLIER, "torch fp32"])
+            ],
             "macs_per_text": [3e8, 3e8],
             "rates": {"macs_per_second": {k: [4e11, 5e11] for k in ("int8", "bf16", "f32")}},
             "utilisation": {OURS: {"median": 0.4, "min": 0.39, "max": 0.41}},
@@ -121,7 +121,11 @@ def test_goals_are_told_by_the_figures(rate, word):
     answer["models"] = {
         LARGE: {**answer["models"][LARGE], "goals": [goal.to_dict() for goal in goals]}
     }
-    (line,) = (x for x in render_peers(answer, None).splitlines() if "earlier projects' path |" in x and "at least" in x)
+    (line,) = (
+        x
+        for x in render_peers(answer, None).splitlines()
+        if "earlier projects' path |" in x and "at least" in x
+    )
     assert line.endswith(f"| {word} |")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.peers.driver import PeerError, WorkerProcess, closing_all
 
-TOY = '''
+TOY = """
 import os, sys, time, threading
 from worker import Loaded, Way
 
@@ -41,7 +41,7 @@ def build(options):
         },
         report=lambda: {"spun": spun[0]},
     )
-'''
+"""
 
 
 @pytest.fixture

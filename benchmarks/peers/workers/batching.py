@@ -12,9 +12,7 @@ EARLIER_LENGTH = 32
 """What the earlier projects padded and cut every text to."""
 
 
-def batched(
-    texts: list[str], probabilities: Callable[[list[str]], Any], *, by_length: bool
-) -> Any:
+def batched(texts: list[str], probabilities: Callable[[list[str]], Any], *, by_length: bool) -> Any:
     """Score all texts in batches.
 
     :param texts: raw texts.

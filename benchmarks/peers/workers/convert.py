@@ -20,7 +20,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-CLASSES = {"bert": "MeanPooledBertForSequenceClassification", "roberta": "MeanPooledRobertaForSequenceClassification"}
+CLASSES = {
+    "bert": "MeanPooledBertForSequenceClassification",
+    "roberta": "MeanPooledRobertaForSequenceClassification",
+}
 PAD_TOKENS = ("[PAD]", "<pad>")
 
 

@@ -45,6 +45,8 @@ def build(options: Mapping[str, Any]) -> Loaded:
         return sigmoid(session.run(["logits"], given)[0])
 
     def way(by_length: bool) -> Way:
-        return Way(lambda texts: decide(batched(texts, probabilities, by_length=by_length), options))
+        return Way(
+            lambda texts: decide(batched(texts, probabilities, by_length=by_length), options)
+        )
 
     return Loaded({"dynamic": way(False), "sorted": way(True)})

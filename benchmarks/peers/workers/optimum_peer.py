@@ -33,7 +33,9 @@ def build(options: Mapping[str, Any]) -> Loaded:
         return model(**encoded).logits.sigmoid().numpy()
 
     def way(by_length: bool) -> Way:
-        return Way(lambda texts: decide(batched(texts, probabilities, by_length=by_length), options))
+        return Way(
+            lambda texts: decide(batched(texts, probabilities, by_length=by_length), options)
+        )
 
     return Loaded(
         {

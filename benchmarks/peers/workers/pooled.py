@@ -1,7 +1,8 @@
 """A stock encoder with mean pooling and one linear layer, as AutoModelForSequenceClassification.
 
 transformers' own classes for these encoders classify the first token's state through a layer that
-our checkpoints do not have. Servers tell a classifier by the end of its class's name. This file goes into the converted checkpoint as its remote code.
+our checkpoints do not have. Servers tell a classifier by the end of its class's name. This file
+goes into the converted checkpoint as its remote code.
 """
 
 from __future__ import annotations

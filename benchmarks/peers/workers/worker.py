@@ -94,11 +94,20 @@ def decide(probabilities: Any, options: Mapping[str, Any]) -> list[list[str]]:
 
 
 def resident_mb() -> float:
-    """Return the resident memory of this process in 10^6 bytes."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
+    """Return the resident memory of this process and those it started, in 10^6 bytes."""
+    kilobytes, left = 0, [os.getpid()]
+    while left:
+        folder = Path("/proc") / str(left.pop())
+        try:
+            status = (folder / "status").read_text(encoding="utf-8")
+            children = [path.read_text() for path in folder.glob("task/*/children")]
+        except OSError:  # it ended meanwhile
+            continue
+        left += [int(number) for line in children for number in line.split()]
+        kilobytes += sum(
+            int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")
+        )
+    return kilobytes * 1024 / 1e6
 
 
 class Worker:
