@@ -105,7 +105,8 @@ def _utilisation(found: Mapping[str, Any]) -> str:
     )
     return (
         f"A text takes {macs / 1e9:,.2f} billion multiply-adds on average. In one large matrix "
-        f"product OpenVINO does so many billions of them a second on this machine: {told}. {shares}."
+        f"product OpenVINO does so many billions of them a second on this machine: {told}. "
+        f"{shares}."
     )
 
 

@@ -93,8 +93,8 @@ def curves(
     for tick in ticks:
         body.append(svg.line(80, y(tick), WIDTH - 30, y(tick), "grid" if tick else "axis"))
         body.append(svg.text(72, y(tick) + 4, svg.tick_text(tick, ticks), "tick", "end"))
-    for value in sorted({p[0] for p in points}):
-        body.append(svg.text(x(value), bottom + 18, f"{value:g}", "tick", "middle"))
+    places = sorted({p[0] for p in points})
+    body += [svg.text(x(v), bottom + 18, f"{v:g}", "tick", "middle") for v in places]
     body.append(svg.text(WIDTH / 2, bottom + 38, x_label, "tick", "middle"))
     for i, (label, line) in enumerate(lines.items()):
         look = f"curve line{i % 4}" + (" dashed" if label in dashed else "")

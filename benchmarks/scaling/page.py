@@ -68,7 +68,8 @@ def render(answer: Mapping[str, Any] | None) -> str:
             f"({number(figure['min'])} to {number(figure['max'])}) |"
         )
     if answer["sizing"]:
-        parts += ["", "### Sizing", "", *_sizing(answer["sizing"])]
+        plot = "![Predicted texts a second](plots/scaling-predicted.svg)"
+        parts += ["", "### Sizing", "", *_sizing(answer["sizing"]), "", plot]
     machine = answer["machine"]
     parts += [
         "",
@@ -85,11 +86,12 @@ def _sizing(found: Mapping[str, Any]) -> Iterator[str]:
         "**Predicted, not measured, beyond 2 cores.** Texts a second of *n* cores are "
         "n·X(1) / (1 + s·(n − 1)): a core's own throughput X(1), and the part s of the work that "
         "more cores do not shorten, from one and two cores here "
-        f"({found['way']}: s = {serial['median']:.3f}, {serial['min']:.3f} to {serial['max']:.3f}). "
+        f"({found['way']}: s = {serial['median']:.3f}, "
+        f"{serial['min']:.3f} to {serial['max']:.3f}). "
         "It leaves out what cannot be seen on two cores: memory channels that many cores share "
         "(weights stay in the caches of a small model, but not of a large one), a second socket, "
-        "and clocks that fall as more cores work. So it is an upper part of what to expect; measure "
-        "before you buy."
+        "and clocks that fall as more cores work. So expect no more than this, and "
+        "measure before you buy."
     )
     yield ""
     yield "| cores | texts/s | with the largest to the smallest s | cost of a million texts |"

@@ -107,7 +107,7 @@ def test_figures_give_tables_goals_and_plots_that_are_well_formed(tmp_path):
     assert "does not load: no such thing" in text
     assert "| 64 |" in text
     for name in plots:
-        assert f"](plots/{name})" in text or name == "scaling-predicted.svg"
+        assert f"](plots/{name})" in text
     for plot in plots.values():
         assert ET.fromstring(plot).tag.endswith("svg")
 

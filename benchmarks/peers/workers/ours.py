@@ -1,4 +1,4 @@
-"""This library, as its README says: strings in, predictions out."""
+"""Our library, as its README says: strings in, predictions out."""
 
 from __future__ import annotations
 
