@@ -124,13 +124,15 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and write the figures."""
     work = args.work.resolve()
     test, texts = read_texts(args.data)
+    if args.quality_texts is not None:
+        test = test.select(range(min(args.quality_texts, len(test))))
     plans = {
         SMALL: Settings(
             args.rounds,
             args.texts,
             args.seconds,
             args.singles,
-            not args.no_quality,
+            args.quality_texts != 0,
             args.budget * 0.55 * 60,
         ),
         LARGE: Settings(
@@ -158,6 +160,7 @@ def run(args: argparse.Namespace) -> int:
             "command": args.command,
             "seed": SEED,
             "split": SPLIT,
+            "split_texts": len(test),
             "texts": len(texts),
             "texts_per_round": {SMALL: args.texts, LARGE: args.large_texts},
             "singles_per_round": {SMALL: args.singles, LARGE: args.large_singles},
@@ -227,7 +230,12 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("--singles", type=positive_int, default=200)
     part.add_argument("--large-singles", type=positive_int, default=24)
     part.add_argument("--seconds", type=float, default=1.5, help="of whole passes at least")
-    part.add_argument("--no-quality", action="store_true")
+    part.add_argument(
+        "--quality-texts",
+        type=int,
+        metavar="N",
+        help="of the test split; 0 for none (default: all)",
+    )
     part.add_argument("--model", action="append", choices=(SMALL, LARGE), default=[])
     part.add_argument("--peer", action="append", default=[], choices=[p.name for p in PEERS])
     part = verbs.add_parser("stream", parents=[common], help="memory over a long stream")

@@ -19,6 +19,7 @@ from benchmarks.peers.plan import PEERS, Peer
 from ov_emotions.quantization.timing import spread
 
 WARM_UP_TEXTS = 96
+TRIAL_TEXTS = 512
 ANSWER_SECONDS = 420.0
 PRODUCT_SECONDS = 0.25
 _PATHS = ("model", "tokenizer")
@@ -55,18 +56,25 @@ class Field:
     :param work: folder of the benchmark.
     :param model: one of the two.
     :param texts: that are drawn from, for warming up too.
+    :param count: texts of a round: a peer's warming up and trials are in proportion.
     :param only: names of peers; all if empty.
     """
 
     def __init__(
-        self, work: Path, model: str, texts: Sequence[str], only: Sequence[str] = ()
+        self,
+        work: Path,
+        model: str,
+        texts: Sequence[str],
+        count: int,
+        only: Sequence[str] = (),
     ) -> None:
         self.facts = model_facts(work, model)
         self.failed: dict[str, str] = {}
         self.facts_of: dict[str, dict[str, Any]] = {}
         self.workers: dict[str, WorkerProcess] = {}
         self._work, self._folder = work, work / model
-        self._texts = list(texts)
+        self._warm_up = list(texts[: min(WARM_UP_TEXTS, max(count // 4, 1))])
+        self._trial = list(texts[: min(TRIAL_TEXTS, count)])
         self.peers = [peer for peer in PEERS if not only or peer.name in only]
 
     def start(self) -> None:
@@ -90,9 +98,9 @@ class Field:
         for peer in list(self.running()):
             # Every way once, so that what is made at the first call is there; a text alone is
             # another shape, for which torch.compile compiles anew.
-            for count in (WARM_UP_TEXTS, 1):
+            for texts in (self._warm_up, self._warm_up[:1]):
                 if peer.name not in self.failed:
-                    self.ask(peer, "labels", texts=self._texts[:count])
+                    self.ask(peer, "labels", texts=texts)
         self._end_failed()
 
     def _end_failed(self) -> None:
@@ -148,7 +156,7 @@ class Field:
         paths = {
             key: str(self._folder / peer.options[key]) for key in _PATHS if key in peer.options
         }
-        return {**self.facts, "trial": self._texts[: 2 * WARM_UP_TEXTS], **peer.options, **paths}
+        return {**self.facts, "trial": self._trial, **peer.options, **paths}
 
 
 def measure_model(
@@ -170,7 +178,7 @@ def measure_model(
     :return: `rounds` by peer, `rates`, `labels`, `failed`, `workers` and `texts_of_rounds`.
     """
     began = time.monotonic()
-    field = Field(work, model, texts, only)
+    field = Field(work, model, texts, settings.texts, only)
     found: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in field.peers}
     rates, taken, labels = [], [], {}
     with closing_all(field.workers):

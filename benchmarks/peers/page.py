@@ -61,6 +61,7 @@ def _model(answer: Mapping[str, Any], model: str, found: Mapping[str, Any]) -> I
         f"Texts a round: {answer['texts_per_round'][model]:,} in one call, "
         f"{answer['singles_per_round'][model]:,} one by one. Rounds: "
         f"{len(next(iter(found['peers'].values()))['rounds'])}."
+        + (f" F1 on {answer['split_texts']:,} texts of {answer['split']}." if quality else "")
     )
     yield ""
     yield f"![Texts a second](plots/peers-{model}.svg)"

@@ -53,6 +53,8 @@ def peers_answer():
         "texts_per_round": {SMALL: 1024, LARGE: 128},
         "singles_per_round": {SMALL: 200, LARGE: 24},
         "start_goals": [],
+        "split": "test_goemotions",
+        "split_texts": 5427,
         "machine": {"cpu": "C", "cores": 2, "flags": ["avx2"]},
         "noise": {"sentence": "Quiet."},
     }
