@@ -19,7 +19,6 @@ from ov_emotions.files import write_text
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
-START, END = "<!-- results: start -->", "<!-- results: end -->"
 SPLITS = {
     "test_goemotions": "GoEmotions-ru test",
     "test_cedr": "CEDR test",
@@ -90,22 +89,37 @@ def render() -> str:
     return "\n".join(lines)
 
 
-def insert(readme: str, table: str, start: str = START, end: str = END) -> str:
-    """Put the table between its marks.
+def insert(readme: str, table: str, marks: str = "results") -> str:
+    """Put a table between its marks.
 
     :param readme: the README's text.
     :param table: what `render` gives.
-    :param start: the mark before it.
-    :param end: the mark after it.
+    :param marks: what the marks name.
     :return: the new text.
     """
+    start, end = f"<!-- {marks}: start -->", f"<!-- {marks}: end -->"
     head, _, rest = readme.partition(start)
     _, _, tail = rest.partition(end)
     return f"{head}{start}\n\n{table}\n\n{end}{tail}"
 
 
+def insert_peers(readme: str) -> str:
+    """Put the headline ratios against peers between their marks, where the README has these.
+
+    :param readme: the README's text.
+    :return: the new text.
+    """
+    # Here, because the page uses what stands above.
+    from benchmarks.peers.page import load, render_headlines
+
+    if "<!-- peers: start -->" not in readme:
+        return readme
+    return insert(readme, render_headlines(load("peers.json")), "peers")
+
+
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
-        write_text(README, insert(README.read_text(encoding="utf-8"), render()))
+        sys.path.insert(0, str(ROOT))  # run as a script, it sees only its own folder
+        write_text(README, insert_peers(insert(README.read_text(encoding="utf-8"), render())))
     else:
         print(render())

@@ -30,7 +30,6 @@ from ov_emotions.tuning.sample import sample_texts
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "speed-candidates.json"
 NOTES = ROOT / "NOTES.md"
-START, END = "<!-- candidates: start -->", "<!-- candidates: end -->"
 SEED = 20261125
 
 
@@ -119,7 +118,7 @@ def main() -> None:
         )
     answer = json.loads(args.output.read_text(encoding="utf-8"))
     if args.output == RESULTS:
-        write_text(NOTES, insert(NOTES.read_text(encoding="utf-8"), render(answer), START, END))
+        write_text(NOTES, insert(NOTES.read_text(encoding="utf-8"), render(answer), "candidates"))
     else:
         print(render(answer))
 

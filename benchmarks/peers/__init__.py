@@ -1,0 +1,1 @@
+"""The library beside what its users would pick instead, on one machine; README.md in the parent."""

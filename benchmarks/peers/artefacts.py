@@ -1,0 +1,176 @@
+"""The same weights in the form that each peer takes, made where they are missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers.environments import python_of
+from benchmarks.peers.plan import LARGE, ROOT, SMALL, WORKERS
+from ov_emotions.bundle import Bundle
+from ov_emotions.data.prepare import PreparedData
+from ov_emotions.quantization.calibration import stratified_rows
+
+CHECKPOINTS = ROOT / "quantize" / "checkpoints"
+CALIBRATION_TEXTS = {SMALL: 300, LARGE: 16}
+"""Random weights have no accuracy to keep: a few texts do."""
+SEED = 20261122
+
+
+@dataclass(frozen=True)
+class _Place:
+    work: Path
+    model: str
+    data: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.work / self.model
+
+    @property
+    def checkpoint(self) -> Path:
+        return CHECKPOINTS / SMALL if self.model == SMALL else self.folder / "checkpoint"
+
+
+def peer_variables(work: Path) -> dict[str, str]:
+    """Give the variables of the environment that peers run with.
+
+    :param work: folder of the benchmark.
+    :return: those of this process, no hub asked, caches under the folder.
+    """
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {
+        **ours,
+        "HF_HUB_OFFLINE": "1",
+        "HF_MODULES_CACHE": str(work / "hf"),
+        "TORCHINDUCTOR_CACHE_DIR": str(work / "inductor"),
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+
+
+def make_artefacts(work: Path, model: str, data: Path) -> dict[str, str]:
+    """Make what is missing of a model.
+
+    :param work: folder of the benchmark.
+    :param model: one of the two.
+    :param data: prepared folder; calibration texts come from its validation split.
+    :return: why, by artefact, for those that could not be made.
+    """
+    place = _Place(work, model, data)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    steps: list[tuple[str, Callable[[_Place], None]]] = [
+        ("checkpoint/checkpoint.json", _random_checkpoint),
+        ("int8/model.xml", _int8),
+        ("calibration.json", _calibration),
+        ("transformers/onnx/model.onnx", _transformers),
+        ("onnx-int8/static.onnx", _onnx_int8),
+        ("optimum/int8/openvino_model.xml", _optimum),
+    ]
+    failed = {}
+    for target, make in steps:
+        if (place.folder / target).exists() or (make is _random_checkpoint and model == SMALL):
+            continue
+        print(f"{model}: making {target}", flush=True)
+        try:
+            make(place)
+        except subprocess.CalledProcessError as error:
+            failed[target] = (
+                f"{Path(str(error.cmd[1])).name} failed with exit code {error.returncode}"
+            )
+            print(failed[target], flush=True)
+    return failed
+
+
+def _run(place: _Place, python: str | Path, *arguments: str | Path) -> None:
+    variables = peer_variables(place.work)
+    if str(python) == sys.executable:
+        variables["PYTHONPATH"] = str(ROOT)
+    words = [str(python), *map(str, arguments)]
+    subprocess.run(words, check=True, cwd=ROOT, env=variables)
+
+
+def _random_checkpoint(place: _Place) -> None:
+    script = ROOT / "benchmarks" / "random_checkpoint.py"
+    tokenizer = CHECKPOINTS / "emotions-ru-tiny"
+    _run(place, sys.executable, script, "--tokenizer", tokenizer, "--output", place.checkpoint)
+
+
+def _int8(place: _Place) -> None:
+    if place.model == SMALL:
+        Bundle.load(SMALL).save(place.folder / "int8")
+        return
+    tool = (sys.executable, "-m", "ov_emotions")
+    fp32 = place.folder / "fp32"
+    _run(place, *tool, "export", place.checkpoint, fp32, "--data", place.data)
+    subset = ("--subset-size", str(CALIBRATION_TEXTS[place.model]))
+    _run(place, *tool, "quantize", fp32, place.folder / "int8", "--data", place.data, *subset)
+
+
+def _calibration(place: _Place) -> None:
+    part = PreparedData.open(place.data).validation_part("calibration")
+    rows = stratified_rows(part.targets, CALIBRATION_TEXTS[place.model], SEED)
+    texts = json.dumps([part.texts[i] for i in rows], ensure_ascii=False)
+    (place.folder / "calibration.json").write_text(texts, encoding="utf-8")
+
+
+def _transformers(place: _Place) -> None:
+    script = WORKERS / "convert.py"
+    python = python_of(place.work, "torch")
+    _run(place, python, script, place.checkpoint, place.folder / "transformers")
+
+
+def model_facts(work: Path, model: str) -> dict[str, object]:
+    """Read what every peer of a model is told.
+
+    :param work: folder of the benchmark.
+    :param model: one of the two.
+    :return: `labels`, `thresholds` (the bundle's, for all alike), `max_length`, `pad_id`,
+        `precision`.
+    """
+    manifest = Bundle.load(work / model / "int8").manifest
+    config = json.loads(
+        (_Place(work, model, work).checkpoint / "config.json").read_text(encoding="utf-8")
+    )
+    return {
+        "labels": list(manifest.labels),
+        "thresholds": [manifest.thresholds[label] for label in manifest.labels],
+        "max_length": manifest.max_length,
+        "pad_id": config["pad_token_id"],
+        "precision": manifest.inference_precision,
+        "config": {
+            key: config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers")
+        },
+    }
+
+
+def _onnx_int8(place: _Place) -> None:
+    facts, converted = model_facts(place.work, place.model), place.folder / "transformers"
+    _run(
+        place,
+        python_of(place.work, "onnxruntime"),
+        WORKERS / "quantize_onnx.py",
+        converted / "onnx" / "model.onnx",
+        place.folder / "onnx-int8",
+        converted / "tokenizer.json",
+        place.folder / "calibration.json",
+        str(facts["max_length"]),
+        str(facts["pad_id"]),
+    )
+
+
+def _optimum(place: _Place) -> None:
+    facts = model_facts(place.work, place.model)
+    _run(
+        place,
+        python_of(place.work, "optimum"),
+        WORKERS / "quantize_optimum.py",
+        place.folder / "transformers",
+        place.folder / "optimum",
+        place.folder / "calibration.json",
+        str(facts["max_length"]),
+    )

@@ -1,0 +1,269 @@
+"""The command line of the benchmark against peers.
+
+    python -m benchmarks.peers setup --data prepared
+    python -m benchmarks.peers run --data prepared --output benchmarks/results/peers.json
+    python -m benchmarks.peers stream --data prepared --output benchmarks/results/peers-stream.json
+    python -m benchmarks.peers page --write
+
+`setup` makes the environments and the models' forms, `run` measures, `stream` follows the memory of
+a long stream (it may run on a busy machine), and `page` renders benchmarks/README.md and its plots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.artefacts import make_artefacts
+from benchmarks.peers.environments import make_environments
+from benchmarks.peers.goals import (
+    LIMIT,
+    OURS,
+    macs_per_text,
+    memory_goal,
+    model_goals,
+    start_goals,
+    utilisation,
+)
+from benchmarks.peers.measure import Settings, measure_model, summary
+from benchmarks.peers.page import write_page
+from benchmarks.peers.plan import LARGE, PEERS, ROOT, SMALL, WORK
+from benchmarks.peers.starts import measure_starts, measure_stream
+from ov_emotions.bundle import Bundle
+from ov_emotions.cli.shared import positive_int
+from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.errors import DataError, OvEmotionsError
+from ov_emotions.files import sha256_file, write_json
+from ov_emotions.machine import environment
+from ov_emotions.metrics import score
+from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
+
+SEED = 20261122
+SPLIT = "test_goemotions"
+STARTS = 7
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def read_texts(data: Path) -> tuple[LabelledTexts, list[str]]:
+    """Read the test split, and all texts that speed is measured on.
+
+    :param data: prepared folder.
+    :return: GoEmotions-ru test; its texts and the utterances of the target domain, shuffled.
+    :raises DataError: if the utterances are not there.
+    """
+    test = PreparedData.open(data).split(SPLIT)
+    shared = Path(os.environ.get("OV_EMOTIONS_SHARED", ROOT.parent / "shared"))
+    path = shared / "data" / "asr_unlabelled" / "texts.txt"
+    if not path.is_file():
+        raise DataError(f"{path} is missing; OV_EMOTIONS_SHARED says where the shared material is")
+    utterances = path.read_text(encoding="utf-8").splitlines()
+    texts = [text for text in (*test.texts, *utterances) if text.strip()]
+    order = np.random.default_rng(SEED).permutation(len(texts))
+    return test, [texts[i] for i in order]
+
+
+def token_lengths(bundle: Bundle, texts: Sequence[str]) -> list[int]:
+    """Count the tokens of texts as they are classified, cut at the model's length."""
+    tokenizer = bundle.tokenizer()
+    tokenizer.enable_truncation(bundle.manifest.max_length)
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+
+def _finish(
+    work: Path, model: str, found: dict[str, Any], texts: list[str], test: LabelledTexts
+) -> dict[str, Any]:
+    """Turn what was measured of a model into what is written; no text stays."""
+    bundle = Bundle.load(work / model / "int8")
+    rounds = {name: taken for name, taken in found["rounds"].items() if name not in found["failed"]}
+    peers = {peer.name: peer for peer in PEERS}
+    macs = [
+        macs_per_text(found["facts"]["config"], token_lengths(bundle, [texts[i] for i in rows]))
+        for rows in found["texts_of_rounds"]
+    ]
+    rates = {
+        kind: [rate["macs_per_second"][kind] for rate in found["rates"]]
+        for kind in ("int8", "bf16", "f32")
+    }
+    answer: dict[str, Any] = {"peers": {}, "failed": found["failed"], "seconds": found["seconds"]}
+    for name, taken in rounds.items():
+        peer = peers[name]
+        row = {"about": peer.about, **found["workers"][peer.worker], **summary(taken)}
+        if name in found["labels"]:
+            given = np.array(
+                [
+                    [label in row for label in bundle.manifest.labels]
+                    for row in found["labels"][name]
+                ]
+            )
+            scores = score(test.targets, given, bundle.manifest.labels)
+            row["weighted_f1"] = round(scores.weighted_f1, 4)
+            row["macro_f1"] = round(scores.macro_f1, 4)
+        answer["peers"][name] = {**row, "rounds": taken}
+    rivals = [peer.name for peer in PEERS if peer.kind in ("peer", "earlier")]
+    answer["goals"] = [goal.to_dict() for goal in model_goals(model, rounds, rivals)]
+    answer["macs_per_text"] = [round(value) for value in macs]
+    answer["rates"] = {"macs_per_second": rates, "by_shape": found["rates"][-1]["by_shape"]}
+    answer["utilisation"] = {
+        name: utilisation(rounds[name], macs, rates["int8"])
+        for name in (OURS, LIMIT)
+        if name in rounds
+    }
+    answer["limit_settings"] = found["limit"]
+    return answer
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, and write the figures."""
+    work = args.work.resolve()
+    test, texts = read_texts(args.data)
+    if args.quality_texts is not None:
+        test = test.select(range(min(args.quality_texts, len(test))))
+    plans = {
+        SMALL: Settings(
+            args.rounds,
+            args.texts,
+            args.seconds,
+            args.singles,
+            args.quality_texts != 0,
+            args.budget * 0.55 * 60,
+        ),
+        LARGE: Settings(
+            args.rounds,
+            args.large_texts,
+            args.seconds,
+            args.large_singles,
+            False,
+            args.budget * 0.4 * 60,
+        ),
+    }
+    before, models = cpu_jiffies(), {}
+    starts = measure_starts(work, SMALL, STARTS)
+    for model in args.model or plans:
+        found = measure_model(work, model, texts, test.texts, plans[model], args.peer)
+        models[model] = _finish(work, model, found, texts, test)
+    latencies = {
+        f"{model} {name}": [r["p50_ms"] for r in row["rounds"]]
+        for model, answer in models.items()
+        for name, row in answer["peers"].items()
+    }
+    write_json(
+        args.output,
+        {
+            "command": args.command,
+            "seed": SEED,
+            "split": SPLIT,
+            "split_texts": len(test),
+            "texts": len(texts),
+            "texts_per_round": {SMALL: args.texts, LARGE: args.large_texts},
+            "singles_per_round": {SMALL: args.singles, LARGE: args.large_singles},
+            "data_manifest_sha256": sha256_file(args.data / MANIFEST_NAME),
+            **environment("openvino", "tokenizers", "numpy"),
+            "noise": judge_noise(latencies, before, cpu_jiffies()),
+            "starts": starts,
+            "start_goals": [goal.to_dict() for goal in start_goals(starts)],
+            "models": models,
+        },
+    )
+    print(f"wrote {args.output}")
+    return 0
+
+
+def stream(args: argparse.Namespace) -> int:
+    """Follow the memory of a long stream, and write it."""
+    _, texts = read_texts(args.data)
+    found = measure_stream(args.work.resolve(), args.model, texts, args.texts)
+    goal = memory_goal(found["resident_mb"])
+    facts = {"command": args.command, **environment("openvino", "tokenizers", "numpy")}
+    write_json(args.output, {**facts, **found, "goal": goal.to_dict()})
+    print(f"wrote {args.output}: {goal.figure['median']:+.2f} % over {found['texts']:,} texts")
+    return 0
+
+
+def setup(args: argparse.Namespace) -> int:
+    """Make environments and artefacts."""
+    work = args.work.resolve()
+    failed = make_environments(work)
+    for model in (SMALL, LARGE):
+        failed |= make_artefacts(work, model, args.data.resolve())
+    return 1 if failed else 0
+
+
+def page(args: argparse.Namespace) -> int:
+    """Render the page."""
+    text = write_page(write=args.write)
+    if not args.write:
+        print(text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0]
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", type=Path, required=True, help="prepared folder")
+    common.add_argument("--work", type=Path, default=WORK, help=f"default: {WORK}")
+    part = verbs.add_parser("setup", parents=[common], help="environments and models")
+    part.set_defaults(run=setup)
+    part = verbs.add_parser("run", parents=[common], help="measure all in turns")
+    part.set_defaults(run=run)
+    part.add_argument("--output", type=Path, default=RESULTS / "peers.json")
+    part.add_argument("--rounds", type=positive_int, default=5)
+    part.add_argument(
+        "--budget",
+        type=float,
+        default=40.0,
+        metavar="MINUTES",
+        help="for both models; no round begins that would pass it (default: %(default)s)",
+    )
+    part.add_argument("--texts", type=positive_int, default=1024, help="of a round")
+    part.add_argument("--large-texts", type=positive_int, default=128)
+    part.add_argument("--singles", type=positive_int, default=200)
+    part.add_argument("--large-singles", type=positive_int, default=24)
+    part.add_argument("--seconds", type=float, default=1.5, help="of whole passes at least")
+    part.add_argument(
+        "--quality-texts",
+        type=int,
+        metavar="N",
+        help="of the test split; 0 for none (default: all)",
+    )
+    part.add_argument("--model", action="append", choices=(SMALL, LARGE), default=[])
+    part.add_argument("--peer", action="append", default=[], choices=[p.name for p in PEERS])
+    part = verbs.add_parser("stream", parents=[common], help="memory over a long stream")
+    part.set_defaults(run=stream)
+    part.add_argument("--output", type=Path, default=RESULTS / "peers-stream.json")
+    part.add_argument("--model", default=SMALL)
+    part.add_argument("--texts", type=positive_int, default=1_000_000)
+    part = verbs.add_parser("page", help="render benchmarks/README.md")
+    part.set_defaults(run=page)
+    part.add_argument("--write", action="store_true")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    :param arguments: those of the command line if None.
+    :return: 0 fine, 1 failed, 2 wrong usage.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    args = _parser().parse_args(given)
+    args.command = shlex.join(["python", "-m", "benchmarks.peers", *given])
+    try:
+        code: int = args.run(args)
+    except (OvEmotionsError, OSError) as error:
+        print(f"benchmarks.peers: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("benchmarks.peers: interrupted", file=sys.stderr)
+        return 130
+    return code

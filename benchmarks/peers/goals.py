@@ -1,0 +1,184 @@
+"""Ratios between peers, round by round, and whether they reach what was set as a goal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.peers.plan import LARGE, SMALL
+from ov_emotions.quantization.timing import spread
+
+Rounds = Mapping[str, Sequence[Mapping[str, float]]]
+
+OURS, EARLIER, LIMIT = "EmotionClassifier INT8", "earlier projects' path", "bare IR INT8 (limit)"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure that is held against a bound.
+
+    :param name: what it is.
+    :param figure: median, min and max over the rounds.
+    :param bound: to be reached by the median.
+    :param least: whether the bound is the least that will do; else it is the most.
+    :param unit: behind the number.
+    """
+
+    name: str
+    figure: Mapping[str, float]
+    bound: float
+    least: bool
+    unit: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the median reaches the bound."""
+        median = self.figure["median"]
+        return median >= self.bound if self.least else median < self.bound
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "name": self.name,
+            "figure": dict(self.figure),
+            "bound": self.bound,
+            "least": self.least,
+            "unit": self.unit,
+            "reached": self.reached,
+        }
+
+
+def ratio(rounds: Rounds, name: str, other: str, key: str) -> dict[str, float]:
+    """Divide one peer's figure by another's, round by round.
+
+    :param rounds: by peer.
+    :param name: whose figure is divided.
+    :param other: whose figure divides.
+    :param key: of the figure.
+    :return: median, min and max.
+    """
+    pairs = zip(rounds[name], rounds[other], strict=True)
+    return spread([mine[key] / theirs[key] for mine, theirs in pairs])
+
+
+def best_peer(rounds: Rounds, candidates: Sequence[str]) -> str:
+    """Name the peer that does most texts a second, by the median of its rounds.
+
+    :param rounds: by peer.
+    :param candidates: whom to choose among; those without rounds are passed over.
+    :return: its name.
+    """
+    measured = [name for name in candidates if rounds.get(name)]
+    return max(
+        measured,
+        key=lambda name: spread([r["texts_per_second"] for r in rounds[name]])["median"],
+    )
+
+
+def model_goals(model: str, rounds: Rounds, peers: Sequence[str]) -> list[Goal]:
+    """Hold a model's figures against the goals that are set for it.
+
+    :param model: which.
+    :param rounds: by peer.
+    :param peers: the names among which the best peer is.
+    :return: those goals whose peers were all measured.
+    """
+    ours = rounds.get(OURS)
+    if not ours:
+        return []
+    goals = []
+    key = "texts_per_second"
+    if model == LARGE and rounds.get(EARLIER):
+        figure = ratio(rounds, OURS, EARLIER, key)
+        goals.append(Goal("throughput over the earlier projects' path", figure, 12.0, True, "×"))
+    if model == LARGE and any(rounds.get(name) for name in peers):
+        best = best_peer(rounds, peers)
+        figure = ratio(rounds, OURS, best, key)
+        goals.append(Goal(f"throughput over the best peer ({best})", figure, 1.5, True, "×"))
+    if rounds.get(LIMIT):
+        figure = ratio(rounds, OURS, LIMIT, key)
+        goals.append(Goal("throughput over the bare IR's", figure, 0.9, True, "×"))
+        pairs = zip(ours, rounds[LIMIT], strict=True)
+        figure = spread([a["p50_ms"] - b["p50_ms"] for a, b in pairs])
+        goals.append(Goal("one text, p50 over the bare IR's", figure, 0.3, False, " ms"))
+    figure = spread([r["p99_ms"] / r["p50_ms"] for r in ours])
+    goals.append(Goal("one text, p99 over p50", figure, 2.0, False, "×"))
+    return goals
+
+
+def start_goals(starts: Mapping[str, Mapping[str, float]]) -> list[Goal]:
+    """Hold start-up figures of the shipped model against their goals.
+
+    :param starts: `cold_start_s`, `import_package_ms` and `import_classifier_ms`.
+    :return: the goals.
+    """
+    return [
+        Goal(
+            "process start to first prediction, warm cache",
+            starts["cold_start_s"],
+            1.0,
+            False,
+            " s",
+        ),
+        Goal("import ov_emotions", starts["import_package_ms"], 150.0, False, " ms"),
+        Goal(
+            "from ov_emotions import EmotionClassifier",
+            starts["import_classifier_ms"],
+            150.0,
+            False,
+            " ms",
+        ),
+    ]
+
+
+def memory_goal(megabytes: Sequence[float]) -> Goal:
+    """Hold the memory of a stream against its goal: how much more the most is than the first.
+
+    :param megabytes: resident, at equal steps; the first after the stream has warmed up.
+    :return: the goal, in percent.
+    """
+    growth = round(100 * (max(megabytes) / megabytes[0] - 1), 2)
+    figure = {"median": growth, "min": growth, "max": growth}
+    return Goal("growth of resident memory over a stream", figure, 5.0, False, " %")
+
+
+def macs_per_token(config: Mapping[str, int], length: float) -> float:
+    """Count the multiply-adds of an encoder for one token of a text.
+
+    :param config: `hidden_size`, `intermediate_size` and `num_hidden_layers`.
+    :param length: tokens of the text, which attention has to look at.
+    :return: of the four projections, the two layers of the feed-forward part, and the two products
+        of attention; embeddings are looked up, and the head is too small to count.
+    """
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    return config["num_hidden_layers"] * (
+        4.0 * hidden * hidden + 2.0 * hidden * inner + 2.0 * length * hidden
+    )
+
+
+def macs_per_text(config: Mapping[str, int], lengths: Sequence[int]) -> float:
+    """Average over texts.
+
+    :param config: as for `macs_per_token`.
+    :param lengths: tokens of each text.
+    :return: multiply-adds a text.
+    """
+    return sum(n * macs_per_token(config, n) for n in lengths) / len(lengths)
+
+
+def utilisation(
+    rounds: Sequence[Mapping[str, float]], macs: Sequence[float], rates: Sequence[float]
+) -> dict[str, float]:
+    """Say which part of the machine's matrix rate a peer turns into answers.
+
+    :param rounds: of the peer.
+    :param macs: multiply-adds a text, of each round's texts.
+    :param rates: multiply-adds a second in one large product, measured in each round.
+    :return: median, min and max of the share.
+    """
+    triples = zip(rounds, macs, rates, strict=False)
+    return spread([r["texts_per_second"] * m / rate for r, m, rate in triples])
+
+
+MODELS = (SMALL, LARGE)

@@ -1,0 +1,25 @@
+"""Our library, as its README says: strings in, predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker import Loaded, Way
+
+from ov_emotions import EmotionClassifier
+
+
+def build(options: Mapping[str, Any]) -> Loaded:
+    """Load a bundle.
+
+    :param options: `model` (folder); `classifier` holds keyword arguments, none for the defaults.
+    :return: the way `default`.
+    """
+    classifier = EmotionClassifier(options["model"], **options.get("classifier", {}))
+
+    def run(texts: list[str]) -> Any:
+        # A single text goes as a caller sends it, not as a list of one.
+        return [classifier(texts[0])] if len(texts) == 1 else classifier(texts)
+
+    return Loaded({"default": Way(run, finish=lambda found: [list(p.labels) for p in found])})
