@@ -31,6 +31,8 @@
   }
   // What attributes say cannot be shown and hidden by styles.
   function dressUp() {
+    // Gradio sets the browser's language when it has loaded, whatever stands there.
+    if (root.lang !== root.dataset.language) root.lang = root.dataset.language;
     for (const button of document.querySelectorAll("[data-set-language]"))
       button.setAttribute("aria-pressed", String(button.dataset.setLanguage === root.lang));
     for (const node of document.querySelectorAll(`[data-label-${root.lang}]`))
@@ -188,8 +190,12 @@
       announce();
       if (dressing) return;
       dressing = true;
-      requestAnimationFrame(() => { dressing = false; dressUp(); });
+      // Not an animation frame: a tab that is not looked at has none.
+      setTimeout(() => { dressing = false; dressUp(); }, 16);
     }).observe(document.querySelector("gradio-app"), { childList: true, subtree: true });
+    new MutationObserver(() => {
+      if (root.lang !== root.dataset.language) dressUp();
+    }).observe(root, { attributeFilter: ["lang"] });
     dressUp();
   }
   applyTheme();

@@ -269,7 +269,7 @@ def test_the_switch_of_language_changes_every_word_and_is_remembered(open_page: 
         assert not re.search("[а-яё]", page.evaluate(visible), re.IGNORECASE), view
     again = open_page(context=page.context)
     assert again.get_by_role("heading", name="What do these words carry?").is_visible()
-    assert again.get_by_role("button", name="English").get_attribute("aria-pressed") == "true"
+    again.get_by_role("button", name="English", pressed=True).wait_for()
 
 
 def luminance(colour: str) -> float:
