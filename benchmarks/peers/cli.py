@@ -153,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
         f"{model} {name}": [r["p50_ms"] for r in row["rounds"]]
         for model, answer in models.items()
         for name, row in answer["peers"].items()
+        if len(row["rounds"]) > 1  # one round has no spread to judge by
     }
     write_json(
         args.output,

@@ -60,7 +60,8 @@ def _model(answer: Mapping[str, Any], model: str, found: Mapping[str, Any]) -> I
     yield (
         f"Texts a round: {answer['texts_per_round'][model]:,} in one call, "
         f"{answer['singles_per_round'][model]:,} one by one. Rounds: "
-        f"{len(next(iter(found['peers'].values()))['rounds'])}."
+        f"{_rounds(found)}."
+        + (" A single round tells no spread." if _rounds(found) == 1 else "")
         + (f" F1 on {answer['split_texts']:,} texts of {answer['split']}." if quality else "")
     )
     yield ""
@@ -183,14 +184,20 @@ def render_headlines(answer: Mapping[str, Any] | None) -> str:
             )
             if other in rounds
         ]
-        lines.append(f"- {TITLES[model]}: {', '.join(told)}")
+        single = " (a single round)" if _rounds(found) == 1 else ""
+        lines.append(f"- {TITLES[model]}{single}: {', '.join(told)}")
     return "\n".join(lines)
+
+
+def _rounds(found: Mapping[str, Any]) -> int:
+    return len(next(iter(found["peers"].values()))["rounds"])
 
 
 def _times(rounds: Mapping[str, Any], other: str) -> str:
     from benchmarks.peers.goals import ratio
 
-    return _spread(ratio(rounds, OURS, other, "texts_per_second"), 2).replace(" (", " × (", 1)
+    told = _spread(ratio(rounds, OURS, other, "texts_per_second"), 2).replace(" (", " × (", 1)
+    return told if len(rounds[OURS]) > 1 else told.partition(" (")[0]
 
 
 def peer_plots(answer: Mapping[str, Any] | None) -> dict[str, str]:
