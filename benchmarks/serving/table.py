@@ -13,7 +13,8 @@ from ov_emotions.files import write_text
 
 README = Path(__file__).with_name("README.md")
 RESULTS = Path(__file__).parents[1] / "results" / "serving.json"
-NOTHING = "Not measured yet: `benchmarks/results/serving.json` does not exist."
+STEADY = RESULTS.with_name("server-load.json")
+NOTHING = "Not measured yet."
 
 Rows = list[list[str]]
 
@@ -168,20 +169,45 @@ def for_readme(answer: Mapping[str, Any] | None) -> str:
     )
 
 
-def load_results() -> dict[str, Any] | None:
-    """Read the committed figures.
+def steady_load(answer: Mapping[str, Any] | None) -> str:
+    """Render what `python -m benchmarks.serving serve` measured.
 
+    :param answer: what it wrote; None where there is nothing yet.
+    :return: a paragraph of Markdown.
+    """
+    if answer is None:
+        return NOTHING
+    latency, memory = answer["latency_ms"]["all"], answer["memory"]
+    versions = answer["versions"]
+    return (
+        f"{answer['clients']} clients for {answer['seconds']:.0f} s on {answer['model']} "
+        f"({answer['precision']}): {answer['answered']:,} answers, {answer['per_second']:,.0f} a "
+        f"second; {answer['lost']} lost, {answer['wrong']} wrong. p50 {_ms(latency['p50'])}, "
+        f"p99 {_ms(latency['p99'])}, slowest {_ms(latency['max'])}; "
+        f"{answer['server']['requests_per_inference']} requests an inference. Memory "
+        f"{memory['settled_mb']:.0f} MB in the second quarter and "
+        f"{memory['end_mb']:.0f} MB in the last. One run, clients and server on the same "
+        f"{answer['machine']['cores']} cores of {answer['machine']['cpu']}; OpenVINO "
+        f"{versions['openvino']}, FastAPI {versions['fastapi']}, uvicorn {versions['uvicorn']}."
+    )
+
+
+def load_results(path: Path = RESULTS) -> dict[str, Any] | None:
+    """Read committed figures.
+
+    :param path: of the file.
     :return: what the driver wrote; None where nothing was committed.
     """
-    if not RESULTS.is_file():
+    if not path.is_file():
         return None
-    answer: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return answer
 
 
 def update_readme() -> None:
     """Put the table of the committed figures into README.md."""
     text = README.read_text(encoding="utf-8")
+    text = insert(text, steady_load(load_results(STEADY)), "steady")
     write_text(README, insert(text, for_readme(load_results())))
 
 

@@ -105,8 +105,12 @@ def judge_noise(
     ticks = after[0] - before[0]
     stolen = (after[1] - before[1]) / ticks if ticks > 0 else 0.0
     noisy = typical > NOISE_LIMIT or stolen > STEAL_LIMIT
+    single = bool(rounds) and all(len(values) == 1 for values in rounds.values())
     sentence = (
-        f"From round to round a candidate's median latency varied by {100 * typical:.0f} % "
+        "A single round does not tell how much the machine's speed varied; "
+        f"{100 * stolen:.1f} % of the processor was held by others."
+        if single and not noisy
+        else f"From round to round a candidate's median latency varied by {100 * typical:.0f} % "
         f"(quartile distance), and {100 * stolen:.1f} % of the processor was held by others: "
         + ("too noisy to tell candidates apart." if noisy else "quiet enough to compare.")
     )

@@ -22,7 +22,14 @@ from benchmarks.serving.load import (
     run_precisely,
 )
 from benchmarks.serving.measure import Plan
-from benchmarks.serving.table import README, closed_rows, for_readme, load_results
+from benchmarks.serving.table import (
+    README,
+    STEADY,
+    closed_rows,
+    for_readme,
+    load_results,
+    steady_load,
+)
 from ov_emotions.errors import InputError, ServerError
 
 
@@ -199,10 +206,13 @@ def test_the_default_plan_of_the_shipped_models_ends_in_time() -> None:
 
 
 def test_the_readme_holds_the_table_of_the_committed_figures() -> None:
-    table = for_readme(load_results())
     text = README.read_text(encoding="utf-8")
-    start, end = text.index("<!-- results: start -->"), text.index("<!-- results: end -->")
-    assert text[start:end].removeprefix("<!-- results: start -->").strip() == table
+    for marks, told in (
+        ("results", for_readme(load_results())),
+        ("steady", steady_load(load_results(STEADY))),
+    ):
+        start, end = f"<!-- {marks}: start -->", f"<!-- {marks}: end -->"
+        assert text[text.index(start) : text.index(end)].removeprefix(start).strip() == told
 
 
 def test_a_target_that_answered_nothing_has_a_row_all_the_same() -> None:
