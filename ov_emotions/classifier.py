@@ -94,6 +94,10 @@ class EmotionClassifier(TextClassifier):
     :raises InputError: if an argument is of the wrong kind or out of range.
     """
 
+    # Of kinds that are made otherwise and leave them as they are.
+    _few_shapes = False
+    _long_texts: LongTexts = "window"
+
     def __init__(
         self,
         model: str | os.PathLike[str] | Bundle | None = None,

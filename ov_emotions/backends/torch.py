@@ -80,6 +80,7 @@ class CheckpointClassifier(EmotionClassifier):
         self._labels = tuple(facts["labels"])
         self._thresholds = {label: float(facts["thresholds"][label]) for label in self._labels}
         self._batch_tokens = check_count("batch_tokens", batch_tokens)
+        self._long_texts = long_texts
         self._encoder = TextEncoder(
             checkpoints.load_tokenizer(str(checkpoint)), facts["max_length"], long_texts
         )

@@ -20,6 +20,7 @@ from ov_emotions.bundle import shipped
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 MODEL = "emotions-ru-tiny"
+REPORT = ROOT / "quantize" / "reports" / "emotions-ru-small"
 
 
 @dataclass
@@ -84,7 +85,7 @@ def vanishing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demos(needs: None, vanishing: Path) -> Iterator[tuple[Demo, Demo]]:  # noqa: ARG001
     """Two demos, started at the same time; the second is there to be killed."""
-    both = start("--compare-with", str(vanishing)), start()
+    both = start("--compare-with", str(vanishing), "--report", str(REPORT)), start()
     yield both
     for demo in both:
         demo.kill()

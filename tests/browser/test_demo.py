@@ -415,5 +415,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(open_page: 
 def test_the_model_has_a_card_and_leads_to_the_quantization_report(open_page: Open) -> None:
     page = open_page("model", language="en")
     assert page.get_by_text("emotions-ru-tiny", exact=True).is_visible()
-    assert page.get_by_text("There is no report here").is_visible()
     assert page.get_by_role("row", name=re.compile("test_goemotions")).is_visible()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Open the report").click()
+    assert opened.value.get_by_role("heading", level=1).inner_text().startswith("Ship")
