@@ -98,7 +98,8 @@ def url(demos: tuple[Demo, Demo], vanishing: Path) -> str:
     return address
 
 
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running in this thread: tests after these need theirs.
+@pytest.fixture(scope="module")
 def browser(needs: None) -> Iterator[Any]:  # noqa: ARG001
     from playwright.sync_api import sync_playwright
 
