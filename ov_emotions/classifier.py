@@ -309,6 +309,7 @@ class EmotionClassifier(TextClassifier):
             encoder=self._encoder,
             backend=self._backend,
             batch_tokens=self._batch_tokens,
+            few_shapes=self._few_shapes,
             decide=decided,
             build=lambda made: rank(self._labels, *made),
             whole=self._predict,

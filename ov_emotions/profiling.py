@@ -142,6 +142,7 @@ def profile_stages(
     encoder: TextEncoder,
     backend: OpenVINOBackend,
     batch_tokens: int,
+    few_shapes: bool,
     decide: Decide,
     build: Build,
     whole: Callable[[Sequence[str]], object],
@@ -153,6 +154,7 @@ def profile_stages(
     :param encoder: its tokeniser.
     :param backend: its compiled model.
     :param batch_tokens: its token budget.
+    :param few_shapes: whether it pads batches to few shapes.
     :param decide: makes of the logits what `build` takes.
     :param build: makes the predictions.
     :param whole: the ordinary call.
@@ -169,7 +171,7 @@ def profile_stages(
 
     def group(encoded: EncodedTexts) -> tuple[list[NDArray[np.int64]], list[EncodedBatch]]:
         groups = encoded.groups(batch_tokens)
-        return groups, list(encoded.batches(groups))
+        return groups, list(encoded.batches(groups, few_shapes=few_shapes))
 
     for _ in range(repeats + 1):
         timed("whole", whole, texts)
