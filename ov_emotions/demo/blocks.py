@@ -156,7 +156,9 @@ def _files(gr: Any, page: Page) -> None:
         column.submit(guarded_steps(uploaded), [upload, column], result, **_SILENT),
     ]
     stopped = shielded(frame.waiting("files.empty"))
-    stop.click(lambda: stopped, None, result, cancels=runs, queue=False, **_SILENT)
+    # Two steps: a last report of progress may come after the first one.
+    ended = stop.click(None, cancels=runs, queue=False, **_SILENT)
+    ended.then(lambda: stopped, None, result, queue=False, **_SILENT)
 
 
 def _dialogues(gr: Any, page: Page) -> None:
