@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, get_args
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from ov_emotions._arguments import as_texts, check_count, merge_thresholds
 from ov_emotions.backends.base import Backend
+from ov_emotions.backends.bulk import BulkBackend
 from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
 from ov_emotions.machine import cpu_budget, inference_defaults
 from ov_emotions.model_cache import cache_dir_from_environment
-from ov_emotions.prediction import Prediction, TextClassifier, Texts, rank
+from ov_emotions.prediction import DEFAULT_CHUNK_SIZE, Prediction, TextClassifier, Texts, rank
 from ov_emotions.thresholds import apply_thresholds, sigmoid
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _TOKENS_A_THREAD = 1024
 _MOST_TOKENS = 8192
+_THREADS_A_CHUNK = 3
+"""A thread wants its part of a stream's chunk to be several batches."""
 
 
 def default_batch_tokens(threads: int, streams: int = 1) -> int:
@@ -69,8 +73,9 @@ class EmotionClassifier(TextClassifier):
     :param device: an OpenVINO device name.
     :param threads: CPU threads at most; `None` takes all cores that the affinity mask and a control
         group's quota give.
-    :param streams: inferences that run side by side, for throughput; `None` is one a socket, for
-        latency.
+    :param streams: inferences that run side by side. `None` is one a socket, which answers a text
+        soonest; and for long lists, from the first on, a second compiled model with one a
+        thread. With a number there is one model, and its memory once.
     :param precision: inference precision hint, `f32` or `bf16`; `None` is the one at which the
         bundle was measured.
     :param cache_dir: folder for compiled models, so that the next start is quicker; `None` is the
@@ -97,6 +102,7 @@ class EmotionClassifier(TextClassifier):
     # Of kinds that are made otherwise and leave them as they are.
     _few_shapes = False
     _long_texts: LongTexts = "window"
+    _bulk: BulkBackend | None = None
 
     def __init__(
         self,
@@ -127,38 +133,49 @@ class EmotionClassifier(TextClassifier):
             else Bundle.load(DEFAULT_MODEL if model is None else model)
         )
         manifest = bundle.manifest
+        one_model = streams is not None or device != "CPU"
+        budget, chunk_size = batch_tokens, None
         if profile is not None:
             from ov_emotions.tuning.profile import usable_settings
 
             settings = usable_settings(profile, manifest)
             if settings is not None:
-                self._chunk_size = settings.chunk_size
-                batch_tokens = batch_tokens or settings.batch_tokens
+                chunk_size = settings.chunk_size
+                budget = budget or settings.batch_tokens
                 if threads is streams is None:  # they were measured together
                     threads, streams = settings.threads, settings.streams
         if threads is streams is None and device == "CPU":
             defaults = inference_defaults()
             threads, streams = defaults.threads, defaults.streams
-        self._batch_tokens = batch_tokens or default_batch_tokens(
-            threads or cpu_budget().cores, streams or 1
-        )
+        cores = cpu_budget().cores
+        self._batch_tokens = budget or default_batch_tokens(threads or cores, streams or 1)
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
         self._long_texts = long_texts
         ours = {label: manifest.thresholds[label] for label in manifest.labels}
         self._thresholds = merge_thresholds(ours, thresholds)
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, long_texts)
-        self._backend: Backend = OpenVINOBackend(
+        compiled = partial(
+            OpenVINOBackend,
             bundle,
             device=device,
-            threads=threads,
-            streams=streams,
             precision=precision,
             cache_dir=(
                 cache_dir_from_environment() if cache_dir is None else Path(cache_dir).expanduser()
             ),
             mmap=mmap,
         )
+        self._backend: Backend = compiled(threads=threads, streams=streams)
+        several = min(threads or cores, cores)
+        if not one_model and several > 1 and streams != several:
+            self._bulk = BulkBackend(
+                several,
+                batch_tokens or default_batch_tokens(several, several),
+                partial(compiled, threads=several, streams=several),
+            )
+            self._chunk_size = DEFAULT_CHUNK_SIZE * -(-several // _THREADS_A_CHUNK)
+        if chunk_size is not None:
+            self._chunk_size = chunk_size
 
     @classmethod
     def from_pretrained(
@@ -296,7 +313,8 @@ class EmotionClassifier(TextClassifier):
         check_count("repeats", repeats)
         if not checked:
             raise InputError("profile() needs at least one text")
-        if not isinstance(self._backend, OpenVINOBackend):
+        backend, batch_tokens = self._runner(len(self._encoder.encode(checked).ids))
+        if not isinstance(backend, OpenVINOBackend):
             raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
         cuts = np.array(list(self._thresholds.values()), dtype=np.float32)
 
@@ -307,8 +325,8 @@ class EmotionClassifier(TextClassifier):
         return profile_stages(
             checked,
             encoder=self._encoder,
-            backend=self._backend,
-            batch_tokens=self._batch_tokens,
+            backend=backend,
+            batch_tokens=batch_tokens,
             few_shapes=self._few_shapes,
             decide=decided,
             build=lambda made: rank(self._labels, *made),
@@ -317,8 +335,10 @@ class EmotionClassifier(TextClassifier):
         )
 
     def close(self) -> None:
-        """Let go of the compiled model; later calls raise DeviceError."""
+        """Let go of the compiled models; later calls raise DeviceError."""
         self._backend.close()
+        if self._bulk is not None:
+            self._bulk.close()
 
     def __enter__(self) -> Self:
         return self
@@ -334,10 +354,17 @@ class EmotionClassifier(TextClassifier):
     def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
         encoded = self._encoder.encode(texts)
-        groups = encoded.groups(self._batch_tokens)
+        backend, batch_tokens = self._runner(len(encoded.ids))
+        groups = encoded.groups(batch_tokens)
         batches = encoded.batches(groups, few_shapes=self._few_shapes)
-        found = self._backend.infer(batches) if groups else []
+        found = backend.infer(batches) if groups else []
         return self._join(encoded, groups, found), encoded.truncated
+
+    def _runner(self, tokens: int) -> tuple[Backend, int]:
+        """Choose the compiled model for so many tokens, and the tokens of its batches at most."""
+        if self._bulk is not None and (bulk := self._bulk.take(tokens)):
+            return bulk, self._bulk.batch_tokens
+        return self._backend, self._batch_tokens
 
     def _join(
         self,

@@ -5,7 +5,7 @@ Arrays are built by whole rows and groups, so that the cost of Python does not g
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, islice
@@ -34,16 +34,17 @@ _CHARACTERS_A_TOKEN = 8
 _WORTHWHILE_PART = 4
 _WORTHWHILE_TOKENS = 512
 # ... and closes rather than spend more than this part of its work on padding.
-_TOLERABLE_PADDING = 0.08
+_TOLERABLE_PADDING = 0.1
 
-# OpenVINO prepares each new shape of a batch for itself, and keeps some MB of each. So batches have
-# one of these numbers of rows, and one of few widths: those up to the first number, every second
-# one up to the second, and multiples of 8.
-_ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-_EXACT_WIDTHS = 32
-_EVEN_WIDTHS = 64
-# So few rows are a batch as they are, where they are the last ones.
-_LAST_ROWS = 8
+# OpenVINO prepares each new shape of a batch for itself, and keeps some MB of each. So the batches
+# of a list have a power of two of rows, and one of few widths: up to each of these numbers of
+# tokens, the multiples of its step.
+_WIDTH_STEPS = ((16, 1), (32, 2), (64, 4), (128, 8))
+_WIDEST_STEP = 32
+# A list of so few windows is one batch, if their lengths allow.
+_FEW_ROWS = 8
+# One window alone is as wide as it is, up to this number of tokens.
+_EXACT_WIDTH = 32
 
 # The shapes of those who ask for few: sizes, and the step of larger ones.
 _BATCHES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -130,7 +131,7 @@ class EncodedTexts:
             first then.
         :return: yields the batches in that order.
         """
-        if len(self.lengths) == 1 and len(self.ids) <= _EXACT_WIDTHS and not few_shapes:
+        if len(self.lengths) == 1 and len(self.ids) <= _EXACT_WIDTH and not few_shapes:
             yield EncodedBatch(self.ids[None], np.ones((1, len(self.ids)), dtype=np.int64))
             return
         starts = np.cumsum(self.lengths) - self.lengths
@@ -152,11 +153,9 @@ class EncodedTexts:
 
 def _widths(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int64]:
     """Give the tokens of a batch whose longest window has so many."""
-    even = lengths + lengths % 2
-    eights = -(-lengths // 8) * 8
-    found = np.where(
-        lengths <= _EXACT_WIDTHS, lengths, np.where(even <= _EVEN_WIDTHS, even, eights)
-    )
+    found = -(-lengths // _WIDEST_STEP) * _WIDEST_STEP
+    for limit, step in reversed(_WIDTH_STEPS):
+        found = np.where(lengths <= limit, -(-lengths // step) * step, found)
     return np.minimum(found, max(max_length, int(lengths.max(initial=0))))
 
 
@@ -176,9 +175,7 @@ def _rows_together(
             break
         tokens += lengths[i]
     rows = stop - start
-    if stop == len(lengths) and rows <= _LAST_ROWS:
-        return rows
-    return _ROWS[bisect_right(_ROWS, rows) - 1]
+    return rows if len(lengths) <= _FEW_ROWS else 1 << rows.bit_length() - 1
 
 
 class TextEncoder:

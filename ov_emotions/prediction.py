@@ -106,8 +106,8 @@ class TextClassifier(ABC):
         """Classify any number of texts lazily, in bounded memory.
 
         :param texts: any iterable of texts; a chunk is read ahead.
-        :param chunk_size: texts that are classified together; None is 1024, or what a tuning
-            profile says.
+        :param chunk_size: texts that are classified together; None is 1024, more on many cores,
+            or what a tuning profile says.
         :return: yields one prediction per text, in order.
         :raises InputError: at once for wrong arguments; if something is not a text, after the
             predictions for all before it.

@@ -99,6 +99,7 @@ def test_groups_hold_every_window_once_within_the_budget() -> None:
     encoded = of_lengths(*rng.integers(3, 97, 500))
     groups = encoded.groups(1024)
     assert sorted(np.concatenate(groups).tolist()) == list(range(500))
+    assert all(len(rows).bit_count() == 1 for rows in groups), "a power of two of rows"
     sizes = [len(rows) * int(encoded.lengths[rows].max()) for rows in groups]
     assert max(sizes) <= 1024
     assert sum(sizes) <= 1.1 * encoded.lengths.sum(), "rows of like length go together"
@@ -120,13 +121,15 @@ def test_batches_of_ever_other_lists_have_few_shapes() -> None:
     for _ in range(100):
         lengths = np.clip(rng.lognormal(2.6, 0.6, 1000), 3, 96).astype(int)
         encoded = of_lengths(*lengths)
-        batches = list(encoded.batches(encoded.groups(2048)))
+        batches = list(encoded.batches(encoded.groups(1024)))
         assert sum(int(batch.attention_mask.sum()) for batch in batches) == lengths.sum()
         shapes |= {batch.input_ids.shape for batch in batches}
-    assert len(shapes) < 200, "OpenVINO keeps some MB of each"
+    assert len(shapes) < 100, "OpenVINO keeps some MB of each"
 
 
-@pytest.mark.parametrize(("longest", "width"), [(31, 31), (33, 34), (65, 72), (95, 96), (120, 120)])
+@pytest.mark.parametrize(
+    ("longest", "width"), [(15, 15), (31, 32), (33, 36), (65, 72), (130, 130), (200, 200)]
+)
 def test_long_batches_have_few_widths_within_what_the_model_takes(longest: int, width: int) -> None:
     (batch,) = of_lengths(longest, 3).batches([np.array([0, 1])])
     assert batch.input_ids.shape == (2, width)

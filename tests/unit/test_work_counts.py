@@ -77,7 +77,7 @@ def classifier(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
         yield made
 
 
-BATCHES = {"emotions-ru-small": 16, "emotions-ru-tiny": 14}
+BATCHES = {"emotions-ru-small": 17, "emotions-ru-tiny": 18}
 """Batches of TEXTS on one core."""
 
 

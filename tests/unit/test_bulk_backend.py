@@ -1,0 +1,169 @@
+"""The second compiled model, which long lists go to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+
+from ov_emotions import EmotionClassifier
+from ov_emotions.backends.bulk import BulkBackend
+from ov_emotions.bundle import Bundle
+from ov_emotions.errors import DeviceError
+from ov_emotions.machine import CpuBudget
+
+if TYPE_CHECKING:
+    from ov_emotions.backends.openvino import OpenVINOBackend
+
+LONG = ["слово радость злость " * 4] * 2000
+
+
+class Made:
+    """Stands for a compiled model."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def bulk_of(make: Any) -> BulkBackend:
+    return BulkBackend(2, 100, lambda: cast("OpenVINOBackend", make()))
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the tests mean the same on a machine of one core."""
+    monkeypatch.setattr("ov_emotions.classifier.cpu_budget", lambda: CpuBudget(2, "a test"))
+
+
+@pytest.fixture
+def classifier(tiny_bundle: Bundle) -> Iterator[EmotionClassifier]:
+    with EmotionClassifier(tiny_bundle, threads=2) as made:
+        yield made
+
+
+def second_model(classifier: EmotionClassifier) -> Any:
+    assert classifier._bulk is not None
+    return classifier._bulk._made
+
+
+def test_only_long_lists_get_it_and_it_is_made_once() -> None:
+    made: list[Made] = []
+
+    def make() -> Made:
+        made.append(Made())
+        return made[-1]
+
+    bulk = bulk_of(make)
+    assert bulk.take(bulk.long_tokens - 1) is None
+    assert not made
+    found = [bulk.take(bulk.long_tokens), bulk.take(10**9)]
+    assert [id(one) for one in found] == [id(made[0])] * 2
+    assert len(made) == 1
+    assert bulk.take(1) is None
+
+
+def test_a_call_does_not_wait_while_another_compiles_it() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def make() -> Made:
+        begun.set()
+        assert go_on.wait(10)
+        return Made()
+
+    bulk = bulk_of(make)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(bulk.take, 10**6)
+        assert begun.wait(10)
+        assert bulk.take(10**6) is None
+        go_on.set()
+        assert first.result(10) is not None
+    assert bulk.take(10**6) is first.result()
+
+
+def test_where_it_cannot_be_made_lists_go_on_without(caplog: pytest.LogCaptureFixture) -> None:
+    tried = 0
+
+    def make() -> Made:
+        nonlocal tried
+        tried += 1
+        raise DeviceError("no room")
+
+    bulk = bulk_of(make)
+    assert bulk.take(10**6) is bulk.take(10**6) is None
+    assert tried == 1
+    assert [record.message for record in caplog.records] == [
+        "long lists go without a model of their own: no room"
+    ]
+
+
+def test_a_closed_one_is_made_no_more() -> None:
+    bulk = bulk_of(Made)
+    made = cast("Made", bulk.take(10**6))
+    bulk.close()
+    assert made.closed
+    unused = bulk_of(Made)
+    unused.close()
+    assert unused.take(10**6) is None
+
+
+def test_a_long_list_is_answered_as_a_short_one_is(classifier: EmotionClassifier) -> None:
+    one = classifier.predict_proba(LONG[:1])[0]
+    assert second_model(classifier) is None, "nothing long came yet"
+    many = classifier.predict_proba(LONG)
+    np.testing.assert_allclose(many, np.tile(one, (len(LONG), 1)), atol=1e-5)
+    pool = second_model(classifier)._free
+    request = pool.get()
+    pool.put(request)
+    assert request.get_compiled_model().get_property("NUM_STREAMS") == 2
+
+
+def test_a_profile_of_a_long_list_is_of_the_model_it_runs_on(
+    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier._backend, "infer", None)
+    found = classifier.profile(LONG, repeats=1)
+    assert found.texts == len(LONG)
+    assert found.stages.infer > 0
+
+
+def test_a_closed_classifier_answers_neither_short_nor_long(classifier: EmotionClassifier) -> None:
+    classifier(LONG)
+    classifier.close()
+    for texts in (LONG[:1], LONG):
+        with pytest.raises(DeviceError, match="was closed"):
+            classifier(texts)
+
+
+@pytest.mark.parametrize(
+    "options", [{"streams": 1}, {"streams": 2}, {"threads": 1}, {"threads": 2, "streams": 1}]
+)
+def test_who_gives_streams_or_one_thread_has_one_model(
+    tiny_bundle: Bundle, options: dict[str, int]
+) -> None:
+    with EmotionClassifier(tiny_bundle, **options) as made:  # type: ignore[arg-type]
+        assert made._bulk is None
+
+
+def test_more_threads_than_cores_make_no_more_streams(tiny_bundle: Bundle) -> None:
+    with EmotionClassifier(tiny_bundle, threads=64) as made:
+        assert made._bulk is not None
+        assert made._bulk.long_tokens == 6 * 1024 * 2
+
+
+def test_chunks_of_a_stream_grow_with_the_cores(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    for cores in (1, 2, 8, 64):
+        monkeypatch.setattr(
+            "ov_emotions.classifier.cpu_budget", lambda n=cores: CpuBudget(n, "a test")
+        )
+        with EmotionClassifier(tiny_bundle) as made:
+            sizes.append(made._chunk_size)
+    assert sizes == [1024, 1024, 3072, 22528]
