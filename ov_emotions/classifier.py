@@ -74,8 +74,8 @@ class EmotionClassifier(TextClassifier):
     :param threads: CPU threads at most; `None` takes all cores that the affinity mask and a control
         group's quota give.
     :param streams: inferences that run side by side. `None` is one a socket, which answers a text
-        soonest; and for long lists, from the first on, a second compiled model with one a
-        thread. With a number there is one model, and its memory once.
+        soonest; and once long lists come, a second compiled model with one a thread, for them.
+        With a number there is one model, and its memory once.
     :param precision: inference precision hint, `f32` or `bf16`; `None` is the one at which the
         bundle was measured.
     :param cache_dir: folder for compiled models, so that the next start is quicker; `None` is the
@@ -362,8 +362,8 @@ class EmotionClassifier(TextClassifier):
 
     def _runner(self, tokens: int) -> tuple[Backend, int]:
         """Choose the compiled model for so many tokens, and the tokens of its batches at most."""
-        if self._bulk is not None and (bulk := self._bulk.take(tokens)):
-            return bulk, self._bulk.batch_tokens
+        if self._bulk is not None and (found := self._bulk.take(tokens)):
+            return found
         return self._backend, self._batch_tokens
 
     def _join(
@@ -375,11 +375,12 @@ class EmotionClassifier(TextClassifier):
         """Give the logits of texts, shape (texts, labels), from those of their windows."""
         logits = np.full((encoded.texts, len(self._labels)), -np.inf, dtype=np.float32)
         if groups:
-            found = np.concatenate(
-                [part[: len(rows)] for part, rows in zip(batches, groups, strict=True)]
-            )
+            parts = [part[: len(rows)] for part, rows in zip(batches, groups, strict=True)]
+            found = parts[0] if len(parts) == 1 else np.concatenate(parts)
             if not np.isfinite(found).all():
                 raise DeviceError("the model gave logits that are not finite; try precision='f32'")
+            if encoded.texts == len(found) == 1:
+                return found  # after an inference every step here finds a cold cache
             windows = np.empty_like(found)
             windows[np.concatenate(groups)] = found
             # The sigmoid is monotonic: the windows' highest logit is their highest probability.

@@ -210,6 +210,8 @@ class TextEncoder:
         :param texts: raw texts.
         :return: their windows.
         """
+        if len(texts) == 1:
+            return self._tokenize([texts[0]])
         parts = [self._encode_part(part) for part in _slices(texts)]
         if len(parts) == 1:
             return parts[0]

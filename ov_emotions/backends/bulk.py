@@ -2,8 +2,8 @@
 
 One stream of all threads answers a single text soonest, and loses time in every layer while its
 threads wait for each other. Streams of one thread each wait for nobody, but take longer for one
-text. So a classifier keeps both, and compiles this one when the first long list comes: a program
-that classifies texts one by one never has its memory.
+text. So a classifier keeps both, and compiles this one when long lists have come that take about as
+long as that: a program that classifies texts one by one never has its memory.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from ov_emotions.errors import OvEmotionsError
 
 _LOGGER = logging.getLogger(__name__)
 
-_BATCHES_A_THREAD = 6
-"""A list of fewer leaves streams idle at its end, and is over before the model is compiled."""
+# In batches a thread: a list that keeps all streams busy, lists that together pay for compiling it,
+# and a list that is long enough for whole batches; those of a shorter one are halved, so that the
+# streams end together.
+_LONG = 2
+_PAID = 4
+_VERY_LONG = 8
 
 
 class BulkBackend:
@@ -32,32 +36,36 @@ class BulkBackend:
     def __init__(
         self, threads: int, batch_tokens: int, make: Callable[[], OpenVINOBackend]
     ) -> None:
-        self.batch_tokens = batch_tokens
-        self.long_tokens = _BATCHES_A_THREAD * batch_tokens * threads
-        """Tokens of a list that is long."""
+        self._batch_tokens = batch_tokens
+        self._share = batch_tokens * threads
+        self._to_come = _PAID * self._share
         self._make: Callable[[], OpenVINOBackend] | None = make
         self._made: OpenVINOBackend | None = None
         self._lock = threading.Lock()
 
-    def take(self, tokens: int) -> OpenVINOBackend | None:
+    def take(self, tokens: int) -> tuple[OpenVINOBackend, int] | None:
         """Give the model to a list.
 
         :param tokens: of the list.
-        :return: the model; None for a short list, while another thread compiles the model, and
-            where there is no room for a second one.
+        :return: the model, and tokens of a batch at most; None for a short list, before the model
+            pays, while another thread compiles it, and where there is no room for a second one.
         """
-        if tokens < self.long_tokens:
+        if tokens < _LONG * self._share:
             return None
         if self._made is None and self._lock.acquire(blocking=False):
             try:
-                make, self._make = self._make, None
-                if make is not None:
+                self._to_come -= tokens
+                if self._make is not None and self._to_come <= 0:
+                    make, self._make = self._make, None
                     self._made = make()
             except OvEmotionsError as error:
                 _LOGGER.warning("long lists go without a model of their own: %s", error)
             finally:
                 self._lock.release()
-        return self._made
+        if self._made is None:
+            return None
+        whole = tokens >= _VERY_LONG * self._share
+        return self._made, self._batch_tokens if whole else max(1, self._batch_tokens // 2)
 
     def close(self) -> None:
         """Let go of the model, and make none any more."""

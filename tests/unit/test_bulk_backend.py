@@ -52,7 +52,7 @@ def second_model(classifier: EmotionClassifier) -> Any:
     return classifier._bulk._made
 
 
-def test_only_long_lists_get_it_and_it_is_made_once() -> None:
+def test_only_long_lists_get_it_once_it_pays_and_it_is_made_once() -> None:
     made: list[Made] = []
 
     def make() -> Made:
@@ -60,12 +60,15 @@ def test_only_long_lists_get_it_and_it_is_made_once() -> None:
         return made[-1]
 
     bulk = bulk_of(make)
-    assert bulk.take(bulk.long_tokens - 1) is None
+    for _ in range(9):
+        assert bulk.take(399) is None, "no list that keeps two streams busy"
+    assert bulk.take(400) is None, "does not pay for a compilation"
     assert not made
-    found = [bulk.take(bulk.long_tokens), bulk.take(10**9)]
-    assert [id(one) for one in found] == [id(made[0])] * 2
+    first, shorter, longest = bulk.take(400), bulk.take(1599), bulk.take(1600)
+    assert [found and id(found[0]) for found in (first, shorter, longest)] == [id(made[0])] * 3
+    assert [found and found[1] for found in (first, shorter, longest)] == [50, 50, 100]
     assert len(made) == 1
-    assert bulk.take(1) is None
+    assert bulk.take(399) is None
 
 
 def test_a_call_does_not_wait_while_another_compiles_it() -> None:
@@ -83,7 +86,7 @@ def test_a_call_does_not_wait_while_another_compiles_it() -> None:
         assert bulk.take(10**6) is None
         go_on.set()
         assert first.result(10) is not None
-    assert bulk.take(10**6) is first.result()
+    assert bulk.take(10**6) == first.result()
 
 
 def test_where_it_cannot_be_made_lists_go_on_without(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,9 +107,10 @@ def test_where_it_cannot_be_made_lists_go_on_without(caplog: pytest.LogCaptureFi
 
 def test_a_closed_one_is_made_no_more() -> None:
     bulk = bulk_of(Made)
-    made = cast("Made", bulk.take(10**6))
+    found = bulk.take(10**6)
+    assert found is not None
     bulk.close()
-    assert made.closed
+    assert cast("Made", found[0]).closed
     unused = bulk_of(Made)
     unused.close()
     assert unused.take(10**6) is None
@@ -153,7 +157,7 @@ def test_who_gives_streams_or_one_thread_has_one_model(
 def test_more_threads_than_cores_make_no_more_streams(tiny_bundle: Bundle) -> None:
     with EmotionClassifier(tiny_bundle, threads=64) as made:
         assert made._bulk is not None
-        assert made._bulk.long_tokens == 6 * 1024 * 2
+        assert made._bulk._share == 2 * 1024
 
 
 def test_chunks_of_a_stream_grow_with_the_cores(

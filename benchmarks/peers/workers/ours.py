@@ -13,10 +13,13 @@ from ov_emotions import EmotionClassifier
 def build(options: Mapping[str, Any]) -> Loaded:
     """Load a bundle.
 
-    :param options: `model` (folder); `classifier` holds keyword arguments, none for the defaults.
+    :param options: `model` (folder); `classifier` holds keyword arguments, none for the defaults;
+        `trial` is texts that the limit tries its settings on, twice each.
     :return: the way `default`.
     """
     classifier = EmotionClassifier(options["model"], **options.get("classifier", {}))
+    for _ in range(2):
+        classifier(options["trial"])
 
     def run(texts: list[str]) -> Any:
         # A single text goes as a caller sends it, not as a list of one.
