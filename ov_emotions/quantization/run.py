@@ -19,6 +19,7 @@ from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.manifest import Manifest
 from ov_emotions.metrics import score
 from ov_emotions.quantization.calibration import stratified_rows
+from ov_emotions.quantization.embeddings import look_up_before_dequantizing
 from ov_emotions.quantization.ptq import feed, quantize, refuse_quantized, search_alpha
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.runtime import shared_core
@@ -63,6 +64,7 @@ def quantize_bundle(
             f"the bundle has {', '.join(manifest.labels)}"
         )
     model, record = _apply(bundle, prepared, recipe)
+    look_up_before_dequantizing(model)
     record = {"recipe": recipe.to_dict(), **record}
     tokenizer_json = bundle.tokenizer().to_str()
     made = replace(
