@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,12 @@ from ov_emotions._arguments import as_texts, check_count, merge_thresholds
 from ov_emotions.backends.base import Backend
 from ov_emotions.backends.bulk import BulkBackend
 from ov_emotions.backends.openvino import OpenVINOBackend
+from ov_emotions.backends.single import SingleTextBackends
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
 from ov_emotions.machine import cpu_budget, inference_defaults
+from ov_emotions.manifest import WEIGHTS_NAME
 from ov_emotions.model_cache import cache_dir_from_environment
 from ov_emotions.prediction import DEFAULT_CHUNK_SIZE, Prediction, TextClassifier, Texts, rank
 from ov_emotions.thresholds import apply_thresholds, sigmoid
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _TOKENS_A_THREAD = 1024
 _MOST_TOKENS = 8192
+_LIGHT_BYTES = 64 << 20
+"""Weights of a model that may be compiled several times for its single texts."""
 _THREADS_A_CHUNK = 3
 """A thread wants its part of a stream's chunk to be several batches."""
 
@@ -45,6 +49,14 @@ def default_batch_tokens(threads: int, streams: int = 1) -> int:
     :return: tokens, padding included.
     """
     return min(_MOST_TOKENS, _TOKENS_A_THREAD * max(1, threads // streams))
+
+
+class _Runner(NamedTuple):
+    """Which compiled model runs texts, the tokens of its batches at most, and its one width."""
+
+    backend: Backend
+    batch_tokens: int
+    width: int | None = None
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -74,8 +86,8 @@ class EmotionClassifier(TextClassifier):
     :param threads: CPU threads at most; `None` takes all cores that the affinity mask and a control
         group's quota give.
     :param streams: inferences that run side by side. `None` is one a socket, which answers a text
-        soonest; and once long lists come, a second compiled model with one a thread, for them.
-        With a number there is one model, and its memory once.
+        soonest; and as they pay, a second compiled model with one a thread for long lists, and
+        models of one shape for single texts. With a number there is one model, and its memory once.
     :param precision: inference precision hint, `f32` or `bf16`; `None` is the one at which the
         bundle was measured.
     :param cache_dir: folder for compiled models, so that the next start is quicker; `None` is the
@@ -103,6 +115,7 @@ class EmotionClassifier(TextClassifier):
     _few_shapes = False
     _long_texts: LongTexts = "window"
     _bulk: BulkBackend | None = None
+    _singles: SingleTextBackends | None = None
 
     def __init__(
         self,
@@ -166,6 +179,14 @@ class EmotionClassifier(TextClassifier):
             mmap=mmap,
         )
         self._backend: Backend = compiled(threads=threads, streams=streams)
+        weights = (bundle.folder / WEIGHTS_NAME).stat().st_size
+        if not one_model and weights <= _LIGHT_BYTES:
+            self._singles = SingleTextBackends(
+                manifest.max_length,
+                lambda tokens: compiled(
+                    threads=threads, streams=streams, cache_dir=None, shape=(1, tokens)
+                ),
+            )
         several = min(threads or cores, cores)
         if not one_model and several > 1 and streams != several:
             self._bulk = BulkBackend(
@@ -313,8 +334,8 @@ class EmotionClassifier(TextClassifier):
         check_count("repeats", repeats)
         if not checked:
             raise InputError("profile() needs at least one text")
-        backend, batch_tokens = self._runner(len(self._encoder.encode(checked).ids))
-        if not isinstance(backend, OpenVINOBackend):
+        runner = self._runner(self._encoder.encode(checked))
+        if not isinstance(runner.backend, OpenVINOBackend):
             raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
         cuts = np.array(list(self._thresholds.values()), dtype=np.float32)
 
@@ -325,9 +346,10 @@ class EmotionClassifier(TextClassifier):
         return profile_stages(
             checked,
             encoder=self._encoder,
-            backend=backend,
-            batch_tokens=batch_tokens,
+            backend=runner.backend,
+            batch_tokens=runner.batch_tokens,
             few_shapes=self._few_shapes,
+            width=runner.width,
             decide=decided,
             build=lambda made: rank(self._labels, *made),
             whole=self._predict,
@@ -337,8 +359,9 @@ class EmotionClassifier(TextClassifier):
     def close(self) -> None:
         """Let go of the compiled models; later calls raise DeviceError."""
         self._backend.close()
-        if self._bulk is not None:
-            self._bulk.close()
+        for more in (self._bulk, self._singles):
+            if more is not None:
+                more.close()
 
     def __enter__(self) -> Self:
         return self
@@ -354,17 +377,21 @@ class EmotionClassifier(TextClassifier):
     def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
         encoded = self._encoder.encode(texts)
-        backend, batch_tokens = self._runner(len(encoded.ids))
+        backend, batch_tokens, width = self._runner(encoded)
         groups = encoded.groups(batch_tokens)
-        batches = encoded.batches(groups, few_shapes=self._few_shapes)
+        batches = encoded.batches(groups, few_shapes=self._few_shapes, width=width)
         found = backend.infer(batches) if groups else []
         return self._join(encoded, groups, found), encoded.truncated
 
-    def _runner(self, tokens: int) -> tuple[Backend, int]:
-        """Choose the compiled model for so many tokens, and the tokens of its batches at most."""
-        if self._bulk is not None and (found := self._bulk.take(tokens)):
-            return found
-        return self._backend, self._batch_tokens
+    def _runner(self, encoded: EncodedTexts) -> _Runner:
+        """Choose the compiled model for texts."""
+        tokens = len(encoded.ids)
+        if self._singles is not None and len(encoded.lengths) == 1:
+            if single := self._singles.take(tokens):
+                return _Runner(single[0] or self._backend, self._batch_tokens, single[1])
+        elif self._bulk is not None and (bulk := self._bulk.take(tokens)):
+            return _Runner(*bulk)
+        return _Runner(self._backend, self._batch_tokens)
 
     def _join(
         self,

@@ -122,15 +122,27 @@ class EncodedTexts:
         return groups
 
     def batches(
-        self, groups: Sequence[NDArray[np.int64]], *, few_shapes: bool = False
+        self,
+        groups: Sequence[NDArray[np.int64]],
+        *,
+        few_shapes: bool = False,
+        width: int | None = None,
     ) -> Iterator[EncodedBatch]:
         """Pad each group to its longest window or little more, one group at a time.
 
         :param groups: window positions per batch.
         :param few_shapes: pad on, to one of few shapes; the last rows of a batch may repeat its
             first then.
+        :param width: of the batch, where there is one window.
         :return: yields the batches in that order.
         """
+        if width is not None:
+            ids = np.full((1, width), self.pad_id, dtype=np.int64)
+            mask = np.zeros((1, width), dtype=np.int64)
+            ids[0, : len(self.ids)] = self.ids
+            mask[0, : len(self.ids)] = 1
+            yield EncodedBatch(ids, mask)
+            return
         if len(self.lengths) == 1 and len(self.ids) <= _EXACT_WIDTH and not few_shapes:
             yield EncodedBatch(self.ids[None], np.ones((1, len(self.ids)), dtype=np.int64))
             return
@@ -141,14 +153,14 @@ class EncodedTexts:
                 missing = round_up(len(rows), _BATCHES) - len(rows)
                 rows = np.concatenate([rows, np.full(missing, rows[0])])
                 lengths = self.lengths[rows]
-                width = min(round_up(int(lengths.max()), _TOKENS), self.max_length)
+                tokens = min(round_up(int(lengths.max()), _TOKENS), self.max_length)
             else:
-                width = int(_widths(lengths.max(), self.max_length))
-            columns = np.arange(width)
-            mask = columns < lengths[:, None]
-            ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
-            ids[mask] = self.ids[(starts[rows][:, None] + columns)[mask]]
-            yield EncodedBatch(ids, mask.astype(np.int64))
+                tokens = int(_widths(lengths.max(), self.max_length))
+            columns = np.arange(tokens)
+            present = columns < lengths[:, None]
+            ids = np.full(present.shape, self.pad_id, dtype=np.int64)
+            ids[present] = self.ids[(starts[rows][:, None] + columns)[present]]
+            yield EncodedBatch(ids, present.astype(np.int64))
 
 
 def _widths(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int64]:

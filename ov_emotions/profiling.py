@@ -143,6 +143,7 @@ def profile_stages(
     backend: OpenVINOBackend,
     batch_tokens: int,
     few_shapes: bool,
+    width: int | None,
     decide: Decide,
     build: Build,
     whole: Callable[[Sequence[str]], object],
@@ -155,6 +156,7 @@ def profile_stages(
     :param backend: its compiled model.
     :param batch_tokens: its token budget.
     :param few_shapes: whether it pads batches to few shapes.
+    :param width: that it pads to, if there is one text that has a model of its own.
     :param decide: makes of the logits what `build` takes.
     :param build: makes the predictions.
     :param whole: the ordinary call.
@@ -171,7 +173,7 @@ def profile_stages(
 
     def group(encoded: EncodedTexts) -> tuple[list[NDArray[np.int64]], list[EncodedBatch]]:
         groups = encoded.groups(batch_tokens)
-        return groups, list(encoded.batches(groups, few_shapes=few_shapes))
+        return groups, list(encoded.batches(groups, few_shapes=few_shapes, width=width))
 
     for _ in range(repeats + 1):
         timed("whole", whole, texts)

@@ -38,6 +38,7 @@ class OpenVINOBackend:
     :param precision: INFERENCE_PRECISION_HINT; `None` is what the bundle was approved at.
     :param cache_dir: folder for compiled models, which start sooner the next time.
     :param mmap: map the file of weights instead of reading it.
+    :param shape: rows and tokens of every batch; `None` is any.
     :raises DeviceError: if there is no such device, or it refuses an option.
     :raises BundleError: if OpenVINO cannot read the model, or it has other inputs or outputs.
     """
@@ -52,6 +53,7 @@ class OpenVINOBackend:
         precision: str | None = None,
         cache_dir: Path | None = None,
         mmap: bool = True,
+        shape: tuple[int, int] | None = None,
     ) -> None:
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
@@ -64,15 +66,15 @@ class OpenVINOBackend:
             config["NUM_STREAMS"] = streams
         if not mmap:
             config["ENABLE_MMAP"] = False
-        self._bundle, self._device, self._config = bundle, device, config
+        self._bundle, self._device, self._config, self._shape = bundle, device, config, shape
         if cache_dir is None:
-            compiled = _compile(bundle, device, config)
+            compiled = _compile(bundle, device, config, shape)
         else:
             compiled = compile_cached(
                 cache_dir,
                 bundle.manifest,
-                (ov.__version__, device, config),
-                lambda folder: _compile(bundle, device, config | {"CACHE_DIR": folder}),
+                (ov.__version__, device, config if shape is None else config | {"shape": shape}),
+                lambda folder: _compile(bundle, device, config | {"CACHE_DIR": folder}, shape),
             )
         _check_signature(bundle, compiled)
         # One request more than can run, so that the next batch waits ready beside the device.
@@ -121,7 +123,8 @@ class OpenVINOBackend:
         :raises DeviceError: if the runtime fails.
         """
         counting = self._config | {"PERF_COUNT": True}
-        request = _compile(self._bundle, self._device, counting).create_infer_request()
+        compiled = _compile(self._bundle, self._device, counting, self._shape)
+        request = compiled.create_infer_request()
         passes = []
         for _ in range(2):
             try:
@@ -195,10 +198,16 @@ def _settle(request: Any) -> None:
         _LOGGER.debug("an abandoned batch failed: %s", _reason(error))
 
 
-def _compile(bundle: Bundle, device: str, config: dict[str, Any]) -> Any:
+def _compile(
+    bundle: Bundle, device: str, config: dict[str, Any], shape: tuple[int, int] | None
+) -> Any:
     core = shared_core()
     try:
-        return core.compile_model(str(bundle.model_path), device, config)
+        if shape is None:
+            return core.compile_model(str(bundle.model_path), device, config)
+        model = core.read_model(bundle.model_path)
+        model.reshape({port.get_any_name(): list(shape) for port in model.inputs})
+        return core.compile_model(model, device, config)
     except (RuntimeError, TypeError) as error:
         try:
             core.read_model(bundle.model_path)

@@ -65,6 +65,7 @@ def test_what_cannot_be_profiled_is_said(
         tiny_classifier.profile(["слово"], repeats=0)
     with pytest.raises(InputError, match="position 0"):
         tiny_classifier.profile([None])  # type: ignore[list-item]
+    monkeypatch.setattr(tiny_classifier, "_singles", None)
     monkeypatch.setattr(tiny_classifier, "_backend", object())
     with pytest.raises(DeviceError, match="in OpenVINO"):
         tiny_classifier.profile(["слово"])

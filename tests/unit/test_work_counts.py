@@ -100,10 +100,19 @@ def test_batches_reach_the_model_without_a_copy(classifier: EmotionClassifier) -
     assert all(requests.contiguous), "OpenVINO copies what is not contiguous"
 
 
-def test_one_text_is_one_batch_of_its_own_length(classifier: EmotionClassifier) -> None:
+@pytest.mark.parametrize(("words", "width"), [(1, 16), (9, 16), (20, 32), (60, 64)])
+def test_one_text_is_one_batch_of_one_of_few_widths(
+    classifier: EmotionClassifier, words: int, width: int
+) -> None:
     requests = Requests(classifier)
-    classifier("я вас не слышу")
-    assert requests.shapes == [(1, len(classifier._encoder.encode(["я вас не слышу"]).ids))]
+    classifier("да " * words)
+    assert requests.shapes == [(1, width)]
+
+
+def test_a_long_text_is_no_wider_than_its_step(classifier: EmotionClassifier) -> None:
+    requests = Requests(classifier)
+    classifier("да " * 70)
+    assert requests.shapes == [(1, 72)]
 
 
 def test_texts_without_words_cost_no_inference(classifier: EmotionClassifier) -> None:
