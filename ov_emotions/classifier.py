@@ -157,6 +157,7 @@ class EmotionClassifier(TextClassifier):
                 budget = budget or settings.batch_tokens
                 if threads is streams is None:  # they were measured together
                     threads, streams = settings.threads, settings.streams
+                    one_model = one_model or streams > 1
         if threads is streams is None and device == "CPU":
             defaults = inference_defaults()
             threads, streams = defaults.threads, defaults.streams
@@ -191,7 +192,7 @@ class EmotionClassifier(TextClassifier):
         if not one_model and several > 1 and streams != several:
             self._bulk = BulkBackend(
                 several,
-                batch_tokens or default_batch_tokens(several, several),
+                budget or default_batch_tokens(several, several),
                 partial(compiled, threads=several, streams=several),
             )
             self._chunk_size = DEFAULT_CHUNK_SIZE * -(-several // _THREADS_A_CHUNK)
@@ -355,6 +356,16 @@ class EmotionClassifier(TextClassifier):
             whole=self._predict,
             repeats=repeats,
         )
+
+    def warm_up(self) -> None:
+        """Compile now what long lists and single texts would have compiled as they come.
+
+        For programs that would rather wait at their start. Where `streams` was given there is
+        nothing to do.
+        """
+        for more in (self._bulk, self._singles):
+            if more is not None:
+                more.make_now()
 
     def close(self) -> None:
         """Let go of the compiled models; later calls raise DeviceError."""

@@ -27,7 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 VARIABLE = "OV_EMOTIONS_CACHE"
 """Names the folder where nothing else does; `off` switches the command's own one off."""
 
-MAX_ENTRIES = 6
+MAX_ENTRIES = 8
 """Entries that stay in the user's cache folder; the ones not used for longest go first."""
 
 _OFF = ("off", "0", "no", "false")

@@ -16,11 +16,14 @@ from typing import Any
 
 from benchmarks.cluster.kills import command, interrupt, kill_an_actor, kill_driver, parts_done
 from benchmarks.cluster.rows import FORMATS, check_rows, real_texts, write_rows
+from benchmarks.readme_table import insert
 from ov_emotions.cli.shared import positive_int, table
 from ov_emotions.errors import ClusterError, OvEmotionsError
-from ov_emotions.files import sha256_file, write_json
+from ov_emotions.files import sha256_file, write_json, write_text
 from ov_emotions.machine import environment
 
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
+README = Path(__file__).resolve().parent / "README.md"
 _LIMIT = 3600.0
 
 
@@ -43,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     answer["command"] = shlex.join(["python", "-m", "benchmarks.cluster", *given])
     if args.output is not None:
         write_json(args.output, answer)
+        if args.output.resolve() == RESULTS:
+            write_text(
+                README, insert(README.read_text(encoding="utf-8"), for_readme(answer), "run")
+            )
     print(render(answer))
     return 0
 
@@ -158,6 +165,31 @@ def _interrupted(
 def _hashes(target: Path) -> dict[str, str]:
     paths = [*target.glob("part-*"), *target.glob("_bad/*")]
     return {path.relative_to(target).as_posix(): sha256_file(path) for path in paths}
+
+
+def for_readme(answer: dict[str, Any]) -> str:
+    """Lay the figures out as Markdown.
+
+    :param answer: what was measured.
+    :return: lines without an end.
+    """
+    machine, versions = answer["machine"], answer["versions"]
+    lines = [
+        f"{answer['rows']:,} rows of {answer['texts']:,} texts ({answer['rows_without_text']:,} "
+        f"without one), {answer['model']}, {machine['cores']} cores of {machine['cpu']}, Ray "
+        f"{versions['ray']}, OpenVINO {versions['openvino']}.",
+        "",
+        "| run | seconds | rows a second | of plain `classify` | lost | doubled |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, run in answer["runs"].items():
+        checked = run.get("checked", {})
+        lines.append(
+            f"| {name} | {run['seconds']:,.0f} | {run['rows_per_second']:,.0f} | "
+            f"{answer['against_classify'][name]:.2f} | {checked.get('lost', '–')} | "
+            f"{checked.get('doubled', '–')} |"
+        )
+    return "\n".join(lines)
 
 
 def render(answer: dict[str, Any]) -> str:

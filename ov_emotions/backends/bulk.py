@@ -55,11 +55,8 @@ class BulkBackend:
         if self._made is None and self._lock.acquire(blocking=False):
             try:
                 self._to_come -= tokens
-                if self._make is not None and self._to_come <= 0:
-                    make, self._make = self._make, None
-                    self._made = make()
-            except OvEmotionsError as error:
-                _LOGGER.warning("long lists go without a model of their own: %s", error)
+                if self._to_come <= 0:
+                    self._make_once()
             finally:
                 self._lock.release()
         if self._made is None:
@@ -67,9 +64,22 @@ class BulkBackend:
         whole = tokens >= _VERY_LONG * self._share
         return self._made, self._batch_tokens if whole else max(1, self._batch_tokens // 2)
 
+    def make_now(self) -> None:
+        """Make the model, whatever has come."""
+        with self._lock:
+            self._make_once()
+
     def close(self) -> None:
         """Let go of the model, and make none any more."""
         with self._lock:
             self._make = None
             if self._made is not None:
                 self._made.close()
+
+    def _make_once(self) -> None:
+        make, self._make = self._make, None
+        if make is not None:
+            try:
+                self._made = make()
+            except OvEmotionsError as error:
+                _LOGGER.warning("long lists go without a model of their own: %s", error)

@@ -54,6 +54,13 @@ class SingleTextBackends:
                 return made, width
         return None
 
+    def make_now(self) -> None:
+        """Make all models, whatever has come."""
+        for width, left in list(self._to_come.items()):
+            if left > 0:
+                self._to_come[width] = 0
+                self._compile(width)
+
     def close(self) -> None:
         """Let go of the models, and make none any more."""
         with self._lock:

@@ -156,6 +156,7 @@ def _profiles(
     one = sorted(texts, key=len)[len(texts) // 2]
     repeats = 2 if args.quick else 5
     with EmotionClassifier(bundle, threads=args.cores) as classifier:
+        classifier.warm_up()
         return {
             f"{len(texts)} texts": classifier.profile(texts, repeats=repeats),
             "one text": classifier.profile([one], repeats=20 * repeats),

@@ -88,7 +88,7 @@ def default_settings(cores: int) -> Settings:
     """Return what a classifier does without a profile.
 
     :param cores: whole cores that it may keep busy.
-    :return: one stream on all of them.
+    :return: one stream on all of them; long lists and single texts have models of their own then.
     """
     return Settings(
         threads=cores,
@@ -176,11 +176,13 @@ def _classifiers(
                     EmotionClassifier(
                         bundle,
                         threads=settings.threads,
-                        streams=settings.streams,
+                        # Not given, so that models for lists and for single texts stand beside it.
+                        streams=None if settings.streams == 1 else settings.streams,
                         batch_tokens=settings.batch_tokens,
                         precision=precision,
                     )
                 )
+                made[key].warm_up()
             return made[key]
 
         yield classifier_for

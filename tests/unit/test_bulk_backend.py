@@ -15,6 +15,7 @@ from ov_emotions.backends.bulk import BulkBackend
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import DeviceError
 from ov_emotions.machine import CpuBudget
+from ov_emotions.tuning.profile import Settings, TuningProfile, fingerprint, model_sha256
 
 if TYPE_CHECKING:
     from ov_emotions.backends.openvino import OpenVINOBackend
@@ -171,3 +172,33 @@ def test_chunks_of_a_stream_grow_with_the_cores(
         with EmotionClassifier(tiny_bundle) as made:
             sizes.append(made._chunk_size)
     assert sizes == [1024, 1024, 3072, 22528]
+
+
+def test_it_is_made_at_once_where_that_is_wanted(classifier: EmotionClassifier) -> None:
+    assert second_model(classifier) is None
+    classifier.warm_up()
+    made = second_model(classifier)
+    assert made is not None
+    assert set(vars(classifier)["_singles"]._made) == {16}
+    classifier.warm_up()
+    classifier(LONG)
+    assert second_model(classifier) is made
+
+
+def test_a_profile_of_several_streams_has_one_model_and_of_one_has_others_beside_it(
+    tiny_bundle: Bundle,
+) -> None:
+    for streams, beside in ((1, True), (2, False)):
+        profile = TuningProfile(
+            model=tiny_bundle.manifest.name,
+            model_sha256=model_sha256(tiny_bundle.manifest),
+            goal="balanced",
+            fingerprint=fingerprint(),
+            cores=2,
+            settings=Settings(threads=2, streams=streams, batch_tokens=512, chunk_size=77),
+        )
+        with EmotionClassifier(tiny_bundle, profile=profile) as made:
+            assert (made._bulk is not None) is (made._singles is not None) is beside
+            assert made._chunk_size == 77
+            if made._bulk is not None:
+                assert made._bulk._batch_tokens == 512

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyarrow", reason="Parquet needs pyarrow", exc_type=ImportError)
 
+from benchmarks.cluster.cli import README, RESULTS, for_readme
 from benchmarks.cluster.rows import check_rows, write_rows
 from ov_emotions.bundle import Bundle
 from ov_emotions.cluster.output import take_output
@@ -51,3 +53,17 @@ def test_a_row_that_was_set_aside_and_is_not_listed_is_noticed(target):
     min(target.glob("_bad/*")).unlink()
     with pytest.raises(DataError, match=r"'set_aside': [0-8]"):
         check_rows(target, ROWS)
+
+
+def test_the_readme_holds_the_table_of_the_committed_figures():
+    text = README.read_text(encoding="utf-8")
+    start, end = "<!-- run: start -->", "<!-- run: end -->"
+    told = text[text.index(start) : text.index(end)].removeprefix(start).strip()
+    if not RESULTS.is_file():
+        assert told == "Not measured yet."
+        return
+    answer = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert told == for_readme(answer)
+    for name, run in answer["runs"].items():
+        if name != "classify":
+            assert run["checked"]["lost"] == run["checked"]["doubled"] == 0
