@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _TOKENS_A_THREAD = 1024
 _MOST_TOKENS = 8192
-_LIGHT_BYTES = 64 << 20
+_LIGHT_BYTES = 128 << 20
 """Weights of a model that may be compiled several times for its single texts."""
 _THREADS_A_CHUNK = 3
 """A thread wants its part of a stream's chunk to be several batches."""
