@@ -65,6 +65,12 @@ def ratios(results: dict[str, Any], model: str) -> dict[str, Any]:
     return answer
 
 
+def _warm(model: str) -> Classify:
+    classifier = EmotionClassifier(model)
+    classifier.warm_up()
+    return classifier.predict_proba
+
+
 def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -81,9 +87,9 @@ def main() -> None:
 
     candidates: dict[str, Classify] = {}
     for model in SHIPPED:
-        candidates[f"{model} int8"] = EmotionClassifier(model).predict_proba
+        candidates[f"{model} int8"] = _warm(model)
         if model in fp32:
-            candidates[f"{model} fp32"] = EmotionClassifier(fp32[model]).predict_proba
+            candidates[f"{model} fp32"] = _warm(fp32[model])
         if model in checkpoints:
             torch_classifier = CheckpointClassifier(Path(checkpoints[model]))
             candidates[f"{model} torch fp32"] = torch_classifier.predict_proba

@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,21 +63,23 @@ def run_probe(order: Order) -> dict[str, float]:
     return figures
 
 
-def _load(order: Order) -> Classify:
+def _load(order: Order) -> tuple[Classify, Callable[[], None]]:
+    """Load a candidate: what classifies, and what compiles the rest that its calls would."""
     if order.runtime == "openvino":
         from ov_emotions.classifier import EmotionClassifier
 
         classifier = EmotionClassifier(
             order.folder, precision=order.precision, threads=order.threads
         )
-        return classifier.predict_proba
+        return classifier.predict_proba, classifier.warm_up
     import torch
 
     from ov_emotions.backends.torch import CheckpointClassifier
 
     torch.set_num_threads(order.threads)
     device = order.runtime.removeprefix("torch-")
-    return CheckpointClassifier(Path(order.folder), device, order.precision).predict_proba  # type: ignore[arg-type]
+    checkpoint = CheckpointClassifier(Path(order.folder), device, order.precision)  # type: ignore[arg-type]
+    return checkpoint.predict_proba, checkpoint.warm_up
 
 
 def probe(order: Order) -> dict[str, float]:
@@ -87,11 +89,12 @@ def probe(order: Order) -> dict[str, float]:
     :return: as `run_probe`.
     """
     started = time.perf_counter()
-    classify = _load(order)
+    classify, warm_up = _load(order)
     loaded = time.perf_counter()
     classify([order.singles[0]])
     first = time.perf_counter()
     singles, offline = list(order.singles), list(order.offline)
+    warm_up()
     _warm_up(classify, singles, offline)
     return {
         "load_s": loaded - started,

@@ -18,6 +18,7 @@ def build(options: Mapping[str, Any]) -> Loaded:
     :return: the way `default`.
     """
     classifier = EmotionClassifier(options["model"], **options.get("classifier", {}))
+    classifier.warm_up()
     for _ in range(2):
         classifier(options["trial"])
 
