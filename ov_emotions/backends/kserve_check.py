@@ -29,8 +29,9 @@ PROBES = (
 )
 """Texts that are sent; whatever a model makes of them, it must make it in the same way twice."""
 
-TOLERANCE = 0.02
-"""Probabilities of INT8 models differ this much at most between machines and batches."""
+TOLERANCE = 0.05
+"""Probabilities of INT8 models differ this much at most between machines, batches, and the graphs
+that a runtime makes of a model for one shape or for all."""
 
 _BATCH = 64
 
