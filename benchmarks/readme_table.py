@@ -110,11 +110,11 @@ def insert_peers(readme: str) -> str:
     :return: the new text.
     """
     # Here, because the page uses what stands above.
-    from benchmarks.peers.page import load, render_headlines
+    from benchmarks.peers.page import load_peers, render_headlines
 
     if "<!-- peers: start -->" not in readme:
         return readme
-    return insert(readme, render_headlines(load("peers.json")), "peers")
+    return insert(readme, render_headlines(load_peers()), "peers")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.peers.goals import EARLIER, LIMIT, OURS, model_goals
-from benchmarks.peers.page import PLOTS, README, render_headlines, render_page, render_peers
+from benchmarks.peers.page import (
+    PLOTS,
+    README,
+    load_peers,
+    render_headlines,
+    render_page,
+    render_peers,
+)
 from benchmarks.peers.plan import LARGE, SMALL
 from benchmarks.scaling.cli import conclude
 from ov_emotions.quantization.timing import spread
@@ -129,6 +136,27 @@ def test_goals_are_told_by_the_figures(rate, word):
         if "earlier projects' path |" in x and "at least" in x
     )
     assert line.endswith(f"| {word} |")
+
+
+def test_the_limit_alone_is_what_the_goals_against_it_are_taken_from(tmp_path):
+    answer = peers_answer()
+    (tmp_path / "peers.json").write_text(json.dumps(answer), encoding="utf-8")
+    assert "The limit, with all its shapes met before" not in render_page(MARKS, tmp_path)[0]
+    model = answer["models"][LARGE]
+    alone = {name: model["peers"][name] for name in (OURS, LIMIT)}
+    faster = [{**r, "texts_per_second": 5000} for r in alone[LIMIT]["rounds"]]
+    alone[LIMIT] = {**alone[LIMIT], "rounds": faster}
+    rounds = {name: row["rounds"] for name, row in alone.items()}
+    goals = [goal.to_dict() for goal in model_goals(LARGE, rounds, [])]
+    limit = {"models": {LARGE: {**model, "peers": alone, "goals": goals}}}
+    (tmp_path / "peers-limit.json").write_text(json.dumps(limit), encoding="utf-8")
+    text, _ = render_page(MARKS, tmp_path)
+    assert "The limit, with all its shapes met before" in text
+    (line,) = (x for x in text.splitlines() if f"{LARGE}: throughput over the bare IR's" in x)
+    assert line.endswith("× | **not reached** |")
+    told = render_headlines(load_peers(tmp_path))
+    assert "0.25 × (0.24 to 0.26) those of the bare IR" in told
+    assert told.count("bare IR") == 2
 
 
 def test_headlines_name_the_best_peer_and_the_spread():
