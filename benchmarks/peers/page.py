@@ -137,8 +137,8 @@ def _limit(limit: Mapping[str, Any]) -> Iterator[str]:
         for name, row in found["peers"].items():
             rate = _spread(row["texts_per_second"], 0 if model == SMALL else 1)
             yield (
-                f"| {model}, {name} | {rate} | {row['p50_ms']['median']:.2f} ms | {row['p99_ms']['median']:.2f} ms | "
-                f"{_rounds(found)} |"
+                f"| {model}, {name} | {rate} | {row['p50_ms']['median']:.2f} ms | "
+                f"{row['p99_ms']['median']:.2f} ms | {_rounds(found)} |"
             )
 
 
