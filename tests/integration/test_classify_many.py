@@ -107,7 +107,8 @@ def test_an_actor_that_is_killed_costs_no_row_and_doubles_none(source, expected,
     )
     assert code == 1, error
     summary = json.loads((target / SUCCESS_NAME).read_text("utf-8"))
-    assert summary["processes"] == 3
+    # The rest may be done before another actor stands in for the killed one.
+    assert summary["processes"] in (2, 3)
     assert _content(target) == expected
     good = [n for n in range(2 * ROWS) if _text(n % ROWS) is not None]
     assert _ids(target) == good
