@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -335,9 +335,10 @@ class EmotionClassifier(TextClassifier):
         check_count("repeats", repeats)
         if not checked:
             raise InputError("profile() needs at least one text")
-        runner = self._runner(self._encoder.encode(checked))
-        if not isinstance(runner.backend, OpenVINOBackend):
+        # Kinds that run elsewhere have no encoder, or no backend either.
+        if not isinstance(vars(self).get("_backend"), OpenVINOBackend):
             raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
+        runner = self._runner(self._encoder.encode(checked))
         cuts = np.array(list(self._thresholds.values()), dtype=np.float32)
 
         def decided(encoded: EncodedTexts, *found: Any) -> tuple[Any, ...]:
@@ -347,7 +348,7 @@ class EmotionClassifier(TextClassifier):
         return profile_stages(
             checked,
             encoder=self._encoder,
-            backend=runner.backend,
+            backend=cast("OpenVINOBackend", runner.backend),
             batch_tokens=runner.batch_tokens,
             few_shapes=self._few_shapes,
             width=runner.width,

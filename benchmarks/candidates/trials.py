@@ -156,7 +156,9 @@ def _batching(ours: EmotionClassifier, texts: list[str], threads: int) -> Iterat
 def _models(
     ours: EmotionClassifier, bundle: Bundle, texts: list[str], threads: int
 ) -> Iterator[Trial]:
-    singles = texts[:50]
+    def one_by_one(classifier: EmotionClassifier) -> Callable[[], object]:
+        return lambda: [classifier(text) for text in texts[:50]]
+
     with EmotionClassifier(bundle, threads=threads) as whole:
         whole.warm_up()
         if threads > 1:
@@ -171,8 +173,8 @@ def _models(
             "models of one shape for single texts",
             True,
             "a third less time, because no layer is prepared anew",
-            lambda: [ours(text) for text in singles],
-            lambda: [whole(text) for text in singles],
+            one_by_one(ours),
+            one_by_one(whole),
         )
     if threads > 1:
         with EmotionClassifier(bundle, threads=threads, streams=threads) as many:
@@ -180,8 +182,8 @@ def _models(
                 "a stream a thread for single texts too",
                 False,
                 "a loss of up to the number of threads",
-                lambda: [ours(text) for text in singles],
-                lambda: [many(text) for text in singles],
+                one_by_one(ours),
+                one_by_one(many),
             )
     now = ov.Core().read_model(bundle.model_path)
     former = ov.Core().read_model(bundle.model_path)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,20 @@ def _hashes(target: Path) -> dict[str, str]:
     return {path.relative_to(target).as_posix(): sha256_file(path) for path in paths}
 
 
+def _cells(answer: dict[str, Any], digits: int) -> Iterator[list[str]]:
+    """Yield each run: its name, seconds to so many digits, rows a second, ratio, and rows lost and doubled."""
+    for name, run in answer["runs"].items():
+        checked = run.get("checked", {})
+        yield [
+            name,
+            f"{run['seconds']:,.{digits}f}",
+            f"{run['rows_per_second']:,.0f}",
+            f"{answer['against_classify'][name]:.2f}",
+            str(checked.get("lost", "–")),
+            str(checked.get("doubled", "–")),
+        ]
+
+
 def for_readme(answer: dict[str, Any]) -> str:
     """Lay the figures out as Markdown.
 
@@ -182,13 +196,7 @@ def for_readme(answer: dict[str, Any]) -> str:
         "| run | seconds | rows a second | of plain `classify` | lost | doubled |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name, run in answer["runs"].items():
-        checked = run.get("checked", {})
-        lines.append(
-            f"| {name} | {run['seconds']:,.0f} | {run['rows_per_second']:,.0f} | "
-            f"{answer['against_classify'][name]:.2f} | {checked.get('lost', '–')} | "
-            f"{checked.get('doubled', '–')} |"
-        )
+    lines += [f"| {' | '.join(cells)} |" for cells in _cells(answer, 0)]
     return "\n".join(lines)
 
 
@@ -198,19 +206,8 @@ def render(answer: dict[str, Any]) -> str:
     :param answer: what was measured.
     :return: lines without an end.
     """
-    rows: list[list[object]] = [["run", "seconds", "rows/s", "of classify", "lost", "doubled"]]
-    for name, run in answer["runs"].items():
-        checked = run.get("checked", {})
-        rows.append(
-            [
-                name,
-                f"{run['seconds']:,.1f}",
-                f"{run['rows_per_second']:,.0f}",
-                f"{answer['against_classify'][name]:.2f}",
-                checked.get("lost", "–"),
-                checked.get("doubled", "–"),
-            ]
-        )
+    head = ["run", "seconds", "rows/s", "of classify", "lost", "doubled"]
+    rows: list[list[object]] = [list(cells) for cells in (head, *_cells(answer, 1))]
     machine = answer["machine"]
     return (
         f"{table(rows)}\n\n{answer['rows']:,} rows, {answer['model']}, {machine['cores']} cores of "

@@ -7,6 +7,7 @@ import pytest
 from ov_emotions import EmotionClassifier
 from ov_emotions.errors import DeviceError, InputError
 from ov_emotions.profiling import LayerCounter, summarise_layers
+from ov_emotions.remote import ServerClassifier
 
 TEXTS = ["слово", "я рад", "злость " * 40, "", "радость слово"]
 
@@ -65,7 +66,6 @@ def test_what_cannot_be_profiled_is_said(
         tiny_classifier.profile(["слово"], repeats=0)
     with pytest.raises(InputError, match="position 0"):
         tiny_classifier.profile([None])  # type: ignore[list-item]
-    monkeypatch.setattr(tiny_classifier, "_singles", None)
     monkeypatch.setattr(tiny_classifier, "_backend", object())
     with pytest.raises(DeviceError, match="in OpenVINO"):
         tiny_classifier.profile(["слово"])
@@ -85,3 +85,9 @@ def test_layers_are_added_up_by_type_the_longest_first() -> None:
     assert types[0].implementations == ("brgemm", "ref")
     assert [layer.name for layer in top] == ["c", "a"]
     assert summarise_layers([]) == ((), ())
+
+
+def test_a_classifier_that_runs_elsewhere_says_that_it_cannot_be_profiled() -> None:
+    elsewhere = ServerClassifier.__new__(ServerClassifier)
+    with pytest.raises(DeviceError, match="in OpenVINO"):
+        elsewhere.profile(["слово"])
