@@ -168,7 +168,7 @@ def _hashes(target: Path) -> dict[str, str]:
 
 
 def _cells(answer: dict[str, Any], digits: int) -> Iterator[list[str]]:
-    """Yield each run: its name, seconds to so many digits, rows a second, ratio, and rows lost and doubled."""
+    """Yield of each run its name, seconds to so many digits, speed, ratio, rows lost, doubled."""
     for name, run in answer["runs"].items():
         checked = run.get("checked", {})
         yield [
