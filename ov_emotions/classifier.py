@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions._arguments import as_texts, check_count, merge_thresholds
 from ov_emotions.backends.base import Backend
-from ov_emotions.backends.bulk import BulkBackend
+from ov_emotions.backends.bulk import BulkBackend, BulkModel
 from ov_emotions.backends.openvino import OpenVINOBackend
+from ov_emotions.backends.runner import Runner
 from ov_emotions.backends.single import SingleTextBackends
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
@@ -49,14 +50,6 @@ def default_batch_tokens(threads: int, streams: int = 1) -> int:
     :return: tokens, padding included.
     """
     return min(_MOST_TOKENS, _TOKENS_A_THREAD * max(1, threads // streams))
-
-
-class _Runner(NamedTuple):
-    """Which compiled model runs texts, the tokens of its batches at most, and its one width."""
-
-    backend: Backend
-    batch_tokens: int
-    width: int | None = None
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -189,11 +182,19 @@ class EmotionClassifier(TextClassifier):
                 ),
             )
         several = min(threads or cores, cores)
-        if not one_model and several > 1 and streams != several:
+        if not one_model:
+
+            def make() -> BulkModel | None:
+                from ov_emotions.backends.packed import compile_bulk  # only lists need it
+
+                with_streams = partial(compiled, threads=several, streams=several)
+                return compile_bulk(with_streams, self._backend, self._encoder, threads=several)
+
             self._bulk = BulkBackend(
                 several,
                 budget or default_batch_tokens(several, several),
-                partial(compiled, threads=several, streams=several),
+                make,
+                few_shapes=few_shapes,
             )
             self._chunk_size = DEFAULT_CHUNK_SIZE * -(-several // _THREADS_A_CHUNK)
         if chunk_size is not None:
@@ -349,9 +350,7 @@ class EmotionClassifier(TextClassifier):
             checked,
             encoder=self._encoder,
             backend=cast("OpenVINOBackend", runner.backend),
-            batch_tokens=runner.batch_tokens,
-            few_shapes=self._few_shapes,
-            width=runner.width,
+            arrange=runner.arrange,
             decide=decided,
             build=lambda made: rank(self._labels, *made),
             whole=self._predict,
@@ -389,21 +388,20 @@ class EmotionClassifier(TextClassifier):
     def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
         encoded = self._encoder.encode(texts)
-        backend, batch_tokens, width = self._runner(encoded)
-        groups = encoded.groups(batch_tokens)
-        batches = encoded.batches(groups, few_shapes=self._few_shapes, width=width)
-        found = backend.infer(batches) if groups else []
+        runner = self._runner(encoded)
+        groups, batches = runner.arrange(encoded)
+        found = runner.backend.infer(batches) if groups else []
         return self._join(encoded, groups, found), encoded.truncated
 
-    def _runner(self, encoded: EncodedTexts) -> _Runner:
+    def _runner(self, encoded: EncodedTexts) -> Runner:
         """Choose the compiled model for texts."""
-        tokens = len(encoded.ids)
-        if self._singles is not None and len(encoded.lengths) == 1:
-            if single := self._singles.take(tokens):
-                return _Runner(single[0] or self._backend, self._batch_tokens, single[1])
-        elif self._bulk is not None and (bulk := self._bulk.take(tokens)):
-            return _Runner(*bulk)
-        return _Runner(self._backend, self._batch_tokens)
+        backend, width, tokens = self._backend, None, len(encoded.ids)
+        if len(encoded.lengths) == 1:
+            if self._singles is not None and (single := self._singles.take(tokens)):
+                backend, width = single[0] or backend, single[1]
+        elif self._bulk is not None and tokens and (bulk := self._bulk.take(tokens)):
+            return bulk
+        return Runner(backend, self._batch_tokens, width, self._few_shapes)
 
     def _join(
         self,

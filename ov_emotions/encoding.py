@@ -77,6 +77,10 @@ class EncodedBatch:
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
 
+    def inputs(self) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays by the names of the model's inputs."""
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedTexts:

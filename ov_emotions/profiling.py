@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.encoding import EncodedBatch, EncodedTexts, TextEncoder
+from ov_emotions.encoding import EncodedTexts, TextEncoder
 
 if TYPE_CHECKING:
+    from ov_emotions.backends.base import Batch
     from ov_emotions.backends.openvino import OpenVINOBackend
     from ov_emotions.prediction import Prediction
 
@@ -28,6 +29,7 @@ _TOP = 10
 
 Decide = Callable[[EncodedTexts, list[NDArray[np.int64]], list[NDArray[np.float32]]], Any]
 Build = Callable[[Any], "list[Prediction]"]
+Arrange = Callable[[EncodedTexts], "tuple[list[NDArray[np.int64]], Iterable[Batch]]"]
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,7 @@ def profile_stages(
     *,
     encoder: TextEncoder,
     backend: OpenVINOBackend,
-    batch_tokens: int,
-    few_shapes: bool,
-    width: int | None,
+    arrange: Arrange,
     decide: Decide,
     build: Build,
     whole: Callable[[Sequence[str]], object],
@@ -154,9 +154,7 @@ def profile_stages(
     :param texts: at least one.
     :param encoder: its tokeniser.
     :param backend: its compiled model.
-    :param batch_tokens: its token budget.
-    :param few_shapes: whether it pads batches to few shapes.
-    :param width: that it pads to, if there is one text that has a model of its own.
+    :param arrange: lays texts out in batches for it.
     :param decide: makes of the logits what `build` takes.
     :param build: makes the predictions.
     :param whole: the ordinary call.
@@ -171,9 +169,9 @@ def profile_stages(
         taken[name].append(time.perf_counter() - started)
         return made
 
-    def group(encoded: EncodedTexts) -> tuple[list[NDArray[np.int64]], list[EncodedBatch]]:
-        groups = encoded.groups(batch_tokens)
-        return groups, list(encoded.batches(groups, few_shapes=few_shapes, width=width))
+    def group(encoded: EncodedTexts) -> tuple[list[NDArray[np.int64]], list[Batch]]:
+        groups, batches = arrange(encoded)
+        return groups, list(batches)
 
     for _ in range(repeats + 1):
         timed("whole", whole, texts)

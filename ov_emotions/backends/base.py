@@ -8,13 +8,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.encoding import EncodedBatch
+
+class Batch(Protocol):
+    """What one inference takes; some runtimes take kinds with more inputs than others."""
+
+    @property
+    def input_ids(self) -> NDArray[np.int64]:
+        """Token ids, shape (rows, tokens), padding included."""
+
+    def inputs(self) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays by the names of the model's inputs."""
 
 
 class Backend(Protocol):
     """A runtime with a model in it; safe to use from several threads at once."""
 
-    def infer(self, batches: Iterable[EncodedBatch]) -> list[NDArray[np.float32]]:
+    def infer(self, batches: Iterable[Batch]) -> list[NDArray[np.float32]]:
         """Run a model on batches; several may be under way at a time.
 
         :param batches: read lazily, as the runtime has room for them.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions.backends.base import Batch
 from ov_emotions.bundle import Bundle
-from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
 from ov_emotions.model_cache import compile_cached
 from ov_emotions.profiling import LayerCounter
@@ -24,6 +24,7 @@ ov = import_openvino()
 _LOGGER = logging.getLogger(__name__)
 
 _INPUTS = frozenset({"input_ids", "attention_mask"})
+_PACKED_INPUTS = _INPUTS | {"positions", "segments", "places"}
 _OUTPUT = "logits"
 
 
@@ -39,7 +40,9 @@ class OpenVINOBackend:
     :param cache_dir: folder for compiled models, which start sooner the next time.
     :param mmap: map the file of weights instead of reading it.
     :param shape: rows and tokens of every batch; `None` is any.
+    :param packed: take rows of several texts, `PackedBatch`.
     :raises DeviceError: if there is no such device, or it refuses an option.
+    :raises UnpackableError: if the graph is of a kind that cannot be packed.
     :raises BundleError: if OpenVINO cannot read the model, or it has other inputs or outputs.
     """
 
@@ -54,6 +57,7 @@ class OpenVINOBackend:
         cache_dir: Path | None = None,
         mmap: bool = True,
         shape: tuple[int, int] | None = None,
+        packed: bool = False,
     ) -> None:
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
@@ -66,17 +70,19 @@ class OpenVINOBackend:
             config["NUM_STREAMS"] = streams
         if not mmap:
             config["ENABLE_MMAP"] = False
-        self._bundle, self._device, self._config, self._shape = bundle, device, config, shape
+        self._bundle, self._device, self._config = bundle, device, config
+        self._shape, self._packed = shape, packed
         if cache_dir is None:
-            compiled = _compile(bundle, device, config, shape)
+            compiled = self._compile({})
         else:
+            changes = {"shape": shape} if shape else {"packed": packed} if packed else {}
             compiled = compile_cached(
                 cache_dir,
                 bundle.manifest,
-                (ov.__version__, device, config if shape is None else config | {"shape": shape}),
-                lambda folder: _compile(bundle, device, config | {"CACHE_DIR": folder}, shape),
+                (ov.__version__, device, config | changes),
+                lambda folder: self._compile({"CACHE_DIR": folder}),
             )
-        _check_signature(bundle, compiled)
+        _check_signature(bundle, compiled, _PACKED_INPUTS if packed else _INPUTS)
         # One request more than can run, so that the next batch waits ready beside the device.
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
         self._closed = False
@@ -85,7 +91,7 @@ class OpenVINOBackend:
             self._free.put(compiled.create_infer_request())
         _LOGGER.debug("compiled %s for %s: %s", bundle.manifest.name, device, config)
 
-    def infer(self, batches: Iterable[EncodedBatch]) -> list[NDArray[np.float32]]:
+    def infer(self, batches: Iterable[Batch]) -> list[NDArray[np.float32]]:
         """Run the model on batches, as many at a time as the pool allows.
 
         :param batches: read lazily, one whenever a request is free for it.
@@ -102,7 +108,7 @@ class OpenVINOBackend:
                     logits.append(_result(pending[0]))
                     request = pending.popleft()
                 pending.append(request)
-                request.start_async(_inputs(batch), share_inputs=True)
+                request.start_async(batch.inputs(), share_inputs=True)
             while pending:
                 logits.append(_result(pending[0]))
                 self._free.put(pending.popleft())
@@ -115,21 +121,20 @@ class OpenVINOBackend:
                 self._free.put(request)
         return logits
 
-    def count_layers(self, batches: Sequence[EncodedBatch]) -> list[LayerCounter]:
+    def count_layers(self, batches: Sequence[Batch]) -> list[LayerCounter]:
         """Run a copy of the model that counts, which this one does not.
 
         :param batches: run twice, one at a time; the second pass is what counts.
         :return: a counter a layer that was executed.
         :raises DeviceError: if the runtime fails.
         """
-        counting = self._config | {"PERF_COUNT": True}
-        compiled = _compile(self._bundle, self._device, counting, self._shape)
+        compiled = self._compile({"PERF_COUNT": True})
         request = compiled.create_infer_request()
         passes = []
         for _ in range(2):
             try:
                 for batch in batches:
-                    request.infer(_inputs(batch), share_inputs=True)
+                    request.infer(batch.inputs(), share_inputs=True)
             except RuntimeError as error:
                 raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
             passes.append({info.node_name: info for info in request.get_profiling_info()})
@@ -155,6 +160,35 @@ class OpenVINOBackend:
         # Wakes a call that waits for a request, and every one after it.
         self._free.put(None)
 
+    def _compile(self, options: dict[str, Any]) -> Any:
+        """Read the model, change its graph as was asked for, and compile it."""
+        core, config = shared_core(), self._config | options
+        path, manifest = self._bundle.model_path, self._bundle.manifest
+        try:
+            if not (self._packed or self._shape):
+                return core.compile_model(str(path), self._device, config)
+            model = core.read_model(path)
+            if self._packed:
+                from ov_emotions.backends.packed_graph import pack_graph  # only lists need it
+
+                model = pack_graph(model, manifest.max_length)
+            else:
+                shape = list(self._shape or ())
+                model.reshape({port.get_any_name(): shape for port in model.inputs})
+            return core.compile_model(model, self._device, config)
+        except (RuntimeError, TypeError) as error:
+            try:
+                core.read_model(path)
+            except RuntimeError as unreadable:
+                raise BundleIntegrityError(
+                    f"{path} is not a model that OpenVINO {ov.__version__} reads: "
+                    f"{_reason(unreadable)}"
+                ) from unreadable
+            raise DeviceError(
+                f"OpenVINO does not compile {manifest.name} for device {self._device!r} with "
+                f"{config}: {_reason(error)}; devices here: {', '.join(core.available_devices)}"
+            ) from error
+
     def _take(self, *, wait: bool) -> Any:
         """Check out a request; None if none is free and the caller does not want to wait."""
         if self._closed and wait:
@@ -177,10 +211,6 @@ class OpenVINOBackend:
         return request
 
 
-def _inputs(batch: EncodedBatch) -> dict[str, NDArray[np.int64]]:
-    return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-
-
 def _mean(info: Any) -> float:
     return 0.0 if info is None else float(info.real_time.total_seconds())
 
@@ -198,34 +228,10 @@ def _settle(request: Any) -> None:
         _LOGGER.debug("an abandoned batch failed: %s", _reason(error))
 
 
-def _compile(
-    bundle: Bundle, device: str, config: dict[str, Any], shape: tuple[int, int] | None
-) -> Any:
-    core = shared_core()
-    try:
-        if shape is None:
-            return core.compile_model(str(bundle.model_path), device, config)
-        model = core.read_model(bundle.model_path)
-        model.reshape({port.get_any_name(): list(shape) for port in model.inputs})
-        return core.compile_model(model, device, config)
-    except (RuntimeError, TypeError) as error:
-        try:
-            core.read_model(bundle.model_path)
-        except RuntimeError as unreadable:
-            raise BundleIntegrityError(
-                f"{bundle.model_path} is not a model that OpenVINO {ov.__version__} reads: "
-                f"{_reason(unreadable)}"
-            ) from unreadable
-        raise DeviceError(
-            f"OpenVINO does not compile {bundle.manifest.name} for device {device!r} with "
-            f"{config}: {_reason(error)}; devices here: {', '.join(core.available_devices)}"
-        ) from error
-
-
-def _check_signature(bundle: Bundle, compiled: Any) -> None:
+def _check_signature(bundle: Bundle, compiled: Any, expected: frozenset[str]) -> None:
     inputs = {name for port in compiled.inputs for name in port.get_names()}
     outputs = {name for port in compiled.outputs for name in port.get_names()}
-    if len(compiled.inputs) != len(_INPUTS) or not inputs >= _INPUTS or _OUTPUT not in outputs:
+    if len(compiled.inputs) != len(expected) or not inputs >= expected or _OUTPUT not in outputs:
         raise BundleSchemaError(
             f"{bundle.model_path} takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's "
             f"model takes {sorted(_INPUTS)} and gives {_OUTPUT}"

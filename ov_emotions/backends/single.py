@@ -9,15 +9,12 @@ of any shape meanwhile.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 
+from ov_emotions.backends.lazy import LazyBackend
 from ov_emotions.backends.openvino import OpenVINOBackend
-from ov_emotions.errors import OvEmotionsError
-
-_LOGGER = logging.getLogger(__name__)
 
 WIDTHS = (16, 32, 64)
 """Tokens: most utterances have fewer than the second."""
@@ -34,10 +31,12 @@ class SingleTextBackends:
     """
 
     def __init__(self, max_length: int, make: Callable[[int], OpenVINOBackend]) -> None:
-        self._to_come = {width: _PAID for width in WIDTHS if width <= max_length}
-        self._make = make
-        self._made: dict[int, OpenVINOBackend] = {}
-        self._closed = False
+        widths = [width for width in WIDTHS if width <= max_length]
+        self._to_come = dict.fromkeys(widths, _PAID)
+        self._models = {
+            width: LazyBackend(f"texts of up to {width} tokens", partial(make, width))
+            for width in widths
+        }
         self._lock = threading.Lock()
 
     def take(self, tokens: int) -> tuple[OpenVINOBackend | None, int] | None:
@@ -46,9 +45,9 @@ class SingleTextBackends:
         :param tokens: of the text.
         :return: its model, None until that is made, and the width; None for a long text.
         """
-        for width in self._to_come:
+        for width, model in self._models.items():
             if tokens <= width:
-                made = self._made.get(width)
+                made = model.made
                 if made is None:
                     self._count(width)
                 return made, width
@@ -56,35 +55,17 @@ class SingleTextBackends:
 
     def make_now(self) -> None:
         """Make all models, whatever has come."""
-        for width, left in list(self._to_come.items()):
-            if left > 0:
-                self._to_come[width] = 0
-                self._compile(width)
+        for model in self._models.values():
+            model.make_now()
 
     def close(self) -> None:
         """Let go of the models, and make none any more."""
-        with self._lock:
-            self._closed = True
-            for made in self._made.values():
-                made.close()
+        for model in self._models.values():
+            model.close()
 
     def _count(self, width: int) -> None:
         with self._lock:
             self._to_come[width] -= 1
-            pays = self._to_come[width] == 0 and not self._closed
+            pays = self._to_come[width] == 0
         if pays:
-            name = f"ov_emotions compiles for {width} tokens"
-            with suppress(RuntimeError):  # no thread is started any more when the process ends
-                threading.Thread(target=self._compile, args=(width,), name=name).start()
-
-    def _compile(self, width: int) -> None:
-        try:
-            made = self._make(width)
-        except OvEmotionsError as error:
-            _LOGGER.warning("texts of up to %d tokens stay with the other model: %s", width, error)
-            return
-        with self._lock:
-            if self._closed:
-                made.close()
-            else:
-                self._made[width] = made
+            self._models[width].make_beside()

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ov_emotions._arguments import check_count
 from ov_emotions._extras import require
+from ov_emotions.backends.base import Batch
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.encoding import EncodedBatch, LongTexts, TextEncoder
+from ov_emotions.encoding import LongTexts, TextEncoder
 from ov_emotions.errors import InputError
 
 TorchPrecision = Literal["fp32", "bf16", "fp16"]
@@ -29,7 +30,7 @@ class TorchBackend:
         self._model = model
         self._device = next(model.parameters()).device
 
-    def infer(self, batches: Iterable[EncodedBatch]) -> list[NDArray[np.float32]]:
+    def infer(self, batches: Iterable[Batch]) -> list[NDArray[np.float32]]:
         """Run the model on batches, one after the other.
 
         :param batches: padded batches.
@@ -39,8 +40,11 @@ class TorchBackend:
         found = []
         with torch.inference_mode():
             for batch in batches:
-                given = (batch.input_ids, batch.attention_mask)
-                ids, mask = (torch.from_numpy(array).to(self._device) for array in given)
+                given = batch.inputs()
+                ids, mask = (
+                    torch.from_numpy(given[name]).to(self._device)
+                    for name in ("input_ids", "attention_mask")
+                )
                 found.append(self._model(ids, mask).float().cpu().numpy())
         return found
 

@@ -26,7 +26,7 @@ def add_parser(subparsers: Subparsers) -> None:
         f"held-out one are left out. The defaults are those of `train --preset {PRESET}`.",
     )
     parser.set_defaults(run=run)
-    add_training_flags(parser)
+    add_training_flags(parser, PRESET)
 
 
 def run(args: argparse.Namespace) -> int:

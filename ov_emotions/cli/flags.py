@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ov_emotions.cli.shared import name_text, name_value
@@ -20,6 +21,7 @@ def add_config_flags(
     *,
     required: bool = True,
     leave_out: Sequence[str] = (),
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Add one flag a field.
 
@@ -29,6 +31,7 @@ def add_config_flags(
     :param positional: required fields that are given without a flag.
     :param required: whether a field without a default must be given as a flag.
     :param leave_out: fields that the verb adds flags for itself.
+    :param defaults: told instead of the dataclass's, where the verb has others.
     """
     hints = get_type_hints(config)
     texts = param_texts(config.__doc__ or "")
@@ -36,8 +39,9 @@ def add_config_flags(
         if field.name in leave_out:
             continue
         options = _options(hints[field.name])
+        told = _help(field, texts.get(field.name, ""), defaults.get(field.name, field.default))
         if field.name in positional:
-            parser.add_argument(field.name, help=_help(field, texts.get(field.name, "")), **options)
+            parser.add_argument(field.name, help=told, **options)
             continue
         parser.add_argument(
             _flag(field.name),
@@ -45,7 +49,7 @@ def add_config_flags(
             required=required and _required(field),
             # Not given is not passed on: the dataclass's defaults are the only ones.
             default=argparse.SUPPRESS,
-            help=_help(field, texts.get(field.name, "")),
+            help=told,
             **options,
         )
 
@@ -74,10 +78,10 @@ def _required(field: Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _help(field: Field[Any], text: str) -> str:
+def _help(field: Field[Any], text: str, default: Any) -> str:
     text = text.rstrip(".")
-    if not _required(field) and field.default not in (None, (), MISSING):
-        text += f" (default: {field.default})"
+    if not _required(field) and default not in (None, (), MISSING):
+        text += f" (default: {default})"
     return text.replace("%", "%%")
 
 

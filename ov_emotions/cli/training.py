@@ -12,18 +12,21 @@ from ov_emotions.cli.flags import add_config_flags
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import add_json_flag, make_output_folder
 from ov_emotions.training.config import TrainConfig
+from ov_emotions.training.settings import preset_values
 
 Answer = TypeVar("Answer")
 
 
-def add_training_flags(parser: argparse.ArgumentParser) -> None:
+def add_training_flags(parser: argparse.ArgumentParser, preset: str | None = None) -> None:
     """Add a flag for every setting of a run, the file of them, and `--json`.
 
     :param parser: the verb's.
+    :param preset: whose values the verb takes where none are given.
     """
     parser.set_defaults(refuse=parser.error)
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
-    add_config_flags(parser, TrainConfig, required=False)
+    defaults = preset_values(preset) if preset else {}
+    add_config_flags(parser, TrainConfig, required=False, defaults=defaults)
     add_json_flag(parser, "print the facts of the best checkpoint as JSON")
 
 

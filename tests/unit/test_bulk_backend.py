@@ -1,4 +1,4 @@
-"""The second compiled model, which long lists go to."""
+"""The second compiled model, which lists go to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends.bulk import BulkBackend
+from ov_emotions.backends.bulk import BulkBackend, BulkModel
+from ov_emotions.backends.runner import Runner
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import DeviceError
 from ov_emotions.machine import CpuBudget
@@ -32,8 +33,16 @@ class Made:
         self.closed = True
 
 
-def bulk_of(make: Any) -> BulkBackend:
-    return BulkBackend(2, 100, lambda: cast("OpenVINOBackend", make()))
+def bulk_of(make: Any, *, packed: bool = True) -> BulkBackend:
+    """One of two streams and batches of 100 tokens: lists of 800 tokens pay for it."""
+    return BulkBackend(2, 100, lambda: BulkModel(cast("OpenVINOBackend", make()), packed))
+
+
+def wait() -> None:
+    """Wait for what compiles."""
+    for thread in threading.enumerate():
+        if thread.name == "ov_emotions compiles for lists":
+            thread.join(20)
 
 
 @pytest.fixture(autouse=True)
@@ -50,26 +59,49 @@ def classifier(tiny_bundle: Bundle) -> Iterator[EmotionClassifier]:
 
 def second_model(classifier: EmotionClassifier) -> Any:
     assert classifier._bulk is not None
-    return classifier._bulk._made
+    made = classifier._bulk._model.made
+    return made and made.backend
 
 
-def test_only_long_lists_get_it_once_it_pays_and_it_is_made_once() -> None:
+def test_lists_get_it_once_they_pay_and_it_is_made_once_and_beside_the_calls() -> None:
     made: list[Made] = []
+    go_on = threading.Event()
 
     def make() -> Made:
+        assert go_on.wait(10)
         made.append(Made())
         return made[-1]
 
     bulk = bulk_of(make)
-    for _ in range(9):
-        assert bulk.take(399) is None, "no list that keeps two streams busy"
-    assert bulk.take(400) is None, "does not pay for a compilation"
-    assert not made
-    first, shorter, longest = bulk.take(400), bulk.take(1599), bulk.take(1600)
-    assert [found and id(found[0]) for found in (first, shorter, longest)] == [id(made[0])] * 3
-    assert [found and found[1] for found in (first, shorter, longest)] == [50, 50, 100]
+    assert [bulk.take(399) for _ in range(5)] == [None] * 5
+    go_on.set()
+    wait()
+    taken = [bulk.take(tokens) for tokens in (2, 399, 10**6)]
+    assert taken == [Runner(cast("OpenVINOBackend", made[0]), 100, packed_streams=2)] * 3
     assert len(made) == 1
-    assert bulk.take(399) is None
+
+
+def test_lists_that_do_not_pay_do_not_get_it() -> None:
+    bulk = bulk_of(Made)
+    assert [bulk.take(399) for _ in range(2)] == [None] * 2
+    wait()
+    assert bulk._model.made is None
+
+
+def test_a_list_that_pays_alone_gets_it_at_once() -> None:
+    assert bulk_of(Made).take(799) is None
+    assert bulk_of(Made).take(800) is not None
+
+
+def test_one_that_is_not_packed_is_for_long_lists() -> None:
+    bulk = bulk_of(Made, packed=False)
+    bulk.make_now()
+    assert bulk.take(399) is None, "no list that keeps two streams busy"
+    budgets = [(taken := bulk.take(n)) and taken.batch_tokens for n in (400, 1599, 1600)]
+    assert budgets == [50, 50, 100]
+    taken = bulk.take(400)
+    assert taken is not None
+    assert taken.packed_streams is None
 
 
 def test_a_call_does_not_wait_while_another_compiles_it() -> None:
@@ -102,8 +134,14 @@ def test_where_it_cannot_be_made_lists_go_on_without(caplog: pytest.LogCaptureFi
     assert bulk.take(10**6) is bulk.take(10**6) is None
     assert tried == 1
     assert [record.message for record in caplog.records] == [
-        "long lists go without a model of their own: no room"
+        "lists go without a model of their own: no room"
     ]
+
+
+def test_where_there_is_no_use_in_it_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    bulk = BulkBackend(1, 100, lambda: None)
+    assert bulk.take(10**6) is bulk.take(10**6) is None
+    assert not caplog.records
 
 
 def test_a_closed_one_is_made_no_more() -> None:
@@ -111,7 +149,7 @@ def test_a_closed_one_is_made_no_more() -> None:
     found = bulk.take(10**6)
     assert found is not None
     bulk.close()
-    assert cast("Made", found[0]).closed
+    assert cast("Made", found.backend).closed
     unused = bulk_of(Made)
     unused.close()
     assert unused.take(10**6) is None
@@ -145,12 +183,8 @@ def test_a_closed_classifier_answers_neither_short_nor_long(classifier: EmotionC
             classifier(texts)
 
 
-@pytest.mark.parametrize(
-    "options", [{"streams": 1}, {"streams": 2}, {"threads": 1}, {"threads": 2, "streams": 1}]
-)
-def test_who_gives_streams_or_one_thread_has_one_model(
-    tiny_bundle: Bundle, options: dict[str, int]
-) -> None:
+@pytest.mark.parametrize("options", [{"streams": 1}, {"streams": 2}, {"threads": 2, "streams": 1}])
+def test_who_gives_streams_has_one_model(tiny_bundle: Bundle, options: dict[str, int]) -> None:
     with EmotionClassifier(tiny_bundle, **options) as made:  # type: ignore[arg-type]
         assert made._bulk is None
 
@@ -179,7 +213,7 @@ def test_it_is_made_at_once_where_that_is_wanted(classifier: EmotionClassifier) 
     classifier.warm_up()
     made = second_model(classifier)
     assert made is not None
-    assert set(vars(classifier)["_singles"]._made) == {16}
+    assert vars(classifier)["_singles"]._models[16].made is not None
     classifier.warm_up()
     classifier(LONG)
     assert second_model(classifier) is made

@@ -15,6 +15,7 @@ from ov_emotions.cli.flags import add_config_flags, config_values, param_texts
 from ov_emotions.cli.main import main
 from ov_emotions.errors import TrainingError
 from ov_emotions.training.config import TrainConfig
+from ov_emotions.training.settings import preset_values
 from ov_emotions.training.text_to_text.config import Text2TextConfig
 
 REQUIRED = ["--base", "b", "--data", "d", "--output"]
@@ -87,6 +88,19 @@ def test_every_field_has_a_flag_with_its_description_and_default() -> None:
         assert action.required is (field.default is MISSING)
         if field.default not in (MISSING, None, ()):
             assert f"(default: {field.default})" in (action.help or "")
+
+
+def test_distill_tells_the_defaults_of_its_preset(
+    trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["distill", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert main(["distill", *REQUIRED, str(tmp_path), "--teachers", "t"]) == 0
+    for name, value in preset_values("distill").items():
+        assert getattr(trained[0], name) == value
+        flag = told[told.index("--" + name.replace("_", "-") + " ", told.index("options:")) :]
+        assert flag[flag.index("(default: ") :].startswith(f"(default: {value})")
 
 
 @pytest.mark.usefixtures("trained")

@@ -20,6 +20,7 @@ from ov_emotions import prediction as prediction_module
 from ov_emotions.bundle import SHIPPED
 from ov_emotions.classifier import default_batch_tokens
 from ov_emotions.encoding import EncodedTexts
+from ov_emotions.packing import Packing
 from ov_emotions.tuning.sample import sample_texts
 
 TEXTS = sample_texts(400, seed=7)
@@ -48,11 +49,11 @@ class Counter:
 class Requests:
     """The backend's requests, counting what is started and keeping what it was given."""
 
-    def __init__(self, classifier: EmotionClassifier) -> None:
+    def __init__(self, backend: Any) -> None:
         self.shapes: list[tuple[int, ...]] = []
         self.shared: list[bool] = []
         self.contiguous: list[bool] = []
-        pool = classifier._backend._free  # type: ignore[attr-defined]  # ours, not a server's
+        pool = backend._free
         for request in [pool.get() for _ in range(pool.qsize())]:
             pool.put(_Request(request, self))
 
@@ -73,16 +74,71 @@ class _Request:
 
 @pytest.fixture(scope="module", params=SHIPPED)
 def classifier(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
+    """As it is before lists have a model of their own."""
     with EmotionClassifier(request.param, threads=1) as made:
+        made._bulk = None
         yield made
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def packed(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
+    """As it is when they have."""
+    with EmotionClassifier(request.param, threads=1) as made:
+        made.warm_up()
+        yield made
+
+
+def bulk_backend(classifier: EmotionClassifier) -> Any:
+    assert classifier._bulk is not None
+    assert classifier._bulk._model.made is not None
+    return classifier._bulk._model.made.backend
 
 
 BATCHES = {"emotions-ru-small": 17, "emotions-ru-tiny": 18}
 """Batches of TEXTS on one core."""
 
+PACKED_BATCHES = 11
+"""The same in packed rows, for both models."""
+
+PACKED_SHAPES = {(32, 32), (16, 64)}
+"""What nearly all of them have; the last ones of each width are smaller."""
+
+
+def test_packed_rows_hold_a_list_with_next_to_no_padding(packed: EmotionClassifier) -> None:
+    requests = Requests(bulk_backend(packed))
+    packed(TEXTS)
+    tokens = len(packed._encoder.encode(TEXTS).ids)
+    computed = sum(rows * columns for rows, columns in requests.shapes)
+    assert computed <= 1.01 * tokens, "padding is at most one token in a hundred"
+    assert len(requests.shapes) == PACKED_BATCHES
+    assert sum(shape in PACKED_SHAPES for shape in requests.shapes) >= 0.4 * len(requests.shapes)
+    assert max(rows * columns for rows, columns in requests.shapes) <= ONE_CORE
+    assert all(requests.shared)
+    assert all(requests.contiguous), "OpenVINO copies what is not contiguous"
+
+
+def test_lists_of_any_kind_have_few_shapes(packed: EmotionClassifier) -> None:
+    requests = Requests(bulk_backend(packed))
+    for seed in range(30):
+        packed(sample_texts(7 + 13 * seed, seed=seed))
+    assert len(set(requests.shapes)) <= 14
+
+
+def test_a_packed_list_passes_each_stage_once(
+    packed: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter(monkeypatch)
+    counter.watch(Packing, "__init__")
+    counter.watch(Packing, "batches")
+    counter.watch(packed._encoder, "encode")
+    counter.watch(bulk_backend(packed), "infer")
+    counter.watch(packed, "_join")
+    packed(TEXTS)
+    assert counter.calls == dict.fromkeys(counter.calls, 1)
+
 
 def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier)
+    requests = Requests(classifier._backend)
     classifier(TEXTS)
     tokens = len(classifier._encoder.encode(TEXTS).ids)
     computed = sum(rows * columns for rows, columns in requests.shapes)
@@ -93,7 +149,7 @@ def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier
 
 
 def test_batches_reach_the_model_without_a_copy(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier)
+    requests = Requests(classifier._backend)
     classifier(TEXTS[:50])
     classifier("слово")
     assert all(requests.shared)
@@ -104,19 +160,19 @@ def test_batches_reach_the_model_without_a_copy(classifier: EmotionClassifier) -
 def test_one_text_is_one_batch_of_one_of_few_widths(
     classifier: EmotionClassifier, words: int, width: int
 ) -> None:
-    requests = Requests(classifier)
+    requests = Requests(classifier._backend)
     classifier("да " * words)
     assert requests.shapes == [(1, width)]
 
 
 def test_a_long_text_is_no_wider_than_its_step(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier)
+    requests = Requests(classifier._backend)
     classifier("да " * 70)
     assert requests.shapes == [(1, 72)]
 
 
 def test_texts_without_words_cost_no_inference(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier)
+    requests = Requests(classifier._backend)
     classifier(["", "...", "😀"] * 20)
     assert requests.shapes == []
 
@@ -206,7 +262,7 @@ def test_an_import_and_a_prediction_bring_few_modules() -> None:
     assert not set(HEAVY) & set(all_of_it)
     assert "openvino.tools.ovc" not in all_of_it, "the converter takes as long as OpenVINO itself"
     ours = [name for name in all_of_it if name.startswith("ov_emotions")]
-    assert len(ours) <= 24
+    assert len(ours) <= 25
     assert not [name for name in ours if name.startswith(("ov_emotions.tuning", "ov_emotions.cli"))]
     assert len(package) <= 130
     assert len(all_of_it) <= 560

@@ -1,0 +1,206 @@
+"""Several short texts in one row of a batch, so that next to nothing of it is padding.
+
+Rows have one of few widths, and batches one of few numbers of rows, so that a runtime meets few
+shapes, whatever it is given. A model takes them if its attention keeps the texts of a row apart
+(Krell et al. 2021, "Efficient sequence packing without cross-contamination").
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions.encoding import EncodedTexts
+
+# Tokens of the narrowest row; wider ones have a power of two. Attention computes every token of a
+# row with every other, so rows are no wider than their longest text needs; but narrower ones than
+# this would leave too much room at their ends.
+_NARROWEST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """One batch of rows that hold several windows each.
+
+    :param input_ids: int64, shape (rows, width).
+    :param positions: int32, same shape: a token's number in its window, from 0.
+    :param segments: int32, same shape: a window's number in its row, from 1; 0 for padding.
+    :param places: int32, shape (windows, tokens): where in the batch, row after row, each token of
+        each window stands.
+    :param attention_mask: int64, shape (windows, tokens): 1 for a token, 0 for padding.
+    """
+
+    input_ids: NDArray[np.int64]
+    positions: NDArray[np.int32]
+    segments: NDArray[np.int32]
+    places: NDArray[np.int32]
+    attention_mask: NDArray[np.int64]
+
+    def inputs(self) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays by the names of the model's inputs."""
+        return {
+            "input_ids": self.input_ids,
+            "positions": self.positions,
+            "segments": self.segments,
+            "places": self.places,
+            "attention_mask": self.attention_mask,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """Rows that hold windows of the same lengths.
+
+    :param width: tokens of a row.
+    :param lengths: of its windows, one after the other.
+    :param rows: how many there are.
+    """
+
+    width: int
+    lengths: tuple[int, ...]
+    rows: int
+
+
+class Packing:
+    """Where each window of a list goes.
+
+    :param encoded: the windows.
+    :param batch_tokens: tokens of a batch at most, padding included.
+    :param streams: batches that run side by side; these shall end together.
+    """
+
+    def __init__(self, encoded: EncodedTexts, batch_tokens: int, streams: int) -> None:
+        self._encoded = encoded
+        self._starts = np.cumsum(encoded.lengths) - encoded.lengths
+        patterns = list(_patterns(np.bincount(encoded.lengths).tolist(), encoded.max_length))
+        self._lay_out(patterns)
+        # The widest rows come first: the batches that take longest shall not be waited for.
+        self._batches: list[tuple[int, int, int]] = []
+        rows: Counter[int] = Counter()
+        for pattern in patterns:
+            rows[pattern.width] += pattern.rows
+        first = 0
+        for width, count in rows.items():
+            for size in _batch_rows(count, max(1, batch_tokens // width), streams):
+                self._batches.append((first, size, width))
+                first += size
+        ends = np.cumsum([size for _, size, _ in self._batches])
+        cuts = np.searchsorted(self._rows, ends[:-1])
+        self.groups: list[NDArray[np.int64]] = np.split(self._windows, cuts)
+        """Window positions per batch, every window once."""
+
+    def _lay_out(self, patterns: Sequence[_Pattern]) -> None:
+        """Give every window its row, its place in the row and its number there."""
+        by_length = np.argsort(self._encoded.lengths, kind="stable")
+        given = np.searchsorted(
+            self._encoded.lengths[by_length], np.arange(int(self._encoded.lengths.max()) + 1)
+        ).tolist()
+        windows, rows, offsets, numbers = [], [], [], []
+        first = 0
+        for pattern in patterns:
+            offset = 0
+            for number, length in enumerate(pattern.lengths, 1):
+                windows.append(by_length[given[length] : given[length] + pattern.rows])
+                rows.append(np.arange(first, first + pattern.rows))
+                offsets.append(np.full(pattern.rows, offset))
+                numbers.append(np.full(pattern.rows, number))
+                given[length] += pattern.rows
+                offset += length
+            first += pattern.rows
+        row_of = np.concatenate(rows)
+        order = np.argsort(row_of, kind="stable")
+        self._rows = row_of[order]
+        self._windows = np.concatenate(windows)[order]
+        self._offsets = np.concatenate(offsets)[order]
+        self._numbers = np.concatenate(numbers)[order]
+
+    def batches(self) -> Iterator[PackedBatch]:
+        """Fill the batches, one at a time.
+
+        :return: yields them in the order of `groups`.
+        """
+        first_window = 0
+        for (first, size, width), group in zip(self._batches, self.groups, strict=True):
+            mine = slice(first_window, first_window + len(group))
+            first_window += len(group)
+            lengths = self._encoded.lengths[group]
+            starts = (self._rows[mine] - first) * width + self._offsets[mine]
+            # Of every token: its number in its window, where it comes from, and where it goes.
+            ends = np.cumsum(lengths)
+            within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+            source = np.repeat(self._starts[group], lengths) + within
+            target = np.repeat(starts, lengths) + within
+            ids = np.full(size * width, self._encoded.pad_id, dtype=np.int64)
+            positions = np.zeros(size * width, dtype=np.int32)
+            segments = np.zeros(size * width, dtype=np.int32)
+            ids[target] = self._encoded.ids[source]
+            positions[target] = within
+            segments[target] = np.repeat(self._numbers[mine], lengths)
+            columns = np.arange(lengths.max())
+            present = columns < lengths[:, None]
+            places = np.where(present, starts[:, None] + columns, 0)
+            shape = (size, width)
+            yield PackedBatch(
+                ids.reshape(shape),
+                positions.reshape(shape),
+                segments.reshape(shape),
+                places.astype(np.int32),
+                present.astype(np.int64),
+            )
+
+
+def _patterns(left: list[int], max_length: int) -> Iterator[_Pattern]:
+    """Fill rows, each from its longest window on with the longest that fits.
+
+    Rows that hold the same lengths are made together: so this takes as many steps as there are
+    kinds of rows, of which a list of any length has some dozens.
+
+    :param left: how many windows there are of each length; spent.
+    :param max_length: tokens of the widest row, where no window is longer.
+    :return: yields them; widths never rise.
+    """
+    longest = len(left) - 1
+    while longest:
+        if not left[longest]:
+            longest -= 1
+            continue
+        width = _width(longest, max_length)
+        taken: Counter[int] = Counter()
+        lengths = []
+        room, length = width, longest
+        while length:
+            if length > room or left[length] <= taken[length]:
+                length -= 1
+                continue
+            taken[length] += 1
+            lengths.append(length)
+            room -= length
+        rows = min(left[length] // number for length, number in taken.items() if number)
+        for length, number in taken.items():
+            left[length] -= number * rows
+        yield _Pattern(width, tuple(lengths), rows)
+
+
+def _width(length: int, max_length: int) -> int:
+    """Give the width of the rows that windows of such a length begin."""
+    return max(length, min(max_length, max(_NARROWEST, 1 << (length - 1).bit_length())))
+
+
+def _batch_rows(rows: int, most: int, streams: int) -> Iterator[int]:
+    """Share rows out to batches, of a power of two of rows each.
+
+    As many of one size as there are streams, or a multiple; then the next smaller: so that the
+    streams, which take batches in this order, end at about the same time.
+    """
+    size = 1 << most.bit_length() - 1
+    while rows:
+        count = rows // size
+        if size > 1:
+            count -= count % streams
+        yield from [size] * count
+        rows -= count * size
+        size //= 2
