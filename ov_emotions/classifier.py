@@ -79,8 +79,9 @@ class EmotionClassifier(TextClassifier):
     :param threads: CPU threads at most; `None` takes all cores that the affinity mask and a control
         group's quota give.
     :param streams: inferences that run side by side. `None` is one a socket, which answers a text
-        soonest; and as they pay, a second compiled model with one a thread for long lists, and
-        models of one shape for single texts. With a number there is one model, and its memory once.
+        soonest; and as they pay, a second compiled model with one a thread for lists, several texts
+        of which share a row, and models of one shape for single texts. With a number there is one
+        model, and its memory once.
     :param precision: inference precision hint, `f32` or `bf16`; `None` is the one at which the
         bundle was measured.
     :param cache_dir: folder for compiled models, so that the next start is quicker; `None` is the
@@ -358,7 +359,7 @@ class EmotionClassifier(TextClassifier):
         )
 
     def warm_up(self) -> None:
-        """Compile now what long lists and single texts would have compiled as they come.
+        """Compile now what lists and single texts would have compiled as they come.
 
         For programs that would rather wait at their start. Where `streams` was given there is
         nothing to do.

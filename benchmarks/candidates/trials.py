@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from ov_emotions.encoding import EncodedBatch
 from ov_emotions.machine import cpu_budget
 
 _CHUNK = 256
+_LIST = 200
 
 
 @dataclass(frozen=True)
@@ -159,15 +161,37 @@ def _models(
     def one_by_one(classifier: EmotionClassifier) -> Callable[[], object]:
         return lambda: [classifier(text) for text in texts[:50]]
 
-    with EmotionClassifier(bundle, threads=threads) as whole:
+    def lists(classifier: EmotionClassifier) -> Callable[[], object]:
+        """Classify lists that differ, as a program's do; every caller gets the same ones."""
+        chosen = random.Random(0)
+        return lambda: [classifier(chosen.sample(texts, _LIST)) for _ in range(4)]
+
+    with (
+        EmotionClassifier(bundle, threads=threads) as whole,
+        EmotionClassifier(bundle, threads=threads, streams=threads) as many,
+    ):
         whole.warm_up()
+        yield Trial(
+            "a second model for lists: packed rows, a stream a thread",
+            True,
+            "20 %: no padding, few shapes, and threads that do not wait for each other",
+            lists(ours),
+            lists(whole),
+        )
         if threads > 1:
             yield Trial(
-                "a second model for long lists, a stream a thread",
+                "packed rows instead of padded ones, a stream a thread in both",
+                True,
+                "10 %: the padding and what new shapes cost, less what wider attention does",
+                lists(many),
+                lists(whole),
+            )
+            yield Trial(
+                "a stream a thread instead of one of all threads, rows padded in both",
                 True,
                 "10 %, because threads do not wait for each other",
-                lambda: ours(texts),
-                lambda: whole(texts),
+                lists(ours),
+                lists(many),
             )
         yield Trial(
             "models of one shape for single texts",
@@ -176,8 +200,7 @@ def _models(
             one_by_one(ours),
             one_by_one(whole),
         )
-    if threads > 1:
-        with EmotionClassifier(bundle, threads=threads, streams=threads) as many:
+        if threads > 1:
             yield Trial(
                 "a stream a thread for single texts too",
                 False,

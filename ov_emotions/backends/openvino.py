@@ -19,8 +19,6 @@ from ov_emotions.model_cache import compile_cached
 from ov_emotions.profiling import LayerCounter
 from ov_emotions.runtime import import_openvino, shared_core
 
-ov = import_openvino()
-
 _LOGGER = logging.getLogger(__name__)
 
 _INPUTS = frozenset({"input_ids", "attention_mask"})
@@ -79,7 +77,7 @@ class OpenVINOBackend:
             compiled = compile_cached(
                 cache_dir,
                 bundle.manifest,
-                (ov.__version__, device, config | changes),
+                (import_openvino().__version__, device, config | changes),
                 lambda folder: self._compile({"CACHE_DIR": folder}),
             )
         _check_signature(bundle, compiled, _PACKED_INPUTS if packed else _INPUTS)
@@ -181,7 +179,7 @@ class OpenVINOBackend:
                 core.read_model(path)
             except RuntimeError as unreadable:
                 raise BundleIntegrityError(
-                    f"{path} is not a model that OpenVINO {ov.__version__} reads: "
+                    f"{path} is not a model that OpenVINO {import_openvino().__version__} reads: "
                     f"{_reason(unreadable)}"
                 ) from unreadable
             raise DeviceError(

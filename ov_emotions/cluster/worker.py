@@ -113,11 +113,12 @@ class PartWorker:
             self._classifier = EmotionClassifier(
                 bundle,
                 threads=self.threads,
-                streams=1,  # one model, so that a row's digits depend on nothing that came before
                 precision=settings.precision,
                 thresholds=settings.thresholds,
                 long_texts="truncate" if settings.long_texts == "truncate" else "window",
             )
+            # All its models at once, so that a row's digits depend on nothing that came before.
+            self._classifier.warm_up()
         return self._classifier
 
 

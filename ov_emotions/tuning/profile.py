@@ -71,7 +71,7 @@ class Settings:
 
     :param threads: CPU threads that all streams share; at least 1.
     :param streams: inferences that run side by side; at least 1. With 1 the classifier has models
-        beside it for long lists and for single texts.
+        beside it for lists and for single texts.
     :param batch_tokens: tokens of a batch at most, padding included; at least 1.
     :param chunk_size: texts that `stream` classifies together; at least 1.
     :raises InputError: if a number is out of range.

@@ -88,7 +88,7 @@ def default_settings(cores: int) -> Settings:
     """Return what a classifier does without a profile.
 
     :param cores: whole cores that it may keep busy.
-    :return: one stream on all of them; long lists and single texts have models of their own then.
+    :return: one stream on all of them; lists and single texts have models of their own then.
     """
     return Settings(
         threads=cores,
