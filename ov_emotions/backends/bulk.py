@@ -19,7 +19,7 @@ from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.backends.runner import Runner
 
 # In batches a thread: lists that together pay for compiling it.
-_PAID = 4
+_PAID = 8
 # Of a model that is not packed, in batches a thread as well: a list that keeps all streams busy,
 # and one that is long enough for whole batches; those of a shorter one are halved, so that the
 # streams end together.

@@ -34,8 +34,8 @@ class Made:
 
 
 def bulk_of(make: Any, *, packed: bool = True) -> BulkBackend:
-    """One of two streams and batches of 100 tokens: lists of 800 tokens pay for it."""
-    return BulkBackend(2, 100, lambda: BulkModel(cast("OpenVINOBackend", make()), packed))
+    """One of two streams and batches of 50 tokens: lists of 800 tokens pay for it."""
+    return BulkBackend(2, 50, lambda: BulkModel(cast("OpenVINOBackend", make()), packed))
 
 
 def wait() -> None:
@@ -77,7 +77,7 @@ def test_lists_get_it_once_they_pay_and_it_is_made_once_and_beside_the_calls() -
     go_on.set()
     wait()
     taken = [bulk.take(tokens) for tokens in (2, 399, 10**6)]
-    assert taken == [Runner(cast("OpenVINOBackend", made[0]), 100, packed_streams=2)] * 3
+    assert taken == [Runner(cast("OpenVINOBackend", made[0]), 50, packed_streams=2)] * 3
     assert len(made) == 1
 
 
@@ -96,10 +96,10 @@ def test_a_list_that_pays_alone_gets_it_at_once() -> None:
 def test_one_that_is_not_packed_is_for_long_lists() -> None:
     bulk = bulk_of(Made, packed=False)
     bulk.make_now()
-    assert bulk.take(399) is None, "no list that keeps two streams busy"
-    budgets = [(taken := bulk.take(n)) and taken.batch_tokens for n in (400, 1599, 1600)]
-    assert budgets == [50, 50, 100]
-    taken = bulk.take(400)
+    assert bulk.take(199) is None, "no list that keeps two streams busy"
+    budgets = [(taken := bulk.take(n)) and taken.batch_tokens for n in (200, 799, 800)]
+    assert budgets == [25, 25, 50]
+    taken = bulk.take(200)
     assert taken is not None
     assert taken.packed_streams is None
 
