@@ -20,6 +20,8 @@ from ov_emotions.encoding import EncodedTexts
 # row with every other, so rows are no wider than their longest text needs; but narrower ones than
 # this would leave too much room at their ends.
 _NARROWEST = 32
+# What comes out of a batch is as many windows, rounded up: of these shapes, too, there shall be few.
+_WINDOWS_STEP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,9 @@ class PackedBatch:
     :param input_ids: int64, shape (rows, width).
     :param positions: int32, same shape: a token's number in its window, from 0.
     :param segments: int32, same shape: a window's number in its row, from 1; 0 for padding.
-    :param places: int32, shape (windows, tokens): where in the batch, row after row, each token of
-        each window stands.
-    :param attention_mask: int64, shape (windows, tokens): 1 for a token, 0 for padding.
+    :param places: int32, shape (windows, width): where in the batch, row after row, each token of
+        each window stands. The last windows may be none.
+    :param attention_mask: int64, shape (windows, width): 1 for a token, 0 for padding.
     """
 
     input_ids: NDArray[np.int64]
@@ -140,15 +142,19 @@ class Packing:
             ids[target] = self._encoded.ids[source]
             positions[target] = within
             segments[target] = np.repeat(self._numbers[mine], lengths)
-            columns = np.arange(lengths.max())
-            present = columns < lengths[:, None]
-            places = np.where(present, starts[:, None] + columns, 0)
+            windows = -(-len(group) // _WINDOWS_STEP) * _WINDOWS_STEP
+            columns = np.arange(width)
+            present = np.zeros((windows, width), dtype=np.bool_)
+            present[: len(group)] = columns < lengths[:, None]
+            places = np.zeros((windows, width), dtype=np.int32)
+            places[: len(group)] = starts[:, None] + columns
+            places *= present
             shape = (size, width)
             yield PackedBatch(
                 ids.reshape(shape),
                 positions.reshape(shape),
                 segments.reshape(shape),
-                places.astype(np.int32),
+                places,
                 present.astype(np.int64),
             )
 

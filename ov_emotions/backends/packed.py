@@ -82,7 +82,7 @@ def _says_the_same(packed: OpenVINOBackend, plain: Backend, encoded: EncodedText
 def _in_order(
     groups: Sequence[NDArray[np.int64]], logits: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    found = np.concatenate(logits)
+    found = np.concatenate([part[: len(g)] for g, part in zip(groups, logits, strict=True)])
     ordered = np.empty_like(found)
     ordered[np.concatenate(groups)] = found
     return ordered

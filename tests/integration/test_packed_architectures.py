@@ -104,7 +104,8 @@ def texts(pad_id: int) -> EncodedTexts:
 
 def answers(model: ov.Model, groups: list[Any], batches: Any) -> Any:
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = np.concatenate([compiled(batch.inputs())[0] for batch in batches])
+    parts = [compiled(batch.inputs())[0] for batch in batches]
+    found = np.concatenate([part[: len(g)] for g, part in zip(groups, parts, strict=True)])
     ordered = np.empty_like(found)
     ordered[np.concatenate(groups)] = found
     return ordered

@@ -37,7 +37,8 @@ def unpack(packing: Packing) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for group, batch in zip(packing.groups, packing.batches(), strict=True):
         flat = batch.input_ids.reshape(-1)
-        for window, places, mask in zip(group, batch.places, batch.attention_mask, strict=True):
+        assert not batch.attention_mask[len(group) :].any()
+        for window, places, mask in zip(group, batch.places, batch.attention_mask, strict=False):
             assert int(window) not in found
             found[int(window)] = flat[places[mask > 0]].tolist()
     return found
@@ -85,13 +86,15 @@ def test_rows_keep_windows_apart_and_count_positions_from_their_beginnings() -> 
 
 
 def test_next_to_nothing_is_padding_and_shapes_are_few() -> None:
-    shapes = set()
+    shapes, windows = set(), set()
     for seed in range(20):
         encoded = drawn(400, seed)
         batches = list(Packing(encoded, 1024, 2).batches())
         computed = sum(batch.input_ids.size for batch in batches)
         assert computed <= 1.02 * len(encoded.ids)
         shapes |= {batch.input_ids.shape for batch in batches}
+        windows |= {batch.places.shape for batch in batches}
+    assert len(windows) <= 24
     assert {width for _, width in shapes} <= {32, 64, 96}
     assert len(shapes) <= 16
     assert all(rows & (rows - 1) == 0 for rows, _ in shapes), "powers of two"
@@ -128,4 +131,6 @@ def test_a_model_of_short_texts_has_short_rows() -> None:
         "segments",
         "places",
     }
-    assert batch.places.tolist() == [[i, i + 1, i + 2, i + 3, i + 4] for i in (0, 5, 10)]
+    assert batch.places.shape == batch.attention_mask.shape == (16, 16)
+    assert batch.attention_mask.sum(axis=1).tolist() == [5] * 3 + [0] * 13
+    assert batch.places[:3, :5].tolist() == [[i, i + 1, i + 2, i + 3, i + 4] for i in (0, 5, 10)]
