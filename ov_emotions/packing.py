@@ -20,7 +20,7 @@ from ov_emotions.encoding import EncodedTexts
 # row with every other, so rows are no wider than their longest text needs; but narrower ones than
 # this would leave too much room at their ends.
 _NARROWEST = 32
-# What comes out of a batch is as many windows, rounded up: of these shapes, too, there shall be few.
+# What comes out of a batch is as many windows, rounded up, so that of these shapes there are few.
 _WINDOWS_STEP = 16
 
 
