@@ -16,7 +16,7 @@ from ov_emotions._arguments import as_texts, check_count, merge_thresholds
 from ov_emotions.backends.base import Backend
 from ov_emotions.backends.bulk import BulkBackend, BulkModel
 from ov_emotions.backends.openvino import OpenVINOBackend
-from ov_emotions.backends.runner import Runner
+from ov_emotions.backends.runner import Runner, in_order
 from ov_emotions.backends.single import SingleTextBackends
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
@@ -413,14 +413,11 @@ class EmotionClassifier(TextClassifier):
         """Give the logits of texts, shape (texts, labels), from those of their windows."""
         logits = np.full((encoded.texts, len(self._labels)), -np.inf, dtype=np.float32)
         if groups:
-            parts = [part[: len(rows)] for part, rows in zip(batches, groups, strict=True)]
-            found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            if not np.isfinite(found).all():
+            windows = in_order(groups, batches)
+            if not np.isfinite(windows).all():
                 raise DeviceError("the model gave logits that are not finite; try precision='f32'")
-            if encoded.texts == len(found) == 1:
-                return found  # after an inference every step here finds a cold cache
-            windows = np.empty_like(found)
-            windows[np.concatenate(groups)] = found
+            if encoded.texts == len(windows) == 1:
+                return windows
             # The sigmoid is monotonic: the windows' highest logit is their highest probability.
             firsts = np.flatnonzero(np.diff(encoded.owners, prepend=-1))
             logits[encoded.owners[firsts]] = np.maximum.reduceat(windows, firsts, axis=0)

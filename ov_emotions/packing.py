@@ -185,7 +185,7 @@ def _patterns(left: list[int], max_length: int) -> Iterator[_Pattern]:
             taken[length] += 1
             lengths.append(length)
             room -= length
-        rows = min(left[length] // number for length, number in taken.items() if number)
+        rows = min(left[length] // number for length, number in taken.items())
         for length, number in taken.items():
             left[length] -= number * rows
         yield _Pattern(width, tuple(lengths), rows)

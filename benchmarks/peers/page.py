@@ -15,6 +15,7 @@ from benchmarks.readme_table import insert
 from benchmarks.scaling.page import render as render_scaling
 from benchmarks.scaling.page import scaling_plots
 from ov_emotions.files import write_text
+from ov_emotions.quantization.timing import spread
 
 FOLDER = ROOT / "benchmarks"
 RESULTS = FOLDER / "results"
@@ -131,11 +132,10 @@ def _whole_rate(found: Mapping[str, Any]) -> str:
     earlier = [row["texts_per_second"] for row in found["peers"][EARLIER]["rounds"]]
     rates = found["rates"]["macs_per_second"]["int8"]
     texts = [rate / macs for rate, macs in zip(rates, found["macs_per_text"], strict=False)]
-    times = sorted(one / other for one, other in zip(texts, earlier, strict=False))
-    middle = {"median": statistics.median(times), "min": times[0], "max": times[-1]}
+    times = spread([one / other for one, other in zip(texts, earlier, strict=False)])
     return (
         f"The whole of it would be {statistics.median(texts):,.0f} texts/s, "
-        f"{_spread(middle, 1)} times the earlier projects' path"
+        f"{_spread(times, 1)} times the earlier projects' path"
     )
 
 

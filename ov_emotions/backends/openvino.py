@@ -73,7 +73,7 @@ class OpenVINOBackend:
         if cache_dir is None:
             compiled = self._compile({})
         else:
-            changes = {"shape": shape} if shape else {"packed": packed} if packed else {}
+            changes = {k: v for k, v in (("shape", shape), ("packed", packed)) if v}
             compiled = compile_cached(
                 cache_dir,
                 bundle.manifest,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +12,8 @@ from ov_emotions.backends.base import Backend
 from ov_emotions.backends.bulk import BulkModel
 from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.backends.packed_graph import UnpackableError
+from ov_emotions.backends.runner import Runner, in_order
 from ov_emotions.encoding import EncodedTexts, TextEncoder
-from ov_emotions.packing import Packing
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,19 +69,13 @@ def compile_bulk(
     return BulkModel(compile_model(packed=False), packed=False) if threads > 1 else None
 
 
-def _says_the_same(packed: OpenVINOBackend, plain: Backend, encoded: EncodedTexts) -> bool:
-    groups = encoded.groups(_PROBE_TOKENS)
-    expected = _in_order(groups, plain.infer(encoded.batches(groups)))
-    packing = Packing(encoded, _PROBE_TOKENS, 1)
-    found = _in_order(packing.groups, packed.infer(packing.batches()))
+def _says_the_same(packed: Backend, plain: Backend, encoded: EncodedTexts) -> bool:
+    expected = _logits(Runner(plain, _PROBE_TOKENS), encoded)
+    found = _logits(Runner(packed, _PROBE_TOKENS, packed_streams=1), encoded)
     apart = float(np.ptp(expected, axis=0).max())
     return bool(np.abs(found - expected).max() <= _TOLERANCE * apart)
 
 
-def _in_order(
-    groups: Sequence[NDArray[np.int64]], logits: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    found = np.concatenate([part[: len(g)] for g, part in zip(groups, logits, strict=True)])
-    ordered = np.empty_like(found)
-    ordered[np.concatenate(groups)] = found
-    return ordered
+def _logits(runner: Runner, encoded: EncodedTexts) -> NDArray[np.float32]:
+    groups, batches = runner.arrange(encoded)
+    return in_order(groups, runner.backend.infer(batches))

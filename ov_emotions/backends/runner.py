@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,3 +41,21 @@ class Runner(NamedTuple):
             return packing.groups, packing.batches()
         groups = encoded.groups(self.batch_tokens)
         return groups, encoded.batches(groups, few_shapes=self.few_shapes, width=self.width)
+
+
+def in_order(
+    groups: Sequence[NDArray[np.int64]], logits: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Put what came out of batches in the order of the windows.
+
+    :param groups: window positions per batch, as `Runner.arrange` gave them.
+    :param logits: per batch; rows beyond its windows are padding.
+    :return: float32, shape (windows, labels).
+    """
+    parts = [part[: len(rows)] for part, rows in zip(logits, groups, strict=True)]
+    found = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if len(found) == 1:
+        return found  # after an inference every step here finds a cold cache
+    windows = np.empty_like(found)
+    windows[np.concatenate(groups)] = found
+    return windows

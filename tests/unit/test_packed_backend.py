@@ -20,6 +20,7 @@ from ov_emotions.backends.packed import compile_bulk
 from ov_emotions.backends.packed_graph import UnpackableError, pack_graph
 from ov_emotions.bundle import Bundle, shipped
 from ov_emotions.encoding import TextEncoder
+from ov_emotions.packing import Packing
 from ov_emotions.tuning.sample import sample_texts
 
 TINY = "emotions-ru-tiny"
@@ -151,7 +152,7 @@ def test_the_probes_differ_in_length_and_share_rows() -> None:
     bundle = Bundle.load(shipped(TINY))
     encoded = TextEncoder(bundle.tokenizer(), 96).encode(module._PROBES)
     assert len(set(encoded.lengths.tolist())) == len(module._PROBES)
-    batches = list(module.Packing(encoded, module._PROBE_TOKENS, 1).batches())
+    batches = list(Packing(encoded, module._PROBE_TOKENS, 1).batches())
     assert any(batch.segments.max() > 1 for batch in batches)
 
 

@@ -94,6 +94,24 @@ def bulk_backend(classifier: EmotionClassifier) -> Any:
     return classifier._bulk._model.made.backend
 
 
+def passes_each_once(
+    classifier: EmotionClassifier,
+    backend: Any,
+    choose: tuple[Any, str],
+    fill: tuple[Any, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Check that a list is tokenised, laid out, run and joined once."""
+    counter = Counter(monkeypatch)
+    for stage in (choose, fill, (classifier._encoder, "encode")):
+        counter.watch(*stage)
+    counter.watch(backend, "infer")
+    counter.watch(classifier, "_join")
+    classifier(TEXTS)
+    assert len(counter.calls) == 5
+    assert counter.calls == dict.fromkeys(counter.calls, 1)
+
+
 BATCHES = {"emotions-ru-small": 17, "emotions-ru-tiny": 18}
 """Batches of TEXTS on one core."""
 
@@ -127,14 +145,8 @@ def test_lists_of_any_kind_have_few_shapes(packed: EmotionClassifier) -> None:
 def test_a_packed_list_passes_each_stage_once(
     packed: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counter = Counter(monkeypatch)
-    counter.watch(Packing, "__init__")
-    counter.watch(Packing, "batches")
-    counter.watch(packed._encoder, "encode")
-    counter.watch(bulk_backend(packed), "infer")
-    counter.watch(packed, "_join")
-    packed(TEXTS)
-    assert counter.calls == dict.fromkeys(counter.calls, 1)
+    backend = bulk_backend(packed)
+    passes_each_once(packed, backend, (Packing, "__init__"), (Packing, "batches"), monkeypatch)
 
 
 def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier) -> None:
@@ -207,14 +219,8 @@ def test_a_list_is_tokenised_in_one_call_and_its_words_once(
 def test_a_call_passes_each_stage_once(
     classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counter = Counter(monkeypatch)
-    counter.watch(EncodedTexts, "groups")
-    counter.watch(EncodedTexts, "batches")
-    counter.watch(classifier._encoder, "encode")
-    counter.watch(classifier._backend, "infer")
-    counter.watch(classifier, "_join")
-    classifier(TEXTS)
-    assert counter.calls == dict.fromkeys(counter.calls, 1)
+    layout = (EncodedTexts, "groups"), (EncodedTexts, "batches")
+    passes_each_once(classifier, classifier._backend, *layout, monkeypatch)
 
 
 def test_a_stream_classifies_whole_chunks(
