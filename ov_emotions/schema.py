@@ -1,0 +1,165 @@
+"""JSON and TOML files against classes: one class writes a file and reads it back.
+
+What a file holds is a frozen `msgspec.Struct`; what a user sets is a frozen dataclass. Both are
+read here, so that a file that does not fit is told in the same words everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import msgspec
+
+from ov_emotions.errors import OvEmotionsError
+from ov_emotions.files import write_text
+
+_T = TypeVar("_T")
+_AT = re.compile(r" - at `\$?\.?(.*)`$")
+
+
+class Schema(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what a file holds. Fields that a reader does not know are passed over."""
+
+    def to_json(self) -> str:
+        """Return indented JSON with a final newline."""
+        return to_json(self)
+
+
+def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmotionsError]) -> _T:
+    """Check plain values, as JSON or TOML give them, against a class.
+
+    :param value: dictionaries, lists, texts, numbers.
+    :param kind: a `Schema`, a dataclass, or a type built of them. Keys that a dataclass lacks are
+        refused; a dataclass may check its values in `__post_init__`.
+    :param where: names the file in messages.
+    :param error: the class of error to raise.
+    :return: the object.
+    :raises OvEmotionsError: of the class given; says which key is wrong, and how.
+    """
+    for path, known, key in _unknown_keys(value, kind, ""):
+        close = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it may have {', '.join(known)}"
+        raise error(f"{where}: unknown key {path + key!r}; {hint}")
+    try:
+        return msgspec.convert(value, kind, dec_hook=_from_text)
+    except msgspec.ValidationError as caught:
+        raise error(f"{where}: {_told(caught)}") from caught
+
+
+def read_json(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
+    """Read a JSON file as a class; see `from_builtins`.
+
+    :param path: the file.
+    :param kind: what it holds.
+    :param error: the class of error to raise, also for a file that cannot be read.
+    :return: the object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as caught:
+        raise error(f"{path} cannot be read: {caught.strerror}") from caught
+    except (ValueError, RecursionError) as caught:
+        raise error(f"{path} is not valid JSON: {caught}") from caught
+    return from_builtins(value, kind, str(path), error)
+
+
+def read_toml(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
+    """Read a TOML file as a class; see `from_builtins`.
+
+    :param path: the file.
+    :param kind: what it holds.
+    :param error: the class of error to raise, also for a file that cannot be read.
+    :return: the object.
+    """
+    try:
+        value = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as caught:
+        raise error(f"{path} cannot be read: {caught.strerror}") from caught
+    except ValueError as caught:  # TOML's errors and those of UTF-8
+        raise error(f"{path} is not valid TOML: {caught}") from caught
+    return from_builtins(value, kind, str(path), error)
+
+
+def to_builtins(value: object) -> Any:
+    """Turn an object into what `json.dumps` takes.
+
+    :param value: a `Schema`, a dataclass, or containers of them; numpy's numbers too.
+    :return: dictionaries, lists, texts, numbers.
+    """
+    return msgspec.to_builtins(value, enc_hook=_to_plain)
+
+
+def to_json(value: object) -> str:
+    """Write an object as indented JSON with a final newline.
+
+    :param value: see `to_builtins`.
+    :return: the text.
+    :raises ValueError: if it holds a NaN or an infinity, which JSON has no word for.
+    """
+    return json.dumps(to_builtins(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write an object to a JSON file atomically.
+
+    :param path: the file.
+    :param value: see `to_builtins`.
+    """
+    write_text(path, to_json(value))
+
+
+def _told(error: msgspec.ValidationError) -> str:
+    """Put the key first: msgspec tells it last, and as a path from the root."""
+    text = str(error)
+    at = _AT.search(text)
+    message = _AT.sub("", text).replace("`", "")
+    message = message[:1].lower() + message[1:]
+    return f"{at[1]}: {message}" if at and at[1] else message
+
+
+def _unknown_keys(
+    value: object, kind: Any, path: str
+) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Yield keys that a dataclass lacks: msgspec passes over them there."""
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        known = tuple(field.name for field in dataclasses.fields(kind))
+        hints = get_type_hints(kind)
+        for key, item in value.items():
+            if key not in known:
+                yield path, known, str(key)
+            else:
+                yield from _unknown_keys(item, hints[key], f"{path}{key}.")
+        return
+    inner = [part for part in get_args(kind) if dataclasses.is_dataclass(part)]
+    if inner and isinstance(value, Mapping):
+        if any(isinstance(part, type) and issubclass(part, str) for part in get_args(kind)):
+            for key, item in value.items():
+                yield from _unknown_keys(item, inner[0], f"{path}{key}.")
+        else:
+            yield from _unknown_keys(value, inner[0], path)
+    elif inner and isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _unknown_keys(item, inner[0], f"{path.rstrip('.')}[{i}].")
+
+
+def _from_text(kind: type[Any], value: object) -> Any:
+    if issubclass(kind, PurePath) and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"no value of {kind} is read from a file")
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to a file")
