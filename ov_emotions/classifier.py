@@ -28,7 +28,7 @@ from ov_emotions.prediction import DEFAULT_CHUNK_SIZE, Prediction, TextClassifie
 from ov_emotions.thresholds import apply_thresholds, sigmoid
 
 if TYPE_CHECKING:
-    from ov_emotions.backends.kserve_options import ServerOptions
+    from ov_emotions.client.options import ServerOptions
     from ov_emotions.profiling import ClassifierProfile
     from ov_emotions.tuning.profile import TuningProfile
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions._arguments import as_texts, check_count, merge_thresholds, not_a_text
-from ov_emotions.backends.kserve import ServerSession, Truncated
-from ov_emotions.backends.kserve_facts import ServedFacts
-from ov_emotions.backends.kserve_loop import LoopThread, shared_loop
-from ov_emotions.backends.kserve_options import ServerOptions
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier, decide
+from ov_emotions.client.facts import ServedFacts
+from ov_emotions.client.loop import LoopThread, shared_loop
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.session import ServerSession, Truncated
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import ServerError
 from ov_emotions.prediction import Prediction, Texts

@@ -19,8 +19,6 @@ from benchmarks.serving.measure import Measured, Plan, measure
 from benchmarks.serving.table import for_readme, for_terminal, load_results, update_readme
 from benchmarks.serving.target import SPLIT, Endpoint, Target, choose_texts, find_targets
 from benchmarks.serving.triton import served_by_triton
-from ov_emotions.backends.kserve_check import check_server
-from ov_emotions.backends.kserve_options import ServerOptions
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.cli.flags import add_config_flags, config_values
 from ov_emotions.cli.progress import Progress
@@ -31,6 +29,8 @@ from ov_emotions.cli.shared import (
     print_json,
     utf8_stdout,
 )
+from ov_emotions.client.check import check_server
+from ov_emotions.client.options import ServerOptions
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.machine import environment
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise

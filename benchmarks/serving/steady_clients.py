@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from benchmarks.serving.load import Limits, Run, closed_loop
 from ov_emotions._extras import require
-from ov_emotions.backends.kserve_call import connect
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_transport import Tensor, Transport
-from ov_emotions.backends.kserve_url import parse_model_url
+from ov_emotions.client.call import connect
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.transport import Tensor, Transport
+from ov_emotions.client.url import parse_model_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerUnavailableError
 from ov_emotions.memory import resident_mb
 

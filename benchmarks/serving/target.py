@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.serving.load import Send
-from ov_emotions.backends.kserve_call import connect
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_transport import ModelMetadata, Tensor, TensorSpec, Transport
-from ov_emotions.backends.kserve_url import parse_model_url
 from ov_emotions.bundle import Bundle
+from ov_emotions.client.call import connect
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.transport import ModelMetadata, Tensor, TensorSpec, Transport
+from ov_emotions.client.url import parse_model_url
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, ServerError

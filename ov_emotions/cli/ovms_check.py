@@ -16,7 +16,7 @@ from ov_emotions.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from ov_emotions.backends.kserve_check import CheckReport
+    from ov_emotions.client.check import CheckReport
 
 _EPILOG = """\
 URL is grpc://HOST:9000/MODEL or http://HOST:8000/MODEL (grpcs:// and https:// with TLS), also of
@@ -83,9 +83,9 @@ def run(args: argparse.Namespace) -> int:
     :param args: the parsed arguments.
     :return: 0 if all is well, else 1.
     """
-    from ov_emotions.backends.kserve_check import check_server
-    from ov_emotions.backends.kserve_options import ServerOptions
     from ov_emotions.bundle import Bundle
+    from ov_emotions.client.check import check_server
+    from ov_emotions.client.options import ServerOptions
 
     options = ServerOptions(
         timeout=args.timeout,

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ov_emotions.backends.kserve import ServerOptions
 from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.client.session import ServerOptions
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.thresholds import sigmoid
 from ov_emotions.triton.config import TritonConfig, facts

@@ -27,8 +27,8 @@ from fake_kserve import (
 )
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends.kserve import ServerOptions
 from ov_emotions.bundle import Bundle
+from ov_emotions.client.session import ServerOptions
 from ov_emotions.errors import (
     InputError,
     MissingExtraError,

@@ -15,9 +15,9 @@ import pytest
 from fake_kserve import FAST, Abort, Reply, grpc_server, http_server
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends.kserve_call import connect
-from ov_emotions.backends.kserve_transport import Answer, ModelMetadata, Tensor, Transport
-from ov_emotions.backends.kserve_url import parse_url
+from ov_emotions.client.call import connect
+from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, Transport
+from ov_emotions.client.url import parse_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerMismatchError
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")

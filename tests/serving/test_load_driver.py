@@ -23,8 +23,8 @@ from fake_kserve import (
 from benchmarks.serving import cli
 from benchmarks.serving.load import Limits, Run, closed_loop, run_precisely
 from benchmarks.serving.target import Endpoint, Target, find_targets, readable
-from ov_emotions.backends.kserve import ServerOptions
 from ov_emotions.bundle import Bundle
+from ov_emotions.client.session import ServerOptions
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import InputError, ServerError
 from ov_emotions.labels import EKMAN

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ov_emotions.backends.kserve_facts import (
+from ov_emotions.bundle import Bundle
+from ov_emotions.client.facts import (
     ServedFacts,
     Signature,
     check_facts,
@@ -14,8 +15,7 @@ from ov_emotions.backends.kserve_facts import (
     parse_facts,
     signature_of,
 )
-from ov_emotions.backends.kserve_transport import ModelMetadata, TensorSpec
-from ov_emotions.bundle import Bundle
+from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.errors import ServerMismatchError
 from ov_emotions.triton.config import TritonConfig, facts
 

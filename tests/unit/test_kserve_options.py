@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ov_emotions.backends.kserve_options import ServerOptions
+from ov_emotions.client.options import ServerOptions
 from ov_emotions.errors import InputError
 
 

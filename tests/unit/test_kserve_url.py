@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ov_emotions.backends.kserve_url import ServerAddress, parse_model_url, parse_url
+from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
 from ov_emotions.errors import InputError
 
 

@@ -27,13 +27,13 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.backends.kserve_call import connect, with_retries
-from ov_emotions.backends.kserve_facts import ServedFacts, Signature, facts_of
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_transport import Tensor, Transport
-from ov_emotions.backends.kserve_url import ServerAddress, parse_model_url, parse_url
-from ov_emotions.backends.kserve_verify import Verifier
 from ov_emotions.bundle import Bundle
+from ov_emotions.client.call import connect, with_retries
+from ov_emotions.client.facts import ServedFacts, Signature, facts_of
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.transport import Tensor, Transport
+from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
+from ov_emotions.client.verify import Verifier
 from ov_emotions.encoding import LongTexts, TextEncoder
 from ov_emotions.errors import InputError, ServerError
 from ov_emotions.normalize import normalize, replace_surrogates

@@ -7,17 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from ov_emotions.backends.kserve_call import with_retries
-from ov_emotions.backends.kserve_facts import (
+from ov_emotions.client.call import with_retries
+from ov_emotions.client.facts import (
     ServedFacts,
     Signature,
     check_facts,
     parse_facts,
     signature_of,
 )
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_transport import ModelMetadata, Transport
-from ov_emotions.backends.kserve_url import ServerAddress
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.transport import ModelMetadata, Transport
+from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import ServerError, ServerMismatchError, ServerUnavailableError
 
 _LOGGER = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_transport import Transport
-from ov_emotions.backends.kserve_url import ServerAddress
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.transport import Transport
+from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import ServerUnavailableError
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ def connect(address: ServerAddress, options: ServerOptions) -> Transport:
     :raises MissingExtraError: if its client library is not installed.
     """
     if address.legacy:
-        from ov_emotions.backends.ovms_legacy import LegacyTransport
+        from ov_emotions.client.tfs import LegacyTransport
 
         return LegacyTransport(address, options)
     if address.grpc:
-        from ov_emotions.backends.kserve_grpc import GrpcTransport
+        from ov_emotions.client.grpc import GrpcTransport
 
         return GrpcTransport(address, options)
-    from ov_emotions.backends.kserve_http import HttpTransport
+    from ov_emotions.client.http import HttpTransport
 
     return HttpTransport(address, options)
 

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ov_emotions.backends.kserve import ServerSession
-from ov_emotions.backends.kserve_call import connect
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_url import parse_model_url
 from ov_emotions.bundle import Bundle
+from ov_emotions.client.call import connect
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.session import ServerSession
+from ov_emotions.client.url import parse_model_url
 from ov_emotions.errors import OvEmotionsError, ServerError
 
 T = TypeVar("T")

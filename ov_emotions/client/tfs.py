@@ -1,7 +1,7 @@
 """The TensorFlow Serving API of OpenVINO Model Server up to 2026.2.1, on `ovmsclient`.
 
 Version 2026.3 removed that API, and `ovmsclient` speaks no other. It is for servers that cannot be
-renewed yet; all others are asked by `kserve`, those from 2022.3 to 2026.2.1 too.
+renewed yet; all others are asked over KServe, those from 2022.3 to 2026.2.1 too.
 
 The API tells the tensors of a model and none of its facts, so that the bundle has to be given. The
 client sends no headers, and knows TLS over gRPC only.
@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ov_emotions._extras import require
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_transport import (
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.transport import (
     Answer,
     ModelMetadata,
     Tensor,
@@ -31,7 +31,7 @@ from ov_emotions.backends.kserve_transport import (
     shape_of,
     short,
 )
-from ov_emotions.backends.kserve_url import ServerAddress
+from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import InputError, ServerError, ServerUnavailableError
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ov_emotions._extras import require
-from ov_emotions.backends.kserve_options import ServerOptions
-from ov_emotions.backends.kserve_transport import (
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.transport import (
     Answer,
     ModelMetadata,
     Tensor,
@@ -19,7 +19,7 @@ from ov_emotions.backends.kserve_transport import (
     shape_of,
     short,
 )
-from ov_emotions.backends.kserve_url import ServerAddress
+from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import InputError, ServerError, ServerUnavailableError
 
 T = TypeVar("T")

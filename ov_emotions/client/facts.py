@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ov_emotions.backends.kserve_transport import ModelMetadata, TensorSpec
+from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import BundleError, ServerMismatchError
 from ov_emotions.manifest import SCHEMA_VERSION, Manifest, is_threshold
