@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ov_emotions.report import svg
+from ov_emotions.reports import svg
 
 WIDTH = 760.0
 _FONT = 12.5

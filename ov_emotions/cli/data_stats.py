@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from ov_emotions.bundle import DEFAULT_MODEL
     from ov_emotions.data.statistics.run import StatsConfig, describe
     from ov_emotions.files import write_json, write_text
-    from ov_emotions.report.data_page import render_data_page
+    from ov_emotions.reports.data_page import render_data_page
 
     seed = {} if args.seed is None else {"seed": args.seed}
     config = StatsConfig(

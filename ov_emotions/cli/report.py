@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     :param args: parsed arguments.
     :return: the exit code.
     """
-    from ov_emotions.report.run import read_study, write_report
+    from ov_emotions.reports.run import read_study, write_report
 
     if args.from_study is None and (args.source is None or args.data is None):
         args.parser.error("a source and --data are required, or --from-study")

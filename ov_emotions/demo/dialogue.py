@@ -28,7 +28,7 @@ from ov_emotions.dialogues.spark import main_speaker
 from ov_emotions.dialogues.talk import events, handover_sentence, talk, turn_sentences
 from ov_emotions.dialogues.words import Words
 from ov_emotions.files import write_json, write_text
-from ov_emotions.report import page as html
+from ov_emotions.reports import page as html
 
 SHOWN = 5
 """Dialogues that are drawn; the downloads have all."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ov_emotions.demo.markup import Words, escape
 from ov_emotions.demo.texts import EXAMPLES, TEXTS, say
-from ov_emotions.report.svg import stylesheet
+from ov_emotions.reports.svg import stylesheet
 
 VIEWS = ("text", "files", "dialogues", "compare", "model")
 """The sections, by the name that stands behind # in the address."""

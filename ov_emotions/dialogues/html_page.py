@@ -14,7 +14,7 @@ from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, SpeakerAna
 from ov_emotions.dialogues.spark import main_speaker
 from ov_emotions.dialogues.talk import events, handover_sentence, talk, turn_sentences
 from ov_emotions.dialogues.words import Words
-from ov_emotions.report import page as html
+from ov_emotions.reports import page as html
 
 MOST_DIALOGUES = 20
 """Dialogues that a page shows one by one."""

@@ -6,8 +6,8 @@ from ov_emotions.dialogues.curves import Share
 from ov_emotions.dialogues.results import Analysis, Client, DialogueAnalysis
 from ov_emotions.dialogues.spark import main_speaker, sparkline
 from ov_emotions.dialogues.words import Words
-from ov_emotions.report import format as fmt
-from ov_emotions.report.table import Cell, Row, Table
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.table import Cell, Row, Table
 
 
 def _share(share: Share, words: Words) -> Cell:

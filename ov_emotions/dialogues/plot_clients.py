@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from ov_emotions.dialogues.plot_parts import FONT
 from ov_emotions.dialogues.results import Analysis, Client
 from ov_emotions.dialogues.words import Words
-from ov_emotions.report import svg
-from ov_emotions.report.format import clean
+from ov_emotions.reports import svg
+from ov_emotions.reports.format import clean
 
 MOST_CLIENTS = 30
 """Clients that are drawn."""

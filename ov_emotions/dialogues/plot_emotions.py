@@ -10,8 +10,8 @@ from ov_emotions.dialogues.plot_parts import FONT, MOST_POINTS, area, line
 from ov_emotions.dialogues.results import Analysis, SpeakerAnalysis
 from ov_emotions.dialogues.spark import thinned
 from ov_emotions.dialogues.words import Words
-from ov_emotions.report import svg
-from ov_emotions.report.format import clean
+from ov_emotions.reports import svg
+from ov_emotions.reports.format import clean
 
 
 def drawn_labels(analysis: Analysis, speaker: SpeakerAnalysis) -> list[str]:

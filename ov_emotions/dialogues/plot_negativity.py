@@ -15,8 +15,8 @@ from ov_emotions.dialogues.results import (
 from ov_emotions.dialogues.spark import thinned
 from ov_emotions.dialogues.times import clock
 from ov_emotions.dialogues.words import Words
-from ov_emotions.report import svg
-from ov_emotions.report.format import clean
+from ov_emotions.reports import svg
+from ov_emotions.reports.format import clean
 
 _STYLES = ("palette.css", "plot.css", "dialogue.css")
 MOST_DOTS = 300

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ov_emotions.dialogues.curves import Array
-from ov_emotions.report import svg
+from ov_emotions.reports import svg
 
 FONT = 12.5
 MOST_POINTS = 300

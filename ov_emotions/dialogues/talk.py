@@ -14,7 +14,7 @@ from ov_emotions.dialogues.results import (
 )
 from ov_emotions.dialogues.times import clock
 from ov_emotions.dialogues.words import Words
-from ov_emotions.report import page as html
+from ov_emotions.reports import page as html
 
 MOST_UTTERANCES = 1000
 """Utterances of a dialogue that the page writes out."""

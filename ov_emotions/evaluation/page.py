@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ov_emotions.evaluation.plots import f1_bars, matrix, reliability_plot
-from ov_emotions.report import format as fmt
-from ov_emotions.report import page
-from ov_emotions.report.study import LabelF1
-from ov_emotions.report.table import Cell, Row, Table
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports import page
+from ov_emotions.reports.study import LabelF1
+from ov_emotions.reports.table import Cell, Row, Table
 from ov_emotions.temperature import Reliability
 
 _STYLES = ("matrix.css",)

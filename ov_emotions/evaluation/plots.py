@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ov_emotions.report import svg
-from ov_emotions.report.bars import bar, grid
-from ov_emotions.report.study import LabelF1
+from ov_emotions.reports import svg
+from ov_emotions.reports.bars import bar, grid
+from ov_emotions.reports.study import LabelF1
 from ov_emotions.temperature import Reliability
 
 _FONT = 12.5

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ov_emotions.bundle import Bundle, shipped
-from ov_emotions.report.run import read_study, write_report
+from ov_emotions.reports.run import read_study, write_report
 
 REPORTS = Path(__file__).resolve().parents[2] / "quantize" / "reports"
 FOLDERS = sorted(path.parent.name for path in REPORTS.glob("*/study.json"))

@@ -17,7 +17,7 @@ from ov_emotions.data.statistics.run import StatsConfig, describe_splits
 from ov_emotions.data.statistics.words import fightin_words, lemmas, telling_words
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import GOEMOTIONS, LabelSet
-from ov_emotions.report.data_page import render_data_page
+from ov_emotions.reports.data_page import render_data_page
 
 pytest.importorskip("pymorphy3", reason="dictionary forms come from pymorphy3")
 pytest.importorskip("wordcloud", reason="word clouds are laid out by wordcloud")

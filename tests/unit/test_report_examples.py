@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ov_emotions.report.reading import parse_study
+from ov_emotions.reports.reading import parse_study
 
 LABELS = {
     "anger": "гнев",

@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 import pytest
 from test_report_examples import CHOICE, EXAMPLES, eight, failed, random_weights, sixteen, study
 
-import ov_emotions.report
+import ov_emotions.reports
 from ov_emotions.errors import DataError
-from ov_emotions.report import format as fmt
-from ov_emotions.report.html import render_html
-from ov_emotions.report.markdown import code, escape, render_markdown
-from ov_emotions.report.pareto import render_pareto_svg
-from ov_emotions.report.run import write_report
-from ov_emotions.report.study import Interval, Spread
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.html import render_html
+from ov_emotions.reports.markdown import code, escape, render_markdown
+from ov_emotions.reports.pareto import render_pareto_svg
+from ov_emotions.reports.run import write_report
+from ov_emotions.reports.study import Interval, Spread
 
 HOSTILE = (
     "</title></style></script><script>alert(1)</script>\"'><img src=x onerror=alert(1)> & "
@@ -283,7 +283,7 @@ def _luminance(colour: str) -> float:
 @pytest.mark.parametrize("ink", ["ink", "soft", "accent", "alarm"])
 @pytest.mark.parametrize("ground", ["paper", "wash"])
 def test_every_text_colour_can_be_read_on_every_ground(mode, ink, ground):
-    css = (Path(ov_emotions.report.__file__).parent / "palette.css").read_text(encoding="utf-8")
+    css = (Path(ov_emotions.reports.__file__).parent / "palette.css").read_text(encoding="utf-8")
     palettes = [dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in css.split("@media")]
     colours = palettes[mode == "dark"]
     light, dark = sorted((_luminance(colours[ink]), _luminance(colours[ground])), reverse=True)

@@ -7,7 +7,7 @@ import pytest
 from test_report_examples import CHOICE, MIXED, REFERENCE, eight, study, three
 
 from ov_emotions.errors import DataError
-from ov_emotions.report.reading import parse_study, read_study
+from ov_emotions.reports.reading import parse_study, read_study
 
 
 def test_a_written_study_is_read_back_as_it_was(tmp_path):

@@ -19,7 +19,7 @@ from test_report_examples import (
     three,
 )
 
-from ov_emotions.report.verdict import decide
+from ov_emotions.reports.verdict import decide
 
 
 def _int8(name, **changes):

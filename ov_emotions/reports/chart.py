@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report.study import Candidate, Interval, Spread, Study
-from ov_emotions.report.verdict import Verdict
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.study import Candidate, Interval, Spread, Study
+from ov_emotions.reports.verdict import Verdict
 
 # Plots draw a loss of at least this as the allowed one, so that they show some depth.
 _LEAST_DROP = 0.001

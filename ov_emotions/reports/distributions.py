@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ov_emotions.data.statistics.facts import Lengths
-from ov_emotions.report import format as fmt
-from ov_emotions.report import svg
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports import svg
 
 _FONT = 12.5
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from ov_emotions.errors import DataError
-from ov_emotions.report.study import (
+from ov_emotions.reports.study import (
     Candidate,
     Change,
     Data,

@@ -1,4 +1,4 @@
-"""The verdict in words: what to ship, because of what; the rule is `ov_emotions.report.choice`."""
+"""The verdict in words: what to ship, because of what; the rule is `ov_emotions.reports.choice`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report.choice import Choice, choose
-from ov_emotions.report.reading import parse_study
-from ov_emotions.report.reasons import noise_warning, reasons, speed
-from ov_emotions.report.study import Candidate, Spread, Study
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.choice import Choice, choose
+from ov_emotions.reports.reading import parse_study
+from ov_emotions.reports.reasons import noise_warning, reasons, speed
+from ov_emotions.reports.study import Candidate, Spread, Study
 
 _NOT_TOLD = "about as fast"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report import svg
-from ov_emotions.report.study import Candidate, LabelF1, Scoring, Study
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports import svg
+from ov_emotions.reports.study import Candidate, LabelF1, Scoring, Study
 
 _FONT = 12.5
 

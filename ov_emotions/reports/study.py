@@ -1,6 +1,6 @@
 """What a quantization study holds: frozen, checked, and with every number finite.
 
-`ov_emotions.report.reading` makes a `Study` of the JSON; everything else in this room reads it.
+`ov_emotions.reports.reading` makes a `Study` of the JSON; everything else in this room reads it.
 """
 
 from __future__ import annotations

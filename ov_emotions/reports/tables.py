@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report.study import Candidate, Interval, Latency, Quality, Spread, Start, Study
-from ov_emotions.report.table import Cell, Row, Table
-from ov_emotions.report.verdict import Verdict
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.study import Candidate, Interval, Latency, Quality, Spread, Start, Study
+from ov_emotions.reports.table import Cell, Row, Table
+from ov_emotions.reports.verdict import Verdict
 
 NOT_APPLICABLE = "not applicable: random weights"
 NOT_SCORED = "not scored"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report.choice import NEAR, SAME_SIZE, SURE_ENOUGH, Choice
-from ov_emotions.report.study import Candidate, Spread, Study
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.choice import NEAR, SAME_SIZE, SURE_ENOUGH, Choice
+from ov_emotions.reports.study import Candidate, Spread, Study
 
 
 def reasons(study: Study, choice: Choice, chosen: Candidate) -> list[str]:

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ov_emotions.report.format import plural, signed, signed_interval
-from ov_emotions.report.study import Candidate, Latency, Spread, Study
+from ov_emotions.reports.format import plural, signed, signed_interval
+from ov_emotions.reports.study import Candidate, Latency, Spread, Study
 
 SURE_ENOUGH = 3.0
 NEAR = 0.10

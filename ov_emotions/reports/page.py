@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
-from ov_emotions.report.format import clean
-from ov_emotions.report.svg import stylesheet
-from ov_emotions.report.table import Cell, Row, Table
+from ov_emotions.reports.format import clean
+from ov_emotions.reports.svg import stylesheet
+from ov_emotions.reports.table import Cell, Row, Table
 
 _WIDE, _NARROW = 780.0, 340.0
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|MB|texts/s|times)(?!\w))")

@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from itertools import pairwise
 
-from ov_emotions.report.format import clean
+from ov_emotions.reports.format import clean
 
 # Width of a character over the font's size: exact for the usual monospaced fonts, a mean for sans.
 MONO = 0.602
@@ -84,7 +84,7 @@ def stylesheet(*names: str) -> str:
     :param names: file names.
     :return: their contents, one after the other.
     """
-    folder = files("ov_emotions.report")
+    folder = files("ov_emotions.reports")
     return "\n".join((folder / name).read_text(encoding="utf-8").strip() for name in names)
 
 

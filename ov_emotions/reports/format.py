@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from ov_emotions.report.study import Interval, Spread
+from ov_emotions.reports.study import Interval, Spread
 
 NONE = "–"
 _MINUS = "\N{MINUS SIGN}"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report.study import Candidate, Study
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.study import Candidate, Study
 
 Facts = tuple[tuple[str, str], ...]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ov_emotions.data.statistics.facts import Statistics
-from ov_emotions.report import data_tables as tables
-from ov_emotions.report import format as fmt
-from ov_emotions.report import page
-from ov_emotions.report.cloud import word_cloud
-from ov_emotions.report.distributions import Bar, bars, boxes, share
-from ov_emotions.report.heatmap import heatmap
+from ov_emotions.reports import data_tables as tables
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports import page
+from ov_emotions.reports.cloud import word_cloud
+from ov_emotions.reports.distributions import Bar, bars, boxes, share
+from ov_emotions.reports.heatmap import heatmap
 
 _CLOUD_WORDS = 30
 

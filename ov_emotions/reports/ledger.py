@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report.study import Candidate, Spread, Study
-from ov_emotions.report.table import Cell, Row, Table
-from ov_emotions.report.tables import NOT_APPLICABLE, NOT_SCORED
-from ov_emotions.report.verdict import Verdict
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.study import Candidate, Spread, Study
+from ov_emotions.reports.table import Cell, Row, Table
+from ov_emotions.reports.tables import NOT_APPLICABLE, NOT_SCORED
+from ov_emotions.reports.verdict import Verdict
 
 
 def ledger(study: Study, verdict: Verdict) -> Table | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report import svg
-from ov_emotions.report.study import Interval, Spread, Study
-from ov_emotions.report.verdict import Verdict
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports import svg
+from ov_emotions.reports.study import Interval, Spread, Study
+from ov_emotions.reports.verdict import Verdict
 
 _FONT = 12.5
 # Differences further out than so many times what is allowed are drawn at the edge.

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ov_emotions.report import prose, tables
-from ov_emotions.report.chart import plot_title
-from ov_emotions.report.format import clean
-from ov_emotions.report.ledger import ledger
-from ov_emotions.report.reading import parse_study
-from ov_emotions.report.reasons import rule
-from ov_emotions.report.study import Study
-from ov_emotions.report.table import Cell, Row, Table
-from ov_emotions.report.verdict import Verdict, judge
+from ov_emotions.reports import prose, tables
+from ov_emotions.reports.chart import plot_title
+from ov_emotions.reports.format import clean
+from ov_emotions.reports.ledger import ledger
+from ov_emotions.reports.reading import parse_study
+from ov_emotions.reports.reasons import rule
+from ov_emotions.reports.study import Study
+from ov_emotions.reports.table import Cell, Row, Table
+from ov_emotions.reports.verdict import Verdict, judge
 
 # What starts markup, a mention or a formula; a link also starts without brackets.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$&@#!])")

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from ov_emotions.report import page, prose, tables
-from ov_emotions.report.bars import label_bars
-from ov_emotions.report.chart import plot_title
-from ov_emotions.report.format import clean
-from ov_emotions.report.intervals import difference_plot, ratio_plot
-from ov_emotions.report.ledger import ledger
-from ov_emotions.report.pareto import pareto_plot
-from ov_emotions.report.reading import parse_study
-from ov_emotions.report.reasons import rule
-from ov_emotions.report.study import Candidate, Study
-from ov_emotions.report.table import Table
-from ov_emotions.report.verdict import Verdict, judge
+from ov_emotions.reports import page, prose, tables
+from ov_emotions.reports.bars import label_bars
+from ov_emotions.reports.chart import plot_title
+from ov_emotions.reports.format import clean
+from ov_emotions.reports.intervals import difference_plot, ratio_plot
+from ov_emotions.reports.ledger import ledger
+from ov_emotions.reports.pareto import pareto_plot
+from ov_emotions.reports.reading import parse_study
+from ov_emotions.reports.reasons import rule
+from ov_emotions.reports.study import Candidate, Study
+from ov_emotions.reports.table import Table
+from ov_emotions.reports.verdict import Verdict, judge
 
 
 def render_html(study: Mapping[str, Any]) -> str:

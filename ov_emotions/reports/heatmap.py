@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ov_emotions.report import svg
+from ov_emotions.reports import svg
 
 _FONT = 12.5
 _ROW = 25.0

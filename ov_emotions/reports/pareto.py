@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ov_emotions.report import format as fmt
-from ov_emotions.report import svg
-from ov_emotions.report.chart import Chart, Point, build_chart
-from ov_emotions.report.labels import Box, around, place
-from ov_emotions.report.reading import parse_study
-from ov_emotions.report.study import Study
-from ov_emotions.report.verdict import Verdict, judge
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports import svg
+from ov_emotions.reports.chart import Chart, Point, build_chart
+from ov_emotions.reports.labels import Box, around, place
+from ov_emotions.reports.reading import parse_study
+from ov_emotions.reports.study import Study
+from ov_emotions.reports.verdict import Verdict, judge
 
 _FONT = 12.5
 _LINE = 18.0

@@ -9,11 +9,11 @@ from typing import Any
 
 from ov_emotions.errors import DataError
 from ov_emotions.files import write_text
-from ov_emotions.report.html import render_html
-from ov_emotions.report.markdown import render_markdown
-from ov_emotions.report.pareto import render_pareto_svg
-from ov_emotions.report.reading import read_study
-from ov_emotions.report.verdict import decide
+from ov_emotions.reports.html import render_html
+from ov_emotions.reports.markdown import render_markdown
+from ov_emotions.reports.pareto import render_pareto_svg
+from ov_emotions.reports.reading import read_study
+from ov_emotions.reports.verdict import decide
 
 __all__ = ["PLOT_NAME", "STUDY_NAME", "read_study", "write_report"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from ov_emotions._extras import require
-from ov_emotions.report import svg
-from ov_emotions.report.format import clean
+from ov_emotions.reports import svg
+from ov_emotions.reports.format import clean
 
 _WIDTH, _HEIGHT = 360, 210
 _LARGEST, _SMALLEST = 34, 9

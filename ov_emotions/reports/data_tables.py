@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ov_emotions.data.statistics.facts import Group, Lengths, Statistics
-from ov_emotions.report import format as fmt
-from ov_emotions.report.distributions import share
-from ov_emotions.report.table import Cell, Row, Table
+from ov_emotions.reports import format as fmt
+from ov_emotions.reports.distributions import share
+from ov_emotions.reports.table import Cell, Row, Table
 
 
 def groups(stats: Statistics) -> Iterator[tuple[str, Group, bool]]:
