@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.serving.target import Endpoint
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import OvEmotionsError
-from ov_emotions.triton.config import TritonConfig
-from ov_emotions.triton.repository import build_repository
+from ov_emotions.serving.triton import TritonConfig
+from ov_emotions.serving.triton_repository import build_repository
 
 _TESTS = Path(__file__).resolve().parents[2] / "tests" / "serving"
 

@@ -20,7 +20,7 @@ from ov_emotions.errors import InputError
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
-    from ov_emotions.ovms.profile import Goal, ServingProfile
+    from ov_emotions.serving.profile import Goal, ServingProfile
     from ov_emotions.tuning.profile import TuningProfile
 
 
@@ -110,8 +110,8 @@ def run_render(args: argparse.Namespace) -> int:
     :return: 0.
     """
     from ov_emotions.errors import DataError
-    from ov_emotions.ovms.deploy_files import write_deployment
-    from ov_emotions.ovms.render import NOTES_NAME, write_config
+    from ov_emotions.serving.deploy import write_deployment
+    from ov_emotions.serving.render import NOTES_NAME, write_config
 
     profile, budget = _profile(args)
     if args.deployment:  # they have a README.md and more, which nobody's own shall give way to
@@ -137,7 +137,7 @@ def run_render(args: argparse.Namespace) -> int:
 def _profile(args: argparse.Namespace) -> tuple[ServingProfile, str]:
     from ov_emotions.bundle import DEFAULT_MODEL, Bundle
     from ov_emotions.machine import CpuBudget, cpu_budget
-    from ov_emotions.ovms.profile import ServingProfile, VersionPolicy
+    from ov_emotions.serving.profile import ServingProfile, VersionPolicy
 
     bundle = Bundle.load(DEFAULT_MODEL if args.bundle is None else args.bundle)
     tuned = _tuned(args, bundle)
@@ -222,8 +222,8 @@ def run_validate(args: argparse.Namespace) -> int:
     :return: 0 if the server takes it, else 1; with --strict, 1 for warnings too.
     """
     from ov_emotions.errors import DataError
-    from ov_emotions.ovms.config_files import LocalFiles
-    from ov_emotions.ovms.validate import ServerTraits, validate_file
+    from ov_emotions.serving.config_files import LocalFiles
+    from ov_emotions.serving.validate import ServerTraits, validate_file
 
     look = args.check_paths or args.mount
     files = LocalFiles(dict(args.mount), args.config.resolve().parent) if look else None

@@ -17,8 +17,8 @@ from ov_emotions.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from ov_emotions.ovms.repository import Published
-    from ov_emotions.ovms.text_check import Comparison
+    from ov_emotions.serving.repository import Published
+    from ov_emotions.serving.text_check import Comparison
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -77,10 +77,10 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.ovms.repository import publish
-    from ov_emotions.ovms.text_check import PROBES, compare, require_parity
-    from ov_emotions.ovms.text_model import TextModelConfig, build_text_model
-    from ov_emotions.publishing import default_name
+    from ov_emotions.serving.publishing import default_name
+    from ov_emotions.serving.repository import publish
+    from ov_emotions.serving.text_check import PROBES, compare, require_parity
+    from ov_emotions.serving.text_model import TextModelConfig, build_text_model
     from ov_emotions.textfiles import check_text_file
 
     config = TextModelConfig(args.names, args.separator, args.token_in)

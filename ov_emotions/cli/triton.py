@@ -109,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
     :return: 0.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.publishing import default_name
-    from ov_emotions.triton.config import TritonConfig
-    from ov_emotions.triton.repository import build_repository
+    from ov_emotions.serving.publishing import default_name
+    from ov_emotions.serving.triton import TritonConfig
+    from ov_emotions.serving.triton_repository import build_repository
 
     config = TritonConfig(
         backend=args.backend,

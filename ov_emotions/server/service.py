@@ -18,7 +18,7 @@ from ov_emotions.server.limits import check_texts
 from ov_emotions.server.metrics import Metrics
 from ov_emotions.server.refusal import ClientGoneError, RefusedError
 from ov_emotions.server.settings import ServerSettings
-from ov_emotions.triton.config import HASH_KEY, TritonConfig, facts, label_names
+from ov_emotions.serving.triton import HASH_KEY, TritonConfig, facts, label_names
 
 _VERSION_DIGITS = 12
 

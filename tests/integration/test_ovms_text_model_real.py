@@ -10,11 +10,11 @@ import pytest
 
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.normalize import normalize
-from ov_emotions.ovms.repository import publish
-from ov_emotions.ovms.text_check import PROBES, TOLERANCE, compare
-from ov_emotions.ovms.text_model import TextModelConfig, build_text_model
-from ov_emotions.ovms.text_nodes import string_core
-from ov_emotions.ovms.text_tokenizer import tokenizer_model
+from ov_emotions.serving.repository import publish
+from ov_emotions.serving.text_check import PROBES, TOLERANCE, compare
+from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.text_nodes import string_core
+from ov_emotions.serving.text_tokenizer import tokenizer_model
 from ov_emotions.textfiles import read_texts
 
 USE_WITHOUT_THE_LIBRARY = """

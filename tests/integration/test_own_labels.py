@@ -23,8 +23,8 @@ from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
 from ov_emotions.errors import DataError, InputError, QuantizationError, TrainingError
 from ov_emotions.evaluation import evaluate
 from ov_emotions.labels import GOEMOTIONS, LabelSet
-from ov_emotions.ovms.text_model import TextModelConfig, build_text_model
-from ov_emotions.ovms.text_nodes import string_core
+from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.text_nodes import string_core
 from ov_emotions.training.run import train
 
 OWN = {"злость, гнев": "злюсь", "joy": "радость", "label=x": "боюсь"}

@@ -21,8 +21,8 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client.session import ServerOptions
 from ov_emotions.encoding import EncodedBatch
+from ov_emotions.serving.triton import TritonConfig, facts
 from ov_emotions.thresholds import sigmoid
-from ov_emotions.triton.config import TritonConfig, facts
 
 FAST = ServerOptions(timeout=2.0, deadline=5.0, attempts=3, backoff=0.01, max_backoff=0.02)
 

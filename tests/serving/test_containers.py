@@ -16,7 +16,7 @@ import pytest
 import yaml
 from fake_kserve import Reply, http_server
 
-from ov_emotions.ovms.profile import IMAGE, ServingProfile
+from ov_emotions.serving.profile import IMAGE, ServingProfile
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "ovms_config" / "containers"

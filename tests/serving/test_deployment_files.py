@@ -18,9 +18,9 @@ import yaml
 
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.cli.main import main
-from ov_emotions.ovms.deploy_files import render_deployment
-from ov_emotions.ovms.profile import IMAGE, ServingProfile
-from ov_emotions.ovms.validate import validate_file
+from ov_emotions.serving.deploy import render_deployment
+from ov_emotions.serving.profile import IMAGE, ServingProfile
+from ov_emotions.serving.validate import validate_file
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "ovms_config"

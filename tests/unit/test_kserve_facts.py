@@ -17,7 +17,7 @@ from ov_emotions.client.facts import (
 )
 from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.errors import ServerMismatchError
-from ov_emotions.triton.config import TritonConfig, facts
+from ov_emotions.serving.triton import TritonConfig, facts
 
 TEXT = (TensorSpec("text", "BYTES", (-1,)),)
 TOKENS = (

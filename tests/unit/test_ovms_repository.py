@@ -13,10 +13,10 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from ov_emotions import publishing
 from ov_emotions.errors import InputError, RepositoryError
-from ov_emotions.ovms import repository as room
-from ov_emotions.ovms.repository import publish, read_versions
+from ov_emotions.serving import publishing
+from ov_emotions.serving import repository as room
+from ov_emotions.serving.repository import publish, read_versions
 
 
 def _model(bias: float = 0.0, name: str = "x") -> ov.Model:
@@ -265,7 +265,7 @@ SCRIPT = """
     sys.path.insert(0, {tests!r})
     from test_ovms_repository import _model
     from ov_emotions.errors import RepositoryError
-    from ov_emotions.ovms import repository as room
+    from ov_emotions.serving import repository as room
 """
 
 

@@ -17,10 +17,10 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleSchemaError, ExportError, InputError
 from ov_emotions.normalize import build_normalizer, normalize
-from ov_emotions.ovms.text_check import PROBES, TOLERANCE, Comparison, compare, require_parity
-from ov_emotions.ovms.text_model import TextModelConfig, build_text_model
-from ov_emotions.ovms.text_nodes import string_core
-from ov_emotions.ovms.text_tokenizer import tokenizer_graph, tokenizer_model
+from ov_emotions.serving.text_check import PROBES, TOLERANCE, Comparison, compare, require_parity
+from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.text_nodes import string_core
+from ov_emotions.serving.text_tokenizer import tokenizer_graph, tokenizer_model
 
 HOSTILE = (
     *PROBES,
@@ -357,7 +357,7 @@ def test_build_publishes_and_tells_what_it_did(tiny_bundle, tmp_path, capsys):
 def test_a_model_that_answers_differently_is_not_published(
     tiny_bundle, tmp_path, capsys, monkeypatch
 ):
-    from ov_emotions.ovms import text_model
+    from ov_emotions.serving import text_model
 
     built = text_model.build_text_model
 

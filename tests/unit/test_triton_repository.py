@@ -16,9 +16,9 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleIntegrityError, InputError, RepositoryError
 from ov_emotions.runtime import shared_core
-from ov_emotions.triton.config import TritonConfig, facts, render_config
-from ov_emotions.triton.python_model import TritonPythonModel
-from ov_emotions.triton.repository import build_repository
+from ov_emotions.serving.triton import TritonConfig, facts, render_config
+from ov_emotions.serving.triton_model import TritonPythonModel
+from ov_emotions.serving.triton_repository import build_repository
 
 
 def read_config(text: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_failure_leaves_the_repository_as_it_was(
     def fail(*_args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ov_emotions.triton.repository.write_text", fail)
+    monkeypatch.setattr("ov_emotions.serving.triton_repository.write_text", fail)
     with pytest.raises(RepositoryError, match="No space left"):
         build_repository(tiny_bundle, tmp_path, TritonConfig(names="en"))
     assert listing(tmp_path) == before
@@ -327,7 +327,7 @@ def test_a_first_publication_that_fails_leaves_no_folder(
     def fail(*_args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ov_emotions.triton.repository.write_text", fail)
+    monkeypatch.setattr("ov_emotions.serving.triton_repository.write_text", fail)
     with pytest.raises(RepositoryError, match="No space left"):
         build_repository(tiny_bundle, tmp_path / "new" / "models")
     assert list(tmp_path.iterdir()) == []

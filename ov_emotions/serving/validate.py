@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions.errors import DataError
-from ov_emotions.ovms.config_files import (
+from ov_emotions.serving.config_files import (
     ModelFiles,
     check_path,
     check_versions,
     served_versions,
 )
-from ov_emotions.ovms.config_findings import (
+from ov_emotions.serving.config_findings import (
     REFUSED_MODEL,
     Finding,
     Severity,
@@ -30,10 +30,10 @@ from ov_emotions.ovms.config_findings import (
     refused,
     shown,
 )
-from ov_emotions.ovms.config_forms import config_form
-from ov_emotions.ovms.config_metrics import check_metrics
-from ov_emotions.ovms.config_plugin import as_text, check_plugin
-from ov_emotions.ovms.config_shapes import check_layout, check_shape
+from ov_emotions.serving.config_forms import config_form
+from ov_emotions.serving.config_metrics import check_metrics
+from ov_emotions.serving.config_plugin import as_text, check_plugin
+from ov_emotions.serving.config_shapes import check_layout, check_shape
 
 __all__ = ["Finding", "ServerTraits", "Severity", "validate", "validate_file", "validate_text"]
 

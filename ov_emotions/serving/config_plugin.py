@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ov_emotions.ovms.config_findings import (
+from ov_emotions.serving.config_findings import (
     REFUSED_MODEL,
     Finding,
     accepted,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ov_emotions.errors import InputError, RepositoryError
 from ov_emotions.files import sha256_file
-from ov_emotions.publishing import (
+from ov_emotions.serving.publishing import (
     DEFAULT_NAME,
     MODEL_NAME,
     VERSION,
@@ -171,7 +171,7 @@ def _publish(model: ov.Model, folder: Path, keep: int | None) -> Published:
 def _write(model: ov.Model, folder: Path) -> None:
     import openvino as ov
 
-    from ov_emotions.ovms.text_nodes import string_core
+    from ov_emotions.serving.text_nodes import string_core
 
     path = folder / MODEL_FILES[0]
     try:
@@ -206,7 +206,7 @@ def _hashes(folder: Path) -> list[str] | None:
 
 def _check_signature(model: ov.Model, newest: Path) -> None:
     """Refuse what every client of the newest version would break on."""
-    from ov_emotions.ovms.text_nodes import string_core
+    from ov_emotions.serving.text_nodes import string_core
 
     (path,) = newest.glob("*.xml")
     text = path.read_bytes()

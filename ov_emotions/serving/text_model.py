@@ -24,14 +24,14 @@ import numpy as np
 
 from ov_emotions.bundle import Bundle, stamp
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
-from ov_emotions.ovms.text_nodes import (
+from ov_emotions.serving.text_nodes import (
     at_least_one,
     node,
     pack_strings,
     string_constants,
     string_core,
 )
-from ov_emotions.ovms.text_tokenizer import special_tokens, tokenizer_graph
+from ov_emotions.serving.text_tokenizer import special_tokens, tokenizer_graph
 
 if TYPE_CHECKING:
     import openvino as ov

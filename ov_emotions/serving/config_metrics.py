@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ov_emotions.ovms.config_findings import Finding, accepted, shown
-from ov_emotions.ovms.profile import DEFAULT_METRICS, OPTIONAL_METRICS
+from ov_emotions.serving.config_findings import Finding, accepted, shown
+from ov_emotions.serving.profile import DEFAULT_METRICS, OPTIONAL_METRICS
 
 _GRAPH_METRICS = (
     "ovms_current_graphs",

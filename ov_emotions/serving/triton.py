@@ -9,8 +9,8 @@ from typing import Literal, get_args
 from ov_emotions.bundle import Bundle, model_info
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import InputError
-from ov_emotions.ovms.profile import MAX_CORES
-from ov_emotions.publishing import MODEL_NAME
+from ov_emotions.serving.profile import MAX_CORES
+from ov_emotions.serving.publishing import MODEL_NAME
 
 TritonBackend = Literal["python", "openvino"]
 LabelNames = Literal["ru", "en"]

@@ -29,7 +29,7 @@ import numpy as np
 from ov_emotions.bundle import TOKENIZER_NAME, Bundle
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import BundleSchemaError
-from ov_emotions.ovms.text_nodes import (
+from ov_emotions.serving.text_nodes import (
     Outputs,
     at_least_one,
     constant,

@@ -32,7 +32,7 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedBatch, TextEncoder
 from ov_emotions.errors import ExportError
 from ov_emotions.normalize import normalize, replace_surrogates
-from ov_emotions.ovms.text_model import (
+from ov_emotions.serving.text_model import (
     LABELS,
     PROBABILITIES,
     TEXT_INPUT,
@@ -40,8 +40,8 @@ from ov_emotions.ovms.text_model import (
     TextModelConfig,
     label_names,
 )
-from ov_emotions.ovms.text_nodes import string_core
-from ov_emotions.ovms.text_tokenizer import tokenizer_model
+from ov_emotions.serving.text_nodes import string_core
+from ov_emotions.serving.text_tokenizer import tokenizer_model
 from ov_emotions.thresholds import apply_thresholds
 
 if TYPE_CHECKING:

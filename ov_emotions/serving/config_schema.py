@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ov_emotions.ovms.config_findings import Finding, refused, shown
+from ov_emotions.serving.config_findings import Finding, refused, shown
 
 _LARGEST = 2**64 - 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ov_emotions.ovms.config_schema import Either, Form, Items, Keys, OneKey, Scalar, Values
+from ov_emotions.serving.config_schema import Either, Form, Items, Keys, OneKey, Scalar, Values
 
 _TEXT = Scalar(("text",))
 _FLAG = Scalar(("true or false",))

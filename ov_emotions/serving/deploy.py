@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ov_emotions.errors import InputError
 from ov_emotions.files import write_text
-from ov_emotions.ovms.deploy_grafana import render_dashboard
-from ov_emotions.ovms.profile import (
+from ov_emotions.serving.deploy_grafana import render_dashboard
+from ov_emotions.serving.profile import (
     DEFAULT_METRICS,
     GRPC_PORT,
     IMAGE,
@@ -25,7 +25,7 @@ from ov_emotions.ovms.profile import (
     REST_PORT,
     ServingProfile,
 )
-from ov_emotions.ovms.render import CONFIG_NAME, NOTES_NAME, render_config, render_notes
+from ov_emotions.serving.render import CONFIG_NAME, NOTES_NAME, render_config, render_notes
 
 MOUNT = "/models"
 """Where the containers have the model repository."""
@@ -58,7 +58,7 @@ def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[st
         f"{overlays}/throughput/{CONFIG_NAME}": render_config(_throughput(profile)),
     }
     values = _values(profile)
-    for path, template in _templates(files("ov_emotions.ovms") / "templates").items():
+    for path, template in _templates(files("ov_emotions.serving") / "templates").items():
         texts[path] = _fill(template, values)
     # One configuration of the front, which Compose and Kubernetes both mount.
     texts[f"{overlays}/front/nginx.conf"] = texts["nginx/nginx.conf"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions.files import write_text
-from ov_emotions.ovms.profile import (
+from ov_emotions.serving.profile import (
     DEFAULT_METRICS,
     IMAGE,
     OPTIONAL_METRICS,

@@ -21,8 +21,8 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, InputError, OvEmotionsError
+from ov_emotions.serving.triton import HASH_KEY, TritonConfig, facts, label_names
 from ov_emotions.thresholds import sigmoid
-from ov_emotions.triton.config import HASH_KEY, TritonConfig, facts, label_names
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
-from ov_emotions.ovms.config_findings import REFUSED_PATH, Finding, accepted, refused
+from ov_emotions.serving.config_findings import REFUSED_PATH, Finding, accepted, refused
 
 Kind = Literal["folder", "file", "missing", "unknown"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from ov_emotions.bundle import MODEL_NAME, Bundle
 from ov_emotions.errors import BundleError, BundleIntegrityError, RepositoryError
 from ov_emotions.files import sha256_file, write_text
-from ov_emotions.publishing import (
+from ov_emotions.serving.publishing import (
     VERSION,
     clear_leftovers,
     folder_of,
@@ -20,14 +20,14 @@ from ov_emotions.publishing import (
     locked,
     next_version,
 )
-from ov_emotions.triton.config import TritonConfig, label_names, render_config
-from ov_emotions.triton.python_model import BUNDLE_FOLDER
+from ov_emotions.serving.triton import TritonConfig, label_names, render_config
+from ov_emotions.serving.triton_model import BUNDLE_FOLDER
 
 CONFIG_NAME = "config.pbtxt"
 MODEL_PY = '''\
 """Triton's Python backend looks for TritonPythonModel here."""
 
-from ov_emotions.triton.python_model import TritonPythonModel
+from ov_emotions.serving.triton_model import TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
 '''

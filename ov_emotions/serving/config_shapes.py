@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ov_emotions.ovms.config_findings import (
+from ov_emotions.serving.config_findings import (
     REFUSED_MODEL,
     Finding,
     accepted,

@@ -1,1 +1,0 @@
-"""Serving with OpenVINO Model Server: model repositories, configuration, deployment files."""

@@ -1,0 +1,1 @@
+"""Models that take raw text, repositories, configuration and deployment files of servers."""

@@ -1,1 +1,0 @@
-"""Bundle to a model repository of NVIDIA Triton."""
