@@ -11,11 +11,12 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from ov_emotions import EmotionClassifier, publishing
+from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleIntegrityError, InputError, RepositoryError
 from ov_emotions.runtime import shared_core
+from ov_emotions.serving import publishing
 from ov_emotions.serving.triton import TritonConfig, facts, render_config
 from ov_emotions.serving.triton_model import TritonPythonModel
 from ov_emotions.serving.triton_repository import build_repository
