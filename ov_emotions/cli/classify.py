@@ -22,8 +22,8 @@ from ov_emotions.errors import InputError
 from ov_emotions.textfiles import FORMATS, BadRow, check_text_file, read_lines, read_texts
 
 if TYPE_CHECKING:
-    from ov_emotions.backends.text_to_text import TextToTextClassifier
     from ov_emotions.prediction import TextClassifier
+    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
 _EPILOG = """\
 Texts come from the arguments, or from --input files, or else from standard input, one a line.
@@ -160,7 +160,7 @@ def load_classifier(args: argparse.Namespace) -> TextClassifier:
 
 
 def _load_text_to_text(args: argparse.Namespace) -> TextToTextClassifier:
-    from ov_emotions.backends.text_to_text import TextToTextClassifier
+    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
     if args.threshold:
         raise InputError(
@@ -280,7 +280,7 @@ def _writer(
 
 def _text_to_text(classifier: TextClassifier) -> TextToTextClassifier | None:
     """Return the classifier if it is one that writes the labels."""
-    from ov_emotions.backends.text_to_text import TextToTextClassifier
+    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
     return classifier if isinstance(classifier, TextToTextClassifier) else None
 

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     :param args: the parsed arguments.
     :return: 0.
     """
-    from ov_emotions.training.vocabulary import KEEP_CYRILLIC, KEEP_DIGITS, prune_base
+    from ov_emotions.training.prune import KEEP_CYRILLIC, KEEP_DIGITS, prune_base
 
     if not args.text and args.data is None:
         args.usage_error("a corpus is needed: give --text, --data or both")

@@ -11,7 +11,7 @@ from ov_emotions._extras import require
 from ov_emotions.errors import CheckpointError
 from ov_emotions.files import atomic_folder, write_json
 from ov_emotions.training.facts import read_facts
-from ov_emotions.training.vocabulary import with_asr_normalizer
+from ov_emotions.training.prune import with_asr_normalizer
 
 if TYPE_CHECKING:
     from ov_emotions.training.model import EmotionModel

@@ -17,7 +17,7 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
 from ov_emotions.errors import CheckpointError
 from ov_emotions.normalize import normalize
-from ov_emotions.training.vocabulary import prune_base, with_asr_normalizer
+from ov_emotions.training.prune import prune_base, with_asr_normalizer
 
 HELD_OUT = ("validation", "test_goemotions", "test_cedr", "test_brighter")
 EMBEDDINGS = "embeddings.word_embeddings.weight"

@@ -21,11 +21,11 @@ pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=Impo
 
 from tiny_t5 import SPECIAL, tiny_tokenizer, write_tiny_t5
 
-from ov_emotions.backends.text_to_text import TextToTextClassifier
 from ov_emotions.cli.main import main
 from ov_emotions.data.dataset import UNKNOWN
 from ov_emotions.errors import CheckpointError, DataError, InputError, TrainingError
 from ov_emotions.files import sha256_file
+from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 from ov_emotions.training.text_to_text.config import Text2TextConfig
 from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
 from ov_emotions.training.text_to_text.manifest import TEXT2TEXT_NAME, Text2TextManifest

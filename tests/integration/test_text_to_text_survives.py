@@ -14,10 +14,10 @@ pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError
 pytest.importorskip("transformers", reason="training needs transformers", exc_type=ImportError)
 pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=ImportError)
 
-from ov_emotions.backends.text_to_text import TextToTextClassifier
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import sha256_file
 from ov_emotions.training.state import run_folder
+from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 from ov_emotions.training.text_to_text.config import Text2TextConfig
 from ov_emotions.training.text_to_text.manifest import TEXT2TEXT_NAME, Text2TextManifest
 from ov_emotions.training.text_to_text.run import train

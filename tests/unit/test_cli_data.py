@@ -12,7 +12,7 @@ from ov_emotions.cli.main import main
 from ov_emotions.data import prepare as preparing
 from ov_emotions.data.prepare import PrepareConfig
 from ov_emotions.errors import CheckpointError
-from ov_emotions.training import vocabulary
+from ov_emotions.training import prune
 
 COUNTS = {"present": 2, "absent": 1, "unknown": 0}
 MANIFEST: dict[str, Any] = {
@@ -123,7 +123,7 @@ def pruned(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"base": base, "output": output, "texts": list(texts), "keep": keep})
         return {"before": 3000, "after": 1000}
 
-    monkeypatch.setattr(vocabulary, "prune_base", prune_base)
+    monkeypatch.setattr(prune, "prune_base", prune_base)
     return calls
 
 
@@ -140,7 +140,7 @@ def test_prune_joins_text_files_plain_and_compressed(
             "base": Path("base"),
             "output": tmp_path / "out",
             "texts": ["раз", "два", "три"],
-            "keep": vocabulary.KEEP_CYRILLIC,
+            "keep": prune.KEEP_CYRILLIC,
         }
     ]
     assert "3,000 -> 1,000" in captured.out
@@ -161,7 +161,7 @@ def test_prune_takes_the_train_and_validation_texts_of_a_prepared_folder(
     flags = ["--data", "prepared", "--keep-digits", "--json"]
     assert main(["prune", "base", str(tmp_path / "out"), *flags]) == 0
     assert pruned[0]["texts"] == ["train 1", "train 2", "validation 1", "validation 2"]
-    assert pruned[0]["keep"] == vocabulary.KEEP_DIGITS
+    assert pruned[0]["keep"] == prune.KEEP_DIGITS
     assert json.loads(capsys.readouterr().out)["vocabulary"] == {"before": 3000, "after": 1000}
 
 
@@ -194,7 +194,7 @@ def test_an_error_of_pruning_is_one_sentence(
     def refuse(*_: object) -> None:
         raise CheckpointError("base is not a base encoder folder")
 
-    monkeypatch.setattr(vocabulary, "prune_base", refuse)
+    monkeypatch.setattr(prune, "prune_base", refuse)
     (tmp_path / "a.txt").write_text("раз\n", encoding="utf-8")
     assert main(["prune", "base", str(tmp_path / "out"), "--text", str(tmp_path / "a.txt")]) == 1
     assert capsys.readouterr().err == "ov-emotions: error: base is not a base encoder folder\n"
