@@ -129,7 +129,7 @@ def _texts(args: argparse.Namespace, progress: Progress) -> tuple[list[str], int
     from itertools import islice
 
     from ov_emotions.errors import DataError
-    from ov_emotions.textfiles import BadRow, check_text_file, read_texts
+    from ov_emotions.texts import BadRow, check_text_file, read_texts
     from ov_emotions.tuning.sample import sample_texts
 
     if args.texts is None:

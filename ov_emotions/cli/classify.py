@@ -19,7 +19,7 @@ from ov_emotions.cli.shared import (
     positive_int,
 )
 from ov_emotions.errors import InputError
-from ov_emotions.textfiles import FORMATS, BadRow, check_text_file, read_lines, read_texts
+from ov_emotions.texts import FORMATS, BadRow, check_text_file, read_lines, read_texts
 
 if TYPE_CHECKING:
     from ov_emotions.prediction import TextClassifier

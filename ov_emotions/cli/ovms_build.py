@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from ov_emotions.serving.repository import publish
     from ov_emotions.serving.text_check import PROBES, compare, require_parity
     from ov_emotions.serving.text_model import TextModelConfig, build_text_model
-    from ov_emotions.textfiles import check_text_file
+    from ov_emotions.texts import check_text_file
 
     config = TextModelConfig(args.names, args.separator, args.token_in)
     if args.check is not None:
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _texts(path: Path, progress: Progress) -> Iterator[str]:
-    from ov_emotions.textfiles import BadRow, read_texts
+    from ov_emotions.texts import BadRow, read_texts
 
     left_out = 0
     for done, row in enumerate(read_texts(path), start=1):

@@ -13,7 +13,7 @@ from ov_emotions.cli.shared import (
     check_output_folder,
     print_json,
 )
-from ov_emotions.textfiles import BadRow, check_text_file, read_texts
+from ov_emotions.texts import BadRow, check_text_file, read_texts
 
 _SPLITS = ("train", "validation")
 

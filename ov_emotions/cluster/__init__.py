@@ -1,8 +1,8 @@
 """Bulk classification of folders on Ray Data: by parts, each of which is done once.
 
 The way: `plan` cuts the input files into parts, ranges of rows, and records them; `worker` reads,
-classifies and writes a part (`rows`, `sink`); `output` holds the folder and knows which parts
-stand; `run` lets Ray Data hand the parts that are left to a pool of actors (`session`).
+classifies and writes a part; `output` holds the folder and knows which parts
+stand; `run` lets Ray Data hand the parts that are left to a pool of actors.
 
 **Why parts, and not rows, go through Ray Data.** `read_parquet().map_batches().write_parquet()`
 streams rows through the object store and names its output files anew in every run: after a kill

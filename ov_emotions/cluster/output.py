@@ -25,7 +25,7 @@ from pathlib import Path
 from ov_emotions.cluster.plan import Part
 from ov_emotions.errors import DataError
 from ov_emotions.files import folder_lock, write_text
-from ov_emotions.textfiles import BadRow
+from ov_emotions.texts import BadRow
 
 PLAN_NAME = "_plan.json"
 SUCCESS_NAME = "_SUCCESS"

@@ -25,8 +25,7 @@ from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, stratified_par
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import LabelSet
-from ov_emotions.records import read_records
-from ov_emotions.textfiles import BadRow
+from ov_emotions.texts import BadRow, read_records
 
 Report = Callable[[int], None]
 """Told how many rows were read."""

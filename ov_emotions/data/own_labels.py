@@ -15,8 +15,7 @@ from ov_emotions.data.dataset import RESERVED_COLUMNS, UNKNOWN
 from ov_emotions.data.import_config import ImportConfig
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import LABEL_SETS, LabelSet
-from ov_emotions.records import Record, column_names, read_records
-from ov_emotions.textfiles import NAN_CELLS, BadRow
+from ov_emotions.texts import NAN_CELLS, BadRow, Record, column_names, read_records
 
 _LIST_NAMES = ("labels", "label")
 _FOUND_SHARE = 0.9

@@ -20,7 +20,7 @@ from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import atomic_folder, sha256_file, write_json
 from ov_emotions.labels import EKMAN, LABEL_SETS, LabelSet
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
-from ov_emotions.textfiles import BadRow
+from ov_emotions.texts import BadRow
 
 logger = logging.getLogger(__name__)
 

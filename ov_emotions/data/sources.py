@@ -32,7 +32,7 @@ from ov_emotions.labels import (
     IZARD_TO_EKMAN,
     LabelMap,
 )
-from ov_emotions.textfiles import BadRow
+from ov_emotions.texts import BadRow
 
 _Row = Mapping[str, str | None]  # a row that is too short has None in the rest
 _BRIGHTER = EKMAN.labels[:6]

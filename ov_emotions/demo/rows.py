@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 
 from ov_emotions._extras import require
-from ov_emotions.records import Record, read_records
-from ov_emotions.textfiles import (
+from ov_emotions.texts import (
     DELIMITERS,
     BadRow,
+    Record,
     check_text_file,
     jsonl_objects,
     open_file,
+    read_records,
     read_texts,
     reading,
     text_format,

@@ -20,8 +20,7 @@ from ov_emotions.demo.sayings import bad_row
 from ov_emotions.demo.texts import TEXTS, say
 from ov_emotions.normalize import replace_surrogates
 from ov_emotions.prediction import Prediction
-from ov_emotions.records import Record
-from ov_emotions.textfiles import BadRow
+from ov_emotions.texts import BadRow, Record
 
 SHOWN = 200
 _CHUNK = 128

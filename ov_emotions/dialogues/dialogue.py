@@ -63,7 +63,7 @@ class LeftOut:
     """A line or row that could not be used.
 
     :param source: the file.
-    :param row: its number, as `ov_emotions.textfiles` counts.
+    :param row: its number, as `ov_emotions.texts` counts.
     :param reason: why.
     """
 

@@ -18,17 +18,19 @@ from ov_emotions.dialogues.dialogue import (
 from ov_emotions.dialogues.times import cell_seconds
 from ov_emotions.dialogues.transcripts import read_transcript
 from ov_emotions.errors import DataError
-from ov_emotions.records import Record, column_names, read_records
-from ov_emotions.textfiles import (
+from ov_emotions.texts import (
     FORMATS,
     NAN_CELLS,
     BadRow,
+    Record,
     check_text_file,
+    column_names,
     numbered_lines,
     open_file,
+    read_records,
     text_format,
 )
-from ov_emotions.textfiles import reading as reading_file
+from ov_emotions.texts import reading as reading_file
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from io import BytesIO
 from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, spelt_alike
 from ov_emotions.dialogues.times import CLOCK, clock_seconds
 from ov_emotions.errors import DataError
-from ov_emotions.textfiles import BadRow, numbered_lines
+from ov_emotions.texts import BadRow, numbered_lines
 
 _SPAN = rf"{CLOCK}(?:\s*(?:-->|[-–—])\s*{CLOCK})?"
 _TIME = rf"(?:[\[(<]\s*{_SPAN}\s*[\])>]|{_SPAN})"

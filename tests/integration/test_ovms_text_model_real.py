@@ -15,7 +15,7 @@ from ov_emotions.serving.text_check import PROBES, TOLERANCE, compare
 from ov_emotions.serving.text_model import TextModelConfig, build_text_model
 from ov_emotions.serving.text_nodes import string_core
 from ov_emotions.serving.text_tokenizer import tokenizer_model
-from ov_emotions.textfiles import read_texts
+from ov_emotions.texts import read_texts
 
 USE_WITHOUT_THE_LIBRARY = """
 import sys

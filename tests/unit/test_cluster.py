@@ -93,7 +93,7 @@ def test_jsonl_keeps_every_field_and_halves_of_surrogate_pairs(
     source, tmp_path, settings, monkeypatch
 ):
     # A field of our name is refused where the beginning shows it, and set aside behind that.
-    monkeypatch.setattr("ov_emotions.cluster.scan._SAMPLE", 2)
+    monkeypatch.setattr("ov_emotions.cluster.plan._SAMPLE", 2)
     rows = [
         {"text": "радость", "deep": {"a": [1, None]}},
         {"text": "рад \ud83d", "n": 10**30},
@@ -362,7 +362,7 @@ def test_siblings_of_a_core_come_behind_all_other_cores(tmp_path, monkeypatch):
 def test_processes_share_the_processors_out_and_give_them_back() -> None:
     program = (
         "import os, sys\n"
-        "from ov_emotions.cluster.pinning import pin_threads\n"
+        "from ov_emotions.cluster.worker import pin_threads\n"
         "print(*pin_threads(1), flush=True); sys.stdin.read()\n"
         "assert os.sched_getaffinity(0)"
     )

@@ -21,8 +21,7 @@ from ov_emotions.demo.sayings import bad_file, bad_row
 from ov_emotions.demo.texts import TEXTS
 from ov_emotions.demo.uploads import classify_pasted, classify_upload
 from ov_emotions.errors import DataError, DeviceError, InputError
-from ov_emotions.records import Record
-from ov_emotions.textfiles import BadRow
+from ov_emotions.texts import BadRow, Record
 
 
 @pytest.fixture

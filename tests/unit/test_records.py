@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from ov_emotions.errors import DataError
-from ov_emotions.records import Record, column_names, read_records
-from ov_emotions.textfiles import BadRow
+from ov_emotions.texts import BadRow, Record, column_names, read_records
 
 
 def _write(path: Path, content: str | bytes) -> Path:

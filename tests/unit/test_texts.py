@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ov_emotions import textfiles
+from ov_emotions import texts
 from ov_emotions.errors import DataError
-from ov_emotions.textfiles import BadRow, check_text_file, read_lines, read_texts, text_format
+from ov_emotions.texts import BadRow, check_text_file, read_lines, read_texts, text_format
 
 
 def texts_of(path: Path, column: str = "text") -> list[str]:
@@ -95,7 +95,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(textfiles, "open_file", refuse)
+    monkeypatch.setattr(texts, "open_file", refuse)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         read_texts(path)
 
@@ -269,7 +269,7 @@ def test_a_truncated_gzip_file_gives_its_beginning_then_an_error(tmp_path: Path)
 
 
 def test_a_line_that_is_too_long_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textfiles, "MAX_LINE_BYTES", 8)
+    monkeypatch.setattr(texts, "MAX_LINE_BYTES", 8)
     rows = list(read_lines(BytesIO(b"short\n" + b"x" * 50 + b"\nok\n" + b"y" * 8)))
     assert [row if isinstance(row, str) else row.row for row in rows] == ["short", 2, "ok", 4]
 
