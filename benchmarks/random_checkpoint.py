@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers import RobertaConfig, RobertaModel
 
-from ov_emotions.machine import environment
+from ov_emotions.system import environment
 from ov_emotions.training.checkpoint import (
     load_tokenizer,
     read_checkpoint_facts,

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends.torch import CheckpointClassifier
 from ov_emotions.bundle import SHIPPED
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.files import write_json
-from ov_emotions.machine import environment
 from ov_emotions.quantization.timing import Classify, measure, spread
+from ov_emotions.runtime.torch import CheckpointClassifier
+from ov_emotions.system import environment
 
 SEED = 20261122
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
-from ov_emotions._telemetry import keep_openvino_silent
 from ov_emotions.errors import (
     AlreadyQuantizedError,
     BundleError,
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Here, because it has to come before any module imports OpenVINO.
-keep_openvino_silent()
+# OpenVINO and NNCF send reports of use to Google Analytics unless they find no sender, which both
+# are made to work without. It is hidden before any module imports OpenVINO; where the program
+# itself imported it before, that is its business.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = [
     "AlreadyQuantizedError",

@@ -12,24 +12,31 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions._arguments import as_texts, check_count, merge_thresholds
-from ov_emotions.backends.base import Backend
-from ov_emotions.backends.bulk import BulkBackend, BulkModel
-from ov_emotions.backends.openvino import OpenVINOBackend
-from ov_emotions.backends.runner import Runner, in_order
-from ov_emotions.backends.single import SingleTextBackends
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.bundle import DEFAULT_MODEL, WEIGHTS_NAME, Bundle
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
-from ov_emotions.machine import cpu_budget, inference_defaults
-from ov_emotions.manifest import WEIGHTS_NAME
-from ov_emotions.model_cache import cache_dir_from_environment
-from ov_emotions.prediction import DEFAULT_CHUNK_SIZE, Prediction, TextClassifier, Texts, rank
+from ov_emotions.prediction import (
+    DEFAULT_CHUNK_SIZE,
+    Prediction,
+    TextClassifier,
+    Texts,
+    as_texts,
+    check_count,
+    merge_thresholds,
+    rank,
+)
+from ov_emotions.runtime.base import Backend
+from ov_emotions.runtime.bulk import BulkBackend, BulkModel
+from ov_emotions.runtime.cache import cache_dir_from_environment
+from ov_emotions.runtime.openvino import OpenVINOBackend
+from ov_emotions.runtime.runner import Runner, in_order
+from ov_emotions.runtime.single import SingleTextBackends
+from ov_emotions.system import cpu_budget, inference_defaults
 from ov_emotions.thresholds import apply_thresholds, sigmoid
 
 if TYPE_CHECKING:
     from ov_emotions.client.options import ServerOptions
-    from ov_emotions.profiling import ClassifierProfile
+    from ov_emotions.runtime.profiling import ClassifierProfile
     from ov_emotions.tuning.profile import TuningProfile
 
 _TOKENS_A_THREAD = 1024
@@ -186,7 +193,7 @@ class EmotionClassifier(TextClassifier):
         if not one_model:
 
             def make() -> BulkModel | None:
-                from ov_emotions.backends.packed import compile_bulk  # only lists need it
+                from ov_emotions.runtime.packed import compile_bulk  # only lists need it
 
                 with_streams = partial(compiled, threads=several, streams=several)
                 return compile_bulk(with_streams, self._backend, self._encoder, threads=several)
@@ -331,7 +338,7 @@ class EmotionClassifier(TextClassifier):
         :raises InputError: if something is not a text, or there is none.
         :raises DeviceError: if the runtime fails, or the model runs elsewhere.
         """
-        from ov_emotions.profiling import profile_stages
+        from ov_emotions.runtime.profiling import profile_stages
 
         checked = as_texts(texts)
         check_count("repeats", repeats)

@@ -14,14 +14,10 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions._extras import require
-from ov_emotions._quiet import quiet_transformers
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import Bundle, Manifest, TrainingSource, write_bundle
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import CheckpointError, ExportError, OvEmotionsError
-from ov_emotions.machine import environment
-from ov_emotions.manifest import Manifest, TrainingSource
-from ov_emotions.runtime import shared_core
+from ov_emotions.system import environment, quiet_transformers, require, shared_core
 from ov_emotions.training.positions import token_limit
 
 LENGTH_GROUPS = ((3, 8), (9, 16), (17, 32), (33, 64), (65, 512))

@@ -11,7 +11,6 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions._arguments import as_texts, check_count, merge_thresholds, not_a_text
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier, decide
 from ov_emotions.client.facts import ServedFacts
@@ -20,7 +19,14 @@ from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.session import ServerSession, Truncated
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import ServerError
-from ov_emotions.prediction import Prediction, Texts
+from ov_emotions.prediction import (
+    Prediction,
+    Texts,
+    as_texts,
+    check_count,
+    merge_thresholds,
+    not_a_text,
+)
 
 
 class SessionScorer:

@@ -23,8 +23,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ov_emotions._extras import require
 from ov_emotions.errors import DataError
+from ov_emotions.system import require
 
 FORMATS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 """File name extensions that can be read; all but .parquet also with .gz behind."""

@@ -1,9 +1,22 @@
-"""Per-label decision thresholds: fitting them on logits, applying them to probabilities."""
+"""Thresholds and temperatures: fitting them, applying them, bundles written anew with others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
 import numpy as np
 from numpy.typing import NDArray
+
+from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.errors import ExportError, InputError
+from ov_emotions.metrics import expected_calibration_error, score
+from ov_emotions.system import shared_core
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -83,3 +96,413 @@ def apply_thresholds(
     :return: bool, shape (rows, labels): true where the probability reaches the threshold.
     """
     return probabilities >= thresholds
+
+
+ThresholdMethod = Literal["bootstrap-median", "per-label", "global", "shrunk"]
+Metric = Literal["weighted", "macro"]
+
+METHODS: dict[ThresholdMethod, str] = {
+    "bootstrap-median": "each label's best cut, as the median over bootstrap resamples",
+    "per-label": "each label's best cut on all rows",
+    "global": "one threshold for all labels",
+    "shrunk": "the bootstrap median drawn towards the global one, as far as cross-fitting says",
+}
+"""What each way does, for people."""
+
+
+FOLDS = 5
+_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_GRID = 200
+
+Probabilities = NDArray[np.float32]
+Targets = NDArray[np.int8]
+Fit = Callable[[Probabilities, Targets], Probabilities]
+
+
+def threshold_fitter(method: ThresholdMethod, metric: Metric = "weighted", seed: int = 0) -> Fit:
+    """Choose a way to fit thresholds.
+
+    A label's own F1 depends on its own threshold alone, so that the ways that look at each label
+    by itself serve both means at once; `global` and `shrunk` weigh labels against each other, and
+    there the metric decides.
+
+    :param method: the way.
+    :param metric: weighted or macro F1, which is to be high.
+    :param seed: of the folds of `shrunk`.
+    :return: takes probabilities, float32, shape (rows, labels), and targets, int8, same shape (1, 0
+        or -1 for unknown); gives thresholds, float32, shape (labels,).
+    :raises InputError: if there is no such way or metric.
+    """
+    for given, known in ((method, get_args(ThresholdMethod)), (metric, get_args(Metric))):
+        if given not in known:
+            raise InputError(f"{given!r} is none of {', '.join(known)}")
+    ways: dict[ThresholdMethod, Fit] = {
+        "bootstrap-median": fit_thresholds,
+        "per-label": lambda p, t: fit_thresholds(p, t, smooth=0, resamples=0),
+        "global": lambda p, t: _fit_global(p, t, metric),
+        "shrunk": lambda p, t: _fit_shrunk(p, t, metric, seed),
+    }
+    return ways[method]
+
+
+def f1_of(
+    targets: Targets, predicted: NDArray[np.bool_], labels: Sequence[str] | None = None
+) -> dict[Metric, float]:
+    """Give the two means of the labels' F1.
+
+    :param targets: int8, shape (rows, labels).
+    :param predicted: bool, same shape.
+    :param labels: names of the columns; they do not matter here.
+    :return: by metric.
+    """
+    names = labels or [str(i) for i in range(targets.shape[1])]
+    scores = score(targets, predicted, names)
+    return {"weighted": scores.weighted_f1, "macro": scores.macro_f1}
+
+
+def cross_fit(
+    probabilities: Probabilities, targets: Targets, fit: Fit, seed: int, folds: int = FOLDS
+) -> NDArray[np.bool_]:
+    """Decide every row at thresholds that were fitted on the other folds.
+
+    :param probabilities: float32, shape (rows, labels).
+    :param targets: int8, same shape.
+    :param fit: as `threshold_fitter` gives it.
+    :param seed: of the folds.
+    :param folds: at least 2.
+    :return: bool, shape (rows, labels).
+    :raises InputError: if there are fewer rows than folds.
+    """
+    if len(targets) < folds:
+        raise InputError(f"{len(targets)} rows are too few to cross-fit in {folds} folds")
+    order = np.random.default_rng(seed).permutation(len(targets))
+    predicted = np.zeros(targets.shape, dtype=np.bool_)
+    for fold in range(folds):
+        held = order[fold::folds]
+        rest = np.setdiff1d(order, held)
+        cuts = fit(probabilities[rest], targets[rest])
+        predicted[held] = apply_thresholds(probabilities[held], cuts)
+    return predicted
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """How a way does on rows that had no part in its thresholds.
+
+    :param method: the way.
+    :param metric: that it was fitted for.
+    :param weighted_f1: mean over repetitions of the folds.
+    :param macro_f1: likewise.
+    :param spread: standard deviation of weighted and macro F1 over the repetitions.
+    """
+
+    method: ThresholdMethod
+    metric: Metric
+    weighted_f1: float
+    macro_f1: float
+    spread: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "method": self.method,
+            "metric": self.metric,
+            "weighted_f1": round(self.weighted_f1, 6),
+            "macro_f1": round(self.macro_f1, 6),
+            "spread": {
+                "weighted_f1": round(self.spread[0], 6),
+                "macro_f1": round(self.spread[1], 6),
+            },
+        }
+
+
+def compare_methods(
+    probabilities: Probabilities, targets: Targets, metric: Metric, seed: int, repeats: int = 3
+) -> list[MethodScore]:
+    """Score every way by cross-fitting; what `shrunk` chooses is chosen inside each fold.
+
+    :param probabilities: float32, shape (rows, labels).
+    :param targets: int8, same shape.
+    :param metric: what to fit for.
+    :param seed: of the folds; the repetitions count on from it.
+    :param repeats: how often the rows are divided anew.
+    :return: a score for each way.
+    """
+    found = []
+    for method in METHODS:
+        fit = threshold_fitter(method, metric, seed)
+        taken = [
+            f1_of(targets, cross_fit(probabilities, targets, fit, seed + i)) for i in range(repeats)
+        ]
+        values = np.array([(scores["weighted"], scores["macro"]) for scores in taken])
+        weighted, macro = values.mean(axis=0)
+        spread = (float(values[:, 0].std()), float(values[:, 1].std()))
+        found.append(MethodScore(method, metric, float(weighted), float(macro), spread))
+    return found
+
+
+def _fit_global(probabilities: Probabilities, targets: Targets, metric: Metric) -> Probabilities:
+    """Take the best of cuts that lie as densely as the probabilities do."""
+    cuts = np.unique(np.quantile(probabilities, np.linspace(0, 1, _GRID + 1)[1:-1]))
+    scores = [f1_of(targets, probabilities >= cut)[metric] for cut in cuts]
+    margin = np.finfo(np.float32).eps
+    best = np.clip(cuts[int(np.argmax(scores))], margin, 1 - margin)
+    return np.full(targets.shape[1], best, dtype=np.float32)
+
+
+def _logit(values: Probabilities) -> NDArray[np.float64]:
+    wide = values.astype(np.float64)
+    found: NDArray[np.float64] = np.log(wide) - np.log1p(-wide)
+    return found
+
+
+def _between(own: Probabilities, common: Probabilities, strength: float) -> Probabilities:
+    """Go from each label's own threshold towards the common one, along their logits."""
+    mixed = (1 - strength) * _logit(own) + strength * _logit(common)
+    return (1 / (1 + np.exp(-mixed))).astype(np.float32)
+
+
+def _fit_shrunk(
+    probabilities: Probabilities, targets: Targets, metric: Metric, seed: int
+) -> Probabilities:
+    """Choose the strength by cross-fitting, then fit on all rows with it."""
+
+    def fit(strength: float) -> Fit:
+        return lambda p, t: _between(fit_thresholds(p, t), _fit_global(p, t, metric), strength)
+
+    # Fitting is dear and mixing is cheap: each fold is fitted once for all strengths.
+    order = np.random.default_rng(seed).permutation(len(targets))
+    predicted = {s: np.zeros(targets.shape, dtype=np.bool_) for s in _STRENGTHS}
+    for fold in range(FOLDS):
+        held = order[fold::FOLDS]
+        rest = np.setdiff1d(order, held)
+        own = fit_thresholds(probabilities[rest], targets[rest])
+        common = _fit_global(probabilities[rest], targets[rest], metric)
+        for strength, decisions in predicted.items():
+            cuts = _between(own, common, strength)
+            decisions[held] = apply_thresholds(probabilities[held], cuts)
+    best = max(_STRENGTHS, key=lambda s: f1_of(targets, predicted[s])[metric])
+    return fit(best)(probabilities, targets)
+
+
+TemperatureScope = Literal["global", "per-label"]
+_LIMIT = 20.0
+"""Temperatures lie between 1 / 20 and 20: labels that logits separate would ask for 0."""
+
+
+def fit_temperatures(
+    logits: NDArray[np.float32], targets: NDArray[np.int8], scope: TemperatureScope = "global"
+) -> NDArray[np.float64]:
+    """Fit the temperature that makes the log-loss of sigmoid(logits / T) least.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017), for sigmoids. The loss is convex
+    in 1 / T, so bisection on its derivative finds the one minimum.
+
+    :param logits: float32, shape (rows, labels); rows with infinite ones are left out.
+    :param targets: int8, same shape: 1, 0 or -1 for unknown, which is left out.
+    :param scope: one temperature for all labels, or one each.
+    :return: float64, shape (labels,); 1 where a label is never, or always, there.
+    :raises InputError: if there is no such scope, or no row to fit on.
+    """
+    if scope not in get_args(TemperatureScope):
+        raise InputError(f"{scope!r} is none of {', '.join(get_args(TemperatureScope))}")
+    usable = np.isfinite(logits) & (targets >= 0)
+    if not usable.any():
+        raise InputError("there is no annotated label to fit a temperature on")
+    wide = logits.astype(np.float64)
+    if scope == "global":
+        common = _fit_one(wide[usable], targets[usable] == 1)
+        return np.full(logits.shape[1], common)
+    columns = range(logits.shape[1])
+    return np.array(
+        [_fit_one(wide[usable[:, i], i], targets[usable[:, i], i] == 1) for i in columns]
+    )
+
+
+def _fit_one(logits: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
+    if present.all() or not present.any():
+        return 1.0
+    low, high = -np.log(_LIMIT), np.log(_LIMIT)
+    for _ in range(60):
+        middle = (low + high) / 2
+        shares = 0.5 + 0.5 * np.tanh(0.5 * np.exp(middle) * logits)
+        if float((logits * (shares - present)).mean()) > 0:
+            high = middle
+        else:
+            low = middle
+    return float(np.exp(-(low + high) / 2))
+
+
+def mapped_thresholds(
+    thresholds: NDArray[np.float32], temperatures: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Move thresholds along with the probabilities, so that decisions stay.
+
+    :param thresholds: float32, shape (labels,), in (0, 1).
+    :param temperatures: float64, same shape.
+    :return: float32, same shape, in (0, 1).
+    """
+    wide = thresholds.astype(np.float64)
+    logits = (np.log(wide) - np.log1p(-wide)) / temperatures
+    margin = np.finfo(np.float32).eps
+    found: NDArray[np.float32] = np.clip(1 / (1 + np.exp(-logits)), margin, 1 - margin)
+    return found.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a label is there among texts with about the same probability.
+
+    :param ece: expected calibration error, in [0, 1]; None where nothing is known.
+    :param confidence: per bin the mean probability; bins without rows are left out.
+    :param frequency: per bin the share of rows with the label.
+    :param rows: per bin.
+    """
+
+    ece: float | None
+    confidence: tuple[float, ...]
+    frequency: tuple[float, ...]
+    rows: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def reliability(
+    probabilities: NDArray[np.float32], targets: NDArray[np.int8], bins: int = 15
+) -> Reliability:
+    """Measure calibration over all columns taken together; give one column for one label.
+
+    :param probabilities: float32, shape (rows, labels).
+    :param targets: int8, same shape: 1, 0 or -1 for unknown, which is left out.
+    :param bins: of equal width.
+    :return: the diagram and the error.
+    """
+    known = targets >= 0
+    column, present = probabilities[known].astype(np.float64), targets[known] == 1
+    if not len(column):
+        return Reliability(None, (), (), ())
+    place = np.minimum((column * bins).astype(np.int64), bins - 1)
+    rows = np.bincount(place, minlength=bins)
+    filled = rows > 0
+    sums = (np.bincount(place, weights=w, minlength=bins)[filled] for w in (column, present))
+    confidence, frequency = (total / rows[filled] for total in sums)
+    flat = probabilities[known][:, None], targets[known][:, None]
+    return Reliability(
+        round(float(expected_calibration_error(*flat, bins)[0]), 6),
+        tuple(np.round(confidence, 6).tolist()),
+        tuple(np.round(frequency, 6).tolist()),
+        tuple(rows[filled].tolist()),
+    )
+
+
+def log_loss(logits: NDArray[np.float32], targets: NDArray[np.int8]) -> float:
+    """Give the mean log-loss over known targets with finite logits.
+
+    :param logits: float32, shape (rows, labels).
+    :param targets: int8, same shape: 1, 0 or -1 for unknown.
+    :return: in nats.
+    """
+    usable = np.isfinite(logits) & (targets >= 0)
+    wide = logits[usable].astype(np.float64)
+    return float((np.logaddexp(0, wide) - wide * (targets[usable] == 1)).mean())
+
+
+def calibration_facts(
+    logits: NDArray[np.float32], targets: NDArray[np.int8], labels: tuple[str, ...]
+) -> dict[str, Any]:
+    """Measure calibration: of all labels together and of each.
+
+    :param logits: float32, shape (rows, labels).
+    :param targets: int8, same shape.
+    :param labels: names of the columns.
+    :return: `log_loss`, `all` and by label in `labels`, as plain values.
+    """
+    scores = sigmoid(logits)
+    each = {
+        label: reliability(scores[:, [i]], targets[:, [i]]).to_dict()
+        for i, label in enumerate(labels)
+    }
+    known = [entry["ece"] for entry in each.values() if entry["ece"] is not None]
+    return {
+        "log_loss": round(log_loss(logits, targets), 6),
+        "mean_label_ece": round(float(np.mean(known)), 6) if known else None,
+        "all": reliability(scores, targets).to_dict(),
+        "labels": each,
+    }
+
+
+def with_thresholds(
+    bundle: Bundle, output: Path, thresholds: NDArray[np.float32], record: dict[str, Any]
+) -> Bundle:
+    """Write a bundle with other thresholds, and without the figures taken at the old ones.
+
+    :param bundle: the model.
+    :param output: a new or empty folder, or an older bundle, which is replaced.
+    :param thresholds: float32, shape (labels,), in (0, 1).
+    :param record: how they were fitted; `provenance.thresholds` says so.
+    :return: the bundle as written.
+    :raises BundleError: if the folder cannot be written.
+    """
+    manifest = bundle.manifest
+    changed = replace(
+        manifest,
+        thresholds=_by_label(manifest.labels, thresholds),
+        metrics={},
+        provenance={**manifest.provenance, "thresholds": record},
+    )
+    model = shared_core().read_model(bundle.model_path)
+    return write_bundle(output, changed, model, bundle.tokenizer().to_str())
+
+
+def with_temperatures(
+    bundle: Bundle, output: Path, temperatures: NDArray[np.float64], record: dict[str, Any]
+) -> Bundle:
+    """Write a bundle whose IR divides its logits by temperatures.
+
+    Whatever runs the IR (the classifier, Model Server, Triton) then gives calibrated
+    probabilities; thresholds move along, so decisions and the figures taken of them stay.
+
+    :param bundle: the model.
+    :param output: a new or empty folder, or an older bundle, which is replaced.
+    :param temperatures: float64, shape (labels,), above 0.
+    :param record: how they were fitted; added to the list `provenance.temperature`, for a bundle
+        may be calibrated more than once.
+    :return: the bundle as written.
+    :raises ExportError: if the IR has no output `logits`.
+    :raises BundleError: if the folder cannot be written.
+    """
+    manifest = bundle.manifest
+    model = shared_core().read_model(bundle.model_path)
+    _scale_logits(model, 1 / temperatures)
+    moved = mapped_thresholds(manifest.threshold_array(), temperatures)
+    earlier = list(manifest.provenance.get("temperature", []))
+    changed = replace(
+        manifest,
+        thresholds=_by_label(manifest.labels, moved),
+        provenance={**manifest.provenance, "temperature": [*earlier, record]},
+    )
+    return write_bundle(output, changed, model, bundle.tokenizer().to_str())
+
+
+def _scale_logits(model: ov.Model, factors: NDArray[np.float64]) -> None:
+    from openvino import opset13 as ops
+
+    for result in model.get_results():
+        source = result.input_value(0)
+        names = source.get_names()
+        if "logits" not in names:
+            continue
+        source.set_names(set())
+        scaled = ops.multiply(source, ops.constant(factors[None].astype(np.float32)))
+        scaled.set_friendly_name("calibrated_logits")
+        scaled.output(0).set_names(names)
+        result.input(0).replace_source_output(scaled.output(0))
+        model.validate_nodes_and_infer_types()
+        return
+    raise ExportError("the IR has no output called logits to calibrate")
+
+
+def _by_label(labels: tuple[str, ...], values: NDArray[np.float32]) -> dict[str, float]:
+    return {label: float(value) for label, value in zip(labels, values, strict=True)}

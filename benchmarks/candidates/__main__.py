@@ -24,7 +24,7 @@ from benchmarks.candidates.trials import Trial, trials
 from benchmarks.readme_table import insert
 from ov_emotions.bundle import SHIPPED
 from ov_emotions.files import write_json, write_text
-from ov_emotions.machine import environment
+from ov_emotions.system import environment
 from ov_emotions.tuning.sample import sample_texts
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ from openvino import opset13 as ops
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import EncodedBatch
-from ov_emotions.machine import cpu_budget
+from ov_emotions.system import cpu_budget
 
 _CHUNK = 256
 _LIST = 200
@@ -312,7 +312,7 @@ def _around(ours: EmotionClassifier, texts: list[str]) -> Iterator[Trial]:
         True,
         "50 ms less",
         lambda: _start("import openvino"),
-        lambda: _start("from ov_emotions.runtime import import_openvino as i; i()"),
+        lambda: _start("from ov_emotions.system import import_openvino as i; i()"),
     )
 
 

@@ -20,7 +20,7 @@ from benchmarks.readme_table import insert
 from ov_emotions.cli.shared import positive_int, table
 from ov_emotions.errors import ClusterError, OvEmotionsError
 from ov_emotions.files import sha256_file, write_json, write_text
-from ov_emotions.machine import environment
+from ov_emotions.system import environment
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
 README = Path(__file__).resolve().parent / "README.md"

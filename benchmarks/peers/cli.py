@@ -42,9 +42,9 @@ from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import DataError, OvEmotionsError
 from ov_emotions.files import sha256_file, write_json
-from ov_emotions.machine import environment
 from ov_emotions.metrics import score
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
+from ov_emotions.system import environment
 
 SEED = 20261122
 SPLIT = "test_goemotions"

@@ -29,8 +29,8 @@ from ov_emotions.cli.shared import positive_int
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import OvEmotionsError
 from ov_emotions.files import write_json
-from ov_emotions.machine import environment
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread
+from ov_emotions.system import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261122

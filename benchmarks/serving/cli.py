@@ -32,8 +32,8 @@ from ov_emotions.cli.shared import (
 from ov_emotions.client.check import check_server
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
-from ov_emotions.machine import environment
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
+from ov_emotions.system import environment
 
 LOCAL = "http://127.0.0.1:8000/emotions"
 PACKAGES = ("openvino", "tritonclient", "grpcio", "aiohttp", "tokenizers", "numpy")

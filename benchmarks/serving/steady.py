@@ -29,8 +29,8 @@ from ov_emotions.cli.shared import (
     print_json,
     utf8_stdout,
 )
-from ov_emotions.machine import environment
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
+from ov_emotions.system import environment
 
 PACKAGES = ("openvino", "tokenizers", "numpy", "fastapi", "starlette", "uvicorn", "h11", "pydantic")
 GROWTH = 0.05

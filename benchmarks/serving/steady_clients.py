@@ -20,13 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.serving.load import Limits, Run, closed_loop
-from ov_emotions._extras import require
 from ov_emotions.client.call import connect
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import Tensor, Transport
 from ov_emotions.client.url import parse_model_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerUnavailableError
-from ov_emotions.memory import resident_mb
+from ov_emotions.system import require, resident_mb
 
 APIS = ("/v1/emotions", "KServe v2")
 

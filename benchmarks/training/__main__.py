@@ -25,10 +25,8 @@ from benchmarks.training.runner import RESULT, Place, read_run, run_all, run_one
 from benchmarks.training.scoring import SEED, cross_fitted, summarize
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.files import sha256_file, write_json, write_text
-from ov_emotions.machine import environment
-from ov_emotions.threshold_methods import FOLDS, Fit, threshold_fitter
-from ov_emotions.threshold_names import METHODS
-from ov_emotions.thresholds import fit_thresholds
+from ov_emotions.system import environment
+from ov_emotions.thresholds import FOLDS, METHODS, Fit, fit_thresholds, threshold_fitter
 
 PLAN = Path(__file__).parent / "plan.toml"
 

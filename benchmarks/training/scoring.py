@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.metrics import score
-from ov_emotions.threshold_methods import Fit, cross_fit
-from ov_emotions.thresholds import fit_thresholds
+from ov_emotions.thresholds import Fit, cross_fit, fit_thresholds
 
 SEED = 20261122
 METRICS = ("weighted_f1", "macro_f1")

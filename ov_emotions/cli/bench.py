@@ -19,7 +19,7 @@ from ov_emotions.cli.shared import (
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
-    from ov_emotions.profiling import ClassifierProfile, LayerTime
+    from ov_emotions.runtime.profiling import ClassifierProfile, LayerTime
     from ov_emotions.tuning.profile import TuningProfile
     from ov_emotions.tuning.search import SearchResult
 
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     :return: 0, or 1 if rows of the file were left out.
     """
     from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-    from ov_emotions.machine import environment
+    from ov_emotions.system import environment
 
     bundle = Bundle.load(DEFAULT_MODEL if args.model is None else args.model)
     with Progress("texts", enabled=not args.json and sys.stderr.isatty()) as progress:
@@ -179,7 +179,7 @@ def _search(
 
 
 def _tuned(bundle: Bundle, found: SearchResult, args: argparse.Namespace) -> TuningProfile:
-    from ov_emotions.machine import cpu_budget
+    from ov_emotions.system import cpu_budget
     from ov_emotions.tuning.profile import TuningProfile, fingerprint, model_sha256
 
     return TuningProfile(

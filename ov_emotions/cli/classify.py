@@ -145,7 +145,7 @@ def load_classifier(args: argparse.Namespace) -> TextClassifier:
     if is_text_to_text(args.model):
         return _load_text_to_text(args)
     from ov_emotions.classifier import EmotionClassifier
-    from ov_emotions.model_cache import user_cache_dir
+    from ov_emotions.runtime.cache import user_cache_dir
 
     return EmotionClassifier(
         args.model,

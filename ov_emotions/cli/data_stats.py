@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ov_emotions._extras import require
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import (
     Subparsers,
@@ -17,6 +16,7 @@ from ov_emotions.cli.shared import (
     utf8_stdout,
 )
 from ov_emotions.data.statistics.facts import Statistics
+from ov_emotions.system import require
 
 JSON_NAME = "stats.json"
 PAGE_NAME = "stats.html"

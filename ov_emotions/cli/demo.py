@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     :return: 0 after an orderly stop.
     :raises InputError: if keys are asked for, which the page has none of.
     """
-    from ov_emotions._extras import require
+    from ov_emotions.system import require
 
     for module, extra in (("fastapi", "server"), ("prometheus_client", "server")):
         require(module, extra=extra)

@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     :param args: parsed arguments.
     :return: the exit code.
     """
+    from ov_emotions.bundle import MANIFEST_NAME
     from ov_emotions.data.prepare import PreparedData
     from ov_emotions.export import ExportConfig, export_bundle, parity_texts
-    from ov_emotions.manifest import MANIFEST_NAME
 
     check_output_folder(args.output, MANIFEST_NAME)
     prepared = PreparedData.open(args.data)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json, table, utf8_stdout
-from ov_emotions.machine import Machine, read_machine
+from ov_emotions.system import Machine, read_machine
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Manifest
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def _runtime() -> dict[str, Any]:
     import openvino as ov
 
-    from ov_emotions.runtime import shared_core
+    from ov_emotions.system import shared_core
 
     core = shared_core()
     devices = list(core.available_devices)

@@ -136,8 +136,8 @@ def run_render(args: argparse.Namespace) -> int:
 
 def _profile(args: argparse.Namespace) -> tuple[ServingProfile, str]:
     from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-    from ov_emotions.machine import CpuBudget, cpu_budget
     from ov_emotions.serving.profile import ServingProfile, VersionPolicy
+    from ov_emotions.system import CpuBudget, cpu_budget
 
     bundle = Bundle.load(DEFAULT_MODEL if args.bundle is None else args.bundle)
     tuned = _tuned(args, bundle)

@@ -76,12 +76,12 @@ def run(args: argparse.Namespace) -> int:
         return _list_recipes(args.json)
     if args.source is None or args.output is None or args.data is None:
         args.parser.error("a source, an output folder and --data are required")
+    from ov_emotions.bundle import MANIFEST_NAME, WEIGHTS_NAME
     from ov_emotions.data.prepare import PreparedData
     from ov_emotions.files import write_json
-    from ov_emotions.machine import environment
-    from ov_emotions.manifest import MANIFEST_NAME, WEIGHTS_NAME
     from ov_emotions.quantization.run import quantize_bundle
     from ov_emotions.quantization.source import fp32_bundle
+    from ov_emotions.system import environment
 
     check_output_folder(args.output, MANIFEST_NAME)
     if args.record is not None and not args.record.parent.is_dir():

@@ -71,7 +71,7 @@ def run_app(
     """
     from dataclasses import replace
 
-    from ov_emotions._extras import require
+    from ov_emotions.system import require
 
     require("uvicorn", extra="server")
     from ov_emotions.server.run import listen

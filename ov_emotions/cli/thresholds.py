@@ -6,7 +6,7 @@ import argparse
 from typing import Any, get_args
 
 from ov_emotions.cli.shared import Subparsers, add_refit_flags, print_json, table
-from ov_emotions.threshold_names import METHODS, Metric
+from ov_emotions.thresholds import METHODS, Metric
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -54,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from ov_emotions.evaluation.run import predict_rows
     from ov_emotions.evaluation.sources import open_source
     from ov_emotions.files import write_json
-    from ov_emotions.refit import with_thresholds
-    from ov_emotions.threshold_methods import compare_methods, threshold_fitter
-    from ov_emotions.thresholds import sigmoid
+    from ov_emotions.thresholds import compare_methods, sigmoid, threshold_fitter, with_thresholds
 
     if args.seed < 0:
         raise InputError(f"--seed must be at least 0, not {args.seed}")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ov_emotions._extras import require
 from ov_emotions.cli.flags import add_config_flags
 from ov_emotions.cli.progress import Progress
 from ov_emotions.cli.shared import add_json_flag, make_output_folder
+from ov_emotions.system import require
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.settings import preset_values
 

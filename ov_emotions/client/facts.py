@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ov_emotions.bundle import SCHEMA_VERSION, Manifest, is_threshold
 from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import BundleError, ServerMismatchError
-from ov_emotions.manifest import SCHEMA_VERSION, Manifest, is_threshold
 from ov_emotions.normalize import NORMALIZER_VERSION
 
 _LOGGER = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ov_emotions._extras import require
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import (
     Answer,
@@ -21,6 +20,7 @@ from ov_emotions.client.transport import (
 )
 from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import InputError, ServerError, ServerUnavailableError
+from ov_emotions.system import require
 
 T = TypeVar("T")
 

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ov_emotions._extras import require
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import (
     Answer,
@@ -33,6 +32,7 @@ from ov_emotions.client.transport import (
 )
 from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import InputError, ServerError, ServerUnavailableError
+from ov_emotions.system import require
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from ov_emotions import __version__
-from ov_emotions._arguments import check_count, merge_thresholds
 from ov_emotions.bundle import DEFAULT_MODEL, MANIFEST_NAME, SHIPPED, Bundle
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
+from ov_emotions.prediction import check_count, merge_thresholds
 from ov_emotions.texts import (
     DELIMITERS,
     FORMATS,

@@ -17,14 +17,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ov_emotions._extras import require
-from ov_emotions._telemetry import keep_ray_silent
 from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_output
 from ov_emotions.cluster.plan import Part, Plan, Settings, differences, find_files, make_plan
 from ov_emotions.cluster.worker import BatchWorker, Outcome
 from ov_emotions.errors import ClusterError, DataError
 from ov_emotions.files import write_json, write_text
-from ov_emotions.machine import cpu_budget
+from ov_emotions.system import cpu_budget, keep_ray_silent, require
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 """Of a local Ray: descriptions of parts go through it and nothing else."""

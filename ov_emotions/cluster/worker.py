@@ -17,15 +17,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from ov_emotions._extras import require
 from ov_emotions.bundle import MANIFEST_NAME, Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cluster.output import Output
 from ov_emotions.cluster.plan import Part, Plan, Settings, file_format
 from ov_emotions.errors import ClusterError, DataError, OvEmotionsError
 from ov_emotions.files import sha256_file
-from ov_emotions.machine import processors_apart
 from ov_emotions.prediction import Prediction
+from ov_emotions.system import processors_apart, require
 from ov_emotions.texts import (
     DELIMITERS,
     BadRow,

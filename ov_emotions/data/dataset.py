@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions._extras import require
 from ov_emotions.errors import DataError
 from ov_emotions.files import atomic_path
 from ov_emotions.labels import LabelSet
+from ov_emotions.system import require
 
 UNKNOWN = -1
 """The target of a label that the row's set does not annotate; losses and metrics mask it."""

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from ov_emotions._quiet import import_gradio
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.blocks import Page, build_blocks
 from ov_emotions.demo.card import REPORT_PAGE, find_report
@@ -18,6 +17,7 @@ from ov_emotions.demo.frame import ICON, head
 from ov_emotions.demo.models import Models
 from ov_emotions.demo.results import FILES, ResultStore
 from ov_emotions.demo.theme import build_theme
+from ov_emotions.system import import_gradio
 
 PATH = "/demo"
 

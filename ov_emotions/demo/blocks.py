@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions import __version__
-from ov_emotions._quiet import import_gradio
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo import compare, dialogue, frame, single, uploads
 from ov_emotions.demo.card import card
@@ -20,6 +19,7 @@ from ov_emotions.demo.sayings import bad_file
 from ov_emotions.demo.texts import TEXTS, say
 from ov_emotions.dialogues import Reading
 from ov_emotions.errors import DataError
+from ov_emotions.system import import_gradio
 
 _SILENT = {"show_progress": "hidden", "api_visibility": "private"}
 # A click anywhere else in the markup around a button is none.

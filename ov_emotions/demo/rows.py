@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from ov_emotions._extras import require
+from ov_emotions.system import require
 from ov_emotions.texts import (
     DELIMITERS,
     BadRow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ov_emotions._quiet import import_gradio
+from ov_emotions.system import import_gradio
 
 # Fonts that systems have: none is fetched.
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")

@@ -14,9 +14,14 @@ from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import ExportError
 from ov_emotions.evaluation.run import predict_rows
 from ov_emotions.evaluation.sources import open_bundle
-from ov_emotions.refit import with_temperatures
-from ov_emotions.temperature import TemperatureScope, calibration_facts, fit_temperatures
-from ov_emotions.thresholds import apply_thresholds, sigmoid
+from ov_emotions.thresholds import (
+    TemperatureScope,
+    apply_thresholds,
+    calibration_facts,
+    fit_temperatures,
+    sigmoid,
+    with_temperatures,
+)
 
 FITTED_ON = "validation:thresholds"
 """Not the calibration part, which an INT8 model's activations were fitted to already."""

@@ -10,7 +10,7 @@ from ov_emotions.reports import format as fmt
 from ov_emotions.reports import page
 from ov_emotions.reports.study import LabelF1
 from ov_emotions.reports.table import Cell, Row, Table
-from ov_emotions.temperature import Reliability
+from ov_emotions.thresholds import Reliability
 
 _STYLES = ("matrix.css",)
 _MEANS = ("weighted_f1", "macro_f1", "micro_f1", "samples_f1", "exact_match")

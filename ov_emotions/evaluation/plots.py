@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ov_emotions.reports import svg
 from ov_emotions.reports.bars import bar, grid
 from ov_emotions.reports.study import LabelF1
-from ov_emotions.temperature import Reliability
+from ov_emotions.thresholds import Reliability
 
 _FONT = 12.5
 

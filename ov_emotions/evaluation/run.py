@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import WEIGHTS_NAME, Bundle, write_bundle
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.evaluation.sources import Source, open_bundle
-from ov_emotions.machine import environment
-from ov_emotions.manifest import WEIGHTS_NAME
 from ov_emotions.metrics import bootstrap_intervals, score
-from ov_emotions.runtime import shared_core
+from ov_emotions.system import environment, shared_core
 from ov_emotions.thresholds import apply_thresholds
 
 BOOTSTRAP_SAMPLES = 2000

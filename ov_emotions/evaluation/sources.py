@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import WEIGHTS_NAME, Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import InputError
 from ov_emotions.files import sha256_file
-from ov_emotions.manifest import WEIGHTS_NAME
 
 _CHECKPOINT_NAME = "checkpoint.json"
 _CHECKPOINT_WEIGHTS = "model.safetensors"
@@ -80,7 +79,7 @@ def open_bundle(bundle: Bundle, precision: str | None = None) -> Iterator[Source
 
 @contextmanager
 def _open_checkpoint(folder: Path, precision: str | None) -> Iterator[Source]:
-    from ov_emotions.backends.torch import CheckpointClassifier, TorchPrecision
+    from ov_emotions.runtime.torch import CheckpointClassifier, TorchPrecision
 
     dtype: TorchPrecision = "bf16" if precision == "bf16" else "fp32"
     with CheckpointClassifier(folder, precision=dtype) as classifier:

@@ -13,8 +13,6 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions._extras import require
-from ov_emotions._quiet import quiet_nncf
 from ov_emotions.errors import QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.quantization.ptq import (
@@ -25,7 +23,7 @@ from ov_emotions.quantization.ptq import (
     nncf_arguments,
 )
 from ov_emotions.quantization.recipe import AccuracyControl, PtqConfig
-from ov_emotions.runtime import shared_core
+from ov_emotions.system import quiet_nncf, require, shared_core
 from ov_emotions.thresholds import apply_thresholds, sigmoid
 
 Item = tuple[NDArray[np.int32], NDArray[np.int8]]

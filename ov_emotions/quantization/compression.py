@@ -8,11 +8,10 @@ from typing import Any
 
 import openvino as ov
 
-from ov_emotions._extras import require
-from ov_emotions._quiet import quiet_nncf
 from ov_emotions.errors import QuantizationError
 from ov_emotions.quantization.ptq import refuse_quantized
 from ov_emotions.quantization.recipe import Compression
+from ov_emotions.system import quiet_nncf, require
 
 _SMALLEST_GROUP = 8
 """Rows of 312, which small encoders have, divide by 8 and by no larger power of two."""

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ov_emotions.errors import QuantizationError
-from ov_emotions.memory import resident_mb
 from ov_emotions.quantization.timing import Classify, measure
+from ov_emotions.system import resident_mb
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _load(order: Order) -> tuple[Classify, Callable[[], None]]:
         return classifier.predict_proba, classifier.warm_up
     import torch
 
-    from ov_emotions.backends.torch import CheckpointClassifier
+    from ov_emotions.runtime.torch import CheckpointClassifier
 
     torch.set_num_threads(order.threads)
     device = order.runtime.removeprefix("torch-")

@@ -12,10 +12,9 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions._extras import require
-from ov_emotions._quiet import quiet_nncf
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.quantization.recipe import AlphaSearch, PtqConfig
+from ov_emotions.system import quiet_nncf, require
 
 Probabilities = Callable[[ov.Model], NDArray[np.float32]]
 """Runs a model on texts kept apart for a comparison: float32, shape (texts, labels)."""

@@ -11,18 +11,17 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import Bundle, Manifest, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
-from ov_emotions.manifest import Manifest
 from ov_emotions.metrics import score
 from ov_emotions.quantization.calibration import stratified_rows
 from ov_emotions.quantization.embeddings import look_up_before_dequantizing
 from ov_emotions.quantization.ptq import feed, quantize, refuse_quantized, search_alpha
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
-from ov_emotions.runtime import shared_core
+from ov_emotions.system import shared_core
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 
 

@@ -14,25 +14,28 @@ from typing import Any
 
 import numpy as np
 
-from ov_emotions._extras import require
-from ov_emotions.backends.torch import CheckpointClassifier, TorchPrecision
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import INFERENCE_PRECISIONS, MODEL_NAME, WEIGHTS_NAME, Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import OvEmotionsError, QuantizationError
 from ov_emotions.evaluation import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
-from ov_emotions.machine import available_cores, environment
-from ov_emotions.manifest import INFERENCE_PRECISIONS, MODEL_NAME, WEIGHTS_NAME
-from ov_emotions.memory import peak_mb, reset_peak
 from ov_emotions.quantization.compare import Answers, compare
 from ov_emotions.quantization.probe import Order, run_probe
 from ov_emotions.quantization.recipe import load_recipe
 from ov_emotions.quantization.run import quantize_bundle
 from ov_emotions.quantization.source import find_source, fp32_bundle, model_name
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread
-from ov_emotions.runtime import shared_core
+from ov_emotions.runtime.torch import CheckpointClassifier, TorchPrecision
+from ov_emotions.system import (
+    available_cores,
+    environment,
+    peak_mb,
+    require,
+    reset_peak,
+    shared_core,
+)
 from ov_emotions.thresholds import fit_thresholds
 
 _LOGGER = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ov_emotions._extras import require
 from ov_emotions.reports import svg
 from ov_emotions.reports.format import clean
+from ov_emotions.system import require
 
 _WIDTH, _HEIGHT = 360, 210
 _LARGEST, _SMALLEST = 34, 9

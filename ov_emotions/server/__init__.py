@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ov_emotions._extras import require
 from ov_emotions.server.settings import ServerSettings
+from ov_emotions.system import require
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ov_emotions.runtime import shared_core
+from ov_emotions.system import shared_core
 
 if TYPE_CHECKING:
     import openvino as ov

@@ -152,7 +152,7 @@ def _save_token_model(bundle: Bundle, folder: Path) -> None:
     import openvino.opset13 as ops
 
     from ov_emotions.bundle import stamp
-    from ov_emotions.runtime import shared_core
+    from ov_emotions.system import shared_core
 
     try:
         model = shared_core().read_model(bundle.model_path)

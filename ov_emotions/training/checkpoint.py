@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from ov_emotions._extras import require
 from ov_emotions.errors import CheckpointError
 from ov_emotions.files import atomic_folder, write_json
+from ov_emotions.system import require
 from ov_emotions.training.facts import read_facts
 from ov_emotions.training.prune import with_asr_normalizer
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ov_emotions.errors import TrainingError
-from ov_emotions.machine import cpu_flags
+from ov_emotions.system import cpu_flags
 from ov_emotions.training.batches import by_length, collate
 from ov_emotions.training.model import EmotionModel
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from ov_emotions._quiet import quiet_transformers
 from ov_emotions.errors import CheckpointError
+from ov_emotions.system import quiet_transformers
 from ov_emotions.training.pooling import Activation, Pooling
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ov_emotions._extras import require
 from ov_emotions.errors import TrainingError
+from ov_emotions.system import require
 
 
 def launched() -> int:

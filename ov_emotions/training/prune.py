@@ -17,10 +17,10 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ov_emotions._extras import require
 from ov_emotions.errors import CheckpointError
 from ov_emotions.files import atomic_folder, write_json
 from ov_emotions.normalize import build_normalizer
+from ov_emotions.system import require
 
 _EMBEDDINGS = "embeddings.word_embeddings.weight"
 _POSITIONS = "embeddings.position_embeddings.weight"

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import sha256_file
-from ov_emotions.machine import environment
 from ov_emotions.metrics import Scores
 from ov_emotions.normalize import NORMALIZER_VERSION
+from ov_emotions.system import environment
 from ov_emotions.training.batches import tokenize
 from ov_emotions.training.checkpoint import (
     CHECKPOINT_NAME,

@@ -8,9 +8,9 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from ov_emotions._extras import require
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import write_text
+from ov_emotions.system import require
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.typed_toml import param_texts, read_toml, typed_values
 

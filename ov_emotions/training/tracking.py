@@ -14,10 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ov_emotions._extras import require
-from ov_emotions._telemetry import keep_mlflow_silent
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import write_json, write_text
+from ov_emotions.system import keep_mlflow_silent, require
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.settings import CONFIG_NAME
 from ov_emotions.training.state import BEST_NAME, first_line, writing

@@ -11,8 +11,8 @@ from typing import Any
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier, default_batch_tokens
-from ov_emotions.machine import cpu_budget
 from ov_emotions.prediction import DEFAULT_CHUNK_SIZE
+from ov_emotions.system import cpu_budget
 from ov_emotions.tuning.profile import Goal, Settings
 
 _NEAR_BEST = 1.1

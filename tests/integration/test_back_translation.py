@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ov_emotions._quiet import import_sentencepiece
 from ov_emotions.data.augment import marian
 from ov_emotions.data.augment.back_translation import _fault, back_translate
 from ov_emotions.data.augment.config import AugmentConfig
 from ov_emotions.data.augment.marian import Marian
 from ov_emotions.data.augment.translations import Translations
 from ov_emotions.errors import DataError
+from ov_emotions.system import import_sentencepiece
 
 torch = pytest.importorskip("torch", reason="Marian models run on torch", exc_type=ImportError)
 transformers = pytest.importorskip("transformers", reason="it has the Marian models")

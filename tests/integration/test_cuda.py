@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError
 
 import torch
 
-from ov_emotions.backends.torch import CheckpointClassifier, TorchPrecision
+from ov_emotions.runtime.torch import CheckpointClassifier, TorchPrecision
 from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.device import Device, predict_logits
 from ov_emotions.training.model import EmotionModel

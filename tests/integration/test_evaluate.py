@@ -37,8 +37,8 @@ def test_a_checkpoint_and_its_bundle_are_scored_and_compared(
 def test_a_checkpoint_knows_its_russian_names_and_says_that_it_is_no_bundle(
     fp32: Bundle, checkpoint: Path
 ) -> None:
-    from ov_emotions.backends.torch import CheckpointClassifier
     from ov_emotions.classifier import EmotionClassifier
+    from ov_emotions.runtime.torch import CheckpointClassifier
 
     with CheckpointClassifier(checkpoint) as classifier, EmotionClassifier(fp32) as exported:
         assert classifier.label_names_ru["joy"] == "радость"

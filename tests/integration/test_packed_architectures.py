@@ -11,7 +11,7 @@ import openvino as ov
 import pytest
 
 from ov_emotions.encoding import EncodedTexts
-from ov_emotions.packing import Packing
+from ov_emotions.runtime.packing import Packing
 
 pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
 transformers = pytest.importorskip("transformers", reason="training needs transformers")
@@ -126,7 +126,7 @@ def answers(model: ov.Model, groups: list[Any], batches: Any) -> Any:
 def test_packed_rows_say_what_single_rows_say(
     encoder: Callable[[], Any], pooling: str, tmp_path: Path
 ) -> None:
-    from ov_emotions.backends.packed_graph import pack_graph
+    from ov_emotions.runtime.packed_graph import pack_graph
 
     built = encoder()
     encoded = texts(built.config.pad_token_id)
@@ -145,7 +145,7 @@ def test_packed_rows_say_what_single_rows_say(
 def test_encoders_that_look_at_distances_are_refused(
     encoder: Callable[[], Any], tmp_path: Path
 ) -> None:
-    from ov_emotions.backends.packed_graph import UnpackableError, pack_graph
+    from ov_emotions.runtime.packed_graph import UnpackableError, pack_graph
 
     model = converted(encoder(), "mean", tmp_path / "checkpoint")
     with pytest.raises(UnpackableError, match="attention"):

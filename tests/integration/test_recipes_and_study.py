@@ -22,7 +22,6 @@ pytest.importorskip("optimum.intel", reason="export needs optimum-intel", exc_ty
 pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportError)
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends.torch import CheckpointClassifier
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
@@ -41,7 +40,8 @@ from ov_emotions.quantization.recipe import (
 from ov_emotions.quantization.run import quantize_bundle
 from ov_emotions.quantization.source import find_source, fp32_bundle
 from ov_emotions.quantization.study import StudyConfig, fast_precisions, run_study
-from ov_emotions.runtime import shared_core
+from ov_emotions.runtime.torch import CheckpointClassifier
+from ov_emotions.system import shared_core
 from ov_emotions.thresholds import apply_thresholds
 
 PTQ = PtqConfig(subset_size=40)

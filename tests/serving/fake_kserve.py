@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client.session import ServerOptions
 from ov_emotions.encoding import EncodedBatch
+from ov_emotions.runtime.openvino import OpenVINOBackend
 from ov_emotions.serving.triton import TritonConfig, facts
 from ov_emotions.thresholds import sigmoid
 

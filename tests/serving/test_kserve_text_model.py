@@ -13,8 +13,8 @@ from fake_kserve import FAST, ServedBundle, grpc_server, http_server
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import ServerMismatchError
-from ov_emotions.runtime import shared_core
 from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.system import shared_core
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends.bulk import BulkBackend, BulkModel
-from ov_emotions.backends.runner import Runner
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import DeviceError
-from ov_emotions.machine import CpuBudget
+from ov_emotions.runtime.bulk import BulkBackend, BulkModel
+from ov_emotions.runtime.runner import Runner
+from ov_emotions.system import CpuBudget
 from ov_emotions.tuning.profile import Settings, TuningProfile, fingerprint, model_sha256
 
 if TYPE_CHECKING:
-    from ov_emotions.backends.openvino import OpenVINOBackend
+    from ov_emotions.runtime.openvino import OpenVINOBackend
 
 LONG = ["слово радость злость " * 4] * 2000
 

@@ -26,7 +26,7 @@ from ov_emotions.cluster.plan import Plan, Settings, differences, make_plan, res
 from ov_emotions.cluster.run import classify_many
 from ov_emotions.cluster.worker import Outcome, PartWorker
 from ov_emotions.errors import DataError, InputError
-from ov_emotions.machine import processors_apart
+from ov_emotions.system import processors_apart
 
 
 @pytest.fixture(autouse=True)

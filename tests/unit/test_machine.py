@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ov_emotions import __version__
-from ov_emotions.machine import (
+from ov_emotions.system import (
     available_cores,
     cpu_budget,
     cpu_flags,
@@ -43,13 +43,13 @@ def test_only_flags_that_the_processor_tells_are_listed(monkeypatch, tmp_path):
         "processor\t: 0\nmodel name\t: A Fast One\nflags\t\t: fpu avx2 avx512f sse\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr("ov_emotions.machine._CPUINFO", cpuinfo)
+    monkeypatch.setattr("ov_emotions.system._CPUINFO", cpuinfo)
     assert cpu_flags() == ("avx2", "avx512f")
     assert cpu_name() == "A Fast One"
 
 
 def test_a_system_that_tells_nothing_has_no_flags_and_still_a_name(monkeypatch, tmp_path):
-    monkeypatch.setattr("ov_emotions.machine._CPUINFO", tmp_path / "missing")
+    monkeypatch.setattr("ov_emotions.system._CPUINFO", tmp_path / "missing")
     assert cpu_flags() == ()
     assert cpu_name() == (platform.processor() or platform.machine())
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import openvino as ov
 import pytest
 
-from ov_emotions import EmotionClassifier, model_cache
+from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import DeviceError
-from ov_emotions.machine import inference_defaults, usable_sockets
-from ov_emotions.model_cache import VARIABLE, compile_cached, user_cache_dir
+from ov_emotions.runtime import cache as model_cache
+from ov_emotions.runtime.cache import VARIABLE, compile_cached, user_cache_dir
+from ov_emotions.system import inference_defaults, usable_sockets
 
 KEY = ("1", "CPU", {"NUM_STREAMS": 1})
 
@@ -109,7 +110,7 @@ def test_a_folder_that_cannot_be_used_is_named(tiny_bundle: Bundle, tmp_path: Pa
 
 CONVERTER = """
 import ov_emotions, sys
-from ov_emotions.runtime import import_openvino
+from ov_emotions.system import import_openvino
 ov = import_openvino()
 assert "openvino.tools.ovc" not in sys.modules
 from openvino import convert_model
@@ -167,7 +168,7 @@ def test_a_classifier_under_a_quota_starts_no_more_threads_than_it_pays_for(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ov_emotions import classifier as module
-    from ov_emotions.machine import InferenceDefaults
+    from ov_emotions.system import InferenceDefaults
 
     monkeypatch.setattr(module, "inference_defaults", lambda: InferenceDefaults(1, None))
     made = EmotionClassifier(tiny_bundle)

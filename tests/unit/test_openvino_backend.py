@@ -11,10 +11,10 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from ov_emotions.backends.openvino import OpenVINOBackend
 from ov_emotions.bundle import Bundle, Manifest, write_bundle
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleSchemaError, DeviceError
+from ov_emotions.runtime.openvino import OpenVINOBackend
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ov_emotions.cli.main import main
-from ov_emotions.machine import CpuBudget
+from ov_emotions.system import CpuBudget
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
@@ -39,7 +39,7 @@ def test_render_finds_the_cores_where_none_are_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     budget = CpuBudget(3, "a control group's quota of 3.5 CPUs")
-    monkeypatch.setattr("ov_emotions.machine.cpu_budget", lambda: budget)
+    monkeypatch.setattr("ov_emotions.system.cpu_budget", lambda: budget)
     assert render(tiny_bundle, tmp_path, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["profile"]["cores"] == 3

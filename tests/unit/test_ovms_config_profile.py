@@ -8,12 +8,11 @@ import openvino as ov
 import pytest
 
 from ov_emotions.errors import InputError
-from ov_emotions.machine import available_cores
-from ov_emotions.runtime import shared_core
 from ov_emotions.serving.config_plugin import as_text
 from ov_emotions.serving.profile import ServingProfile, VersionPolicy
 from ov_emotions.serving.render import render_config, render_notes, settings, write_config
 from ov_emotions.serving.validate import validate_text
+from ov_emotions.system import available_cores, shared_core
 
 PROFILES = [
     ServingProfile(goal, cores, concurrency=concurrency, metrics=metrics)

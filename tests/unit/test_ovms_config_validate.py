@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ov_emotions.errors import DataError
-from ov_emotions.runtime import shared_core
 from ov_emotions.serving.config_files import LocalFiles
 from ov_emotions.serving.config_plugin import READ_ONLY, WRITABLE, check_plugin
 from ov_emotions.serving.validate import (
@@ -22,6 +21,7 @@ from ov_emotions.serving.validate import (
     validate_file,
     validate_text,
 )
+from ov_emotions.system import shared_core
 
 RECORDED = ServerTraits(mediapipe=False)
 """The server whose verdicts were recorded."""

@@ -13,14 +13,14 @@ import pytest
 from openvino import opset13 as ops
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends import packed as module
-from ov_emotions.backends.bulk import BulkModel
-from ov_emotions.backends.openvino import OpenVINOBackend
-from ov_emotions.backends.packed import compile_bulk
-from ov_emotions.backends.packed_graph import UnpackableError, pack_graph
 from ov_emotions.bundle import Bundle, shipped
 from ov_emotions.encoding import TextEncoder
-from ov_emotions.packing import Packing
+from ov_emotions.runtime import packed as module
+from ov_emotions.runtime.bulk import BulkModel
+from ov_emotions.runtime.openvino import OpenVINOBackend
+from ov_emotions.runtime.packed import compile_bulk
+from ov_emotions.runtime.packed_graph import UnpackableError, pack_graph
+from ov_emotions.runtime.packing import Packing
 from ov_emotions.tuning.sample import sample_texts
 
 TINY = "emotions-ru-tiny"

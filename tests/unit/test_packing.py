@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ov_emotions.encoding import EncodedTexts
-from ov_emotions.packing import PackedBatch, Packing
+from ov_emotions.runtime.packing import PackedBatch, Packing
 
 PAD = 7
 

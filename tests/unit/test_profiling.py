@@ -6,8 +6,8 @@ import pytest
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.errors import DeviceError, InputError
-from ov_emotions.profiling import LayerCounter, summarise_layers
 from ov_emotions.remote import ServerClassifier
+from ov_emotions.runtime.profiling import LayerCounter, summarise_layers
 
 TEXTS = ["слово", "я рад", "злость " * 40, "", "радость слово"]
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ov_emotions.runtime import core_for_others, shared_core
+from ov_emotions.system import core_for_others, shared_core
 
 SCRIPT = """
 import gc, os, signal, sys

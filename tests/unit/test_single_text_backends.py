@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.backends import single as module
-from ov_emotions.backends.single import SingleTextBackends
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.errors import DeviceError
+from ov_emotions.runtime import single as module
+from ov_emotions.runtime.single import SingleTextBackends
 
 TEXTS = ["слово", "радость злость слово", "слово " * 20, "злость " * 40]
 

@@ -30,7 +30,7 @@ CONVERSION = f"""
 import ov_emotions
 from ov_emotions.quantization.compression import compress_weights
 from ov_emotions.quantization.recipe import Compression
-from ov_emotions.runtime import shared_core
+from ov_emotions.system import shared_core
 compress_weights(shared_core().read_model(sys.argv[1] + "/model.xml"), Compression())
 import openvino, torch
 openvino.convert_model(torch.nn.Identity(), example_input=torch.zeros(2, 2))
@@ -83,7 +83,7 @@ assert sys.modules["openvino_telemetry"] is own
 def test_mlflow_is_silenced_unless_the_user_set_its_switch(
     monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
 ) -> None:
-    from ov_emotions._telemetry import keep_mlflow_silent
+    from ov_emotions.system import keep_mlflow_silent
 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", before or "")
     if before is None:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from ov_emotions.errors import InputError
-from ov_emotions.temperature import (
+from ov_emotions.thresholds import (
     fit_temperatures,
     log_loss,
     mapped_thresholds,
     reliability,
+    sigmoid,
 )
-from ov_emotions.thresholds import sigmoid
 
 
 @pytest.fixture

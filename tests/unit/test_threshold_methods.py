@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from ov_emotions.errors import InputError
-from ov_emotions.threshold_methods import compare_methods, cross_fit, threshold_fitter
-from ov_emotions.threshold_names import METHODS
-from ov_emotions.thresholds import fit_thresholds
+from ov_emotions.thresholds import (
+    METHODS,
+    compare_methods,
+    cross_fit,
+    fit_thresholds,
+    threshold_fitter,
+)
 
 
 @pytest.fixture

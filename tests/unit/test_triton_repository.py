@@ -15,11 +15,11 @@ from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleIntegrityError, InputError, RepositoryError
-from ov_emotions.runtime import shared_core
 from ov_emotions.serving import publishing
 from ov_emotions.serving.triton import TritonConfig, facts, render_config
 from ov_emotions.serving.triton_model import TritonPythonModel
 from ov_emotions.serving.triton_repository import build_repository
+from ov_emotions.system import shared_core
 
 
 def read_config(text: str) -> dict[str, Any]:

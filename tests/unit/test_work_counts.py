@@ -20,7 +20,7 @@ from ov_emotions import prediction as prediction_module
 from ov_emotions.bundle import SHIPPED
 from ov_emotions.classifier import default_batch_tokens
 from ov_emotions.encoding import EncodedTexts
-from ov_emotions.packing import Packing
+from ov_emotions.runtime.packing import Packing
 from ov_emotions.tuning.sample import sample_texts
 
 TEXTS = sample_texts(400, seed=7)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from ov_emotions._extras import require
+from ov_emotions.system import require
 
 _SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 # These, and the selector that asks for a picture: the emoji is the same without.

@@ -14,12 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ov_emotions._extras import require
-from ov_emotions._quiet import import_sentencepiece, quiet_transformers
 from ov_emotions.data.augment.config import AugmentConfig
 from ov_emotions.data.augment.translations import Translations
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
+from ov_emotions.system import import_sentencepiece, quiet_transformers, require
 
 EXTRA = "back-translation"
 

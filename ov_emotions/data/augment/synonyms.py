@@ -28,12 +28,12 @@ from random import Random
 
 import numpy as np
 
-from ov_emotions._extras import require
 from ov_emotions.data.augment.config import AugmentConfig
 from ov_emotions.data.augment.inflection import Inflector
 from ov_emotions.data.augment.new_rows import Report
 from ov_emotions.data.augment.telling import strongest_deviation
 from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.system import require
 
 _TOKEN = re.compile(r"(?<![\[\w-])[А-Яа-яЁё]+(?![\]\w-])")
 _WORD = re.compile(r"[а-яё]+")

@@ -24,8 +24,8 @@ from ov_emotions.data.statistics.facts import (
 from ov_emotions.data.statistics.words import lemmas, telling_words
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import sha256_file
-from ov_emotions.machine import environment
 from ov_emotions.normalize import normalize, replace_surrogates
+from ov_emotions.system import environment
 
 Update = Callable[[int, int, str], None]
 _PACKAGES = ("numpy", "pymorphy3", "pymorphy3-dicts-ru", "tokenizers", "wordcloud")

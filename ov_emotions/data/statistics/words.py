@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions._extras import require
 from ov_emotions.data.statistics.facts import TellingWord
+from ov_emotions.system import require
 
 # What carries grammar and no matter: prepositions, conjunctions, particles, pronouns, numerals.
 _FUNCTION = frozenset({"PREP", "CONJ", "PRCL", "NPRO", "NUMR"})

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions._arguments import as_texts, check_count
-from ov_emotions._extras import require
 from ov_emotions.errors import InputError
-from ov_emotions.prediction import Prediction, TextClassifier, Texts, rank
+from ov_emotions.prediction import Prediction, TextClassifier, Texts, as_texts, check_count, rank
+from ov_emotions.system import require
 from ov_emotions.training.text_to_text.manifest import Text2TextManifest
 from ov_emotions.training.text_to_text.targets import OutputCounts
 

@@ -11,9 +11,8 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
-from ov_emotions._extras import require
-from ov_emotions._quiet import quiet_transformers
 from ov_emotions.errors import CheckpointError
+from ov_emotions.system import quiet_transformers, require
 from ov_emotions.training.text_to_text.manifest import is_text_to_text
 from ov_emotions.training.text_to_text.targets import TargetFormat
 

@@ -17,9 +17,9 @@ from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import atomic_folder, sha256_file, write_json
-from ov_emotions.machine import environment
 from ov_emotions.metrics import Scores, score
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
+from ov_emotions.system import environment
 from ov_emotions.training.batches import tokenize
 from ov_emotions.training.device import choose_device
 from ov_emotions.training.processes import launched

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from ov_emotions.encoding import EncodedTexts, TextEncoder
 
 if TYPE_CHECKING:
-    from ov_emotions.backends.base import Batch
-    from ov_emotions.backends.openvino import OpenVINOBackend
     from ov_emotions.prediction import Prediction
+    from ov_emotions.runtime.base import Batch
+    from ov_emotions.runtime.openvino import OpenVINOBackend
 
 _T = TypeVar("_T")
 _TOP = 10

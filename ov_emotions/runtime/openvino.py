@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.backends.base import Batch
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
-from ov_emotions.model_cache import compile_cached
-from ov_emotions.profiling import LayerCounter
-from ov_emotions.runtime import import_openvino, shared_core
+from ov_emotions.runtime.base import Batch
+from ov_emotions.runtime.cache import compile_cached
+from ov_emotions.runtime.profiling import LayerCounter
+from ov_emotions.system import import_openvino, shared_core
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class OpenVINOBackend:
                 return core.compile_model(str(path), self._device, config)
             model = core.read_model(path)
             if self._packed:
-                from ov_emotions.backends.packed_graph import pack_graph  # only lists need it
+                from ov_emotions.runtime.packed_graph import pack_graph  # only lists need it
 
                 model = pack_graph(model, manifest.max_length)
             else:

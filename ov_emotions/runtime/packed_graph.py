@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ov_emotions.runtime import import_openvino, shared_core
+from ov_emotions.system import import_openvino, shared_core
 
 _ATTENTION = "ScaledDotProductAttention"
 _MASK_PORT = 3

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions._arguments import check_count
-from ov_emotions._extras import require
-from ov_emotions.backends.base import Batch
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import LongTexts, TextEncoder
 from ov_emotions.errors import InputError
+from ov_emotions.prediction import check_count
+from ov_emotions.runtime.base import Batch
+from ov_emotions.system import require
 
 TorchPrecision = Literal["fp32", "bf16", "fp16"]
 

@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.backends.base import Backend
-from ov_emotions.backends.bulk import BulkModel
-from ov_emotions.backends.openvino import OpenVINOBackend
-from ov_emotions.backends.packed_graph import UnpackableError
-from ov_emotions.backends.runner import Runner, in_order
 from ov_emotions.encoding import EncodedTexts, TextEncoder
+from ov_emotions.runtime.base import Backend
+from ov_emotions.runtime.bulk import BulkModel
+from ov_emotions.runtime.openvino import OpenVINOBackend
+from ov_emotions.runtime.packed_graph import UnpackableError
+from ov_emotions.runtime.runner import Runner, in_order
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from ov_emotions.backends.lazy import LazyBackend
-from ov_emotions.backends.openvino import OpenVINOBackend
+from ov_emotions.runtime.lazy import LazyBackend
+from ov_emotions.runtime.openvino import OpenVINOBackend
 
 WIDTHS = (16, 32, 48)
 """Tokens: most utterances have fewer than the second, nearly all fewer than the third."""

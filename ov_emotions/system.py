@@ -1,15 +1,47 @@
-"""What this machine offers and what a result was made on: processor, CPU budget, versions."""
+"""The machine and the process: CPU budget, memory, the one OpenVINO core, quiet third parties."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import importlib
+import io
+import logging
 import os
 import platform
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ov_emotions import __version__
+from ov_emotions.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+
+def require(module: str, *, extra: str) -> Any:
+    """Import a module that an extra brings.
+
+    :param module: dotted name.
+    :param extra: the extra of this package that installs it.
+    :return: the module.
+    :raises MissingExtraError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        raise MissingExtraError(
+            f"this needs {missing}, which is not installed: pip install 'ov-emotions[{extra}]'"
+        ) from error
+
 
 _CPUINFO = Path("/proc/cpuinfo")
 _TELLING_FLAGS = (
@@ -265,3 +297,232 @@ def environment(*packages: str) -> dict[str, Any]:
         "machine": {"cpu": cpu_name(), "cores": available_cores(), "flags": list(cpu_flags())},
         "versions": versions,
     }
+
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+_KIB = 1024
+
+
+def resident_mb(process: int | None = None) -> float:
+    """Return the resident memory of a process in 10^6 bytes.
+
+    :param process: its number; None is this one, whose peak is told where nothing else is.
+    :return: the memory; 0 where that of another process is not told.
+    """
+    if process is None:
+        return _status("VmRSS")
+    return _read(Path(f"/proc/{process}/status"), "VmRSS") or 0.0
+
+
+def peak_mb() -> float:
+    """Return the largest resident memory since the last `reset_peak`, in 10^6 bytes."""
+    return _status("VmHWM")
+
+
+def reset_peak() -> None:
+    """Let the peak start anew, where the system allows it; elsewhere it is that of the process."""
+    with contextlib.suppress(OSError):
+        _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
+
+
+def _read(path: Path, field: str) -> float | None:
+    with contextlib.suppress(OSError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name == field:
+                return round(int(value.split()[0]) * _KIB / 1e6, 1)
+    return None
+
+
+def _status(field: str) -> float:
+    if (told := _read(_STATUS, field)) is not None:
+        return told
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else _KIB) / 1e6, 1)
+
+
+_lock = threading.Lock()
+_core: ov.Core | None = None
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its model converter, which takes as long as the rest of it.
+
+    The converter comes with the first use of `openvino.convert_model` or `openvino.tools`, as if
+    it had been there. Changes nothing where the program itself imported OpenVINO before.
+
+    :return: the module.
+    """
+    converter = "openvino.tools.ovc"
+    with _lock:
+        if "openvino" in sys.modules or converter in sys.modules:
+            return importlib.import_module("openvino")
+        # OpenVINO takes the ImportError that this raises for a converter that is not installed.
+        sys.modules[converter] = None  # type: ignore[assignment]
+        try:
+            module = importlib.import_module("openvino")
+        finally:
+            del sys.modules[converter]
+
+    def load(name: str) -> Any:
+        if name in ("convert_model", "tools"):
+            ovc = importlib.import_module(converter)
+            vars(module)["convert_model"] = ovc.convert_model
+            return vars(module)[name]
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+
+    vars(module)["__getattr__"] = load
+    return module
+
+
+def shared_core() -> ov.Core:
+    """Return the core that everything in this process shares; it is never let go of.
+
+    OpenVINO's CPU plugin gives the thread that loads it a signal stack of its own, and takes that
+    back when its core goes. Two cores that go in the order in which they came leave the thread with
+    a stack that is no longer there, and the next signal, Ctrl-C say, crashes the process. One core
+    also loads the plugin once.
+
+    :return: the core; set no properties on it, pass them where a model is compiled.
+    """
+    global _core
+    openvino = import_openvino()
+    with _lock:
+        if _core is None:
+            _core = openvino.Core()
+        return _core
+
+
+@contextmanager
+def core_for_others() -> Iterator[None]:
+    """Let `openvino.Core` and `openvino.compile_model`, which make a core a call, share ours.
+
+    For the length of a block in which another library compiles models: NNCF's accuracy control
+    holds several at a time and lets them go in the order in which they came.
+    """
+    import openvino as ov
+
+    core = shared_core()
+    own = ov.Core, ov.compile_model
+
+    def compile_model(
+        model: Any, device_name: str = "AUTO", config: Mapping[str, Any] | None = None
+    ) -> ov.CompiledModel:
+        return core.compile_model(model, device_name, dict(config or {}))
+
+    ov.Core, ov.compile_model = lambda: core, compile_model
+    try:
+        yield
+    finally:
+        ov.Core, ov.compile_model = own
+
+
+def keep_ray_silent() -> None:
+    """Set Ray's own switch before it is imported, unless the user set it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+def keep_mlflow_silent() -> None:
+    """Set MLflow's own switch before it is imported, unless the user set it."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def keep_gradio_silent() -> None:
+    """Set the switches of Gradio, and of the Hub client that sends for it, before its import."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+_KEPT: list[object] = []
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Switch off transformers' progress bars and advisory messages; errors are still logged."""
+    log = require("transformers.utils.logging", extra="train")
+    bars, level = log.is_progress_bar_enabled(), log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
+
+
+def import_sentencepiece(extra: str) -> None:
+    """Import `sentencepiece` before anything else does.
+
+    The types of its wrapper bring deprecation warnings on import; where warnings are errors, they
+    end the interpreter. At exit, the wrapper's destructor can run after the types that it needs are
+    gone, and the process that did its work well ends with a segmentation fault.
+
+    :param extra: the extra that installs it.
+    :raises MissingExtraError: if it is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        require("sentencepiece", extra=extra)
+    capsule = getattr(sys.modules.get("swig_runtime_data4"), "type_pointer_capsule", None)
+    if capsule is not None and not _KEPT:
+        _KEPT.append(capsule)
+        # One reference more than there are, so that it is never destroyed.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(capsule))
+
+
+def import_gradio() -> Any:
+    """Import Gradio with its reports of use off, and without the warnings of what it imports.
+
+    :return: the module.
+    :raises MissingExtraError: if it is not installed.
+    """
+    keep_gradio_silent()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return require("gradio", extra="demo")
+
+
+class _Collector(logging.Handler):
+    """Keeps the messages of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def quiet_nncf() -> Iterator[list[str]]:
+    """Keep NNCF's log, progress bars and tables off standard output; errors are still logged.
+
+    Its models are compiled by this process's one core.
+
+    :return: yields the list that its messages are collected in, for what it tells nowhere else.
+    """
+    # Imported first: its log handler keeps the standard output that it finds at import.
+    require("nncf", extra="quantize")
+    log = logging.getLogger("nncf")
+    collector, level = _Collector(), log.level
+    levels = {handler: handler.level for handler in log.handlers}
+    log.setLevel(logging.INFO)
+    for handler in levels:
+        handler.setLevel(logging.ERROR)
+    log.addHandler(collector)
+    try:
+        # Its bars have no switch; they go to what standard output is when they start.
+        with contextlib.redirect_stdout(io.StringIO()), core_for_others():
+            yield collector.messages
+    finally:
+        log.removeHandler(collector)
+        for handler, previous in levels.items():
+            handler.setLevel(previous)
+        log.setLevel(level)

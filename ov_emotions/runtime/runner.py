@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.backends.base import Backend, Batch
 from ov_emotions.encoding import EncodedTexts
+from ov_emotions.runtime.base import Backend, Batch
 
 
 class Runner(NamedTuple):
@@ -35,7 +35,7 @@ class Runner(NamedTuple):
         :return: window positions per batch, and the batches, which are made as they are read.
         """
         if self.packed_streams is not None:
-            from ov_emotions.packing import Packing  # single texts need none
+            from ov_emotions.runtime.packing import Packing  # single texts need none
 
             packing = Packing(encoded, self.batch_tokens, self.packed_streams)
             return packing.groups, packing.batches()

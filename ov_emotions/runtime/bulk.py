@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ov_emotions.backends.lazy import LazyBackend
-from ov_emotions.backends.openvino import OpenVINOBackend
-from ov_emotions.backends.runner import Runner
+from ov_emotions.runtime.lazy import LazyBackend
+from ov_emotions.runtime.openvino import OpenVINOBackend
+from ov_emotions.runtime.runner import Runner
 
 # In batches a thread: lists that together pay for compiling it.
 _PAID = 8
