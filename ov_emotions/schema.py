@@ -44,9 +44,7 @@ def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmoti
     :raises OvEmotionsError: of the class given; says which key is wrong, and how.
     """
     for path, known, key in _unknown_keys(value, kind, ""):
-        close = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it may have {', '.join(known)}"
-        raise error(f"{where}: unknown key {path + key!r}; {hint}")
+        raise error(_unknown(where, key, known, path))
     try:
         return msgspec.convert(value, kind, dec_hook=_from_text)
     except msgspec.ValidationError as caught:
@@ -87,6 +85,29 @@ def read_toml(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
     return from_builtins(value, kind, str(path), error)
 
 
+def field_values(
+    kind: type[Any], table: Mapping[str, Any], where: str, error: type[OvEmotionsError]
+) -> dict[str, Any]:
+    """Check some of a dataclass's fields, where the others come from elsewhere.
+
+    :param kind: the dataclass.
+    :param table: fields with plain values, as TOML gives them.
+    :param where: names the file in messages.
+    :param error: the class of error to raise.
+    :return: the values, as the dataclass takes them.
+    :raises OvEmotionsError: of the class given; says which key is wrong, and how.
+    """
+    known = tuple(field.name for field in dataclasses.fields(kind))
+    for key in table:
+        if key not in known:
+            raise error(_unknown(where, key, known))
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        key: from_builtins(value, hints[key], f"{where}: {key}", error)
+        for key, value in table.items()
+    }
+
+
 def to_builtins(value: object) -> Any:
     """Turn an object into what `json.dumps` takes.
 
@@ -113,6 +134,12 @@ def write_json(path: Path, value: object) -> None:
     :param value: see `to_builtins`.
     """
     write_text(path, to_json(value))
+
+
+def _unknown(where: str, key: str, known: tuple[str, ...], path: str = "") -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it may have {', '.join(known)}"
+    return f"{where}: unknown key {path + key!r}; {hint}"
 
 
 def _told(error: msgspec.ValidationError) -> str:

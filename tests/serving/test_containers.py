@@ -103,7 +103,7 @@ def test_what_the_image_installs_and_starts_is_there() -> None:
     [entry] = [rest for word, rest in last_stage("server.Dockerfile") if word == "ENTRYPOINT"]
     command = json.loads(entry)
     assert command[0] in project["scripts"]
-    from ov_emotions.cli.main import build_parser
+    from ov_emotions.cli.legacy import build_parser
 
     args = build_parser(["serve"]).parse_args(command[1:])
     assert (args.host, args.port) == ("0.0.0.0", 8000)
@@ -176,7 +176,7 @@ def test_compose_runs_the_server_read_only_and_without_rights() -> None:
     assert server["read_only"] is True
     assert server["cap_drop"] == ["ALL"]
     assert all(port.startswith("127.0.0.1:") for port in server["ports"])
-    from ov_emotions.cli.main import build_parser
+    from ov_emotions.cli.legacy import build_parser
 
     assert build_parser(["serve"]).parse_args(["serve", *server["command"]]).threads == 4
 

@@ -1,40 +1,209 @@
+"""The command as a whole: usage, help, errors, exit codes, standard streams, progress."""
+
 from __future__ import annotations
 
-import argparse
+import io
 import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
 
 import ov_emotions
+from ov_emotions.cli import bar as bars
 from ov_emotions.cli import main as command
-from ov_emotions.cli.main import VERBS, build_parser, main
-from ov_emotions.cli.shared import table
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.frame import Count, Flag, UsageError, Verb, settings_table
+from ov_emotions.cli.main import VERBS, load_verb, main
+from ov_emotions.cli.output import open_output, table
 from ov_emotions.errors import DataError
+from ov_emotions.progress import Progress, counted
+
+
+@dataclass(frozen=True)
+class Made:
+    """Settings of a verb that is made up.
+
+    :param files: what is read.
+    :param output: where to.
+    :param rate: how fast, 100 % at most.
+    :param rows: how many.
+    :param kind: of what.
+    :param weight: by name.
+    :param parts: which; told one | after the other.
+    :param also: more files.
+    :param careful: look twice.
+    :param loud: say so.
+    """
+
+    files: Annotated[tuple[Path, ...], Flag("FILE", positional=True)]
+    output: Annotated[Path, Flag("DIR", short="-o")]
+    rate: float = 0.5
+    rows: Count | None = None
+    kind: Literal["one", "other"] = "one"
+    weight: dict[str, float] = field(default_factory=dict)
+    parts: Annotated[tuple[str, ...], Flag(each=True)] = ()
+    also: tuple[Path, ...] = ()
+    careful: bool = True
+    loud: bool = False
 
 
 @pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A verb `try` that does what its `action` does."""
-    module = SimpleNamespace(action=lambda _args: 0)
+def made(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Made], int]], list[Made]]:
+    """Put a verb `classify` in place that does what it is given."""
 
-    def add_parser(subparsers: Any) -> None:
-        subparsers.add_parser("try").set_defaults(run=lambda args: module.action(args))
+    def put(action: Callable[[Made], int] = lambda _made: 0) -> list[Made]:
+        seen: list[Made] = []
 
-    module.add_parser = add_parser
-    monkeypatch.setattr(command, "VERBS", ("try",))
-    monkeypatch.setattr(command.importlib, "import_module", lambda _name: module)
-    return module
+        def run(settings: Made) -> int:
+            """Do what is told."""
+            seen.append(settings)
+            return action(settings)
+
+        monkeypatch.setattr(command, "load_verb", lambda _name: Verb(run, config=True))
+        return seen
+
+    return put
 
 
-def raising(error: BaseException) -> Any:
-    def action(_args: argparse.Namespace) -> int:
+NEEDED = ["classify", "a", "-o", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        ([], {}),
+        (
+            ["--rate", "1e-3", "--rows=7", "--kind", "other"],
+            {"rate": 1e-3, "rows": 7, "kind": "other"},
+        ),
+        (["--weight", "a=b=2", "--weight", "c=-1"], {"weight": {"a=b": 2.0, "c": -1.0}}),
+        (["--also", "c", "d", "--also", "e"], {"also": (Path("c"), Path("d"), Path("e"))}),
+        (["--parts", "x", "--parts", "-"], {"parts": ("x", "-")}),
+        (["--no-careful", "--loud"], {"careful": False, "loud": True}),
+        (["--loud", "--no-loud", "--careful"], {}),
+    ],
+)
+def test_flags_make_the_settings(made: Any, arguments: list[str], values: dict[str, Any]) -> None:
+    seen = made()
+    assert main([*NEEDED, *arguments]) == 0
+    assert seen == [Made((Path("a"),), Path("b"), **values)]
+
+
+BAD_USAGE = [
+    ([], "name a verb"),
+    (["clasify", "x"], "there is no verb 'clasify'; did you mean classify?"),
+    (["ovm", "impart"], "there is no verb 'ovm'; did you mean ovms?"),
+    (["--versoin"], "there is no flag '--versoin'; did you mean --version?"),
+    (["classify", "a"], "arguments are required: --output"),
+    (["classify", "-o", "b"], "arguments are required: FILE"),
+    ([*NEEDED, "--rat", "1"], "unrecognized arguments: --rat"),
+    ([*NEEDED, "--weigth", "a=1"], "did you mean --weight?"),
+    ([*NEEDED, "--rows", "0"], "--rows: must be at least 1, not 0"),
+    ([*NEEDED, "--rows", "many"], "'many' is not a whole number"),
+    ([*NEEDED, "--rate", "fast"], "'fast' is not a number"),
+    ([*NEEDED, "--kind", "othr"], "'othr' is not one of one, other; did you mean other?"),
+    ([*NEEDED, "--weight", "a"], "'a' is not of the form NAME=NUMBER"),
+    ([*NEEDED, "--weight", "=1"], "'=1' is not of the form NAME=NUMBER"),
+    ([*NEEDED, "--also"], "expected at least one argument"),
+    ([*NEEDED, "--x\udcff"], "unrecognized arguments: --x?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_USAGE)
+def test_wrong_usage_shows_the_usage_and_is_exit_code_2(
+    made: Any, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = made()
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    assert (exit_info.value.code, seen) == (2, [])
+    usage, *_, error, _ = capsys.readouterr().err.splitlines()
+    assert usage.startswith("usage: ov-emotions")
+    assert message in error
+
+
+def test_a_verb_refuses_what_does_not_go_together(
+    made: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_made: Made) -> int:
+        raise UsageError("one or the other")
+
+    made(refuse)
+    with pytest.raises(SystemExit, match="2"):
+        main(NEEDED)
+    assert capsys.readouterr().err.splitlines() == [
+        "usage: ov-emotions classify FILE ... --output DIR [flags]",
+        "ov-emotions classify: error: one or the other",
+        "`ov-emotions classify --help` tells all.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (
+            'rate = 2\nalso = ["c"]\nkind = "other"\n',
+            {"rate": 0.25, "kind": "other", "also": (Path("c"),)},
+        ),
+        (
+            "careful = false\n[weight]\na = 1\n",
+            {"rate": 0.25, "careful": False, "weight": {"a": 1.0}},
+        ),
+    ],
+)
+def test_a_file_gives_settings_and_a_flag_wins(
+    made: Any, tmp_path: Path, text: str, values: dict[str, Any]
+) -> None:
+    seen = made()
+    file = tmp_path / "run.toml"
+    file.write_text('output = "b"\n' + text)
+    assert main(["classify", "a", "--config", str(file), "--rate", "0.25"]) == 0
+    assert seen == [Made((Path("a"),), Path("b"), **values)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rat = 1", "unknown key 'rat'; did you mean rate?"),
+        ("rows = 0", "rows: expected int >= 1"),
+        ('rate = "fast"', "rate: expected float, got str"),
+        ('kind = "third"', "kind: invalid enum value 'third'"),
+        ("rate =", "is not valid TOML"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_sentence(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    seen = made()
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    assert (main([*NEEDED, "--config", str(file)]), seen) == (1, [])
+    told = capsys.readouterr().err
+    assert told.startswith(f"ov-emotions: error: {file}")
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_readme_s_table_has_what_the_help_has() -> None:
+    lines = settings_table(Made).splitlines()
+    assert lines[2:5] == [
+        "| `--files` | required | what is read |",
+        "| `--output` | required | where to |",
+        "| `--rate` | `0.5` | how fast, 100 % at most |",
+    ]
+    assert "| `--parts` | `none` | which; told one \\| after the other |" in lines
+    assert "| `--careful` | `true` | look twice |" in lines
+
+
+def failing(error: BaseException) -> Callable[[Made], int]:
+    def action(_made: Made) -> int:
         raise error
 
     return action
@@ -44,62 +213,58 @@ def raising(error: BaseException) -> Any:
     ("error", "code", "message"),
     [
         (DataError("a.csv does not exist"), 1, "ov-emotions: error: a.csv does not exist\n"),
-        (OSError(28, "No space left"), 1, "ov-emotions: error: [Errno 28] No space left\n"),
+        (OSError(28, "No space left"), 1, "ov-emotions: error: No space left\n"),
+        (OSError(28, "No space left", "a"), 1, "ov-emotions: error: a: No space left\n"),
         (DataError("name \udcff"), 1, "ov-emotions: error: name ?\n"),
         (KeyboardInterrupt(), 130, "ov-emotions: interrupted\n"),
         (BrokenPipeError(), 141, ""),
     ],
 )
 def test_a_failure_is_one_sentence_and_an_exit_code(
-    verb: Any,
-    capsys: pytest.CaptureFixture[str],
-    error: BaseException,
-    code: int,
-    message: str,
+    made: Any, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
 ) -> None:
-    verb.action = raising(error)
-    assert main(["try"]) == code
+    made(failing(error))
+    assert main(NEEDED) == code
     assert capsys.readouterr() == ("", message)
 
 
-def test_a_mistake_in_the_library_is_not_hidden(verb: Any) -> None:
-    verb.action = raising(ZeroDivisionError())
+def test_a_mistake_in_the_library_is_not_hidden(made: Any) -> None:
+    made(failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
-        main(["try"])
+        main(NEEDED)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_sigterm_unwinds_and_is_handled_as_before_afterwards(
-    verb: Any, capsys: pytest.CaptureFixture[str]
+    made: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
     cleaned = []
 
-    def action(_args: argparse.Namespace) -> int:
+    def action(_made: Made) -> int:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             cleaned.append(True)
         return 0
 
-    verb.action = action
-    assert main(["try"]) == 143
-    assert cleaned == [True]
+    made(action)
+    assert (main(NEEDED), cleaned) == (143, [True])
     assert capsys.readouterr().err == "ov-emotions: terminated\n"
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "logged"), [(["-v", "try"], True), (["try", "-v"], True), (["try"], False)]
+    ("arguments", "logged"), [(["-v", *NEEDED], True), ([*NEEDED, "-v"], True), (NEEDED, False)]
 )
 def test_logging_is_off_unless_asked_for_on_either_side_of_the_verb(
-    verb: Any, capsys: pytest.CaptureFixture[str], arguments: list[str], logged: bool
+    made: Any, capsys: pytest.CaptureFixture[str], arguments: list[str], logged: bool
 ) -> None:
-    def action(_args: argparse.Namespace) -> int:
+    def action(_made: Made) -> int:
         logging.getLogger("ov_emotions.somewhere").info("what goes on")
         return 0
 
-    verb.action = action
+    made(action)
     package = logging.getLogger("ov_emotions")
     before = (package.handlers, package.level)
     assert main(arguments) == 0
@@ -109,62 +274,81 @@ def test_logging_is_off_unless_asked_for_on_either_side_of_the_verb(
     assert ("ov_emotions.somewhere: what goes on" in captured.err) is logged
 
 
-def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["--version"])
-    assert exit_info.value.code == 0
-    assert capsys.readouterr().out == f"ov-emotions {ov_emotions.__version__}\n"
+HELPED = [name for name in VERBS if name.split()[0] not in command.legacy.VERBS]
 
 
-@pytest.mark.parametrize("arguments", [[], ["no-such-verb"], ["-x"]])
-def test_wrong_usage_is_exit_code_2(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", HELPED)
+def test_every_help_tells_each_flag_and_its_default(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(arguments)
-    assert exit_info.value.code == 2
-    assert "usage: ov-emotions" in capsys.readouterr().err
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit, match="0"):
+        main([*name.split(), "--help"])
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: ov-emotions {name}")
+    assert "\n  --json " in told
+    for setting in load_verb(name).settings:
+        assert setting.text, setting.name
+        if setting.positional or setting.type is bool:
+            continue
+        entry = told.partition(f"{setting.flag} ")[2].split("\n  -")[0]
+        assert ("(default: " in entry) is not (setting.required or setting.default == ""), entry
 
 
-def actions(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for subparser in action.choices.values():
-                yield from actions(subparser)
-        else:
-            yield parser.prog, action
-
-
-def test_every_verb_answers_in_json_and_every_flag_has_a_help_text() -> None:
-    found = list(actions(build_parser()))
-    answering = {prog for prog, action in found if "--json" in action.option_strings}
-    # A verb that is a group of others, `data` say, has no flags but those that every verb has.
-    asked = {prog for prog, action in found if action.dest not in ("help", "verbose", "version")}
-    assert answering == asked
-    assert {prog.split()[1] for prog in answering} == set(VERBS)
-    assert [(prog, action.dest) for prog, action in found if not action.help] == []
-
-
-@pytest.mark.parametrize("verb_name", VERBS)
-def test_help_comes_without_any_heavy_import(verb_name: str) -> None:
+def test_help_comes_without_any_heavy_import() -> None:
     # In a process of its own, because this one has imported much already.
     code = (
-        "import contextlib, sys\n"
-        "from ov_emotions.cli.main import main\n"
-        "with contextlib.suppress(SystemExit):\n"
-        f"    main(['{verb_name}', '--help'])\n"
-        "heavy = {'torch', 'transformers', 'openvino', 'nncf', 'optimum', 'pyarrow', 'numpy'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+        "import contextlib, io, sys\n"
+        "from ov_emotions.cli.main import VERBS, main\n"
+        "for name in ['', *VERBS]:\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        main([*name.split(), '--help'])\n"
+        "heavy = {'torch', 'transformers', 'openvino', 'nncf', 'optimum', 'pyarrow', 'numpy',"
+        " 'rich', 'jinja2'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"usage: ov-emotions {verb_name}" in done.stdout
-    assert done.stderr == "[]\n"
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_the_package_can_be_run_as_a_module() -> None:
-    command = [sys.executable, "-m", "ov_emotions", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = [sys.executable, "-m", "ov_emotions", "--version"]
+    done = subprocess.run(told, capture_output=True, text=True, check=True)
     assert done.stdout == f"ov-emotions {ov_emotions.__version__}\n"
+
+
+SHELL = Path("/bin/sh")
+
+
+@pytest.mark.skipif(not SHELL.exists() or not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.parametrize(
+    ("shell", "code", "message"),
+    [
+        ("{} info >&-", 1, "standard output cannot be written: it is closed"),
+        ("{} info --json >/dev/full", 1, "standard output cannot be written: No space left"),
+        ("{} info >/dev/full 2>&1", 1, ""),
+        ("{} info >/dev/null 2>&-", 0, ""),
+        ("{} classify <&-", 1, "standard input cannot be read: it is closed"),
+        ("{} classify -o /dev/full ура", 1, "/dev/full cannot be written: No space left"),
+        ("LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 {} classify --russian ура", 0, ""),
+        ("HOME=/proc/none XDG_CACHE_HOME=/proc/none {} info", 0, ""),
+    ],
+)
+def test_streams_and_surroundings_that_fail_are_one_sentence(
+    shell: str, code: int, message: str
+) -> None:
+    line = shell.format(f"{sys.executable} -m ov_emotions")
+    done = subprocess.run([SHELL, "-c", line], capture_output=True, stdin=subprocess.DEVNULL)
+    told = done.stderr.decode()
+    assert (done.returncode, told.count("\n")) == (code, 1 if message else 0), told
+    assert message in told
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    with pytest.raises(DataError, match=r"out\.txt cannot be written: No space"), open_output(path):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_table_aligns_names_to_the_left_and_figures_to_the_right() -> None:
@@ -173,3 +357,60 @@ def test_a_table_aligns_names_to_the_left_and_figures_to_the_right() -> None:
         "train        12,345",
         "a long name       7",
     ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(bars, "time", clock)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    return clock
+
+
+def test_a_terminal_has_a_bar_that_vanishes_and_quick_work_has_none(clock: Clock) -> None:
+    stream = Terminal()
+    with Bar("texts", stream=stream, delay=1.0) as bar:
+        clock.now += 0.9
+        bar.update(5, 10)
+        assert stream.getvalue() == ""
+        clock.now += 75
+        bar(Progress(50, 200, "steps", "loss [0.31]"))
+        assert " 25%" in stream.getvalue()
+        assert "50/200 steps" in stream.getvalue()
+        assert "loss [0.31]" in stream.getvalue()
+        bar.message("row 17: the text is empty \udcff")
+    assert stream.getvalue().endswith("row 17: the text is empty ?\n")
+
+
+def test_a_log_has_a_line_now_and_then_and_no_bar(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Bar("texts", stream=stream) as bar:
+        for done in counted(range(901, 1000), None):
+            clock.now += 1
+            bar.update(done, 1000, "loss 0.31")
+    # A run that went on at 900: what was done before does not count into the rate.
+    assert stream.getvalue().splitlines() == [
+        "910 of 1,000 texts, 1:21 left, loss 0.31",
+        "940 of 1,000 texts, 0:59 left, loss 0.31",
+        "970 of 1,000 texts, 0:30 left, loss 0.31",
+    ]
+
+
+def test_what_is_counted_is_told_to_whoever_asks() -> None:
+    told: list[Progress] = []
+    assert list(counted("ab", told.append, total=2, unit="texts")) == ["a", "b"]
+    assert told == [Progress(1, 2, "texts"), Progress(2, 2, "texts")]

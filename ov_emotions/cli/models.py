@@ -1,58 +1,45 @@
-"""`ov-emotions info`: what a model says of itself, and what this machine offers it."""
+"""`ov-emotions info`, `export`, `prune`: single models."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ov_emotions.cli.shared import Subparsers, add_json_flag, print_json, table, utf8_stdout
+from ov_emotions.cli.frame import Answer, Flag, verb
+from ov_emotions.cli.output import print_json, print_text, table
 from ov_emotions.system import Machine, read_machine
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Manifest
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb to the parser.
+@dataclass(frozen=True)
+class InfoOptions:
+    """What to show.
 
-    :param subparsers: what `add_subparsers` returned.
+    :param model: a shipped name, a bundle's folder or a Hub id (default: the shipped model).
     """
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "info",
-        help="show a model's card and what this machine's CPU offers",
-        description="Show a model's card and what this machine's CPU offers.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help="a shipped name, a bundle's folder or a Hub id (default: the shipped model)",
-    )
-    add_json_flag(parser)
+
+    model: Annotated[str | None, Flag(positional=True)] = None
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the facts.
-
-    :param args: the parsed arguments.
-    :return: 0.
-    """
+@verb()
+def info(options: InfoOptions, answer: Answer) -> int:
+    """Show a model's card and what this machine's CPU offers."""
     from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 
-    bundle = Bundle.load(DEFAULT_MODEL if args.model is None else args.model)
+    bundle = Bundle.load(DEFAULT_MODEL if options.model is None else options.model)
     machine = read_machine()
     runtime = _runtime()
-    if args.json:
+    if answer.json:
         model = json.loads(bundle.manifest.to_json()) | {"folder": str(bundle.folder)}
         print_json({"model": model, "machine": asdict(machine) | runtime})
         return 0
     lines = [*_model_lines(bundle.manifest), f"folder          {bundle.folder}", ""]
     lines += _machine_lines(machine, runtime, bundle.manifest.inference_precision)
-    print("\n".join(lines), file=utf8_stdout())
+    print_text("\n".join(lines))
     return 0
 
 

@@ -1,0 +1,145 @@
+"""How far the work is, on standard error: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from ov_emotions.progress import Progress
+
+_FIRST_LINE_SECONDS = 10.0
+_LINE_SECONDS = 30.0
+_DRAW_SECONDS = 0.1
+
+
+class Bar:
+    """Shows the `Progress` that it is called with; work that is soon done shows nothing.
+
+    :param unit: what `update` counts.
+    :param stream: where to; standard error by default.
+    :param delay: seconds before a terminal shows a bar.
+    :param enabled: false to show nothing but messages.
+    """
+
+    def __init__(
+        self,
+        unit: str = "rows",
+        *,
+        stream: TextIO | None = None,
+        delay: float = 0.7,
+        enabled: bool = True,
+    ) -> None:
+        self.unit = unit
+        self.stream = sys.stderr if stream is None else stream
+        self.enabled = enabled
+        self.terminal = self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._due = time.monotonic() + (delay if self.terminal else _FIRST_LINE_SECONDS)
+        self._first: tuple[float, int] | None = None
+        self._drawn: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.clear()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the work is, unless that was done a moment ago.
+
+        :param progress: what a room tells.
+        """
+        now = time.monotonic()
+        if self._first is None:
+            # Work that goes on where it stopped starts above 0.
+            self._first = (now, max(progress.done - 1, 0))
+        if not self.enabled or now < self._due:
+            return
+        if self.terminal:
+            self._due = now + _DRAW_SECONDS
+            self._draw(progress)
+        else:
+            self._due = now + _LINE_SECONDS
+            self.message(self._line(progress, now))
+
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Show how far the work is, in the unit of the bar.
+
+        :param done: units of work done.
+        :param total: of how many; None if that is not known.
+        :param note: what is shown beside it.
+        """
+        self(Progress(done, total, self.unit, note))
+
+    def message(self, text: str) -> None:
+        """Print a line, above the bar if there is one.
+
+        :param text: the line.
+        """
+        self.clear()
+        # A name or text that is not UTF-8 holds surrogates, which the stream may refuse.
+        print(text.encode("utf-8", "replace").decode("utf-8"), file=self.stream, flush=True)
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._drawn is not None:
+            self._drawn.stop()
+            self._drawn = None
+
+    def _draw(self, progress: Progress) -> None:
+        if self._drawn is None:
+            self._drawn = self._new_bar()
+            self._drawn.start()
+            self._drawn.add_task("", total=None, count="", note="")
+        (task,) = self._drawn.task_ids
+        total = progress.total or None
+        of = f"/{total:,}" if total else ""
+        count = f"{progress.done:,}{of} {progress.unit}"
+        self._drawn.update(
+            task, completed=progress.done, total=total, count=count, note=progress.note
+        )
+        self._drawn.refresh()
+
+    def _new_bar(self) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        # Not drawn by a thread of its own: work that forks would take half of it along.
+        return RichProgress(
+            BarColumn(24),
+            TaskProgressColumn(show_speed=True),
+            TextColumn("{task.fields[count]}", markup=False),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=Console(file=self.stream, force_terminal=True),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def _line(self, progress: Progress, now: float) -> str:
+        assert self._first is not None
+        start, first = self._first
+        rate = (progress.done - first) / max(now - start, 1e-9)
+        if not progress.total:
+            parts = [f"{progress.done:,} {progress.unit}", f"{rate:,.0f}/s"]
+        else:
+            parts = [f"{progress.done:,} of {progress.total:,} {progress.unit}"]
+            if rate > 0:
+                parts.append(f"{_clock((progress.total - progress.done) / rate)} left")
+        return ", ".join([*parts, *([progress.note] if progress.note else [])])
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,516 @@
+"""Verbs from functions, flags from dataclasses.
+
+A verb is a function; its parameters are frozen dataclasses, and every field of theirs is a flag, a
+key of the file of `--config`, and a row of the help and of README's tables. Name, type, default and
+`:param` text stand in the dataclass and nowhere else. `@verb` says what only a command line has:
+which fields are positional, have a short flag, or take one value each time they are given.
+
+argparse reads the arguments. Cyclopts and Typer, which read dataclasses as well, cost 80 to 180 ms
+of import, as much as the rest of a help text, and know no `NAME=VALUE` flags.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
+
+from ov_emotions.errors import InputError
+
+CONFIG = "config"
+
+Count = Annotated[int, Meta(ge=1)]
+"""A whole number above 0."""
+
+_METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What a field of the command line's own classes says beside its type, in `Annotated`.
+
+    :param metavar: what stands for a value in the help, where the type says too little.
+    :param short: a one-letter flag too.
+    :param positional: whether it is given without a flag.
+    :param each: whether each flag takes one value, of a field of several; else it takes all that
+        follow.
+    """
+
+    metavar: str = ""
+    short: str = ""
+    positional: bool = False
+    each: bool = False
+
+
+class UsageError(Exception):
+    """The arguments do not go together: the verb's usage is shown, and the exit code is 2."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a verb answers.
+
+    :param json: print JSON.
+    """
+
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A function with what its command line needs to know.
+
+    :param run: takes the dataclasses of its annotations, gives the exit code.
+    :param positional: fields of a room's class that are given without a flag.
+    :param each: fields of a room's class of which each flag takes one value.
+    :param texts: help texts by field, where the verb means something other than the dataclass says.
+    :param defaults: default values by field that are shown in place of the dataclass's.
+    :param hidden: fields that are no flags.
+    :param partial: dataclasses of which the function gets the given values only, as a dictionary,
+        because it puts them together with others itself.
+    :param config: whether a TOML file can give what flags give.
+    :param variants: by value of a flag, another verb that reads the arguments in place of this one.
+    """
+
+    run: Callable[..., int]
+    positional: tuple[str, ...] = ()
+    each: tuple[str, ...] = ()
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    partial: tuple[type[Any], ...] = ()
+    config: bool = False
+    variants: Mapping[tuple[str, str], Verb] = dataclasses.field(default_factory=dict)
+
+    @property
+    def kinds(self) -> dict[str, type[Any]]:
+        """The dataclasses that make its flags, by parameter of the function."""
+        hints = get_type_hints(self.run)
+        return {name: hints[name] for name in inspect.signature(self.run).parameters}
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """What can be set, in the order of the help: what is positional first."""
+        found = [
+            dataclasses.replace(
+                s,
+                text=self.texts.get(s.name, s.text),
+                positional=s.positional or s.name in self.positional,
+                each=s.each or s.name in self.each,
+            )
+            for kind in self.kinds.values()
+            for s in settings(kind)
+            if s.name not in self.hidden
+        ]
+        return tuple(sorted(found, key=lambda setting: not setting.positional))
+
+    def variant(self, arguments: Sequence[str]) -> tuple[Verb, list[str], str]:
+        """Choose the verb that reads the arguments.
+
+        :param arguments: of this verb.
+        :return: the verb, the arguments without what chose it, and what chose it.
+        """
+        rest = list(arguments)
+        for (flag, value), other in self.variants.items():
+            for i, argument in enumerate(arguments):
+                if argument == f"{flag}={value}":
+                    del rest[i]
+                elif list(arguments[i : i + 2]) == [flag, value]:
+                    del rest[i : i + 2]
+                else:
+                    continue
+                return other, rest, f" {flag} {value}"
+        return self, rest, ""
+
+
+def verb(**options: Any) -> Callable[[Callable[..., int]], Verb]:
+    """Make a function a verb; its docstring is its help.
+
+    Two paragraphs stand before the flags, the others after them.
+
+    :param options: the fields of `Verb` but for `run`.
+    :return: the decorator.
+    """
+    return lambda run: Verb(run, **options)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a settings class, as flags, files and tables see it.
+
+    :param name: of the field.
+    :param type: without `None` and annotations.
+    :param default: MISSING where a value must be given.
+    :param text: what the class's docstring says of it.
+    :param limits: what `msgspec.Meta` says of its range: ge, gt, le, lt.
+    :param short: see `Flag`; the same for those below.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    text: str
+    limits: Mapping[str, float]
+    short: str = ""
+    own_metavar: str = ""
+    positional: bool = False
+    each: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The long flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def required(self) -> bool:
+        """Whether a value must be given."""
+        return self.default is MISSING
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes several values."""
+        return get_origin(self.type) is tuple
+
+    @property
+    def metavar(self) -> str:
+        """What stands for a value in the help."""
+        if self.own_metavar or self.positional:
+            return self.own_metavar or self.name.upper()
+        kind = _bare(get_args(self.type)[0])[0] if self.several else self.type
+        if get_origin(kind) is Literal:
+            return "{" + ",".join(map(str, get_args(kind))) + "}"
+        if get_origin(kind) is dict:
+            return "NAME=TEXT" if get_args(kind)[1] is str else "NAME=NUMBER"
+        return _METAVARS.get(kind, "")
+
+    def told_default(self, default: Any = MISSING) -> str:
+        """Say what holds where no value is given.
+
+        :param default: told in place of the class's.
+        :return: words; empty for switches, for values that must be given, and where the text says.
+        """
+        value = self.default if default is MISSING else default
+        if self.required or value is False or value == "" or "default" in self.text:
+            return ""
+        if value in (None, (), {}):
+            return "none"
+        if isinstance(value, tuple):
+            return " ".join(map(str, value))
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def settings(kind: type[Any]) -> tuple[Setting, ...]:
+    """List what a settings class holds.
+
+    :param kind: a dataclass with a `:param` text for each field.
+    :return: its fields.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        texts |= param_texts(base.__doc__ or "")
+    found = []
+    for field in dataclasses.fields(kind):
+        bare, limits, flag = _bare(hints[field.name])
+        default = field.default
+        if default is MISSING and field.default_factory is not MISSING:
+            default = field.default_factory()
+        text = texts.get(field.name, "")
+        found.append(
+            Setting(
+                field.name,
+                bare,
+                default,
+                text,
+                limits,
+                short=flag.short,
+                own_metavar=flag.metavar,
+                positional=flag.positional,
+                each=flag.each,
+            )
+        )
+    return tuple(found)
+
+
+def settings_table(kind: type[Any]) -> str:
+    """Write the settings of a class as a Markdown table: name, default, meaning.
+
+    :param kind: a dataclass.
+    :return: the table's lines.
+    """
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for setting in settings(kind):
+        default = setting.told_default()
+        shown = "required" if setting.required else f"`{default}`" if default else ""
+        text = setting.text.rstrip(".").replace("|", "\\|")
+        rows.append(f"| `{setting.flag}` | {shown} | {text} |")
+    return "\n".join(rows)
+
+
+def param_texts(docstring: str) -> dict[str, str]:
+    """Read the `:param name: text` entries of a docstring.
+
+    :param docstring: of a class or function.
+    :return: the text of each parameter on one line.
+    """
+    found = re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|\Z)", docstring, re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes flags by their full names, and says which was probably meant."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; what is left over is an error that names the nearest flag."""
+        found, extra = self.parse_known_args(args, namespace)
+        if extra:
+            flags = [name for action in self._actions for name in action.option_strings]
+            hints = [
+                hint
+                for argument in extra
+                if argument.startswith("-")
+                if (hint := did_you_mean(argument.partition("=")[0], flags))
+            ]
+            self.error(f"unrecognized arguments: {' '.join(extra)}{''.join(hints[:1])}")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Show the usage and what was wrong, and exit with 2."""
+        usage = self.format_usage()
+        told = f"{usage}{self.prog}: error: {message}\n`{self.prog} --help` tells all.\n"
+        self.exit(2, told.encode("utf-8", "replace").decode("utf-8"))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Name what was probably meant.
+
+    :param word: what was given.
+    :param known: what there is.
+    :return: the end of a sentence; empty where nothing is near.
+    """
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def make_parser(verb: Verb, prog: str) -> Parser:
+    """Make the parser of a verb's arguments.
+
+    :param verb: the verb.
+    :param prog: the command so far.
+    :return: the parser; what is not given is not in its result.
+    """
+    paragraphs = (inspect.getdoc(verb.run) or "").split("\n\n")
+    parser = Parser(
+        prog=prog,
+        description="\n\n".join(paragraphs[:2]),
+        epilog="\n\n".join(paragraphs[2:]) or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for setting in verb.settings:
+        _add(parser, setting, verb)
+    if verb.config:
+        parser.add_argument(
+            f"--{CONFIG}",
+            type=Path,
+            metavar="FILE",
+            default=argparse.SUPPRESS,
+            help="TOML file of settings, whose keys are these flags with underscores; a flag wins "
+            "over the file (default: not set)",
+        )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log as well"
+    )
+    parser.usage = _usage(verb, prog)
+    return parser
+
+
+def _usage(verb: Verb, prog: str) -> str:
+    """Write the usage in a line or two: what must be given."""
+    parts = [prog]
+    for setting in verb.settings:
+        if setting.positional:
+            name = setting.metavar + (" ..." if setting.several else "")
+            parts.append(name if setting.required else f"[{name}]")
+        elif setting.required:
+            parts.append(f"{setting.flag} {setting.metavar}")
+    return " ".join([*parts, "[flags]"]).replace("%", "%%")
+
+
+def _add(parser: Parser, setting: Setting, verb: Verb) -> None:
+    told = setting.told_default(verb.defaults.get(setting.name, MISSING))
+    text = setting.text.rstrip(".") + (f" (default: {told})" if told else "")
+    options: dict[str, Any] = {"help": text.replace("%", "%%"), "default": argparse.SUPPRESS}
+    if setting.type is bool:
+        _add_switch(parser, setting, options)
+        return
+    options |= {"type": _converter(setting), "metavar": setting.metavar}
+    if setting.positional:
+        if setting.several:
+            options["nargs"] = "+" if setting.required else "*"
+        elif not setting.required:
+            options["nargs"] = "?"
+        parser.add_argument(setting.name, **options)
+        return
+    if get_origin(setting.type) is dict or setting.each:
+        options["action"] = "append"
+    elif setting.several:
+        options |= {"action": "extend", "nargs": "+"}
+    # What a file or a preset may give is asked for once they were read.
+    options["required"] = (
+        setting.required and not verb.config and setting.name not in _partial_names(verb)
+    )
+    names = [name for name in (setting.short, setting.flag) if name]
+    parser.add_argument(*names, dest=setting.name, **options)
+
+
+def _add_switch(parser: Parser, setting: Setting, options: dict[str, Any]) -> None:
+    """Add NAME and no-NAME, and show the one that changes something."""
+    off = f"--no-{setting.flag[2:]}"
+    on_by_default = setting.default is True
+    for flag, action in ((setting.flag, "store_true"), (off, "store_false")):
+        shown = on_by_default is (flag == off)
+        text = options["help"] if shown else argparse.SUPPRESS
+        told = f"not: {text}" if shown and on_by_default else text
+        parser.add_argument(
+            flag, **{**options, "action": action, "dest": setting.name, "help": told}
+        )
+
+
+def _partial_names(verb: Verb) -> set[str]:
+    return {field.name for kind in verb.partial for field in dataclasses.fields(kind)}
+
+
+def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """Read a verb's arguments.
+
+    :param verb: the verb.
+    :param parser: from `make_parser`.
+    :param arguments: of the verb.
+    :return: what its function takes, and whether to log.
+    :raises OvEmotionsError: if a file or a value is refused.
+    """
+    given = vars(parser.parse_args(arguments))
+    verbose = bool(given.pop("verbose", False))
+    kinds = verb.kinds
+    known = {s.name: s for s in verb.settings}
+    for name, setting in known.items():
+        if name in given and get_origin(setting.type) in (tuple, dict):
+            given[name] = get_origin(setting.type)(given[name])
+    file = given.pop(CONFIG, None) if verb.config else None
+    if file is not None:
+        given = {**_from_file(file, verb), **given}
+    asked = [s for s in known.values() if s.required and s.name not in _partial_names(verb)]
+    if missing := [s.flag for s in asked if s.name not in given]:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    values: dict[str, Any] = {}
+    for parameter, kind in kinds.items():
+        own = {f.name: given[f.name] for f in dataclasses.fields(kind) if f.name in given}
+        values[parameter] = own if kind in verb.partial else kind(**own)
+    return values, verbose
+
+
+def _from_file(path: Path, verb: Verb) -> dict[str, Any]:
+    from ov_emotions.schema import field_values, read_toml
+
+    table = read_toml(path, dict[str, Any], InputError)
+    known = [s.name for s in verb.settings]
+    for key in table:
+        if key not in known:
+            hint = did_you_mean(key, known) or f"; it may have {', '.join(known)}"
+            raise InputError(f"{path}: unknown key {key!r}{hint}")
+    values: dict[str, Any] = {}
+    for kind in verb.kinds.values():
+        names = {field.name for field in dataclasses.fields(kind)} & table.keys()
+        own = {name: table[name] for name in names}
+        values |= field_values(kind, own, str(path), InputError)
+    return values
+
+
+def _bare(hint: Any) -> tuple[Any, dict[str, float], Flag]:
+    """Take `None` and annotations out of a type, and read range and flag from them."""
+    limits: dict[str, float] = {}
+    flag = Flag()
+    while True:
+        if get_origin(hint) is Annotated:
+            for meta in hint.__metadata__:
+                if isinstance(meta, Flag):
+                    flag = meta
+                found = {name: getattr(meta, name, None) for name in ("ge", "gt", "le", "lt")}
+                limits |= {name: limit for name, limit in found.items() if limit is not None}
+            hint = get_args(hint)[0]
+        elif get_origin(hint) in (Union, types.UnionType):
+            hint = next(part for part in get_args(hint) if part is not type(None))
+        else:
+            return hint, limits, flag
+
+
+def _converter(setting: Setting) -> Callable[[str], Any]:
+    """Make what reads one value of a setting, and says what is wrong with it."""
+    kind, limits = setting.type, dict(setting.limits)
+    if setting.several:
+        kind, limits, _ = _bare(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return lambda text: _choice(text, get_args(kind))
+    if get_origin(kind) is dict:
+        value = _bare(get_args(kind)[1])[0]
+        return lambda text: _pair(text, value)
+    if kind not in _METAVARS:
+        raise TypeError(f"no flag can be made for {setting.name}, a field of type {kind}")
+    return lambda text: _in_range(_value(text, kind), limits)
+
+
+def _choice(text: str, choices: Sequence[Any]) -> Any:
+    for choice in choices:
+        if text == str(choice):
+            return choice
+    names = [str(choice) for choice in choices]
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not one of {', '.join(names)}{did_you_mean(text, names)}"
+    )
+
+
+def _value(text: str, kind: type[Any]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        name = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {name}") from None
+
+
+def _in_range(value: Any, limits: Mapping[str, float]) -> Any:
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    holds = {
+        "ge": lambda limit: value >= limit,
+        "gt": lambda limit: value > limit,
+        "le": lambda limit: value <= limit,
+        "lt": lambda limit: value < limit,
+    }
+    for name, limit in limits.items():
+        if not holds[name](limit):
+            raise argparse.ArgumentTypeError(f"must be {words[name]} {limit:g}, not {value}")
+    return value
+
+
+def _pair(text: str, kind: type[Any]) -> tuple[str, Any]:
+    name, equals, value = text.rpartition("=")  # a name may hold one too
+    if name and equals and value:
+        if kind is str:
+            return name, value
+        try:
+            return name, float(value)
+        except ValueError:
+            pass
+    form = "NAME=TEXT" if kind is str else "NAME=NUMBER"
+    raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}")
