@@ -107,7 +107,7 @@ def load_classifier(options: ModelOptions) -> TextClassifier:
 
 
 def _load_text_to_text(options: ModelOptions) -> TextToTextClassifier:
-    from ov_emotions.backends.text_to_text import TextToTextClassifier
+    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
     assert options.model is not None
     if options.threshold:
