@@ -9,11 +9,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
+from importlib.resources import files as resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from string import Template
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+from msgspec import field
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -25,10 +28,13 @@ from ov_emotions.errors import (
     InputError,
 )
 from ov_emotions.files import atomic_folder, sha256_file
-from ov_emotions.normalize import NORMALIZER_VERSION, build_normalizer
+from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION, build_normalizer
+from ov_emotions.schema import Schema, from_builtins, to_builtins
 
 if TYPE_CHECKING:
     import openvino as ov
+
+_LOGGER = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
@@ -38,16 +44,32 @@ WEIGHTS_NAME = "model.bin"
 TOKENIZER_NAME = "tokenizer.json"
 CARD_NAME = "README.md"
 REQUIRED_FILES = (MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME)
+BUNDLE_FILES = (MANIFEST_NAME, MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME)
 
-PRECISIONS = ("fp32", "fp16", "int8", "int4")
-INFERENCE_PRECISIONS = ("f32", "bf16")
+DEFAULT_MODEL = "emotions-ru-small"
+SHIPPED = ("emotions-ru-small", "emotions-ru-tiny")
+
+Task = Literal["multi_label", "single_label"]
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+InferencePrecision = Literal["f32", "bf16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+INFERENCE_PRECISIONS: tuple[str, ...] = get_args(InferencePrecision)
+
+MODEL_INPUTS = ("input_ids", "attention_mask")
 
 _SELF_HASH = "manifest_sha256"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Names become paths: nothing may lead out of the folder.
+_FILE_NAME = re.compile(r"(?!\.)[\w.\-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
+_LFS_POINTER = b"version https://git-lfs"
+
+# Facts that older manifests lack. They are written only where they say something else, so that a
+# manifest which is written anew stays the same to the byte.
+_LATER = {"task": "multi_label", "inputs": list(MODEL_INPUTS)}
 
 
-@dataclass(frozen=True)
-class TrainingSource:
+class TrainingSource(Schema, frozen=True, kw_only=True):
     """One set that a model learned from.
 
     :param rows: rows used in training.
@@ -60,15 +82,22 @@ class TrainingSource:
     rows: int
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Schema, frozen=True, kw_only=True):
     """The facts that belong to a model rather than to the code that calls it.
 
     :param name: what the model is called, `emotions-ru-small` say.
+    :param task: `multi_label`: each label's probability is its own (a sigmoid), and those count
+        that reach their thresholds. `single_label`: probabilities add up to 1 (a softmax), and the
+        highest counts.
     :param labels: identifiers, in the order of the model's outputs.
     :param label_names_ru: Russian name by label.
-    :param thresholds: per label the probability, in (0, 1), from which it counts as present.
-    :param normalizer: version of the normaliser inside tokenizer.json.
+    :param thresholds: per label the probability, in (0, 1), from which it counts as present. Those
+        of a single-label model may be left out; with them, a text whose most probable label stays
+        below its threshold has none.
+    :param normalizer: version of the normaliser inside tokenizer.json; `none` if the model's own
+        tokeniser does it all.
+    :param inputs: of the IR, each int64, shape (texts, tokens): `input_ids`, `attention_mask` and,
+        where the model has types of tokens, `token_type_ids`, all of which are 0.
     :param max_length: tokens of one window, special tokens included.
     :param precision: of the weights: one of `PRECISIONS`.
     :param inference_precision: the INFERENCE_PRECISION_HINT under which `metrics` were measured:
@@ -83,13 +112,15 @@ class Manifest:
     """
 
     name: str
+    task: Task = "multi_label"
     labels: tuple[str, ...]
     label_names_ru: Mapping[str, str]
     thresholds: Mapping[str, float]
     normalizer: str
+    inputs: tuple[str, ...] = MODEL_INPUTS
     max_length: int
-    precision: str
-    inference_precision: str
+    precision: Precision
+    inference_precision: InferencePrecision
     base_model: str
     base_licence: str
     licence: str
@@ -102,9 +133,10 @@ class Manifest:
     def threshold_array(self) -> NDArray[np.float32]:
         """Return the thresholds in the order of the outputs.
 
-        :return: float32, shape (labels,), probabilities.
+        :return: float32, shape (labels,), probabilities; 0 for labels that have none.
         """
-        return np.array([self.thresholds[label] for label in self.labels], dtype=np.float32)
+        found = [self.thresholds.get(label, 0.0) for label in self.labels]
+        return np.array(found, dtype=np.float32)
 
     def to_json(self) -> str:
         """Write the manifest as JSON text, its own hash included.
@@ -114,11 +146,12 @@ class Manifest:
         """
         try:
             # Through JSON once, so that the hash is of what a reader will parse.
-            facts = json.loads(json.dumps(asdict(self), allow_nan=False))
+            facts = json.loads(json.dumps(to_builtins(self), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise BundleSchemaError(
                 f"the manifest of {self.name!r} holds a value that JSON cannot: {error}"
             ) from error
+        facts = {key: value for key, value in facts.items() if _LATER.get(key) != value}
         facts[_SELF_HASH] = _hash_facts(facts)
         return json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
 
@@ -138,9 +171,17 @@ class Manifest:
             raise BundleSchemaError(
                 f"{where} is not valid JSON; it is truncated or not a manifest: {error}"
             ) from error
-        if not isinstance(raw, dict):
-            raise BundleSchemaError(f"{where} holds a JSON {type(raw).__name__}, not an object")
-        manifest = _parse(_Fields(raw, where))
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise BundleSchemaError(
+                f"{where}: schema_version is {version}, and this library reads up to "
+                f"{SCHEMA_VERSION}: upgrade ov-emotions"
+            )
+        manifest = from_builtins(raw, Manifest, where, BundleSchemaError)
+        if missing := [key for key in ("schema_version", "files") if key not in raw]:
+            raise BundleSchemaError(f"{where}: {missing[0]} is missing")
+        for key, problem in _problems(manifest):
+            raise BundleSchemaError(f"{where}: {key} {problem}")
         if raw.get(_SELF_HASH) != _hash_facts(raw):
             raise BundleIntegrityError(
                 f"{where} does not match its own {_SELF_HASH}: it was altered after it was "
@@ -156,101 +197,6 @@ def _hash_facts(raw: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
-class _Fields:
-    """Typed access to a parsed manifest; what is amiss is told with file and key."""
-
-    def __init__(self, raw: Mapping[str, Any], where: str) -> None:
-        self._raw = raw
-        self.where = where
-
-    def error(self, key: str, problem: str) -> BundleSchemaError:
-        return BundleSchemaError(f"{self.where}: {key} {problem}")
-
-    def _get(self, key: str, kind: type, called: str) -> Any:
-        if key not in self._raw:
-            raise self.error(key, "is missing")
-        value = self._raw[key]
-        # bool is an int to isinstance, though not to a reader of JSON.
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise self.error(key, f"must be {called}, not {value!r:.80}")
-        return value
-
-    def text(self, key: str, allowed: Sequence[str] | None = None) -> str:
-        value: str = self._get(key, str, "a text")
-        if not value.strip():
-            raise self.error(key, "is blank")
-        if allowed is not None and value not in allowed:
-            raise self.error(key, f"is {value!r}; it must be one of {', '.join(allowed)}")
-        return value
-
-    def integer(self, key: str, low: int) -> int:
-        value: int = self._get(key, int, "a whole number")
-        if not low <= value < 2**31:
-            raise self.error(key, f"is {value}; it must be at least {low} and below 2**31")
-        return value
-
-    def mapping(self, key: str) -> dict[str, Any]:
-        value: dict[str, Any] = self._get(key, dict, "an object")
-        return value
-
-    def array(self, key: str) -> list[Any]:
-        value: list[Any] = self._get(key, list, "a list")
-        return value
-
-
-def _parse(fields: _Fields) -> Manifest:
-    version = fields.integer("schema_version", 1)
-    if version > SCHEMA_VERSION:
-        raise fields.error(
-            "schema_version",
-            f"is {version}, and this library reads up to {SCHEMA_VERSION}: upgrade ov-emotions",
-        )
-    normalizer = fields.text("normalizer")
-    if normalizer != NORMALIZER_VERSION:
-        raise fields.error(
-            "normalizer",
-            f"is {normalizer!r}, and this library knows {NORMALIZER_VERSION!r}: use the version "
-            "of ov-emotions that the model was made with",
-        )
-    labels = _labels(fields)
-    return Manifest(
-        name=fields.text("name"),
-        labels=labels,
-        label_names_ru=_label_names(fields, labels),
-        thresholds=_thresholds(fields, labels),
-        normalizer=normalizer,
-        max_length=fields.integer("max_length", 4),
-        precision=fields.text("precision", PRECISIONS),
-        inference_precision=fields.text("inference_precision", INFERENCE_PRECISIONS),
-        base_model=fields.text("base_model"),
-        base_licence=fields.text("base_licence"),
-        licence=fields.text("licence"),
-        training_data=_training_data(fields),
-        metrics=fields.mapping("metrics"),
-        provenance=fields.mapping("provenance"),
-        files=_files(fields),
-        schema_version=version,
-    )
-
-
-def _labels(fields: _Fields) -> tuple[str, ...]:
-    labels = fields.array("labels")
-    if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
-        raise fields.error("labels", "must be a list of at least one text, none of them blank")
-    if len(set(labels)) < len(labels):
-        raise fields.error("labels", f"names a label twice: {', '.join(labels)}")
-    return tuple(labels)
-
-
-def _label_names(fields: _Fields, labels: tuple[str, ...]) -> dict[str, str]:
-    names = fields.mapping("label_names_ru")
-    if unknown := [label for label in names if label not in labels]:
-        raise fields.error("label_names_ru", f"names {unknown[0]!r}, which is not among labels")
-    if not all(isinstance(name, str) for name in names.values()):
-        raise fields.error("label_names_ru", "must map labels to texts")
-    return names
-
-
 def is_threshold(value: object) -> bool:
     """Tell whether a value can be a threshold.
 
@@ -263,197 +209,47 @@ def is_threshold(value: object) -> bool:
     return bool(0 < value < 1 and 0 < np.float32(value) < 1)
 
 
-def _thresholds(fields: _Fields, labels: tuple[str, ...]) -> dict[str, float]:
-    thresholds = fields.mapping("thresholds")
-    if missing := [label for label in labels if label not in thresholds]:
-        raise fields.error("thresholds", f"has none for {', '.join(missing)}")
-    if unknown := [label for label in thresholds if label not in labels]:
-        raise fields.error("thresholds", f"has one for {unknown[0]!r}, which is not among labels")
-    for label, value in thresholds.items():
-        if not is_threshold(value):
-            raise fields.error("thresholds", f"of {label} must lie in (0, 1), not be {value!r}")
-    return {label: float(value) for label, value in thresholds.items()}
-
-
-def _training_data(fields: _Fields) -> tuple[TrainingSource, ...]:
-    sources = []
-    for i, raw in enumerate(fields.array("training_data")):
-        key = f"training_data[{i}]"
-        if not isinstance(raw, dict):
-            raise fields.error(key, f"must be an object, not {raw!r:.80}")
-        entry = _Fields(raw, f"{fields.where}: {key}")
-        sources.append(
-            TrainingSource(
-                name=entry.text("name"),
-                licence=entry.text("licence"),
-                url=entry.text("url"),
-                attribution=entry.text("attribution"),
-                rows=entry.integer("rows", 0),
-            )
+def _problems(facts: Manifest) -> Iterable[tuple[str, str]]:
+    """Yield the key and what is wrong with it, for all that the types do not say."""
+    if facts.schema_version < 1:
+        yield "schema_version", f"is {facts.schema_version}; it must be at least 1"
+    if facts.normalizer not in (NORMALIZER_VERSION, NO_NORMALIZER):
+        yield (
+            "normalizer",
+            f"is {facts.normalizer!r}, and this library knows {NORMALIZER_VERSION!r} and "
+            f"{NO_NORMALIZER!r}: use the version of ov-emotions that the model was made with",
         )
-    return tuple(sources)
-
-
-def _files(fields: _Fields) -> dict[str, str]:
-    files = fields.mapping("files")
-    for name, digest in files.items():
-        # Names become paths: nothing may lead out of the folder.
-        if not re.fullmatch(r"(?!\.)[\w.\-]+", name) or name == MANIFEST_NAME:
-            raise fields.error("files", f"names {name!r}, which no file inside a bundle can be")
-        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            raise fields.error("files", f"of {name} must be a SHA-256, not {digest!r:.80}")
-    return files
-
-
-# Identifiers that the Hub knows; it takes "other" for the rest.
-_HUB_LICENCES = ("mit", "apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause")
-_HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+")
-
-_USE = """```python
-from ov_emotions import EmotionClassifier
-
-classifier = EmotionClassifier.from_pretrained("path/to/this/folder")
-print(classifier("текст без знаков препинания").labels)
-```"""
-
-_LIMITS = """Made for Russian text as speech recognition writes it: the normaliser takes case and
-punctuation away before the model sees anything. Scores are probabilities of what annotators would
-say about a text, not facts about a person. A text may have several labels or none: none means that
-no label reached its threshold{neutral}. A text without letters or digits
-gets 0 for every label and never reaches the model."""
-
-
-def render_card(manifest: Manifest) -> str:
-    """Render the model card.
-
-    :param manifest: the facts.
-    :return: Markdown with the YAML header that the Hub reads.
-    """
-    sections = [
-        _header(manifest),
-        f"# {manifest.name}",
-        f"Multi-label emotion classification of Russian text: a {manifest.precision} OpenVINO "
-        f"model, fine-tuned from {manifest.base_model} ({manifest.base_licence}). "
-        f"Licence: {manifest.licence}.",
-        "## Use",
-        _USE,
-        "## Labels",
-        _label_table(manifest),
-        f"Texts longer than {manifest.max_length} tokens are read in windows. Normaliser: "
-        f"`{manifest.normalizer}`. Approved at inference precision "
-        f"`{manifest.inference_precision}`.",
-        "## Measured",
-        *_metrics(manifest),
-        "## Training data",
-        _table(
-            ("set", "rows", "licence", "attribution"),
-            (
-                (_linked(s.name, s.url), str(s.rows), s.licence, s.attribution)
-                for s in manifest.training_data
-            ),
-        ),
-        "## Limits",
-        _LIMITS.format(
-            neutral=", which is not the same as neutral" if "neutral" in manifest.labels else ""
-        ),
-        "## Provenance",
-        f"```json\n{json.dumps(manifest.provenance, ensure_ascii=False, indent=2)}\n```",
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def _header(manifest: Manifest) -> str:
-    licence = manifest.licence.lower()
-    lines = [
-        "---",
-        "language: ru",
-        f"license: {licence if licence in _HUB_LICENCES else 'other'}",
-        "library_name: ov-emotions",
-        "pipeline_tag: text-classification",
-        "tags: [emotions, openvino, multi-label]",
-    ]
-    if _HUB_ID.fullmatch(manifest.base_model):
-        lines.append(f"base_model: {manifest.base_model}")
-    return "\n".join([*lines, "---"])
-
-
-def _linked(name: str, url: str) -> str:
-    return f"[{name}]({url})" if url.startswith(("http://", "https://")) else name
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _label_table(manifest: Manifest) -> str:
-    return _table(
-        ("label", "in Russian", "threshold"),
-        (
-            (label, manifest.label_names_ru.get(label, ""), f"{manifest.thresholds[label]:.3f}")
-            for label in manifest.labels
-        ),
-    )
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
-
-
-def _metrics(manifest: Manifest) -> list[str]:
-    rows, per_label = [], []
-    for precision, splits in manifest.metrics.items():
-        for split, scores in splits.items() if isinstance(splits, Mapping) else ():
-            if not isinstance(scores, Mapping):
-                continue
-            facts = [_number(scores.get(key)) for key in ("rows", "weighted_f1", "macro_f1")]
-            rows.append([split, precision, *facts])
-            labels = scores.get("labels") or {}
-            f1s = [_number(labels.get(label, {}).get("f1")) for label in manifest.labels]
-            per_label.append([split, precision, *f1s])
-    if not rows:
-        return ["Nothing yet."]
-    rows.sort(key=lambda row: row[0])
-    per_label.sort(key=lambda row: row[0])
-    return [
-        _table(("split", "precision", "rows", "weighted F1", "macro F1"), rows),
-        "F1 by label (empty where the split does not annotate the label):",
-        _table(("split", "precision", *manifest.labels), per_label),
-    ]
-
-
-__all__ = [
-    "BUNDLE_FILES",
-    "CARD_NAME",
-    "DEFAULT_MODEL",
-    "MANIFEST_NAME",
-    "MODEL_NAME",
-    "SCHEMA_VERSION",
-    "SHIPPED",
-    "TOKENIZER_NAME",
-    "WEIGHTS_NAME",
-    "Bundle",
-    "Manifest",
-    "TrainingSource",
-    "model_info",
-    "resolve",
-    "shipped",
-    "stamp",
-    "write_bundle",
-]
-
-_LOGGER = logging.getLogger(__name__)
-
-DEFAULT_MODEL = "emotions-ru-small"
-SHIPPED = ("emotions-ru-small", "emotions-ru-tiny")
-
-BUNDLE_FILES = (MANIFEST_NAME, MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME)
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
-_LFS_POINTER = b"version https://git-lfs"
+    for key in ("name", "base_model", "base_licence", "licence"):
+        if not getattr(facts, key).strip():
+            yield key, "is blank"
+    if not facts.labels or not all(label.strip() for label in facts.labels):
+        yield "labels", "must be a list of at least one text, none of them blank"
+    if len(set(facts.labels)) < len(facts.labels):
+        yield "labels", f"names a label twice: {', '.join(facts.labels)}"
+    if not {"input_ids"} <= set(facts.inputs) <= {*MODEL_INPUTS, "token_type_ids"}:
+        yield "inputs", f"are {', '.join(facts.inputs)}; see the documentation of Manifest"
+    if not 4 <= facts.max_length < 2**31:
+        yield "max_length", f"is {facts.max_length}; it must be at least 4 and below 2**31"
+    for key in ("label_names_ru", "thresholds"):
+        for label in sorted(set(getattr(facts, key)) - set(facts.labels)):
+            yield key, f"has an entry for {label!r}, which is not among labels"
+    missing = [label for label in facts.labels if label not in facts.thresholds]
+    if missing and (facts.thresholds or facts.task == "multi_label"):
+        yield "thresholds", f"has none for {', '.join(missing)}"
+    for label, value in facts.thresholds.items():
+        if not is_threshold(value):
+            yield "thresholds", f"of {label} must lie in (0, 1), not be {value!r}"
+    for i, source in enumerate(facts.training_data):
+        for key in ("name", "licence", "url", "attribution"):
+            if not getattr(source, key).strip():
+                yield f"training_data[{i}].{key}", "is blank"
+        if not 0 <= source.rows < 2**31:
+            yield f"training_data[{i}].rows", f"is {source.rows}; it must be at least 0"
+    for name, digest in facts.files.items():
+        if not _FILE_NAME.fullmatch(name) or name == MANIFEST_NAME:
+            yield "files", f"names {name!r}, which no file inside a bundle can be"
+        if not _SHA256.fullmatch(digest):
+            yield "files", f"of {name} must be a SHA-256, not {digest!r:.80}"
 
 
 @dataclass(frozen=True)
@@ -665,6 +461,7 @@ def model_info(manifest: Manifest) -> dict[str, Any]:
         "base_model": manifest.base_model,
         "licence": manifest.licence,
         "schema_version": manifest.schema_version,
+        **({} if manifest.task == "multi_label" else {"task": manifest.task}),
     }
 
 
@@ -688,6 +485,8 @@ def _check_tokenizer(tokenizer_json: str, manifest: Manifest) -> None:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the tokenizers library raises bare Exception
         raise BundleSchemaError(f"the text given as {TOKENIZER_NAME} is none: {error}") from error
+    if manifest.normalizer == NO_NORMALIZER:
+        return
     found = _normalizer_json(tokenizer)
     tokenizer.normalizer = build_normalizer()
     if found != _normalizer_json(tokenizer):
@@ -721,13 +520,119 @@ def write_bundle(folder: Path, manifest: Manifest, model: ov.Model, tokenizer_js
             )
             (temporary / TOKENIZER_NAME).write_text(tokenizer_json, encoding="utf-8")
             (temporary / CARD_NAME).write_text(render_card(manifest), encoding="utf-8")
-            files: Mapping[str, str] = {
-                name: sha256_file(temporary / name)
-                for name in (MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME)
-            }
-            manifest = replace(manifest, files=files)
+            files = {name: sha256_file(temporary / name) for name in BUNDLE_FILES[1:]}
+            manifest = manifest.replace(files=files)
             (temporary / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     except OSError as error:
         raise BundleError(f"cannot write the bundle to {target}: {error}") from error
     _LOGGER.debug("wrote %s to %s", manifest.name, target)
     return Bundle(target, manifest)
+
+
+# Identifiers that the Hub knows; it takes "other" for the rest.
+_HUB_LICENCES = ("mit", "apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause")
+
+
+def render_card(manifest: Manifest) -> str:
+    """Fill the model card, `model_card.md`, from the manifest and nothing else.
+
+    :param manifest: the facts.
+    :return: Markdown with the YAML header that the Hub reads.
+    """
+    licence = manifest.licence.lower()
+    on_hub = _HUB_ID.fullmatch(manifest.base_model)
+    task = manifest.task.replace("_", "-")
+    thresholds = {label: f"{value:.3f}" for label, value in manifest.thresholds.items()}
+    template = resources("ov_emotions").joinpath("model_card.md").read_text("utf-8")
+    return Template(template).substitute(
+        to_builtins(manifest),
+        hub_licence=licence if licence in _HUB_LICENCES else "other",
+        hub_base=f"\nbase_model: {manifest.base_model}" if on_hub else "",
+        task=task,
+        kind=task.capitalize(),
+        label_table=_table(
+            ("label", "in Russian", "threshold"),
+            (
+                (label, manifest.label_names_ru.get(label, ""), thresholds.get(label, ""))
+                for label in manifest.labels
+            ),
+        ),
+        measured=_metrics(manifest),
+        data_table=_table(
+            ("set", "rows", "licence", "attribution"),
+            (
+                (_linked(s.name, s.url), str(s.rows), s.licence, s.attribution)
+                for s in manifest.training_data
+            ),
+        ),
+        limits=_limits(manifest),
+        provenance=json.dumps(to_builtins(manifest.provenance), ensure_ascii=False, indent=2),
+    )
+
+
+def _limits(manifest: Manifest) -> str:
+    made_for, empty = (
+        (
+            "Made for Russian text.",
+            "A text of which the tokeniser makes nothing",
+        )
+        if manifest.normalizer == NO_NORMALIZER
+        else (
+            "Made for Russian text as speech recognition writes it: the normaliser takes case and\n"
+            "punctuation away before the model sees anything.",
+            "A text without letters or digits",
+        )
+    )
+    neutral = ", which is not the same as neutral" if "neutral" in manifest.labels else ""
+    several = (
+        f"A text may have several labels or none: none means that\n"
+        f"no label reached its threshold{neutral}."
+        if manifest.task == "multi_label"
+        else "A text has one label, or none where that label does not reach its threshold."
+    )
+    return (
+        f"{made_for} Scores are probabilities of what annotators would\n"
+        f"say about a text, not facts about a person. {several} {empty}\n"
+        "gets 0 for every label and never reaches the model."
+    )
+
+
+def _linked(name: str, url: str) -> str:
+    return f"[{name}]({url})" if url.startswith(("http://", "https://")) else name
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _metrics(manifest: Manifest) -> str:
+    rows, per_label = [], []
+    for precision, splits in manifest.metrics.items():
+        for split, scores in splits.items() if isinstance(splits, Mapping) else ():
+            if not isinstance(scores, Mapping):
+                continue
+            facts = [_number(scores.get(key)) for key in ("rows", "weighted_f1", "macro_f1")]
+            rows.append([split, precision, *facts])
+            labels = scores.get("labels") or {}
+            f1s = [_number(labels.get(label, {}).get("f1")) for label in manifest.labels]
+            per_label.append([split, precision, *f1s])
+    if not rows:
+        return "Nothing yet."
+    rows.sort(key=lambda row: row[0])
+    per_label.sort(key=lambda row: row[0])
+    return "\n\n".join(
+        (
+            _table(("split", "precision", "rows", "weighted F1", "macro F1"), rows),
+            "F1 by label (empty where the split does not annotate the label):",
+            _table(("split", "precision", *manifest.labels), per_label),
+        )
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import DEFAULT_MODEL, WEIGHTS_NAME, Bundle
+from ov_emotions.bundle import DEFAULT_MODEL, WEIGHTS_NAME, Bundle, Task
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
 from ov_emotions.prediction import (
@@ -20,6 +20,7 @@ from ov_emotions.prediction import (
     Prediction,
     TextClassifier,
     Texts,
+    Thresholds,
     as_texts,
     check_count,
     merge_thresholds,
@@ -32,7 +33,7 @@ from ov_emotions.runtime.openvino import OpenVINOBackend
 from ov_emotions.runtime.runner import Runner, in_order
 from ov_emotions.runtime.single import SingleTextBackends
 from ov_emotions.system import cpu_budget, inference_defaults
-from ov_emotions.thresholds import apply_thresholds, sigmoid
+from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
 if TYPE_CHECKING:
     from ov_emotions.client.options import ServerOptions
@@ -67,7 +68,7 @@ class ClassifierOptions(TypedDict, total=False):
     streams: int | None
     precision: str | None
     cache_dir: str | os.PathLike[str] | None
-    thresholds: Mapping[str, float] | None
+    thresholds: Thresholds | None
     long_texts: LongTexts
     batch_tokens: int | None
     profile: TuningProfile | str | os.PathLike[str] | None
@@ -93,7 +94,8 @@ class EmotionClassifier(TextClassifier):
         bundle was measured.
     :param cache_dir: folder for compiled models, so that the next start is quicker; `None` is the
         one that the environment variable OV_EMOTIONS_CACHE names, or none.
-    :param thresholds: probability in (0, 1) by label; labels left out keep the bundle's.
+    :param thresholds: probability in (0, 1) by label, or one for all labels; labels left out keep
+        the bundle's.
     :param long_texts: `window` reads a long text in overlapping windows and takes each label's
         highest probability; `truncate` reads its beginning and sets `Prediction.truncated`.
     :param batch_tokens: tokens of a batch at most, padding included; `None` is 1024 for each
@@ -114,6 +116,7 @@ class EmotionClassifier(TextClassifier):
 
     # Of kinds that are made otherwise and leave them as they are.
     _few_shapes = False
+    _task: Task = "multi_label"
     _long_texts: LongTexts = "window"
     _bulk: BulkBackend | None = None
     _singles: SingleTextBackends | None = None
@@ -127,7 +130,7 @@ class EmotionClassifier(TextClassifier):
         streams: int | None = None,
         precision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: Thresholds | None = None,
         long_texts: LongTexts = "window",
         batch_tokens: int | None = None,
         profile: TuningProfile | str | os.PathLike[str] | None = None,
@@ -137,9 +140,9 @@ class EmotionClassifier(TextClassifier):
         if long_texts not in get_args(LongTexts):
             raise InputError(f"long_texts must be 'window' or 'truncate', not {long_texts!r}")
         given = {"threads": threads, "streams": streams, "batch_tokens": batch_tokens}
-        for name, value in given.items():
-            if value is not None:
-                check_count(name, value)
+        threads, streams, batch_tokens = (
+            value if value is None else check_count(name, value) for name, value in given.items()
+        )
         self._few_shapes = few_shapes
         bundle = (
             model
@@ -167,8 +170,8 @@ class EmotionClassifier(TextClassifier):
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
         self._long_texts = long_texts
-        ours = {label: manifest.thresholds[label] for label in manifest.labels}
-        self._thresholds = merge_thresholds(ours, thresholds)
+        self._task = manifest.task
+        self._thresholds = merge_thresholds(manifest.thresholds, thresholds, manifest.labels)
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, long_texts)
         compiled = partial(
             OpenVINOBackend,
@@ -232,7 +235,7 @@ class EmotionClassifier(TextClassifier):
         model: str | os.PathLike[str] | Bundle | None = None,
         metadata_url: str | None = None,
         verify: bool = True,
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: Thresholds | None = None,
         long_texts: LongTexts | None = None,
         options: ServerOptions | None = None,
     ) -> EmotionClassifier:
@@ -249,7 +252,8 @@ class EmotionClassifier(TextClassifier):
         :param metadata_url: REST URL of the same server: Model Server tells the facts of its model
             over REST only.
         :param verify: False to believe `model` without comparing it with the server's facts.
-        :param thresholds: probability in (0, 1) by label; labels left out keep the model's.
+        :param thresholds: probability in (0, 1) by label, or one for all labels; labels left out
+            keep the model's.
         :param long_texts: as for the class, where the server takes tokens; a server that takes
             texts does what it was built for.
         :param options: time limits, repetitions, TLS, headers and the rest.
@@ -348,11 +352,12 @@ class EmotionClassifier(TextClassifier):
         if not isinstance(vars(self).get("_backend"), OpenVINOBackend):
             raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
         runner = self._runner(self._encoder.encode(checked))
-        cuts = np.array(list(self._thresholds.values()), dtype=np.float32)
+        cuts = _cuts(self._labels, self._thresholds)
 
         def decided(encoded: EncodedTexts, *found: Any) -> tuple[Any, ...]:
-            scores = sigmoid(self._join(encoded, *found))
-            return apply_thresholds(scores, cuts), scores, encoded.truncated.tolist()
+            scores = to_probabilities(self._join(encoded, *found), self._task)
+            present = apply_thresholds(scores, cuts, self._task)
+            return present, scores, encoded.truncated.tolist()
 
         return profile_stages(
             checked,
@@ -425,18 +430,23 @@ class EmotionClassifier(TextClassifier):
                 raise DeviceError("the model gave logits that are not finite; try precision='f32'")
             if encoded.texts == len(windows) == 1:
                 return windows
-            # The sigmoid is monotonic: the windows' highest logit is their highest probability.
             firsts = np.flatnonzero(np.diff(encoded.owners, prepend=-1))
-            logits[encoded.owners[firsts]] = np.maximum.reduceat(windows, firsts, axis=0)
+            if self._task == "single_label":
+                counts = np.diff(firsts, append=len(windows))[:, None]
+                joined = np.add.reduceat(windows, firsts, axis=0) / counts
+            else:
+                # The sigmoid is monotonic: the highest logit is the highest probability.
+                joined = np.maximum.reduceat(windows, firsts, axis=0)
+            logits[encoded.owners[firsts]] = joined
         return logits
 
     def _score(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
         """Give probabilities, shape (texts, labels), and whether each text was truncated."""
         logits, truncated = self._run(texts)
-        return sigmoid(logits), truncated.tolist()
+        return to_probabilities(logits, self._task), truncated.tolist()
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
-        return decide(self._labels, self._thresholds, *self._score(texts))
+        return decide(self._labels, self._thresholds, *self._score(texts), self._task)
 
 
 def decide(
@@ -444,14 +454,20 @@ def decide(
     thresholds: Mapping[str, float],
     probabilities: NDArray[np.float32],
     truncated: Sequence[bool | None],
+    task: Task = "multi_label",
 ) -> list[Prediction]:
     """Turn probabilities into predictions.
 
     :param labels: in the order of the columns.
-    :param thresholds: by label, in the same order.
+    :param thresholds: by label; those of a single-label model may be left out.
     :param probabilities: float32, shape (texts, labels).
     :param truncated: per text, whether a part was left out.
+    :param task: of the model.
     :return: a prediction a text.
     """
-    cuts = np.array(list(thresholds.values()), dtype=np.float32)
-    return rank(labels, apply_thresholds(probabilities, cuts), probabilities, truncated)
+    present = apply_thresholds(probabilities, _cuts(labels, thresholds), task)
+    return rank(labels, present, probabilities, truncated)
+
+
+def _cuts(labels: Sequence[str], thresholds: Mapping[str, float]) -> NDArray[np.float32]:
+    return np.array([thresholds.get(label, 0.0) for label in labels], dtype=np.float32)

@@ -25,6 +25,9 @@ from tokenizers import Regex, normalizers
 
 NORMALIZER_VERSION = "asr-1"
 
+NO_NORMALIZER = "none"
+"""What a bundle names whose own tokeniser does all that is done to a text."""
+
 
 def build_normalizer() -> normalizers.Normalizer:
     """Build the current normaliser.

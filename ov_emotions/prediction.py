@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from ov_emotions.bundle import is_threshold
 from ov_emotions.errors import InputError
 
+Texts = list[str] | tuple[str, ...]
+Thresholds = Mapping[str, float] | float
+"""Probabilities in (0, 1): by label, or one for all labels."""
+
 
 def check_count(name: str, value: int) -> int:
     """Check a whole number of at least 1.
@@ -22,33 +26,42 @@ def check_count(name: str, value: int) -> int:
     :return: the number.
     :raises InputError: if it is none.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
         raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return value
+    return int(value)
 
 
 def merge_thresholds(
-    ours: Mapping[str, float], given: Mapping[str, float] | None
+    ours: Mapping[str, float],
+    given: Thresholds | None,
+    labels: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Put a caller's thresholds in the place of the model's.
 
     :param ours: the model's, by label.
-    :param given: the caller's, by label.
-    :return: all, in the order of the model's.
+    :param given: the caller's, by label, or one for all labels.
+    :param labels: of the model; None where `ours` has all of them.
+    :return: all, in the order of the labels.
     :raises InputError: if one names no label of the model or is no threshold.
     """
+    labels = tuple(ours) if labels is None else labels
+    if isinstance(given, int | float | np.number) and not isinstance(given, bool):
+        given = dict.fromkeys(labels, given)
+    elif given is not None and not isinstance(given, Mapping):
+        raise InputError(
+            "thresholds must map labels to probabilities, or be one number for all, not be a "
+            f"{kind(given)}"
+        )
     merged = dict(ours)
-    if given is not None and not isinstance(given, Mapping):
-        raise InputError(f"thresholds must map labels to probabilities, not be a {kind(given)}")
     for label, value in (given or {}).items():
-        if label not in ours:
+        if label not in labels:
             raise InputError(
-                f"thresholds name {label!r}, which the model lacks; it has {', '.join(ours)}"
+                f"thresholds name {label!r}, which the model lacks; it has {', '.join(labels)}"
             )
         if not is_threshold(value):
             raise InputError(f"the threshold of {label} must lie in (0, 1), not be {value!r}")
         merged[label] = float(value)
-    return merged
+    return {label: merged[label] for label in labels if label in merged}
 
 
 def kind(value: object) -> str:
@@ -80,8 +93,7 @@ def as_texts(texts: Any) -> Sequence[str]:
     :raises InputError: if it is nothing of the kind, or an item is not a text.
     """
     if not isinstance(texts, list | tuple):
-        tolist = getattr(texts, "tolist", None)  # numpy arrays and pandas columns
-        listed = tolist() if callable(tolist) else texts
+        listed = _listed(texts)
         if isinstance(listed, Iterator):
             raise InputError("an iterator cannot be classified at once; use stream(), or a list")
         if isinstance(listed, str | bytes | bytearray) or not isinstance(listed, Sequence):
@@ -94,6 +106,14 @@ def as_texts(texts: Any) -> Sequence[str]:
     return checked
 
 
+def _listed(column: Any) -> Any:
+    """Turn a column into a list, by what Arrow, polars, pandas and numpy call that."""
+    for name in ("to_pylist", "to_list", "tolist"):
+        if callable(method := getattr(column, name, None)):
+            return method()
+    return column
+
+
 _STREAM_CHARACTERS = 1 << 20
 """A stream's chunk closes at this many characters, however few texts they are."""
 
@@ -101,8 +121,6 @@ _DIGITS = 6
 
 DEFAULT_CHUNK_SIZE = 1024
 """Texts that a stream classifies together."""
-
-Texts = list[str] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +219,9 @@ class TextClassifier(ABC):
     def _predict_chunks(self, texts: Iterable[Any], chunk_size: int) -> Iterator[Prediction]:
         chunk: list[str] = []
         characters = 0
-        for position, text in enumerate(texts):
+        for position, given in enumerate(texts):
+            # Arrow's columns give scalars of their own.
+            text = given.as_py() if hasattr(given, "as_py") else given
             if not isinstance(text, str):
                 yield from self._predict(chunk)
                 raise not_a_text(position, text)

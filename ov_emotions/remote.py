@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, overload
 
@@ -22,6 +22,7 @@ from ov_emotions.errors import ServerError
 from ov_emotions.prediction import (
     Prediction,
     Texts,
+    Thresholds,
     as_texts,
     check_count,
     merge_thresholds,
@@ -69,7 +70,7 @@ class ServerClassifier(EmotionClassifier):
     """
 
     def __init__(
-        self, scorer: SessionScorer, bundle: Bundle | None, thresholds: Mapping[str, float] | None
+        self, scorer: SessionScorer, bundle: Bundle | None, thresholds: Thresholds | None
     ) -> None:
         facts = scorer.facts
         self._scorer = scorer
@@ -110,7 +111,7 @@ def open_classifier(
     bundle: Bundle | None,
     metadata_url: str | None,
     verify: bool,
-    thresholds: Mapping[str, float] | None,
+    thresholds: Thresholds | None,
     long_texts: LongTexts | None,
     options: ServerOptions | None,
 ) -> EmotionClassifier:
@@ -147,9 +148,7 @@ class AsyncEmotionClassifier:
     :raises InputError: if a threshold makes no sense.
     """
 
-    def __init__(
-        self, session: ServerSession, thresholds: Mapping[str, float] | None = None
-    ) -> None:
+    def __init__(self, session: ServerSession, thresholds: Thresholds | None = None) -> None:
         facts = session.facts
         self._session = session
         self._labels = facts.labels
@@ -164,7 +163,7 @@ class AsyncEmotionClassifier:
         model: str | os.PathLike[str] | Bundle | None = None,
         metadata_url: str | None = None,
         verify: bool = True,
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: Thresholds | None = None,
         long_texts: LongTexts | None = None,
         options: ServerOptions | None = None,
     ) -> Self:

@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -30,6 +30,10 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     def to_json(self) -> str:
         """Return indented JSON with a final newline."""
         return to_json(self)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, as `dataclasses.replace` does for a dataclass."""
+        return msgspec.structs.replace(self, **changes)
 
 
 def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmotionsError]) -> _T:
@@ -48,7 +52,7 @@ def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmoti
     try:
         return msgspec.convert(value, kind, dec_hook=_from_text)
     except msgspec.ValidationError as caught:
-        raise error(f"{where}: {_told(caught)}") from caught
+        raise error(f"{where}: {_told(caught, kind)}") from caught
 
 
 def read_json(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
@@ -142,13 +146,26 @@ def _unknown(where: str, key: str, known: tuple[str, ...], path: str = "") -> st
     return f"{where}: unknown key {path + key!r}; {hint}"
 
 
-def _told(error: msgspec.ValidationError) -> str:
+def _told(error: msgspec.ValidationError, kind: Any) -> str:
     """Put the key first: msgspec tells it last, and as a path from the root."""
     text = str(error)
     at = _AT.search(text)
     message = _AT.sub("", text).replace("`", "")
     message = message[:1].lower() + message[1:]
+    if at and message.startswith("invalid enum value") and (names := _choices(kind, at[1])):
+        message += f"; it must be one of {', '.join(map(str, names))}"
     return f"{at[1]}: {message}" if at and at[1] else message
+
+
+def _choices(kind: Any, path: str) -> tuple[Any, ...]:
+    """Find the values of the Literal at a path, which msgspec does not tell."""
+    kinds = [kind]
+    for part in filter(None, re.split(r"[.\[\]]+", path)):
+        inner = [option for found in kinds for option in (found, *get_args(found))]
+        hints = [get_type_hints(option) for option in inner if hasattr(option, "__annotations__")]
+        kinds = [table[part] for table in hints if part in table] or inner
+    inner = [option for found in kinds for option in (found, *get_args(found))]
+    return next((get_args(o) for o in inner if get_origin(o) is Literal), ())
 
 
 def _unknown_keys(

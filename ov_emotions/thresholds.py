@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import Bundle, Task, write_bundle
 from ov_emotions.errors import ExportError, InputError
 from ov_emotions.metrics import expected_calibration_error, score
 from ov_emotions.system import shared_core
 
 if TYPE_CHECKING:
     import openvino as ov
+
+
+def to_probabilities(
+    logits: NDArray[np.float32], task: Task = "multi_label"
+) -> NDArray[np.float32]:
+    """Turn logits into probabilities as the model's task asks for.
+
+    :param logits: float32, shape (texts, labels); -inf throughout for a text that never reached the
+        model.
+    :param task: of the model.
+    :return: float32, same shape: a sigmoid of each, or the softmax of each row; 0 for -inf.
+    """
+    if task == "multi_label":
+        return sigmoid(logits)
+    highest = logits.max(axis=1, keepdims=True)
+    weights = np.exp(logits - np.where(np.isfinite(highest), highest, 0))
+    probabilities: NDArray[np.float32] = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    return probabilities
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,15 +105,21 @@ def fit_thresholds(
 
 
 def apply_thresholds(
-    probabilities: NDArray[np.float32], thresholds: NDArray[np.float32]
+    probabilities: NDArray[np.float32], thresholds: NDArray[np.float32], task: Task = "multi_label"
 ) -> NDArray[np.bool_]:
     """Decide which labels are present.
 
     :param probabilities: float32, shape (rows, labels).
-    :param thresholds: float32, shape (labels,).
+    :param thresholds: float32, shape (labels,); 0 for a label that has none.
+    :param task: of the model; of a single-label one only the most probable label can be present.
     :return: bool, shape (rows, labels): true where the probability reaches the threshold.
     """
-    return probabilities >= thresholds
+    reached = probabilities >= thresholds
+    if task == "single_label":
+        best = probabilities.max(axis=1, keepdims=True, initial=0)
+        first = np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
+        reached &= first & (best > 0)
+    return reached
 
 
 ThresholdMethod = Literal["bootstrap-median", "per-label", "global", "shrunk"]
@@ -446,8 +470,7 @@ def with_thresholds(
     :raises BundleError: if the folder cannot be written.
     """
     manifest = bundle.manifest
-    changed = replace(
-        manifest,
+    changed = manifest.replace(
         thresholds=_by_label(manifest.labels, thresholds),
         metrics={},
         provenance={**manifest.provenance, "thresholds": record},
@@ -478,8 +501,7 @@ def with_temperatures(
     _scale_logits(model, 1 / temperatures)
     moved = mapped_thresholds(manifest.threshold_array(), temperatures)
     earlier = list(manifest.provenance.get("temperature", []))
-    changed = replace(
-        manifest,
+    changed = manifest.replace(
         thresholds=_by_label(manifest.labels, moved),
         provenance={**manifest.provenance, "temperature": [*earlier, record]},
     )

@@ -112,7 +112,15 @@ def tiny_manifest() -> Manifest:
         base_model="owner/base",
         base_licence="MIT",
         licence="MIT",
-        training_data=(TrainingSource("set", "MIT", "https://example.org", "its authors", 3),),
+        training_data=(
+            TrainingSource(
+                name="set",
+                licence="MIT",
+                url="https://example.org",
+                attribution="its authors",
+                rows=3,
+            ),
+        ),
         metrics={
             "fp32": {
                 "test": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -172,4 +172,4 @@ def record_metrics(bundle: Bundle, results: Sequence[dict[str, Any]]) -> Bundle:
     metrics = {result["weights"]: result["splits"] for result in results}
     model = shared_core().read_model(bundle.model_path)
     tokenizer_json = bundle.tokenizer().to_str()
-    return write_bundle(bundle.folder, replace(manifest, metrics=metrics), model, tokenizer_json)
+    return write_bundle(bundle.folder, manifest.replace(metrics=metrics), model, tokenizer_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,7 @@ def quantize_bundle(
     look_up_before_dequantizing(model)
     record = {"recipe": recipe.to_dict(), **record}
     tokenizer_json = bundle.tokenizer().to_str()
-    made = replace(
-        manifest,
+    made = manifest.replace(
         precision=recipe.weights,
         inference_precision=precision or manifest.inference_precision,
         metrics={},
@@ -87,8 +85,7 @@ def quantize_bundle(
                 "served_metric": round(metric, 6),
                 "served_drop": round(record["initial_metric"] - metric, 6),
             }
-    final = replace(
-        made,
+    final = made.replace(
         thresholds=thresholds,
         provenance={**manifest.provenance, "quantization": record},
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import MODEL_INPUTS, Bundle
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
 from ov_emotions.runtime.base import Batch
 from ov_emotions.runtime.cache import compile_cached
@@ -21,8 +21,7 @@ from ov_emotions.system import import_openvino, shared_core
 
 _LOGGER = logging.getLogger(__name__)
 
-_INPUTS = frozenset({"input_ids", "attention_mask"})
-_PACKED_INPUTS = _INPUTS | {"positions", "segments", "places"}
+_PACKED_INPUTS = frozenset({*MODEL_INPUTS, "positions", "segments", "places"})
 _OUTPUT = "logits"
 
 
@@ -80,7 +79,9 @@ class OpenVINOBackend:
                 (import_openvino().__version__, device, config | changes),
                 lambda folder: self._compile({"CACHE_DIR": folder}),
             )
-        _check_signature(bundle, compiled, _PACKED_INPUTS if packed else _INPUTS)
+        self._inputs = _PACKED_INPUTS if packed else frozenset(bundle.manifest.inputs)
+        self._usual = packed or self._inputs == frozenset(MODEL_INPUTS)
+        _check_signature(bundle, compiled, self._inputs)
         # One request more than can run, so that the next batch waits ready beside the device.
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
         self._closed = False
@@ -106,7 +107,7 @@ class OpenVINOBackend:
                     logits.append(_result(pending[0]))
                     request = pending.popleft()
                 pending.append(request)
-                request.start_async(batch.inputs(), share_inputs=True)
+                request.start_async(self._arrays(batch), share_inputs=True)
             while pending:
                 logits.append(_result(pending[0]))
                 self._free.put(pending.popleft())
@@ -132,7 +133,7 @@ class OpenVINOBackend:
         for _ in range(2):
             try:
                 for batch in batches:
-                    request.infer(batch.inputs(), share_inputs=True)
+                    request.infer(self._arrays(batch), share_inputs=True)
             except RuntimeError as error:
                 raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
             passes.append({info.node_name: info for info in request.get_profiling_info()})
@@ -157,6 +158,14 @@ class OpenVINOBackend:
             pass
         # Wakes a call that waits for a request, and every one after it.
         self._free.put(None)
+
+    def _arrays(self, batch: Batch) -> dict[str, NDArray[np.generic]]:
+        """Give what the model takes: fewer arrays than usual, or types of tokens, all 0."""
+        arrays = batch.inputs()
+        if self._usual:
+            return arrays
+        arrays["token_type_ids"] = np.zeros_like(arrays["input_ids"])
+        return {name: arrays[name] for name in self._inputs}
 
     def _compile(self, options: dict[str, Any]) -> Any:
         """Read the model, change its graph as was asked for, and compile it."""
@@ -232,7 +241,7 @@ def _check_signature(bundle: Bundle, compiled: Any, expected: frozenset[str]) ->
     if len(compiled.inputs) != len(expected) or not inputs >= expected or _OUTPUT not in outputs:
         raise BundleSchemaError(
             f"{bundle.model_path} takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's "
-            f"model takes {sorted(_INPUTS)} and gives {_OUTPUT}"
+            f"model takes {sorted(expected)} and gives {_OUTPUT}"
         )
     width = compiled.output(_OUTPUT).get_partial_shape()[-1]
     labels = len(bundle.manifest.labels)

@@ -62,6 +62,11 @@ def pack_graph(model: Any, max_length: int) -> Any:
     apart = ops.gather(flat, places, ops.constant(np.int32(0)))
     for user in users:
         user.replace_source_output(apart.output(0))
+    for parameter in model.get_parameters():
+        if "token_type_ids" in parameter.output(0).get_names():
+            none = ops.multiply(ids, ops.constant(np.int64(0))).output(0)
+            for user in parameter.output(0).get_target_inputs():
+                user.replace_source_output(none)
     inputs = [ids, mask, positions, segments, places]
     return ov.Model(list(model.get_results()), inputs, model.get_friendly_name())
 

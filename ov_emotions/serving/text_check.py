@@ -267,7 +267,7 @@ class _TokenComparison:
         manifest = bundle.manifest
         self._graph = string_core().compile_model(tokenizer_model(bundle), "CPU")
         # Long enough for any text: the scores of two segmentations compare only as wholes.
-        whole = replace(bundle, manifest=replace(manifest, max_length=2**24))
+        whole = replace(bundle, manifest=manifest.replace(max_length=2**24))
         self._whole_graph = string_core().compile_model(tokenizer_model(whole), "CPU")
         self._whole = bundle.tokenizer()
         self._whole.encode_special_tokens = True

@@ -261,7 +261,7 @@ def test_a_folder_that_is_neither_is_refused(tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_weights_that_are_not_fp32_are_refused(fp32, prepared, tmp_path, precision):
-    other = Bundle(fp32.folder, replace(fp32.manifest, precision=precision))
+    other = Bundle(fp32.folder, fp32.manifest.replace(precision=precision))
     with pytest.raises(AlreadyQuantizedError, match=f"has {precision} weights"):
         quantize_bundle(other, prepared, tmp_path / "out", Recipe("x", "", "int8", PTQ))
     assert not (tmp_path / "out").exists()
@@ -280,7 +280,7 @@ def test_a_model_that_is_not_what_its_manifest_says_is_refused(
     }
     made = quantize_bundle(fp32, prepared, tmp_path / "made", recipes[made_by])
     # By hand, a bundle whose hashes are all right: only its manifest says fp32.
-    manifest = replace(made.manifest, precision="fp32")
+    manifest = made.manifest.replace(precision="fp32")
     model = shared_core().read_model(made.model_path)
     lies = tmp_path / "lies"
     source = write_bundle(lies, manifest, model, made.tokenizer().to_str())
@@ -534,8 +534,8 @@ def test_a_candidate_that_cannot_be_timed_is_failed_and_the_others_go_on(
 
 
 def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
-    manifest = replace(
-        fp32.manifest, provenance={**fp32.manifest.provenance, "random_weights": True}
+    manifest = fp32.manifest.replace(
+        provenance={**fp32.manifest.provenance, "random_weights": True}
     )
     model = shared_core().read_model(fp32.model_path)
     write_bundle(tmp_path / "random", manifest, model, fp32.tokenizer().to_str())

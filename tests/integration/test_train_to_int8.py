@@ -414,14 +414,14 @@ def test_a_quantized_bundle_is_not_quantized_again(int8, prepared, tmp_path):
     with pytest.raises(AlreadyQuantizedError, match="the fp32 bundle or the checkpoint"):
         quantize_bundle(int8, prepared, tmp_path / "again", INT8)
     # Even where the manifest says otherwise.
-    disguised = Bundle(int8.folder, replace(int8.manifest, precision="fp32"))
+    disguised = Bundle(int8.folder, int8.manifest.replace(precision="fp32"))
     with pytest.raises(AlreadyQuantizedError):
         quantize_bundle(disguised, prepared, tmp_path / "again", INT8)
     assert not (tmp_path / "again").exists()
 
 
 def test_data_with_other_labels_do_not_calibrate(fp32, prepared, tmp_path):
-    other = Bundle(fp32.folder, replace(fp32.manifest, labels=fp32.manifest.labels[::-1]))
+    other = Bundle(fp32.folder, fp32.manifest.replace(labels=fp32.manifest.labels[::-1]))
     with pytest.raises(QuantizationError, match="has the labels"):
         quantize_bundle(other, prepared, tmp_path / "out", INT8)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +129,7 @@ def test_the_manifest_says_the_precision_unless_the_caller_does(
         return compile_model(self, model, device, config)
 
     monkeypatch.setattr(ov.Core, "compile_model", spy)
-    manifest = dataclasses.replace(tiny_bundle.manifest, inference_precision="bf16")
+    manifest = tiny_bundle.manifest.replace(inference_precision="bf16")
     OpenVINOBackend(Bundle(tiny_bundle.folder, manifest))
     OpenVINOBackend(Bundle(tiny_bundle.folder, manifest), precision="f32", threads=1, streams=1)
     assert asked[0] == {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"}

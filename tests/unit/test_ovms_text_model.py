@@ -79,7 +79,7 @@ def test_texts_go_in_and_names_and_probabilities_come_out(served):
 
 def test_several_names_are_joined_the_most_probable_first(tiny_bundle):
     thresholds = {"anger": 1e-6, "joy": 1e-6, "neutral": 0.9999}
-    bundle = replace(tiny_bundle, manifest=replace(tiny_bundle.manifest, thresholds=thresholds))
+    bundle = replace(tiny_bundle, manifest=tiny_bundle.manifest.replace(thresholds=thresholds))
     for config, joined in (
         (TextModelConfig(), {"злость": "гнев, радость", "радость": "радость, гнев"}),
         (TextModelConfig("en", "|"), {"злость": "anger|joy", "радость": "joy|anger"}),
@@ -317,7 +317,7 @@ def test_the_check_tells_characters_from_defects(tiny_bundle):
     assert "U+0327" in found.differences[0].detail
     require_parity(found, tiny_bundle)
 
-    other = replace(tiny_bundle.manifest, max_length=4)
+    other = tiny_bundle.manifest.replace(max_length=4)
     shorter = replace(tiny_bundle, manifest=other)
     wrong = compare(shorter, model, config, ["я я я злость"])
     assert wrong.counts() == {"unexplained": 1}
@@ -363,7 +363,7 @@ def test_a_model_that_answers_differently_is_not_published(
 
     def careless(bundle: Bundle, config: TextModelConfig) -> ov.Model:
         changed = dict.fromkeys(bundle.manifest.thresholds, 1e-6)
-        return built(replace(bundle, manifest=replace(bundle.manifest, thresholds=changed)), config)
+        return built(replace(bundle, manifest=bundle.manifest.replace(thresholds=changed)), config)
 
     monkeypatch.setattr(text_model, "build_text_model", careless)
     assert main(["ovms", "build", str(tiny_bundle.folder), str(tmp_path / "repo")]) == 1
