@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import TextIO
 
 from ov_emotions.cli.render import coloured, one_line
-from ov_emotions.dialogues.page_tables import segment_name
-from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, Segment, SpeakerAnalysis
-from ov_emotions.dialogues.spark import sparkline
-from ov_emotions.dialogues.talk import handover_sentence, turn_sentences
-from ov_emotions.dialogues.words import Words
+from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, SpeakerAnalysis
+from ov_emotions.reports.dialogue_sentences import (
+    handover_sentence,
+    headline,
+    role_name,
+    segment_name,
+    sparkline,
+    turn_sentences,
+)
+from ov_emotions.reports.language import Language
 
 MOST_DIALOGUES = 20
 """Dialogues that are told one by one."""
@@ -37,7 +41,7 @@ class Summary:
 
     def __init__(self, analysis: Analysis, language: str, out: TextIO) -> None:
         self.analysis = analysis
-        self.words = Words(language)
+        self.say = Language(language)
         self.out = out
         self.coloured = coloured(out)
 
@@ -47,22 +51,31 @@ class Summary:
         self.out.write("\n\n".join(blocks) + "\n")
 
     def _blocks(self) -> Iterator[list[str]]:
-        analysis, words = self.analysis, self.words
+        analysis, say = self.analysis, self.say
         shown = analysis.by_urgency()
         for dialogue in shown[:MOST_DIALOGUES]:
             yield list(self._dialogue(dialogue))
         if len(shown) > MOST_DIALOGUES:
-            yield [words("dialogues_shown", shown=MOST_DIALOGUES, all=len(shown))]
+            yield [
+                say(
+                    "Told are the {} most urgent of {}; JSON and CSV have all.",
+                    "Описаны {} самых срочных из {}; в JSON и CSV есть все.",
+                ).format(MOST_DIALOGUES, len(shown))
+            ]
         if len(analysis.clients) > 1:
             yield list(self._clients())
         if analysis.undecided:
             names = ", ".join(one_line(name) for name in analysis.undecided[:3])
             yield [
-                words(
-                    "undecided",
-                    count=len(analysis.undecided),
-                    dialogues=len(analysis.dialogues),
-                    names=names + ("…" if len(analysis.undecided) > 3 else ""),
+                say(
+                    "Who is the client cannot be told in {} of {} ({}); name clients or operators "
+                    "by --client NAME or --operator NAME.",
+                    "Неясно, кто клиент, в {} из {} ({}); назовите клиентов или операторов: "
+                    "--client ИМЯ или --operator ИМЯ.",
+                ).format(
+                    len(analysis.undecided),
+                    say.count(len(shown), "dialogue|dialogues", "диалога|диалогов|диалогов"),
+                    names + ("…" if len(analysis.undecided) > 3 else ""),
                 )
             ]
 
@@ -71,34 +84,35 @@ class Summary:
         width = max(min(max(len(one_line(s.name)) for s in dialogue.speakers), _NAME), 6)
         for speaker in dialogue.speakers:
             yield self._speaker(speaker, width)
-        for sentence in turn_sentences(self.analysis, dialogue, self.words):
+        for sentence in turn_sentences(self.analysis, dialogue, self.say):
             yield f"  {one_line(sentence)}"
-        told = one_line(handover_sentence(self.analysis, dialogue, self.words))
+        told = one_line(handover_sentence(self.analysis, dialogue, self.say))
         yield f"  {self._paint('alarm', told) if dialogue.handover else told}"
 
     def _speaker(self, speaker: SpeakerAnalysis, width: int) -> str:
-        words, share = self.words, speaker.negative
+        say, share = self.say, speaker.negative
         name = _fit(one_line(speaker.name), width)
-        told = words.interval(share.value, share.low, share.high)
-        role = words(speaker.role or "no_role")
-        facts = f"{words('negative')} {told}, {words('count')}: {share.count}, {role}"
+        told = say("negative {}", "негатив {}").format(
+            say.share(share.value, share.low, share.high)
+        )
+        count = say.count(share.count, "utterance|utterances", "реплика|реплики|реплик")
+        facts = f"{told}, {count}, {role_name(speaker, say)}"
         return f"  {name}  {sparkline(speaker):<24}  {facts}"
 
     def _clients(self) -> Iterator[str]:
-        analysis, words = self.analysis, self.words
-        yield self._paint("title", words("clients"))
+        analysis, say = self.analysis, self.say
+        title, lead = headline(analysis, say)
+        yield self._paint("title", title)
+        yield f"  {lead}"
         width = min(max(len(one_line(client.name)) for client in analysis.clients), 40)
         for client in analysis.clients[:MOST_DIALOGUES]:
             share = client.negative
-            told = words.interval(share.value, share.low, share.high)
-            segment = self._paint(client.segment, f"{segment_name(client, words):<12}")
+            told = say.share(share.value, share.low, share.high)
+            segment = self._paint(client.segment, f"{segment_name(client, say):<20}")
             yield f"  {_fit(one_line(client.name), width)}  {segment}  {told}"
         rest = len(analysis.clients) - MOST_DIALOGUES
         if rest > 0:
             yield f"  … +{rest}"
-        counts = Counter(client.segment for client in analysis.clients)
-        names: tuple[Segment, ...] = ("calm", "wavering", "upset")
-        yield "  " + ", ".join(f"{words(name)}: {counts[name]}" for name in names)
 
     def _paint(self, look: str, text: str) -> str:
         colour = _COLOURS.get(look, "")

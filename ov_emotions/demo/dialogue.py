@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from ov_emotions.classifier import EmotionClassifier
@@ -11,24 +10,16 @@ from ov_emotions.demo.sayings import bad_row
 from ov_emotions.demo.texts import say
 from ov_emotions.dialogues import (
     Analysis,
-    DialogueAnalysis,
     Reading,
     analyse,
-    clients_figure,
-    emotions_figure,
-    negativity_figure,
     page,
     parse_transcript,
     read_dialogues,
     to_csv,
     to_json,
 )
-from ov_emotions.dialogues.results import SpeakerAnalysis
-from ov_emotions.dialogues.spark import main_speaker
-from ov_emotions.dialogues.talk import events, handover_sentence, talk, turn_sentences
-from ov_emotions.dialogues.words import Words
 from ov_emotions.files import write_json, write_text
-from ov_emotions.reports import page as html
+from ov_emotions.reports.dialogues import fragment
 
 SHOWN = 5
 """Dialogues that are drawn; the downloads have all."""
@@ -93,7 +84,8 @@ def show(classifier: EmotionClassifier, store: ResultStore, base: str, reading: 
         )
     )
     both = "".join(
-        f'<div class="one-language" lang="{code}">{_in_one(analysis, Words(code))}</div>'
+        f'<div class="one-language" lang="{code}">'
+        f"{fragment(analysis, code, SHOWN, prefix=f'{code}-')}</div>"
         for code in ("ru", "en")
     )
     return (
@@ -120,58 +112,3 @@ def _left_out(reading: Reading) -> str:
     )
     title = say("files.bad", bad=len(reading.left_out))
     return f'<details class="bad" open><summary>{title}</summary><ul>{rows}</ul></details>'
-
-
-def _in_one(analysis: Analysis, words: Words) -> str:
-    shown = sorted(analysis.dialogues, key=lambda d: (d.handover is None, -d.negativity))[:SHOWN]
-    parts = [_clients(analysis, words)] if len(analysis.dialogues) > 1 else []
-    parts += [_dialogue(analysis, one, i, words) for i, one in enumerate(shown)]
-    return "".join(parts)
-
-
-def _clients(analysis: Analysis, words: Words) -> str:
-    draw = partial(_draw_clients, analysis, words.language)
-    return html.figure(draw, f"demo-clients-{words.language}", html.text(words("clients_plot")))
-
-
-def _draw_clients(analysis: Analysis, language: str, width: float, name: str) -> str | None:
-    return clients_figure(analysis, width=width, name=name, language=language)
-
-
-def _dialogue(analysis: Analysis, one: DialogueAnalysis, number: int, words: Words) -> str:
-    name = f"demo-{words.language}-{number}"
-    speaker = main_speaker(one)
-    handover = handover_sentence(analysis, one, words)
-    turns = turn_sentences(analysis, one, words) or [words("no_turns")]
-    urgent = " urgent" if one.handover else ""
-    talked = talk(analysis, one, events(analysis, one, words), words)
-    share = speaker.negative
-    share_told = words.interval(share.value, share.low, share.high)
-    return (
-        f'<article><h2>{html.text(one.name)}</h2><p class="handover{urgent}">'
-        f'{html.text(handover)}</p><p class="lead-one">'
-        f"{html.text(words('lead_one', speaker=speaker.name, share=share_told))}</p>"
-        + "".join(f"<p>{html.text(turn)}</p>" for turn in turns)
-        + _figures(analysis, one, speaker, name, words)
-        + html.details(words("transcript"), talked)
-        + "</article>"
-    )
-
-
-def _figures(
-    analysis: Analysis, one: DialogueAnalysis, speaker: SpeakerAnalysis, name: str, words: Words
-) -> str:
-    language = words.language
-    curve = html.figure(
-        lambda width, id_: negativity_figure(one, width=width, name=id_, language=language),
-        f"{name}-curve",
-        html.text(words("curve_caption", confidence=analysis.settings.confidence)),
-    )
-    emotions = html.figure(
-        lambda width, id_: emotions_figure(
-            analysis, speaker, width=width, name=id_, language=language
-        ),
-        f"{name}-emotions",
-        html.text(words("emotions_plot", name=speaker.name)),
-    )
-    return curve + emotions

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from importlib.resources import files
 from urllib.parse import quote
 
 from ov_emotions.demo.markup import Words, escape
 from ov_emotions.demo.texts import EXAMPLES, TEXTS, say
-from ov_emotions.reports.svg import stylesheet
+from ov_emotions.reports.page import asset
 
 VIEWS = ("text", "files", "dialogues", "compare", "model")
 """The sections, by the name that stands behind # in the address."""
@@ -41,10 +40,8 @@ def head() -> str:
 
 
 def _plots() -> str:
-    """Give the plots' styles without their colours, which follow the page's own switch."""
-    return re.sub(
-        r"@media screen[^{]*\{\s*:root \{.*?\}\s*\}", "", stylesheet("plot.css", "dialogue.css")
-    )
+    """Give the styles of the dialogues' plots and transcripts; the page has colours of its own."""
+    return asset("plots.css") + asset("dialogues.css")
 
 
 def masthead(version: str) -> str:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ov_emotions.dialogues.analysis import analyse
     from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, joined
-    from ov_emotions.dialogues.html_page import page
     from ov_emotions.dialogues.output import to_csv, to_json
-    from ov_emotions.dialogues.plot_clients import clients_figure
-    from ov_emotions.dialogues.plot_emotions import emotions_figure
-    from ov_emotions.dialogues.plot_negativity import negativity_figure, styles
     from ov_emotions.dialogues.reading import Columns, complaints, read_dialogues
     from ov_emotions.dialogues.results import Analysis, DialogueAnalysis
     from ov_emotions.dialogues.settings import DialogueSettings
     from ov_emotions.dialogues.transcripts import parse_transcript
+    from ov_emotions.reports.dialogue_plots import emotions_figure, negativity_figure
+    from ov_emotions.reports.dialogues import page, styles
 
 __all__ = [
     "Analysis",
@@ -28,7 +26,6 @@ __all__ = [
     "Reading",
     "Utterance",
     "analyse",
-    "clients_figure",
     "complaints",
     "emotions_figure",
     "joined",
@@ -43,17 +40,15 @@ __all__ = [
 
 # Imported at first use: the settings alone, which the command line reads, need no numpy.
 _ROOMS = {
-    "analysis": ("analyse",),
-    "dialogue": ("Dialogue", "LeftOut", "Reading", "Utterance", "joined"),
-    "html_page": ("page",),
-    "output": ("to_csv", "to_json"),
-    "plot_clients": ("clients_figure",),
-    "plot_emotions": ("emotions_figure",),
-    "plot_negativity": ("negativity_figure", "styles"),
-    "reading": ("Columns", "complaints", "read_dialogues"),
-    "results": ("Analysis", "DialogueAnalysis"),
-    "settings": ("DialogueSettings",),
-    "transcripts": ("parse_transcript",),
+    "dialogues.analysis": ("analyse",),
+    "dialogues.dialogue": ("Dialogue", "LeftOut", "Reading", "Utterance", "joined"),
+    "dialogues.output": ("to_csv", "to_json"),
+    "dialogues.reading": ("Columns", "complaints", "read_dialogues"),
+    "dialogues.results": ("Analysis", "DialogueAnalysis"),
+    "dialogues.settings": ("DialogueSettings",),
+    "dialogues.transcripts": ("parse_transcript",),
+    "reports.dialogue_plots": ("emotions_figure", "negativity_figure"),
+    "reports.dialogues": ("page", "styles"),
 }
 _LAZY = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -61,7 +56,7 @@ _LAZY = {name: room for room, names in _ROOMS.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    value = getattr(importlib.import_module(f"ov_emotions.{_LAZY[name]}"), name)
     globals()[name] = value
     return value
 

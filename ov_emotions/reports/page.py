@@ -1,177 +1,184 @@
-"""What every HTML page of the library is made of: one file with styles and script inside.
+"""What every page is made of: templates, one style, one script, and the type inside the file.
 
-Nothing is asked for outside the page, and whatever is put into it stays text.
+A page asks for nothing outside itself, and whatever is put into it stays text: templates escape
+what they are given, and what no page can hold (`clean`) is replaced on the way.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
-from ov_emotions.reports.format import clean
-from ov_emotions.reports.svg import stylesheet
-from ov_emotions.reports.table import Cell, Row, Table
+from ov_emotions._extras import require
+from ov_emotions.reports.language import Language, clean
 
-_WIDE, _NARROW = 780.0, 340.0
-_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|MB|texts/s|times)(?!\w))")
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_ASSETS = files("ov_emotions.reports") / "assets"
+_FONTS = (
+    ("Golos Text", "400", "golos-text"),
+    ("Golos Text", "600", "golos-text"),
+    ("Literata", "600", "literata"),
+)
+_RANGES = {
+    "latin": "U+0-FF,U+131,U+152-153,U+2BB-2BC,U+2C6,U+2DA,U+2DC,U+2000-206F,U+20AC,U+2122,"
+    "U+2191,U+2193,U+2212,U+2215,U+FEFF,U+FFFD",
+    "cyrillic": "U+301,U+400-45F,U+490-491,U+4B0-4B1,U+2116",
+}
 
 
-def document(
-    title: str,
-    header: str,
-    sections: Iterable[str],
-    *,
-    skip_to: str = "all",
-    skip: str = "Skip to the tables",
-    language: str = "en",
-    styles: Sequence[str] = (),
-) -> str:
-    """Put a page together.
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
 
-    :param title: of the window; not escaped yet.
-    :param header: the markup on top.
-    :param sections: the markup below, as `section` gives it.
-    :param skip_to: the section that the keyboard may jump to.
-    :param skip: what the keyboard's jump is called; not escaped yet.
-    :param language: of the text.
-    :param styles: names of further style sheets.
-    :return: an HTML document.
+    :param text: as it is shown.
+    :param sort: what it is sorted by; None where it has no number.
+    :param code: whether the text is a name to be set in a monospaced font.
     """
-    style = stylesheet("palette.css", "plot.css", "page.css", *styles)
-    content = "\n".join(sections)
-    return f"""<!DOCTYPE html>
-<html lang="{language}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="ov-emotions">
-<title>{escape(clean(title))}</title>
-<style>
-{style}
-</style>
-</head>
-<body>
-<a class="skip" href="#{skip_to}">{text(skip)}</a>
-{header}
-<main>
-{content}
-</main>
-<script>
-{stylesheet("page.js")}
-</script>
-</body>
-</html>
-"""
+
+    text: str
+    sort: float | None = None
+    code: bool = False
 
 
-def text(value: str) -> str:
-    """Escape a text for a page, and keep its numbers and units together."""
-    return typeset(escape(clean(value).strip()))
+@dataclass(frozen=True)
+class Row:
+    """One row; the first cell names it.
 
-
-def typeset(escaped: str) -> str:
-    """Keep a number and its unit on one line."""
-    return _UNIT.sub("\N{NO-BREAK SPACE}", escaped)
-
-
-def section(name: str, title: str, *content: str) -> str:
-    """Write a section with its heading.
-
-    :param name: unique in the page; its id.
-    :param title: not escaped yet.
-    :param content: markup; what is empty is left out.
-    :return: the markup; empty if there is no content.
+    :param note: stands in place of all further cells, such as an error.
+    :param role: chosen, reference, failed or empty: rows to set off.
     """
-    inside = "\n".join(part for part in content if part)
-    if not inside:
-        return ""
-    return (
-        f'<section id="{name}" aria-labelledby="{name}-title">\n'
-        f'<h2 id="{name}-title">{text(title)}</h2>\n<div class="content">\n{inside}\n</div>\n'
-        "</section>"
-    )
+
+    cells: tuple[Cell, ...]
+    note: str | None = None
+    role: str = ""
 
 
-def figure(draw: Callable[[float, str], str | None], name: str, caption: str) -> str:
-    """Draw a plot twice, for wide and narrow screens; the style sheet shows one.
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption.
 
-    :param draw: takes a width in pixels and a name that is unique in the page; gives SVG, or None.
-    :param name: of the plot.
-    :param caption: markup.
-    :return: the markup; empty if there is no plot.
+    :param name: unique in the page.
+    :param head: column names.
+    :param texts: how many of the first columns hold words; the others hold numbers.
+    :param words: whether cells hold sentences, which need room.
     """
-    wide, narrow = draw(_WIDE, name), draw(_NARROW, f"{name}-narrow")
-    if wide is None or narrow is None:
-        return ""
-    caption = typeset(caption)
-    return (
-        f'<figure>\n<div class="wide">{wide}</div>\n<div class="narrow">{narrow}</div>\n'
-        f"<figcaption>{caption}</figcaption>\n</figure>"
-    )
+
+    name: str
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    texts: int = 1
+    words: bool = False
+
+    def numeric(self, column: int) -> bool:
+        """Tell whether a column holds numbers."""
+        return column >= self.texts
 
 
-def details(title: str, content: str, *, escaped: bool = False) -> str:
-    """Write what opens at a click.
+def cells(*values: str | Cell) -> tuple[Cell, ...]:
+    """Make cells of texts; cells stay as they are."""
+    return tuple(value if isinstance(value, Cell) else Cell(value) for value in values)
 
-    :param title: not escaped yet, unless `escaped` says that it is markup.
-    :param content: markup.
-    :return: the markup.
+
+def asset(name: str) -> str:
+    """Read a style sheet or a script that ships with the pages."""
+    return (_ASSETS / name).read_text(encoding="utf-8").strip()
+
+
+@cache
+def font_faces() -> str:
+    """Return the style sheet that holds the type itself: Golos Text and Literata, subset."""
+    faces = []
+    for family, weight, name in _FONTS:
+        for subset, range_ in _RANGES.items():
+            data = (_ASSETS / "fonts" / f"{name}-{subset}-{weight}.woff2").read_bytes()
+            faces.append(
+                f'@font-face{{font-family:"{family}";font-weight:{weight};font-display:block;'
+                f"src:url(data:font/woff2;base64,{b64encode(data).decode()}) "
+                f'format("woff2");unicode-range:{range_}}}'
+            )
+    return "\n".join(faces)
+
+
+def render(template: str, language: Language, **values: Any) -> str:
+    """Fill a template in.
+
+    :param template: name of a file in `templates`.
+    :param language: as `say` in the template.
+    :param values: what the template shows.
+    :return: the document.
+    :raises MissingExtraError: if jinja2 is not installed.
     """
-    summary = title if escaped else text(title)
-    return f"<details>\n<summary>{summary}</summary>\n{content}\n</details>"
+    return _environment().get_template(template).render(say=language, **values)
 
 
-def facts(pairs: Sequence[tuple[str, str]]) -> str:
-    """Write a list of names and values, not escaped yet."""
-    rows = "\n".join(
-        f"<div><dt>{text(key)}</dt><dd><bdi>{text(value)}</bdi></dd></div>" for key, value in pairs
+@cache
+def _environment() -> Environment:
+    require("jinja2", extra="reports")
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=select_autoescape(("html.j2",), default=False),
+        loader=PackageLoader("ov_emotions.reports"),
+        undefined=StrictUndefined,
+        finalize=lambda value: (
+            clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return f'<dl class="facts">\n{rows}\n</dl>'
+    environment.globals |= {"asset": asset, "font_faces": font_faces}
+    environment.filters |= {"with_names": with_names, "md": escape_markdown, "md_code": code}
+    return environment
 
 
-def table(content: Table, *, class_: str = "", sortable: bool = False) -> str:
-    """Write a table in a box that scrolls by itself.
+def with_names(text: str, names: Iterable[str]) -> list[tuple[str, bool]]:
+    """Split a sentence at names, so that they can be set as such.
 
-    :param content: the table; nothing in it is escaped yet.
-    :param class_: of the style sheet: `words` for tables of text.
-    :param sortable: whether columns sort at a click.
-    :return: the markup.
+    :param text: the sentence.
+    :param names: of candidates or models; found between words only: "int8" is not found in
+        "int8-mixed".
+    :return: pieces, and whether each is a name.
     """
-    classes = " ".join(name for name in (class_, "sortable" if sortable else "") if name)
-    attribute = f' class="{classes}"' if classes else ""
-    head = "".join(
-        f'<th scope="col"{_aligned(numeric)}>{text(name)}</th>' if name else "<td></td>"
-        for name, numeric in zip(content.head, content.numeric, strict=True)
-    )
-    body = "\n".join(_row(row, content) for row in content.rows)
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-labelledby="table-{content.name}">\n'
-        f"<table{attribute}>\n"
-        f'<caption id="table-{content.name}"><span>{text(content.caption)}</span></caption>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
-    )
+    known = sorted((re.escape(clean(name).strip()) for name in names), key=len, reverse=True)
+    pieces = re.split(rf"(?<![\w/\-])({'|'.join(known)})(?![\w/\-])", clean(text).strip())
+    return [(piece, i % 2 == 1) for i, piece in enumerate(pieces) if piece]
 
 
-def _aligned(numeric: bool) -> str:
-    return ' class="number"' if numeric else ""
+# What starts markup, a mention or a formula; a link also starts without brackets.
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$&@#!])")
+_BLOCK = re.compile(r"^([-+=]|\d+(?=[.)](?:\s|$)))")  # at the start of a line, a list or a heading
+_LINK = re.compile(r"(?i)(:)(?=//)|(?<=\bwww)(\.)|(?<=mailto)(:)")
 
 
-def _row(row: Row, table: Table) -> str:
-    first, *rest = row.cells
-    cells = [f'<th scope="row">{_content(first)}</th>']
-    for cell, numeric in zip(rest, table.numeric[1:], strict=False):
-        sort = "" if cell.sort is None else f' data-sort="{cell.sort:.9g}"'
-        cells.append(f"<td{_aligned(numeric)}{sort}>{_content(cell)}</td>")
-    if row.note is not None:
-        span = len(table.head) - len(row.cells)
-        cells.append(f'<td class="note" colspan="{span}">{text(row.note)}</td>')
-    role = f' class="{row.role}"' if row.role else ""
-    return f"<tr{role}>{''.join(cells)}</tr>"
+def escape_markdown(text: str) -> str:
+    """Escape a text so that Markdown shows it as it is, in one line.
+
+    :param text: any text; blanks at its ends stay.
+    :return: Markdown that holds no markup, link, mention or formula.
+    """
+    escaped = _MARKUP.sub(r"\\\1", clean(text))
+    escaped = _BLOCK.sub(lambda f: f"{f[1]}\\" if f[1].isdigit() else f"\\{f[1]}", escaped)
+    return _LINK.sub(lambda found: "\\" + found.group(), escaped)
 
 
-def _content(cell: Cell) -> str:
-    if cell.code:
-        return f"<code>{text(cell.text)}</code>"
-    return f"<bdi>{text(cell.text)}</bdi>"
+def code(text: str, *, fence: str = "`") -> str:
+    """Set a name as code in Markdown, whatever characters it holds.
+
+    :param text: any text.
+    :param fence: the shortest fence.
+    :return: a code span.
+    """
+    plain = clean(text).strip()
+    longest = max(map(len, re.findall("`+", plain)), default=0)
+    fence = "`" * max(len(fence), 1 + longest)
+    pad = " " if plain.startswith("`") or plain.endswith("`") else ""
+    return fence + pad + plain + pad + fence

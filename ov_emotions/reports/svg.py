@@ -9,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from itertools import pairwise
 
-from ov_emotions.reports.format import clean
+from ov_emotions.reports.language import clean
 
 # Width of a character over the font's size: exact for the usual monospaced fonts, a mean for sans.
 MONO = 0.602
@@ -51,7 +51,14 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> str:
 
 
 def drawing(
-    body: Sequence[str], *, width: float, height: float, name: str, title: str, description: str
+    body: Sequence[str],
+    *,
+    width: float,
+    height: float,
+    name: str,
+    title: str,
+    description: str,
+    **data: float,
 ) -> str:
     """Wrap marks into an image that a screen reader can name and describe.
 
@@ -59,6 +66,7 @@ def drawing(
     :param name: unique in the page; ids are made of it.
     :param title: what the image is.
     :param description: what it shows, in words.
+    :param data: attributes for scripts.
     :return: the svg element.
     """
     head = [
@@ -75,6 +83,7 @@ def drawing(
         role="img",
         class_="plot",
         aria_labelledby=f"{name}-title {name}-desc",
+        **data,
     )
 
 

@@ -32,19 +32,22 @@ def never_loaded(monkeypatch):
 def test_a_summary_has_a_line_a_speaker_and_says_what_to_do(call, capsys):
     assert main(["dialog", str(call)]) == 0
     out = capsys.readouterr().out
-    title, operator, client, turn, handover = out.splitlines()
+    title, operator, client, turn, handover = out.replace("\N{NO-BREAK SPACE}", " ").splitlines()
     assert title == "call"
     assert operator.split()[:2] == ["Оператор", "▁▁▁▁▁"]
     assert client.split()[0] == "Клиент"
-    assert "negative 50 % (22–78), utterances: 8, client" in client
-    assert "Клиент at utterance 9 [1:29]" in turn
-    assert handover.strip().startswith("Hand over after utterance 10 [1:41]: Клиент showed anger")
+    assert "negative 50 % (22–78), 8 utterances, client" in client.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+    assert "Клиент: from utterance 9 (1:29) on the mood is much worse" in turn
+    assert handover.strip().startswith("Hand over after utterance 10 (1:41). Клиент: “anger”")
 
 
 @pytest.mark.usefixtures("words")
 def test_the_summary_speaks_russian_when_asked(call, capsys):
     assert main(["dialog", str(call), "--language", "ru"]) == 0
-    assert "Передать после реплики 10 [1:41]: Клиент, гнев" in capsys.readouterr().out
+    out = capsys.readouterr().out.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Передать другому оператору после реплики 10 (1:41). Клиент: эмоция «гнев»" in out
 
 
 @pytest.mark.usefixtures("words")
@@ -54,7 +57,7 @@ def test_json_csv_and_page_are_written(call, tmp_path, capsys):
     assert main(["dialog", str(call), *flags]) == 0
     assert json.loads(capsys.readouterr().out)["dialogues"][0]["handover"]["position"] == 10
     assert len(table.read_text(encoding="utf-8").splitlines()) == 14
-    assert "Передать после реплики 10" in document.read_text(encoding="utf-8")
+    assert "Передать другому оператору после" in document.read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("words")
@@ -100,8 +103,8 @@ def test_a_folder_of_many_dialogues_is_summed_up(tmp_path, capsys):
         (tmp_path / f"{i:02}.txt").write_text(text, encoding="utf-8")
     assert main(["dialog", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "the 20 most negative of 25 dialogues" in out
-    assert "calm: 24, wavering: 0, upset: 1" in out
+    assert "the 20 most urgent of 25" in out
+    assert "1 of 25 dialogues needed another operator" in out
     assert out.startswith("00\n")
 
 
