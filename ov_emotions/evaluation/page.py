@@ -7,7 +7,7 @@ from typing import Any
 
 from ov_emotions.evaluation.plots import f1_bars, matrix, reliability_plot
 from ov_emotions.reports import format as fmt
-from ov_emotions.reports import page
+from ov_emotions.reports import old_page as page
 from ov_emotions.reports.study import LabelF1
 from ov_emotions.reports.table import Cell, Row, Table
 from ov_emotions.thresholds import Reliability

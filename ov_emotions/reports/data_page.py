@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ov_emotions.data.statistics.facts import Statistics
 from ov_emotions.reports import data_tables as tables
 from ov_emotions.reports import format as fmt
-from ov_emotions.reports import page
+from ov_emotions.reports import old_page as page
 from ov_emotions.reports.cloud import word_cloud
 from ov_emotions.reports.distributions import Bar, bars, boxes, share
 from ov_emotions.reports.heatmap import heatmap

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from ov_emotions.reports import page, prose, tables
+from ov_emotions.reports import old_page as page
+from ov_emotions.reports import prose, tables
 from ov_emotions.reports.bars import label_bars
 from ov_emotions.reports.chart import plot_title
 from ov_emotions.reports.format import clean
