@@ -14,8 +14,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ov_emotions._extras import require
 from ov_emotions.reports.language import Language, clean
+from ov_emotions.system import require
 
 if TYPE_CHECKING:
     from jinja2 import Environment
