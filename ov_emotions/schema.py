@@ -21,6 +21,14 @@ from ov_emotions.errors import OvEmotionsError
 from ov_emotions.files import write_text
 
 _T = TypeVar("_T")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "a list",
+    "object": "a table",
+}
 _AT = re.compile(r" - at `\$?\.?(.*)`$")
 
 
@@ -53,6 +61,8 @@ def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmoti
         return msgspec.convert(value, kind, dec_hook=_from_text)
     except msgspec.ValidationError as caught:
         raise error(f"{where}: {_told(caught, kind)}") from caught
+    except error as caught:  # of a dataclass that checks its values
+        raise error(f"{where}: {caught}") from caught
 
 
 def read_json(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
@@ -112,6 +122,16 @@ def field_values(
     }
 
 
+def param_texts(docstring: str) -> dict[str, str]:
+    """Read the `:param name: text` entries of a docstring.
+
+    :param docstring: of a class or function.
+    :return: the text of each parameter on one line.
+    """
+    found = re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|\Z)", docstring, re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
 def to_builtins(value: object) -> Any:
     """Turn an object into what `json.dumps` takes.
 
@@ -150,11 +170,19 @@ def _told(error: msgspec.ValidationError, kind: Any) -> str:
     """Put the key first: msgspec tells it last, and as a path from the root."""
     text = str(error)
     at = _AT.search(text)
+    path = at[1] if at else ""
     message = _AT.sub("", text).replace("`", "")
     message = message[:1].lower() + message[1:]
-    if at and message.startswith("invalid enum value") and (names := _choices(kind, at[1])):
+    message = re.sub(r"^object missing required field (\w+)$", r"\1 is missing", message)
+    message = re.sub(r"^expected ([a-z| ]+), got (\w+)$", _mismatch, message)
+    if message.startswith("invalid enum value") and (names := _choices(kind, path)):
         message += f"; it must be one of {', '.join(map(str, names))}"
-    return f"{at[1]}: {message}" if at and at[1] else message
+    return f"{path}: {message}" if path else message
+
+
+def _mismatch(found: re.Match[str]) -> str:
+    wanted = [_WORDS[name] for name in found[1].split(" | ") if name in _WORDS]
+    return f"must be {' or '.join(wanted)}, not {found[2]}" if wanted else found[0]
 
 
 def _choices(kind: Any, path: str) -> tuple[Any, ...]:

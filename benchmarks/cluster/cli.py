@@ -17,7 +17,8 @@ from typing import Any
 from benchmarks.cluster.kills import command, interrupt, kill_an_actor, kill_driver, parts_done
 from benchmarks.cluster.rows import FORMATS, check_rows, real_texts, write_rows
 from benchmarks.readme_table import insert
-from ov_emotions.cli.shared import positive_int, table
+from ov_emotions.cli.frame import positive_int
+from ov_emotions.cli.output import table
 from ov_emotions.errors import ClusterError, OvEmotionsError
 from ov_emotions.files import sha256_file, write_json, write_text
 from ov_emotions.system import environment

@@ -37,7 +37,7 @@ from benchmarks.peers.page import write_page
 from benchmarks.peers.plan import LARGE, PEERS, ROOT, SMALL, WORK
 from benchmarks.peers.starts import measure_starts, measure_stream
 from ov_emotions.bundle import Bundle
-from ov_emotions.cli.shared import positive_int
+from ov_emotions.cli.frame import positive_int
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import DataError, OvEmotionsError

@@ -20,15 +20,9 @@ from benchmarks.serving.table import for_readme, for_terminal, load_results, upd
 from benchmarks.serving.target import SPLIT, Endpoint, Target, choose_texts, find_targets
 from benchmarks.serving.triton import served_by_triton
 from ov_emotions.bundle import SHIPPED, Bundle
-from ov_emotions.cli.flags import add_config_flags, config_values
-from ov_emotions.cli.progress import Progress
-from ov_emotions.cli.shared import (
-    add_json_flag,
-    open_output,
-    positive_int,
-    print_json,
-    utf8_stdout,
-)
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.frame import add_setting, given_values, positive_int, settings
+from ov_emotions.cli.output import open_output, print_json, utf8_stdout
 from ov_emotions.client.check import check_server
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
@@ -125,8 +119,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="seconds after which a request has failed (default: 5)",
     )
-    add_config_flags(parser, Plan)
-    add_json_flag(parser, "print the JSON in place of tables")
+    for setting in settings(Plan):
+        add_setting(parser, setting)
+    parser.add_argument("--json", action="store_true", help="print the JSON in place of tables")
 
 
 def _seed(text: str) -> int:
@@ -194,7 +189,7 @@ class _Job:
 
 @contextmanager
 def _job(args: argparse.Namespace) -> Iterator[_Job]:
-    plan = Plan(**config_values(Plan, args))
+    plan = Plan(**given_values(settings(Plan), args))
     texts = choose_texts(args.data, args.texts, args.seed)
     with nullcontext() if args.output is None else open_output(args.output) as output:
         yield _Job(plan, texts, output)
@@ -219,8 +214,8 @@ def _report(
 ) -> int:
     plan, texts = job.plan, job.texts
     before, load = cpu_jiffies(), os.getloadavg()[0]
-    with Progress("steps") as progress:
-        measured = run_precisely(_measure(endpoints, texts, args.batch, options, plan, progress))
+    with Bar("steps") as bar:
+        measured = run_precisely(_measure(endpoints, texts, args.batch, options, plan, bar))
     answer = {
         "command": args.command,
         "split": SPLIT,
@@ -249,14 +244,14 @@ async def _measure(
     batch: int,
     options: ServerOptions,
     plan: Plan,
-    progress: Progress,
+    bar: Bar,
 ) -> Measured:
     targets: list[Target] = []
     for endpoint in endpoints:
         targets += await find_targets(endpoint, texts, batch, options)
         if endpoint.bundle is not None:
             await _check(endpoint, options)
-    return await measure(targets, plan, lambda done, all_, name: progress.update(done, all_, name))
+    return await measure(targets, plan, lambda done, all_, name: bar.update(done, all_, name))
 
 
 async def _check(endpoint: Endpoint, options: ServerOptions) -> None:

@@ -22,13 +22,8 @@ from benchmarks.serving.steady_clients import APIS, Asked, load, served
 from benchmarks.serving.target import SPLIT, choose_texts
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.cli.shared import (
-    add_json_flag,
-    open_output,
-    positive_int,
-    print_json,
-    utf8_stdout,
-)
+from ov_emotions.cli.frame import positive_int
+from ov_emotions.cli.output import open_output, print_json, utf8_stdout
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
 from ov_emotions.system import environment
 
@@ -67,7 +62,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=20261125, metavar="N", help="of their choice")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON to write")
-    add_json_flag(parser, "print the JSON in place of a table")
+    parser.add_argument("--json", action="store_true", help="print the JSON in place of a table")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.readme_table import insert
-from ov_emotions.cli.shared import table
+from ov_emotions.cli.output import table
 from ov_emotions.files import write_text
 
 README = Path(__file__).with_name("README.md")

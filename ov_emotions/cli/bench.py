@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from ov_emotions.cli.progress import Progress
-from ov_emotions.cli.shared import (
-    Subparsers,
-    add_json_flag,
-    positive_int,
-    print_json,
-    table,
-    utf8_stdout,
-)
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.frame import Answer, Count, Flag, verb
+from ov_emotions.cli.output import print_json, print_text, table
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
@@ -23,89 +17,58 @@ if TYPE_CHECKING:
     from ov_emotions.tuning.profile import TuningProfile
     from ov_emotions.tuning.search import SearchResult
 
-_EPILOG = """\
-Candidates take turns, and the default stays unless another beats it round by round. Run it where
-and as the model will run: on the same machine, with the same cpuset and quota, and nothing beside.
-The profile that --output writes is for EmotionClassifier(profile=FILE), `ov-emotions classify
---profile FILE` and `ov-emotions ovms render --tuning-profile FILE`.
-"""
 _TEXTS = 1200
 _QUICK_TEXTS = 300
 _MAX_TEXTS = 2000
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb to the parser.
+@dataclass(frozen=True)
+class BenchOptions:
+    """What is measured, and for what.
 
-    :param subparsers: what `add_subparsers` returned.
+    :param model: a shipped name, a bundle's folder or a Hub id (default: the shipped model).
+    :param texts: texts like those that will be classified, .txt, .csv, .jsonl or .parquet; the
+        first 2,000 are used (default: made-up ones as long as utterances).
+    :param text_column: column or field with the text.
+    :param goal: what shall be fastest: one text, a list, or a list without slowing one text.
+    :param cores: cores to use (default: what this machine, its cpuset and its quota give).
+    :param quick: fewer rounds, for a first look.
+    :param search: look for faster settings; where the time goes is shown in any case.
+    :param output: write the tuning profile there.
     """
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "bench",
-        help="show where the time goes, and find the fastest settings for this machine",
-        description="Show where the time of a classification goes, by stage and by layer, and find "
-        "the streams, threads, token budget and chunk size that are fastest on this machine.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help="a shipped name, a bundle's folder or a Hub id (default: the shipped model)",
-    )
-    parser.add_argument(
-        "--texts",
-        type=Path,
-        metavar="FILE",
-        help="texts like those that will be classified, .txt, .csv, .jsonl or .parquet (default: "
-        f"made-up ones as long as utterances); the first {_MAX_TEXTS:,} are used",
-    )
-    parser.add_argument(
-        "--text-column",
-        default="text",
-        metavar="NAME",
-        help="column or field with the text (default: text)",
-    )
-    parser.add_argument(
-        "--goal",
-        choices=("balanced", "latency", "throughput"),
-        default="balanced",
-        help="what shall be fastest: one text, a list, or a list without slowing one text "
-        "(default: balanced)",
-    )
-    parser.add_argument(
-        "--cores",
-        type=positive_int,
-        metavar="N",
-        help="cores to use (default: what this machine, its cpuset and its quota give)",
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
-    parser.add_argument(
-        "--no-search", action="store_true", help="only show where the time goes; change nothing"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write the tuning profile there"
-    )
-    add_json_flag(parser)
+
+    model: Annotated[str | None, Flag(positional=True)] = None
+    texts: Annotated[Path | None, Flag("FILE")] = None
+    text_column: Annotated[str, Flag("NAME")] = "text"
+    goal: Literal["balanced", "latency", "throughput"] = "balanced"
+    cores: Count | None = None
+    quick: bool = False
+    search: bool = True
+    output: Annotated[Path | None, Flag("FILE", short="-o")] = None
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure, print, and write the profile if asked to.
+@verb()
+def bench(options: BenchOptions, answer: Answer) -> int:
+    """Show where the time goes, and find the fastest settings for this machine.
 
-    :param args: the parsed arguments.
-    :return: 0, or 1 if rows of the file were left out.
+    The time of a classification by stage and by layer; and the streams, threads, token budget and
+    chunk size that are fastest.
+
+    Candidates take turns, and the default stays unless another beats it round by round. Run it
+    where and as the model will run: on the same machine, with the same cpuset and quota, and
+    nothing beside. The profile that --output writes is for EmotionClassifier(profile=FILE),
+    `ov-emotions classify --profile FILE` and `ov-emotions ovms render --tuning-profile FILE`.
     """
     from ov_emotions.bundle import DEFAULT_MODEL, Bundle
     from ov_emotions.system import environment
 
-    bundle = Bundle.load(DEFAULT_MODEL if args.model is None else args.model)
-    with Progress("texts", enabled=not args.json and sys.stderr.isatty()) as progress:
-        texts, bad = _texts(args, progress)
-        profiles = _profiles(bundle, texts, args)
-        found = None if args.no_search else _search(bundle, texts, args, progress)
-    tuned = None if found is None else _tuned(bundle, found, args)
-    answer = {
+    bundle = Bundle.load(DEFAULT_MODEL if options.model is None else options.model)
+    with Bar("texts", enabled=False) as bar:
+        texts, bad = _texts(options, bar)
+        profiles = _profiles(bundle, texts, options)
+        found = _search(bundle, texts, options, bar) if options.search else None
+    tuned = None if found is None else _tuned(bundle, found, options)
+    facts = {
         "model": bundle.manifest.name,
         "texts": len(texts),
         **environment("openvino", "tokenizers", "numpy"),
@@ -113,49 +76,49 @@ def run(args: argparse.Namespace) -> int:
         "search": None if found is None else found.to_dict(),
         "tuning_profile": None if tuned is None else tuned.to_dict(),
     }
-    if args.output and tuned is not None:
-        tuned.write(args.output, {"search": answer["search"], "versions": answer["versions"]})
-    if args.json:
-        print_json(answer)
+    if options.output and tuned is not None:
+        tuned.write(options.output, {"search": facts["search"], "versions": facts["versions"]})
+    if answer.json:
+        print_json(facts)
     else:
         lines = [_profile_lines(name, profile) for name, profile in profiles.items()]
         if found is not None and tuned is not None:
-            lines.append(_search_lines(found, tuned, args.output))
-        print("\n\n".join(lines), file=utf8_stdout())
+            lines.append(_search_lines(found, tuned, options.output))
+        print_text("\n\n".join(lines))
     return 1 if bad else 0
 
 
-def _texts(args: argparse.Namespace, progress: Progress) -> tuple[list[str], int]:
+def _texts(options: BenchOptions, bar: Bar) -> tuple[list[str], int]:
     from itertools import islice
 
     from ov_emotions.errors import DataError
     from ov_emotions.texts import BadRow, check_text_file, read_texts
     from ov_emotions.tuning.sample import sample_texts
 
-    if args.texts is None:
-        return sample_texts(_QUICK_TEXTS if args.quick else _TEXTS), 0
-    check_text_file(args.texts, args.text_column)
+    if options.texts is None:
+        return sample_texts(_QUICK_TEXTS if options.quick else _TEXTS), 0
+    check_text_file(options.texts, options.text_column)
     texts, bad = [], 0
-    for row in islice(read_texts(args.texts, args.text_column), _MAX_TEXTS):
+    for row in islice(read_texts(options.texts, options.text_column), _MAX_TEXTS):
         if isinstance(row, BadRow):
             bad += 1
-            progress.message(f"{args.texts}: row {row.row}: {row.reason}")
+            bar.message(f"{options.texts}: row {row.row}: {row.reason}")
         else:
             texts.append(row)
     if not texts:
-        raise DataError(f"{args.texts} has no text to measure with")
+        raise DataError(f"{options.texts} has no text to measure with")
     return texts, bad
 
 
 def _profiles(
-    bundle: Bundle, texts: list[str], args: argparse.Namespace
+    bundle: Bundle, texts: list[str], options: BenchOptions
 ) -> dict[str, ClassifierProfile]:
     """Profile a list, and its text of middle length alone."""
     from ov_emotions.classifier import EmotionClassifier
 
     one = sorted(texts, key=len)[len(texts) // 2]
-    repeats = 2 if args.quick else 5
-    with EmotionClassifier(bundle, threads=args.cores) as classifier:
+    repeats = 2 if options.quick else 5
+    with EmotionClassifier(bundle, threads=options.cores) as classifier:
         classifier.warm_up()
         return {
             f"{len(texts)} texts": classifier.profile(texts, repeats=repeats),
@@ -163,31 +126,29 @@ def _profiles(
         }
 
 
-def _search(
-    bundle: Bundle, texts: list[str], args: argparse.Namespace, progress: Progress
-) -> SearchResult:
+def _search(bundle: Bundle, texts: list[str], options: BenchOptions, bar: Bar) -> SearchResult:
     from ov_emotions.tuning.search import FULL, QUICK, search
 
     return search(
         bundle,
         texts,
-        goal=args.goal,
-        effort=QUICK if args.quick else FULL,
-        cores=args.cores,
-        tell=progress.message if sys.stderr.isatty() else lambda _: None,
+        goal=options.goal,
+        effort=QUICK if options.quick else FULL,
+        cores=options.cores,
+        tell=bar.message if sys.stderr.isatty() else lambda _: None,
     )
 
 
-def _tuned(bundle: Bundle, found: SearchResult, args: argparse.Namespace) -> TuningProfile:
+def _tuned(bundle: Bundle, found: SearchResult, options: BenchOptions) -> TuningProfile:
     from ov_emotions.system import cpu_budget
     from ov_emotions.tuning.profile import TuningProfile, fingerprint, model_sha256
 
     return TuningProfile(
         model=bundle.manifest.name,
         model_sha256=model_sha256(bundle.manifest),
-        goal=args.goal,
+        goal=options.goal,
         fingerprint=fingerprint(),
-        cores=args.cores or cpu_budget().cores,
+        cores=options.cores or cpu_budget().cores,
         settings=found.settings,
     )
 

@@ -1,80 +1,275 @@
-"""`ov-emotions data prepare`: the raw sets joined into one folder to train on."""
+"""`ov-emotions data`: prepared folders made, added to and described."""
 
 from __future__ import annotations
 
-import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ov_emotions.cli import data_augment, data_import, data_stats
-from ov_emotions.cli.data_summary import summary
-from ov_emotions.cli.shared import (
-    Subparsers,
-    add_json_flag,
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.frame import Answer, Count, Flag, verb
+from ov_emotions.cli.output import (
     check_output_folder,
+    make_output_folder,
     print_json,
-    utf8_stdout,
+    print_text,
+    table,
 )
+from ov_emotions.data.augment.config import AugmentConfig
+from ov_emotions.data.import_config import ImportConfig
+from ov_emotions.system import require
 
+if TYPE_CHECKING:
+    from ov_emotions.data.statistics.facts import Statistics
+
+JSON_NAME = "stats.json"
+PAGE_NAME = "stats.html"
 _SHARED = "OV_EMOTIONS_SHARED"
+_MANIFEST_AS_JSON = {"json": "print the manifest as JSON"}
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb to the parser.
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """Which raw sets are joined, and where.
 
-    :param subparsers: what `add_subparsers` returned.
+    :param raw: folder of the raw sets (default: data in the folder $OV_EMOTIONS_SHARED, or in
+        ../shared).
+    :param output: folder to write as a whole.
+    :param labels: ekman-7 of all four sets, or goemotions-28 of GoEmotions-ru alone.
+    :param seed: of the held-out rows and the parts of validation.
     """
-    data: argparse.ArgumentParser = subparsers.add_parser(
-        "data",
-        help="prepare data sets, import your own, describe them",
-        description="Prepare data sets, import your own, describe them.",
-    )
-    verbs = data.add_subparsers(metavar="WHAT", required=True)
-    data_import.add_parser(verbs)
-    data_stats.add_parser(verbs)
-    data_augment.add_parser(verbs)
-    parser = verbs.add_parser(
-        "prepare",
-        help="join the raw sets into one prepared folder",
-        description="Read the raw sets, deduplicate them, take leaks out of the training and "
-        "validation splits, and write one prepared folder: Parquet files and a manifest.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--raw",
-        type=Path,
-        metavar="DIR",
-        help=f"folder of the raw sets (default: data in the folder ${_SHARED}, or in ../shared)",
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write as a whole"
-    )
-    parser.add_argument(
-        "--labels",
-        metavar="SET",
-        help="ekman-7 of all four sets, or goemotions-28 of GoEmotions-ru alone (default: ekman-7)",
-    )
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="of the held-out rows and the parts of validation"
-    )
-    add_json_flag(parser, "print the manifest as JSON")
+
+    raw: Annotated[Path | None, Flag("DIR")] = None
+    output: Annotated[Path, Flag("DIR")]
+    labels: Annotated[str, Flag("SET")] = "ekman-7"
+    seed: int = 20261122
 
 
-def run(args: argparse.Namespace) -> int:
-    """Prepare the folder.
+@verb(texts=_MANIFEST_AS_JSON, config=True)
+def data_prepare(options: PrepareOptions, answer: Answer) -> int:
+    """Join the raw sets into one prepared folder.
 
-    :param args: the parsed arguments.
-    :return: 0.
+    Read the raw sets, deduplicate them, take leaks out of the training and validation splits, and
+    write one prepared folder: Parquet files and a manifest.
     """
     from ov_emotions.data.prepare import MANIFEST_NAME, PrepareConfig, prepare
 
-    raw = args.raw or Path(os.environ.get(_SHARED) or "../shared") / "data"
-    check_output_folder(args.output, MANIFEST_NAME)
-    given = {name: getattr(args, name) for name in ("labels", "seed")}
-    given = {name: value for name, value in given.items() if value is not None}
-    manifest = prepare(PrepareConfig(raw, args.output, **given))
-    if args.json:
+    raw = options.raw or Path(os.environ.get(_SHARED) or "../shared") / "data"
+    check_output_folder(options.output, MANIFEST_NAME)
+    config = PrepareConfig(raw, options.output, options.labels, options.seed)
+    with Bar("rows") as bar:
+        manifest = prepare(config, bar)
+    if answer.json:
         print_json(manifest)
     else:
-        print(summary(manifest, args.output), file=utf8_stdout())
+        print_text(_summary(manifest, options.output))
     return 0
+
+
+@verb(positional=("files",), texts=_MANIFEST_AS_JSON, config=True)
+def data_import(config: ImportConfig, answer: Answer) -> int:
+    """Make a prepared folder of your own labelled texts.
+
+    Read them, deduplicate and split them, take leaks out of the training and validation splits, and
+    write one prepared folder with its own labels.
+
+    The labels of a row are told in one of two ways. Either each label has a column of its own, with
+    1 where it is present, 0 where it is absent, and nothing where nobody looked (unknown: losses
+    and scores leave it out). Or one column lists the labels that are present, all others being
+    absent.
+
+    Rows without a usable text or with labels that cannot be read are reported on standard error by
+    number and left out; all others are imported, and the exit code is 1.
+    """
+    from ov_emotions.data.importing import import_data
+    from ov_emotions.data.prepare import MANIFEST_NAME
+
+    check_output_folder(config.output, MANIFEST_NAME)
+    with Bar("rows") as bar:
+        manifest = import_data(config, bar.update)
+        source = manifest["sources"][0]
+        for name, rows in source["bad_rows"].items():
+            for row in rows:
+                bar.message(f"{name}: row {row['row']}: {row['reason']}")
+        bad = sum(len(rows) for rows in source["bad_rows"].values())
+        good = sum(file["rows"] for file in source["files"].values())
+        if bad:
+            bar.message(f"{bad} of {good + bad} rows were left out")
+        for split, facts in manifest["splits"].items():
+            lacking = [label for label, n in facts["labels"].items() if not n["present"]]
+            if lacking:
+                bar.message(f"{split} has no row with {', '.join(lacking)}")
+    if answer.json:
+        print_json(manifest)
+    else:
+        print_text(_summary(manifest, config.output))
+    return 1 if bad else 0
+
+
+@verb(positional=("data",), texts=_MANIFEST_AS_JSON, config=True)
+def data_augment(config: AugmentConfig, answer: Answer) -> int:
+    """Write a new prepared folder whose train split has additional rows.
+
+    Each is marked with the method and the row it was made from. All other splits are copied.
+
+    Methods, each of which makes rows of its own:
+      back-translation  to English and back by two Marian models; a run that was stopped goes on
+                        when the same command is given again
+      synonyms          words replaced by synonyms in the same form; few, and none that tell of a
+                        label
+      asr-noise         as a speech recogniser might have written the text, with its errors
+      emoji             emoji in words
+      oversample        rows of the labels that --oversample names, again
+
+    New rows that equal or nearly equal a text of another split or another training row are left
+    out.
+    """
+    from ov_emotions.data.augment.run import augment
+    from ov_emotions.data.prepare import MANIFEST_NAME
+
+    check_output_folder(config.output, MANIFEST_NAME)
+    with Bar("rows") as bar:
+        try:
+            manifest = augment(config, bar.update)
+        except KeyboardInterrupt:
+            if "back-translation" in config.methods:
+                bar.message("stopped; the same command goes on with what is translated")
+            raise
+    if answer.json:
+        print_json(manifest)
+    else:
+        print_text(_augmented(manifest, config.output))
+    return 0
+
+
+def _augmented(manifest: dict[str, Any], output: Path) -> str:
+    latest = manifest["augmentation"][-1]
+    counts: list[list[object]] = [["method", "made", "left out", "added"]]
+    reasons: list[list[object]] = [["not made or left out", "rows"]]
+    for method, facts in latest["methods"].items():
+        counts.append([method, facts["made"], sum(facts["dropped"].values()), facts["rows"]])
+        reasons += [
+            [f"{method}: {reason.replace('_', ' ')}", rows]
+            for reason, rows in (facts["not_made"] | facts["dropped"]).items()
+            if rows
+        ]
+    tables = [table(counts)] + ([table(reasons)] if len(reasons) > 1 else [])
+    rows = manifest["splits"]["train"]["rows"]
+    return "\n\n".join([*tables, f"written to {output}: {rows:,} training rows"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsOptions:
+    """What is described, and where the description goes.
+
+    :param prepared: prepared folder.
+    :param output: folder to write stats.json and stats.html to (default: print only).
+    :param model: bundle whose tokeniser counts tokens: shipped name, folder or Hub id (default: the
+        shipped default).
+    :param split: split whose telling words are sought, and which the plots show.
+    :param words: of a label.
+    :param seed: of the word clouds' layout.
+    """
+
+    prepared: Annotated[Path, Flag(positional=True)]
+    output: Annotated[Path | None, Flag("DIR")] = None
+    model: str | None = None
+    split: Annotated[str, Flag("NAME")] = "train"
+    words: Count = 40
+    seed: int = 20261122
+
+
+@verb(texts={"json": "print the statistics as JSON"})
+def data_stats(options: StatsOptions, answer: Answer) -> int:
+    """Describe a prepared folder: labels, lengths, telling words, repeated texts.
+
+    They are counted by split and set; --output writes stats.json and stats.html.
+    """
+    from ov_emotions.bundle import DEFAULT_MODEL
+    from ov_emotions.data.statistics.run import StatsConfig, describe
+    from ov_emotions.files import write_json, write_text
+    from ov_emotions.reports.data_page import render_data_page
+
+    config = StatsConfig(
+        model=options.model or DEFAULT_MODEL,
+        words_split=options.split,
+        words=options.words,
+        seed=options.seed,
+    )
+    if options.output is not None:
+        require("wordcloud", extra="data")  # now, and not after a minute of counting
+        make_output_folder(options.output)
+    with Bar("texts") as bar:
+        stats = describe(options.prepared, config, bar.update)
+        if options.output is not None:
+            written = render_data_page(stats)
+            write_json(options.output / JSON_NAME, stats.to_json())
+            write_text(options.output / PAGE_NAME, written)
+    if answer.json:
+        print_json(stats.to_json())
+        return 0
+    print_text(_described(stats))
+    if options.output is not None:
+        print_text(f"\nwrote {options.output / JSON_NAME}, {options.output / PAGE_NAME}")
+    return 0
+
+
+def _described(stats: Statistics) -> str:
+    counts = [
+        [name, group.rows, *(group.labels[label].present for label in stats.labels)]
+        for name, group in stats.splits.items()
+    ]
+    repeated = [
+        [name, group.duplicates, group.near_duplicates, group.contradictions]
+        for name, group in stats.splits.items()
+    ]
+    shared = [
+        [f"{found.split} in {found.other}", found.equal, found.near]
+        for found in stats.overlaps
+        if found.equal or found.near
+    ]
+    words = [
+        f"{label}: {', '.join(w.word for w in stats.words[label][:8])}" for label in stats.labels
+    ]
+    parts = [
+        table([["split", "rows", *stats.labels], *counts]),
+        table([["split", "repeated", "nearly", "contradicting"], *repeated]),
+        *([table([["overlap", "equal", "nearly"], *shared])] if shared else []),
+        "\n".join(words),
+    ]
+    return "\n\n".join(parts)
+
+
+def _summary(manifest: dict[str, Any], output: Path) -> str:
+    """Lay out what a prepared folder holds, and what was left out of it."""
+    labels = manifest["labels"]
+    splits = manifest["splits"]
+    # A split a column, because there may be many labels.
+    counts = [
+        ["rows", *(split["rows"] for split in splits.values())],
+        *(
+            [label, *(split["labels"][label]["present"] for split in splits.values())]
+            for label in labels
+        ),
+    ]
+    drops = manifest["dropped"]
+    reasons = list(next(iter(drops.values()), {}))
+    bad = [
+        [f"{source['name']} {split}: unusable rows", len(rows)]
+        for source in manifest["sources"]
+        for split, rows in source["bad_rows"].items()
+        if rows
+    ]
+    dropped = [
+        [f"{split}: {reason.replace('_', ' ')}", found[reason]]
+        for split, found in drops.items()
+        for reason in reasons
+    ]
+    return "\n\n".join(
+        [
+            table([["", *splits], *counts]),
+            table([["dropped", "rows"], *bad, *dropped]),
+            f"written to {output}, seed {manifest['seed']}",
+        ]
+    )

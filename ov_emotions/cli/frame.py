@@ -15,17 +15,30 @@ import argparse
 import dataclasses
 import difflib
 import inspect
-import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from msgspec import Meta
 
 from ov_emotions.errors import InputError
+from ov_emotions.schema import field_values, param_texts, read_toml
 
+T = TypeVar("T")
 CONFIG = "config"
 
 Count = Annotated[int, Meta(ge=1)]
@@ -55,6 +68,10 @@ class UsageError(Exception):
     """The arguments do not go together: the verb's usage is shown, and the exit code is 2."""
 
 
+class Given(dict[str, Any], Generic[T]):
+    """The values of a settings class that were given: of a verb that adds others to them."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """How a verb answers.
@@ -75,8 +92,6 @@ class Verb:
     :param texts: help texts by field, where the verb means something other than the dataclass says.
     :param defaults: default values by field that are shown in place of the dataclass's.
     :param hidden: fields that are no flags.
-    :param partial: dataclasses of which the function gets the given values only, as a dictionary,
-        because it puts them together with others itself.
     :param config: whether a TOML file can give what flags give.
     :param variants: by value of a flag, another verb that reads the arguments in place of this one.
     """
@@ -87,15 +102,18 @@ class Verb:
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     hidden: tuple[str, ...] = ()
-    partial: tuple[type[Any], ...] = ()
     config: bool = False
     variants: Mapping[tuple[str, str], Verb] = dataclasses.field(default_factory=dict)
 
     @property
-    def kinds(self) -> dict[str, type[Any]]:
-        """The dataclasses that make its flags, by parameter of the function."""
+    def kinds(self) -> dict[str, tuple[type[Any], bool]]:
+        """The dataclasses of its parameters, and whether it takes only what is given of them."""
         hints = get_type_hints(self.run)
-        return {name: hints[name] for name in inspect.signature(self.run).parameters}
+        kinds = {}
+        for name in inspect.signature(self.run).parameters:
+            partial = get_origin(hints[name]) is Given
+            kinds[name] = (get_args(hints[name])[0] if partial else hints[name], partial)
+        return kinds
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -106,8 +124,9 @@ class Verb:
                 text=self.texts.get(s.name, s.text),
                 positional=s.positional or s.name in self.positional,
                 each=s.each or s.name in self.each,
+                asked_for=s.required and not partial,
             )
-            for kind in self.kinds.values()
+            for kind, partial in self.kinds.values()
             for s in settings(kind)
             if s.name not in self.hidden
         ]
@@ -152,6 +171,7 @@ class Setting:
     :param default: MISSING where a value must be given.
     :param text: what the class's docstring says of it.
     :param limits: what `msgspec.Meta` says of its range: ge, gt, le, lt.
+    :param asked_for: whether the command line refuses to do without it.
     :param short: see `Flag`; the same for those below.
     """
 
@@ -160,6 +180,7 @@ class Setting:
     default: Any
     text: str
     limits: Mapping[str, float]
+    asked_for: bool = False
     short: str = ""
     own_metavar: str = ""
     positional: bool = False
@@ -256,16 +277,6 @@ def settings_table(kind: type[Any]) -> str:
     return "\n".join(rows)
 
 
-def param_texts(docstring: str) -> dict[str, str]:
-    """Read the `:param name: text` entries of a docstring.
-
-    :param docstring: of a class or function.
-    :return: the text of each parameter on one line.
-    """
-    found = re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|\Z)", docstring, re.DOTALL)
-    return {name: " ".join(text.split()) for name, text in found}
-
-
 class Parser(argparse.ArgumentParser):
     """Takes flags by their full names, and says which was probably meant."""
 
@@ -319,7 +330,8 @@ def make_parser(verb: Verb, prog: str) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for setting in verb.settings:
-        _add(parser, setting, verb)
+        # What a file may give is asked for once it was read.
+        add_setting(parser, setting, verb.defaults, required=setting.asked_for and not verb.config)
     if verb.config:
         parser.add_argument(
             f"--{CONFIG}",
@@ -343,13 +355,26 @@ def _usage(verb: Verb, prog: str) -> str:
         if setting.positional:
             name = setting.metavar + (" ..." if setting.several else "")
             parts.append(name if setting.required else f"[{name}]")
-        elif setting.required:
+        elif setting.asked_for:
             parts.append(f"{setting.flag} {setting.metavar}")
     return " ".join([*parts, "[flags]"]).replace("%", "%%")
 
 
-def _add(parser: Parser, setting: Setting, verb: Verb) -> None:
-    told = setting.told_default(verb.defaults.get(setting.name, MISSING))
+def add_setting(
+    parser: argparse.ArgumentParser,
+    setting: Setting,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    required: bool = False,
+) -> None:
+    """Add a flag, or a positional argument.
+
+    :param parser: what is not given is not in its result.
+    :param setting: one field.
+    :param defaults: told in place of the class's.
+    :param required: whether the flag must be given.
+    """
+    told = setting.told_default(defaults.get(setting.name, MISSING))
     text = setting.text.rstrip(".") + (f" (default: {told})" if told else "")
     options: dict[str, Any] = {"help": text.replace("%", "%%"), "default": argparse.SUPPRESS}
     if setting.type is bool:
@@ -367,15 +392,12 @@ def _add(parser: Parser, setting: Setting, verb: Verb) -> None:
         options["action"] = "append"
     elif setting.several:
         options |= {"action": "extend", "nargs": "+"}
-    # What a file or a preset may give is asked for once they were read.
-    options["required"] = (
-        setting.required and not verb.config and setting.name not in _partial_names(verb)
-    )
+    options["required"] = required
     names = [name for name in (setting.short, setting.flag) if name]
     parser.add_argument(*names, dest=setting.name, **options)
 
 
-def _add_switch(parser: Parser, setting: Setting, options: dict[str, Any]) -> None:
+def _add_switch(parser: argparse.ArgumentParser, setting: Setting, options: dict[str, Any]) -> None:
     """Add NAME and no-NAME, and show the one that changes something."""
     off = f"--no-{setting.flag[2:]}"
     on_by_default = setting.default is True
@@ -388,10 +410,6 @@ def _add_switch(parser: Parser, setting: Setting, options: dict[str, Any]) -> No
         )
 
 
-def _partial_names(verb: Verb) -> set[str]:
-    return {field.name for kind in verb.partial for field in dataclasses.fields(kind)}
-
-
 def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
     """Read a verb's arguments.
 
@@ -401,29 +419,36 @@ def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[st
     :return: what its function takes, and whether to log.
     :raises OvEmotionsError: if a file or a value is refused.
     """
-    given = vars(parser.parse_args(arguments))
-    verbose = bool(given.pop("verbose", False))
-    kinds = verb.kinds
-    known = {s.name: s for s in verb.settings}
-    for name, setting in known.items():
-        if name in given and get_origin(setting.type) in (tuple, dict):
-            given[name] = get_origin(setting.type)(given[name])
-    file = given.pop(CONFIG, None) if verb.config else None
+    found = parser.parse_args(arguments)
+    given = given_values(verb.settings, found)
+    file = getattr(found, CONFIG, None) if verb.config else None
     if file is not None:
         given = {**_from_file(file, verb), **given}
-    asked = [s for s in known.values() if s.required and s.name not in _partial_names(verb)]
-    if missing := [s.flag for s in asked if s.name not in given]:
+    if missing := [s.flag for s in verb.settings if s.asked_for and s.name not in given]:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     values: dict[str, Any] = {}
-    for parameter, kind in kinds.items():
+    for parameter, (kind, partial) in verb.kinds.items():
         own = {f.name: given[f.name] for f in dataclasses.fields(kind) if f.name in given}
-        values[parameter] = own if kind in verb.partial else kind(**own)
-    return values, verbose
+        values[parameter] = Given(own) if partial else kind(**own)
+    return values, getattr(found, "verbose", False)
+
+
+def given_values(found: Iterable[Setting], args: argparse.Namespace) -> dict[str, Any]:
+    """Collect what was given.
+
+    :param found: settings that `add_setting` added.
+    :param args: what their parser returned.
+    :return: the values as their class takes them.
+    """
+    given = {s.name: (s.type, getattr(args, s.name)) for s in found if hasattr(args, s.name)}
+    containers = {tuple: tuple, dict: dict}
+    return {
+        name: containers.get(get_origin(kind), lambda value: value)(value)
+        for name, (kind, value) in given.items()
+    }
 
 
 def _from_file(path: Path, verb: Verb) -> dict[str, Any]:
-    from ov_emotions.schema import field_values, read_toml
-
     table = read_toml(path, dict[str, Any], InputError)
     known = [s.name for s in verb.settings]
     for key in table:
@@ -431,7 +456,7 @@ def _from_file(path: Path, verb: Verb) -> dict[str, Any]:
             hint = did_you_mean(key, known) or f"; it may have {', '.join(known)}"
             raise InputError(f"{path}: unknown key {key!r}{hint}")
     values: dict[str, Any] = {}
-    for kind in verb.kinds.values():
+    for kind, _ in verb.kinds.values():
         names = {field.name for field in dataclasses.fields(kind)} & table.keys()
         own = {name: table[name] for name in names}
         values |= field_values(kind, own, str(path), InputError)
@@ -469,6 +494,16 @@ def _converter(setting: Setting) -> Callable[[str], Any]:
     if kind not in _METAVARS:
         raise TypeError(f"no flag can be made for {setting.name}, a field of type {kind}")
     return lambda text: _in_range(_value(text, kind), limits)
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number above zero; an `argparse` type.
+
+    :param text: the argument.
+    :return: the number.
+    :raises ArgumentTypeError: if it is none.
+    """
+    return int(_in_range(_value(text, int), {"ge": 1}))
 
 
 def _choice(text: str, choices: Sequence[Any]) -> Any:

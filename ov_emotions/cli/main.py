@@ -21,7 +21,6 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from ov_emotions import __version__
-from ov_emotions.cli import legacy
 from ov_emotions.cli.frame import Parser, UsageError, Verb, did_you_mean, make_parser, parse
 from ov_emotions.cli.output import print_text
 from ov_emotions.errors import DataError, OvEmotionsError
@@ -63,9 +62,9 @@ VERBS: dict[str, Entry] = {
     "distill": Entry("training", "train a small student on what teachers say"),
     "export": Entry("models", "convert a checkpoint to OpenVINO IR"),
     "quantize": Entry("quantize", "make a model smaller and faster by a recipe"),
-    "thresholds": Entry("quantize", "fit decision thresholds, and compare ways to"),
-    "calibrate": Entry("quantize", "make probabilities say how often a label is there"),
-    "evaluate": Entry("quantize", "score models on held-out data"),
+    "thresholds": Entry("evaluation", "fit decision thresholds, and compare ways to"),
+    "calibrate": Entry("evaluation", "make probabilities say how often a label is there"),
+    "evaluate": Entry("evaluation", "score models on held-out data"),
     "report": Entry("quantize", "compare recipes by accuracy and latency, say which to ship"),
     "ovms build": Entry("repositories", "publish a bundle as a model that takes raw text"),
     "ovms render": Entry("repositories", "write config.json, and why each value is what it is"),
@@ -175,12 +174,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _open_closed_streams()
         with _terminable():
             arguments = list(sys.argv[1:] if argv is None else argv)
-            if set(arguments[:2]) & set(legacy.VERBS):
-                args = legacy.build_parser().parse_args(arguments)
-                with _log_to_stderr() if args.verbose else nullcontext():
-                    code = args.run(args)
-                _flush_stdout()
-                return int(code)
             chosen, parser, values, verbose = read_arguments(arguments)
             with _log_to_stderr() if verbose else nullcontext():
                 try:

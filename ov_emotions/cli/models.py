@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ov_emotions.cli.frame import Answer, Flag, verb
-from ov_emotions.cli.output import print_json, print_text, table
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.frame import Answer, Flag, UsageError, verb
+from ov_emotions.cli.output import check_output_folder, print_json, print_text, table
+from ov_emotions.progress import counted
 from ov_emotions.system import Machine, read_machine
+from ov_emotions.texts import BadRow, check_text_file, read_texts
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Manifest
@@ -118,3 +122,132 @@ def _machine_lines(machine: Machine, runtime: dict[str, Any], precision: str) ->
         f"CPU runs        {', '.join(runtime['cpu_capabilities']) or 'not known'}",
         f"precision hint  {precision}, unless --precision says otherwise",
     ]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an exported bundle is called and says of itself.
+
+    :param checkpoint: folder that `train` wrote (RUN/best).
+    :param output: folder of the bundle; replaced as a whole.
+    :param data: prepared folder.
+    :param name: name of the bundle (default: the output folder's).
+    :param base_model: published name of the encoder (default: what training started from).
+    :param base_licence: SPDX licence of the encoder.
+    :param licence: SPDX licence of the bundle.
+    """
+
+    checkpoint: Annotated[Path, Flag(positional=True)]
+    output: Annotated[Path, Flag(positional=True)]
+    data: Path
+    name: str | None = None
+    base_model: str = ""
+    base_licence: str = "unknown"
+    licence: str = "unknown"
+
+
+@verb()
+def export(options: ExportOptions, answer: Answer) -> int:
+    """Convert a checkpoint to an fp32 OpenVINO bundle.
+
+    It is checked against torch on real texts of every length group.
+    """
+    from ov_emotions.bundle import MANIFEST_NAME
+    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.export import ExportConfig, export_bundle, parity_texts
+
+    check_output_folder(options.output, MANIFEST_NAME)
+    prepared = PreparedData.open(options.data)
+    config = ExportConfig(
+        options.checkpoint,
+        options.output,
+        options.name or options.output.resolve().name,
+        options.base_model,
+        options.base_licence,
+        options.licence,
+    )
+    bundle, parity = export_bundle(config, parity_texts(prepared))
+    if answer.json:
+        print_json({"bundle": str(bundle.folder), "parity": parity.to_dict()})
+        return 0
+    rows: list[tuple[object, ...]] = [("tokens", "texts", "largest logit difference to torch")]
+    rows += [
+        (name, group["texts"], f"{group['largest_difference']:.1e}")
+        for name, group in parity.groups.items()
+    ]
+    print_text(f"{table(rows)}\nwrote {bundle.folder}")
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneOptions:
+    """Which encoder loses which part of its vocabulary.
+
+    :param base: folder of the base encoder.
+    :param output: folder to write as a whole.
+    :param text: text files of the corpus, one text a line (.txt, .txt.gz).
+    :param data: a prepared folder, whose train and validation texts join the corpus.
+    :param keep_cyrillic: keep unused pieces of Cyrillic letters and digits (the default).
+    :param keep_digits: of unused pieces, keep only those of digits.
+    """
+
+    base: Annotated[Path, Flag(positional=True)]
+    output: Annotated[Path, Flag(positional=True)]
+    text: Annotated[tuple[Path, ...], Flag("FILE")] = ()
+    data: Annotated[Path | None, Flag("PREPARED")] = None
+    keep_cyrillic: bool = False
+    keep_digits: bool = False
+
+
+@verb()
+def prune(options: PruneOptions, answer: Answer) -> int:
+    """Make a base encoder ready for fine-tuning, with a smaller vocabulary.
+
+    Write a copy with the normaliser inside its tokeniser and without the vocabulary that a corpus
+    of normalised Russian never uses.
+    """
+    from ov_emotions.training.prune import KEEP_CYRILLIC, KEEP_DIGITS, prune_base
+
+    if options.keep_cyrillic and options.keep_digits:
+        raise UsageError("--keep-cyrillic and --keep-digits exclude each other")
+    if not options.text and options.data is None:
+        raise UsageError("a corpus is needed: give --text, --data or both")
+    check_output_folder(options.output, "tokenizer.json")
+    with Bar("texts") as bar:
+        sizes = prune_base(
+            options.base,
+            options.output,
+            _corpus(options, bar),
+            KEEP_DIGITS if options.keep_digits else KEEP_CYRILLIC,
+        )
+    if answer.json:
+        print_json({"vocabulary": sizes, "output": str(options.output)})
+    else:
+        told = f"vocabulary {sizes['before']:,} -> {sizes['after']:,}"
+        print_text(f"{told}, written to {options.output}")
+    return 0
+
+
+def _corpus(options: PruneOptions, bar: Bar) -> Iterator[str]:
+    """Open everything before the first text, then give the texts one by one."""
+    from ov_emotions.data.prepare import PreparedData
+
+    for path in options.text:
+        check_text_file(path)
+    prepared = None if options.data is None else PreparedData.open(options.data)
+
+    def texts() -> Iterator[str]:
+        for path in options.text:
+            left_out = 0
+            for row in read_texts(path):
+                if isinstance(row, BadRow):
+                    left_out += 1
+                else:
+                    yield row
+            if left_out:
+                bar.message(f"{path}: {left_out} lines without a usable text were left out")
+        if prepared is not None:
+            for split in ("train", "validation"):
+                yield from prepared.split(split).texts
+
+    return counted(texts(), bar, unit="texts")

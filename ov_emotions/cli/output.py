@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -155,3 +156,8 @@ def table(rows: Sequence[Sequence[object]]) -> str:
         ).rstrip()
         for row in cells
     )
+
+
+def command_line() -> str:
+    """Return the command as it could be given again."""
+    return shlex.join(["ov-emotions", *sys.argv[1:]])

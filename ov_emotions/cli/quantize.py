@@ -1,18 +1,21 @@
-"""`ov-emotions quantize`: an fp32 bundle or a checkpoint to the bundle that a recipe makes."""
+"""`ov-emotions quantize` and `report`: recipes followed, and compared."""
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
-from ov_emotions.cli.shared import (
-    Subparsers,
-    add_json_flag,
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.classify import Precision
+from ov_emotions.cli.frame import Answer, Count, Flag, UsageError, verb
+from ov_emotions.cli.output import (
     check_output_folder,
-    positive_int,
+    command_line,
+    make_output_folder,
     print_json,
+    print_text,
+    write_answer,
 )
 from ov_emotions.quantization.recipe import (
     DEFAULT_RECIPE,
@@ -22,102 +25,83 @@ from ov_emotions.quantization.recipe import (
 )
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the verb.
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions:
+    """Which model is made smaller, and how.
 
-    :param subparsers: of the command.
+    :param source: fp32 bundle or checkpoint: a folder or a Hub id.
+    :param output: folder of the new bundle; replaced as a whole.
+    :param data: prepared folder (no default; not for --recipes).
+    :param recipe: name of one that comes with the library, or a .toml file.
+    :param precision: inference precision that the thresholds are fitted at and the bundle is
+        approved at (default: the source's).
+    :param subset_size: calibration texts (default: the recipe's); for own data that have fewer.
+    :param record: JSON file for the command, what was done and found, versions and machine.
+    :param recipes: list the recipes and do nothing.
     """
-    parser = subparsers.add_parser(
-        "quantize",
-        help="make a model smaller and faster by a recipe",
-        description="Follow a recipe on a model with fp32 weights (INT8 with NNCF, calibrated on "
-        "the validation set, unless another is named) and refit its thresholds on the result.",
-        epilog="`ov-emotions quantize --recipes` says what each recipe does.",
-    )
-    parser.add_argument("source", nargs="?", help="fp32 bundle or checkpoint: a folder or a Hub id")
-    parser.add_argument(
-        "output", nargs="?", type=Path, help="folder of the new bundle; replaced as a whole"
-    )
-    parser.add_argument("--data", type=Path, help="prepared folder")
-    parser.add_argument(
-        "--recipe",
-        default=DEFAULT_RECIPE,
-        help=f"{', '.join(recipe_names())}, or a .toml file (default: {DEFAULT_RECIPE})",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("f32", "bf16"),
-        help="inference precision that the thresholds are fitted at and the bundle is approved at "
-        "(default: the source's)",
-    )
-    parser.add_argument(
-        "--subset-size",
-        type=positive_int,
-        metavar="N",
-        help="calibration texts (default: the recipe's); for own data that have fewer",
-    )
-    parser.add_argument(
-        "--record",
-        type=Path,
-        help="JSON file for the command, what was done and found, versions and machine",
-    )
-    parser.add_argument("--recipes", action="store_true", help="list the recipes and do nothing")
-    add_json_flag(parser)
-    parser.set_defaults(run=run, parser=parser)
+
+    source: Annotated[str | None, Flag(positional=True)] = None
+    output: Annotated[Path | None, Flag(positional=True)] = None
+    data: Path | None = None
+    recipe: str = DEFAULT_RECIPE
+    precision: Precision | None = None
+    subset_size: Count | None = None
+    record: Annotated[Path | None, Flag("FILE")] = None
+    recipes: bool = False
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the verb.
+@verb(texts={"recipe": f"{', '.join(recipe_names())}, or a .toml file"})
+def quantize(options: QuantizeOptions, answer: Answer) -> int:
+    """Make a model smaller and faster by a recipe.
 
-    :param args: parsed arguments.
-    :return: the exit code.
+    Follow a recipe on a model with fp32 weights (INT8 with NNCF, calibrated on the validation set,
+    unless another is named) and refit its thresholds on the result.
+
+    `ov-emotions quantize --recipes` says what each recipe does.
     """
-    if args.recipes:
-        return _list_recipes(args.json)
-    if args.source is None or args.output is None or args.data is None:
-        args.parser.error("a source, an output folder and --data are required")
+    if options.recipes:
+        return _list_recipes(answer.json)
+    if options.source is None or options.output is None or options.data is None:
+        raise UsageError("a source, an output folder and --data are required")
     from ov_emotions.bundle import MANIFEST_NAME, WEIGHTS_NAME
     from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.files import write_json
     from ov_emotions.quantization.run import quantize_bundle
     from ov_emotions.quantization.source import fp32_bundle
     from ov_emotions.system import environment
 
-    check_output_folder(args.output, MANIFEST_NAME)
-    if args.record is not None and not args.record.parent.is_dir():
-        args.parser.error(f"--record: there is no folder {args.record.parent}")
-    recipe = load_recipe(args.recipe)
-    if args.subset_size is not None:
-        recipe = with_subset_size(recipe, args.subset_size)
-    prepared = PreparedData.open(args.data)
-    with fp32_bundle(args.source, prepared) as source:
-        bundle = quantize_bundle(source, prepared, args.output, recipe, args.precision)
+    check_output_folder(options.output, MANIFEST_NAME)
+    if options.record is not None and not options.record.parent.is_dir():
+        raise UsageError(f"--record: there is no folder {options.record.parent}")
+    recipe = load_recipe(options.recipe)
+    if options.subset_size is not None:
+        recipe = with_subset_size(recipe, options.subset_size)
+    prepared = PreparedData.open(options.data)
+    with fp32_bundle(options.source, prepared) as source:
+        bundle = quantize_bundle(source, prepared, options.output, recipe, options.precision)
         sizes = [(b.folder / WEIGHTS_NAME).stat().st_size for b in (source, bundle)]
     record = bundle.manifest.provenance["quantization"]
-    if args.record is not None:
-        write_json(
-            args.record,
-            {
-                "command": shlex.join(["ov-emotions", *sys.argv[1:]]),
-                "bytes": {"fp32": sizes[0], "made": sizes[1]},
-                "quantization": record,
-                "environment": environment("openvino", "nncf", "numpy"),
-            },
-        )
-    if args.json:
+    if options.record is not None:
+        facts = {
+            "command": command_line(),
+            "bytes": {"fp32": sizes[0], "made": sizes[1]},
+            "quantization": record,
+            "environment": environment("openvino", "nncf", "numpy"),
+        }
+        write_answer(options.record, facts)
+    if answer.json:
         print_json({"bundle": str(bundle.folder), "bytes": sizes[1], "quantization": record})
         return 0
     reverted = record.get("reverted_operations")
     if reverted is not None:
         within = "within" if record["reached"] else "NOT within"
-        print(
+        print_text(
             f"accuracy control: {len(reverted)} operations back in float, weighted F1 drop "
             f"{record['plain_drop']:+.4f} before and {record['final_drop']:+.4f} after, {within} "
             f"{record['max_drop']}, on {record['validation_texts']:,} texts"
         )
     if "served_drop" in record:
-        print(f"drop at {record['served_precision']}, as served: {record['served_drop']:+.4f}")
-    print(f"wrote {bundle.folder}: {sizes[0] / 1e6:.1f} MB to {sizes[1] / 1e6:.1f} MB")
+        print_text(f"drop at {record['served_precision']}, as served: {record['served_drop']:+.4f}")
+    print_text(f"wrote {bundle.folder}: {sizes[0] / 1e6:.1f} MB to {sizes[1] / 1e6:.1f} MB")
     return 0
 
 
@@ -127,5 +111,91 @@ def _list_recipes(as_json: bool) -> int:
         print_json([recipe.to_dict() for recipe in recipes])
         return 0
     for recipe in recipes:
-        print(f"{recipe.name} ({recipe.weights})\n    {recipe.description}")
+        print_text(f"{recipe.name} ({recipe.weights})\n    {recipe.description}")
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is compared, and how.
+
+    :param source: checkpoint or fp32 bundle: folder or Hub id.
+    :param output: folder of the report.
+    :param data: prepared folder (no default; not for --from-study).
+    :param recipe: recipe or .toml file; repeatable (default: all that come with the library).
+    :param precision: repeatable (default: those that this CPU has).
+    :param final_split: split that confirms the choice, which validation makes; none for no such
+        split (default: the first test split of the prepared folder, if it has one).
+    :param max_drop: weighted F1 that may be lost to fp32.
+    :param rounds: of timing.
+    :param single_texts: classified one by one in a round.
+    :param offline_texts: classified in one call in a round.
+    :param bundles: folder to keep the bundles in (default: they are not kept).
+    :param from_study: render an earlier study again.
+    """
+
+    source: Annotated[str | None, Flag(positional=True)] = None
+    output: Annotated[Path, Flag(positional=True)]
+    data: Path | None = None
+    recipe: Annotated[tuple[str, ...], Flag(each=True)] = ()
+    precision: Annotated[tuple[Precision, ...], Flag(each=True)] = ()
+    final_split: Annotated[str | None, Flag("SPLIT")] = None
+    max_drop: float = 0.003
+    rounds: Count = 5
+    single_texts: Count = 150
+    offline_texts: Count = 400
+    bundles: Annotated[Path | None, Flag("FOLDER")] = None
+    from_study: Annotated[Path | None, Flag("JSON")] = None
+
+
+@verb(texts={"json": "print the study as JSON"}, config=True)
+def report(options: ReportOptions, answer: Answer) -> int:
+    """Compare recipes by accuracy and latency, and say which to ship.
+
+    Quantize a model by several recipes, score and time them beside fp32 and torch, and write
+    study.json, report.md, report.html and pareto.svg. Run it on a machine that does nothing else.
+    """
+    from ov_emotions.reports.run import read_study, write_report
+
+    source, data = options.source, options.data
+    if options.from_study is not None:
+        if source is not None or data is not None:
+            raise UsageError("--from-study goes without a source and --data")
+        make_output_folder(options.output)
+        study = read_study(options.from_study)
+    else:
+        if source is None or data is None:
+            raise UsageError("a source and --data are required, or --from-study")
+        make_output_folder(options.output)
+        study = _study(options, source, data)
+    files = write_report(study, options.output)
+    written = read_study(files[0])
+    if answer.json:
+        print_json(written)
+        return 0
+    verdict = written["verdict"]
+    lines = [verdict["sentence"], *(f"- {reason}" for reason in verdict["reasons"])]
+    print_text("\n".join([*lines, "wrote " + ", ".join(str(path) for path in files)]))
+    return 0
+
+
+def _study(options: ReportOptions, source: str, data: Path) -> dict[str, Any]:
+    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.quantization.study import StudyConfig, run_study
+
+    prepared = PreparedData.open(data)
+    final = prepared.test_split if options.final_split is None else options.final_split
+    config = StudyConfig(
+        source=source,
+        recipes=options.recipe or recipe_names(),
+        precisions=options.precision,
+        final_split=None if final == "none" else final,
+        max_drop=options.max_drop,
+        rounds=options.rounds,
+        single_texts=options.single_texts,
+        offline_texts=options.offline_texts,
+        bundles=options.bundles,
+    )
+    with Bar("steps") as bar:
+        study = run_study(config, prepared, bar.update)
+    return {"command": command_line(), **study}

@@ -1,72 +1,195 @@
-"""What the verbs that train share: their flags, the run with its bar, what came of it."""
+"""`ov-emotions train` and `distill`: checkpoints from a prepared folder."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping
+import os
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from ov_emotions.cli.flags import add_config_flags
-from ov_emotions.cli.progress import Progress
-from ov_emotions.cli.shared import add_json_flag, make_output_folder
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.frame import Answer, Flag, Given, UsageError, verb
+from ov_emotions.cli.output import make_output_folder, print_json, print_text
 from ov_emotions.system import require
 from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.settings import preset_values
+from ov_emotions.training.settings import (
+    load_settings,
+    preset_description,
+    preset_names,
+    preset_values,
+)
+from ov_emotions.training.text_to_text.config import Text2TextConfig
 
-Answer = TypeVar("Answer")
+if TYPE_CHECKING:
+    from ov_emotions.training.text_to_text.manifest import Text2TextManifest
+
+T = TypeVar("T")
+DISTILL_PRESET = "distill"
+_FACTS_AS_JSON = {"json": "print the facts of the best checkpoint as JSON"}
 
 
-def add_training_flags(parser: argparse.ArgumentParser, preset: str | None = None) -> None:
-    """Add a flag for every setting of a run, the file of them, and `--json`.
+@dataclass(frozen=True)
+class FileOptions:
+    """Where settings come from beside the flags.
 
-    :param parser: the verb's.
-    :param preset: whose values the verb takes where none are given.
+    :param config: TOML file of settings.
     """
-    parser.set_defaults(refuse=parser.error)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
-    defaults = preset_values(preset) if preset else {}
-    add_config_flags(parser, TrainConfig, required=False, defaults=defaults)
-    add_json_flag(parser, "print the facts of the best checkpoint as JSON")
+
+    config: Annotated[Path | None, Flag("FILE")] = None
 
 
-def prepare_training(output: Path) -> None:
-    """Make the run's folder, and see that what trains is installed.
+@dataclass(frozen=True)
+class TrainOptions(FileOptions):
+    """Which kind of model is trained, and by which settings.
 
-    :param output: the folder.
-    :raises DataError: if it cannot be one.
-    :raises MissingExtraError: if a package is not installed.
+    :param task: train a classifier, or a model that writes the labels, which has flags of its own:
+        --task text-to-text --help.
+    :param preset: settings that come with the library.
+    :param presets: list the presets, and end.
     """
+
+    task: Literal["labels", "text-to-text"] = "labels"
+    preset: Annotated[str | None, Flag("NAME")] = None
+    presets: bool = False
+
+
+@verb(texts={"json": "print the manifest of the best weights as JSON"}, config=True)
+def train_text_to_text(config: Text2TextConfig, answer: Answer) -> int:
+    """Fine-tune a T5-style model on a prepared folder to write the names of the emotions.
+
+    A run that was stopped goes on when the same command is given again.
+    """
+    _prepare(config.output)
+    from ov_emotions.training.text_to_text.run import BEST_NAME, train
+
+    manifest = _train_with_bar(partial(train, config))
+    if answer.json:
+        print_json(manifest.to_dict())
+    else:
+        print_text(_written(manifest, config.output / BEST_NAME))
+    return 0
+
+
+@verb(
+    texts=_FACTS_AS_JSON,
+    variants={("--task", "text-to-text"): train_text_to_text},
+)
+def train(options: TrainOptions, settings: Given[TrainConfig], answer: Answer) -> int:
+    """Fine-tune a base encoder on a prepared folder.
+
+    A run that was stopped goes on when the same command is given again. Every setting is a flag,
+    and a key of the same name, with underscores, of a configuration file: a flag wins over the
+    file, the file over the preset.
+
+    Several GPUs: torchrun --nproc-per-node N -m ov_emotions train ...
+    """
+    if options.presets:
+        return _list_presets(answer.json)
+    needed = [f.name for f in fields(TrainConfig) if f.default is MISSING]
+    return _fit(options, options.preset, settings, needed, answer)
+
+
+@verb(
+    texts=_FACTS_AS_JSON,
+    defaults=preset_values(DISTILL_PRESET),
+)
+def distill(options: FileOptions, settings: Given[TrainConfig], answer: Answer) -> int:
+    """Train a small student on what larger or several teachers say.
+
+    The student (--base) learns the mean of what its teachers say: of the training texts, of texts
+    without labels (--unlabelled, --unlabelled-rows) and of texts recombined from training texts
+    (--recombined-rows). Teachers are checkpoints or bundles; an INT8 bundle says nearly the same
+    several times as fast. Texts that nearly equal a held-out one are left out. The defaults are
+    those of `train --preset distill`.
+    """
+    needed = ("base", "teachers", "data", "output")
+    return _fit(options, DISTILL_PRESET, settings, needed, answer)
+
+
+def _fit(
+    options: FileOptions,
+    preset: str | None,
+    given: Mapping[str, Any],
+    needed: Sequence[str],
+    answer: Answer,
+) -> int:
+    """Train by a preset, a file and flags, and say what came of it."""
+    if options.config is None:
+        known = {*given, *(preset_values(preset) if preset else ())}
+        if missing := [_flag(name) for name in needed if name not in known]:
+            raise UsageError(f"the following arguments are required: {', '.join(missing)}")
+    config = load_settings(preset, options.config, given)
+    _prepare(config.output)
+    from ov_emotions.training.run import BEST_NAME, train
+
+    facts = _train_with_bar(partial(train, config))
+    if _answers() and answer.json:
+        print_json(facts)
+    elif _answers():
+        print_text(_sentences("best checkpoint", config.output / BEST_NAME, facts))
+    return 0
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _answers() -> bool:
+    """Say whether this is the one of several processes that answers."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _list_presets(as_json: bool) -> int:
+    presets = {name: preset_description(name) for name in preset_names()}
+    if as_json:
+        print_json(presets)
+        return 0
+    for name, text in presets.items():
+        print_text(name)
+        print_text(textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def _prepare(output: Path) -> None:
+    """Make the run's folder, and see that what trains is installed."""
     make_output_folder(output)
     for module in ("torch", "transformers", "safetensors"):
         require(module, extra="train")
 
 
-def train_with_bar(train: Callable[[Callable[[int, int, str], None]], Answer]) -> Answer:
-    """Train, drawing how far the run is.
-
-    :param train: given what to call after each step.
-    :return: what it returned.
-    """
-    with Progress("steps") as progress:
+def _train_with_bar(train: Callable[[Callable[[int, int, str], None]], T]) -> T:
+    """Train, showing how far the run is."""
+    with Bar("steps") as bar:
         try:
-            return train(progress.update)
+            return train(bar.update)
         except KeyboardInterrupt:
-            progress.message("stopped; the same command goes on from the last saved state")
+            bar.message("stopped; the same command goes on from the last saved state")
             raise
 
 
-def summary(what: str, best: Path, facts: Mapping[str, Any]) -> str:
-    """Say in two lines what came of a run.
-
-    :param what: it wrote.
-    :param best: where.
-    :param facts: step, precision, device and selection (scores), as the best folder has them.
-    :return: the lines.
-    """
+def _sentences(what: str, best: Path, facts: Mapping[str, Any]) -> str:
+    """Say in two lines what came of a run."""
     scores = facts["selection"]
     return (
         f"{what}: {best} (step {facts['step']}, {facts['precision']}, {facts['device']})\n"
         f"on the selection part of validation: weighted F1 {scores['weighted_f1']:.3f}, "
         f"macro F1 {scores['macro_f1']:.3f}"
     )
+
+
+def _written(manifest: Text2TextManifest, best: Path) -> str:
+    outputs = manifest.outputs
+    lines = [
+        _sentences("best weights", best, manifest.to_dict()),
+        f"outputs that name no label: {outputs['unparseable']} of {outputs['outputs']} "
+        f"({outputs['unparseable_share']:.1%})",
+    ]
+    if manifest.left_out:
+        lines.append(
+            "not trained on, some label of theirs is not annotated: "
+            + ", ".join(f"{count:,} rows of {name}" for name, count in manifest.left_out.items())
+        )
+    return "\n".join(lines)

@@ -17,7 +17,10 @@ def _grams(text: str) -> frozenset[str]:
 
 
 def find_near_duplicates(
-    candidates: Sequence[str], references: Sequence[str], threshold: float = 0.8
+    candidates: Sequence[str],
+    references: Sequence[str],
+    threshold: float = 0.8,
+    update: Callable[[int, int], None] | None = None,
 ) -> list[int | None]:
     """Find, for each candidate, a reference whose Jaccard similarity reaches the threshold.
 
@@ -28,9 +31,10 @@ def find_near_duplicates(
     :param candidates: normalised texts to look up.
     :param references: normalised texts to look among.
     :param threshold: least Jaccard similarity, in (0, 1].
+    :param update: told the candidates done and their number.
     :return: per candidate the index of the first reference found, or None.
     """
-    return NearDuplicateIndex(references, threshold).find(candidates)
+    return NearDuplicateIndex(references, threshold).find(candidates, update=update)
 
 
 class NearDuplicateIndex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import atomic_folder, sha256_file, write_json
 from ov_emotions.labels import EKMAN, LABEL_SETS, LabelSet
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
+from ov_emotions.progress import Progress, Tell
 from ov_emotions.texts import BadRow
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _source_facts(
     }
 
 
-def prepare(config: PrepareConfig) -> dict[str, Any]:
+def prepare(config: PrepareConfig, tell: Tell | None = None) -> dict[str, Any]:
     """Read the raw sets and write the prepared folder.
 
     Test rows are kept as published, so that figures compare with others'. A validation row that
@@ -95,17 +96,20 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     equals a validation or test row of any set.
 
     :param config: what to read, where to write.
+    :param tell: told the rows read, and those held against held-out texts.
     :return: the manifest, which is written beside the splits.
     :raises DataError: if a raw file is missing or malformed.
     """
     sources = PREPARED_SETS[config.labels]
     read: dict[tuple[str, str], LabelledTexts] = {}
     facts: list[dict[str, Any]] = []
+    tell = tell or (lambda _: None)
     for source in sources:
         bad: dict[str, tuple[BadRow, ...]] = {}
         for split in source.files:
             data, bad[split] = read_source(source, config.raw, split)
             read[source.name, split] = data
+            tell(Progress(sum(map(len, read.values())), note=f"read {source.name} {split}"))
             for row in bad[split]:
                 logger.warning("%s %s row %d: %s", source.name, split, row.row, row.reason)
         rows = {split: len(read[source.name, split]) for split in source.files}
@@ -123,7 +127,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
 
     train = LabelledTexts.concatenate([read[s.name, "train"] for s in sources])
     validation = read["ru_goemotions", "validation"]
-    dropped = add_without_leaks(splits, validation, train, config.near_threshold)
+    dropped = add_without_leaks(splits, validation, train, config.near_threshold, tell)
     if config.labels == DEFAULT_LABELS:
         # By chance alone, as the shipped models were made; of seven labels none is rare.
         parts = random_parts(len(splits["validation"]), VALIDATION_PARTS, rng)
@@ -147,6 +151,7 @@ def add_without_leaks(
     validation: LabelledTexts,
     train: LabelledTexts,
     threshold: float,
+    tell: Tell | None = None,
 ) -> dict[str, dict[str, int]]:
     """Add validation and train to the test splits, without what a held-out row nearly equals.
 
@@ -154,14 +159,23 @@ def add_without_leaks(
     :param validation: rows that are held against the test splits.
     :param train: rows that are held against the test splits and validation.
     :param threshold: Jaccard similarity from which two texts count as nearly equal.
+    :param tell: told the rows that were held against others.
     :return: for both, how many rows were dropped for each reason.
     """
     held_out = [normalize(text) for data in splits.values() for text in data.texts]
     dropped: dict[str, dict[str, int]] = {}
-    splits["validation"], dropped["validation"] = drop_leaks(validation, held_out, threshold)
-    held_out += [normalize(text) for text in splits["validation"].texts]
-    splits["train"], dropped["train"] = drop_leaks(train, held_out, threshold)
+    for name, data in (("validation", validation), ("train", train)):
+        splits[name], dropped[name] = drop_leaks(
+            data, held_out, threshold, _update(tell, f"looking for leaks in {name}")
+        )
+        held_out += [normalize(text) for text in splits[name].texts]
     return dropped
+
+
+def _update(tell: Tell | None, note: str) -> Callable[[int, int], None] | None:
+    if tell is None:
+        return None
+    return lambda done, total: tell(Progress(done, total, note=note))
 
 
 def write_prepared(

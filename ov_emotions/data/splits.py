@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,17 @@ def first_by_text(texts: Sequence[str]) -> list[int]:
 
 
 def drop_leaks(
-    data: LabelledTexts, references: Sequence[str], threshold: float
+    data: LabelledTexts,
+    references: Sequence[str],
+    threshold: float,
+    update: Callable[[int, int], None] | None = None,
 ) -> tuple[LabelledTexts, dict[str, int]]:
     """Deduplicate, then drop what a reference equals or nearly equals.
 
     :param data: the rows.
     :param references: normalised texts that no row may equal.
     :param threshold: Jaccard similarity from which two texts count as nearly equal.
+    :param update: told the texts looked up and their number.
     :return: the rows that are left, and how many went for each reason.
     """
     texts = [normalize(text) for text in data.texts]
@@ -45,7 +49,7 @@ def drop_leaks(
     known = set(references)
     distinct = [i for i in kept if texts[i] not in known]
     equal = len(kept) - len(distinct)
-    matches = find_near_duplicates([texts[i] for i in distinct], references, threshold)
+    matches = find_near_duplicates([texts[i] for i in distinct], references, threshold, update)
     clean = [i for i, match in zip(distinct, matches, strict=True) if match is None]
     return data.select(clean), {
         "empty_after_normalising": empty,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ov_emotions.errors import QuantizationError
-from ov_emotions.typed_toml import build, read_toml
+from ov_emotions.schema import from_builtins, read_toml
 
 Weights = Literal["fp32", "fp16", "int8", "int4"]
 CompressionMode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym"]
@@ -210,10 +210,11 @@ def load_recipe(source: str) -> Recipe:
                 f"there is no recipe {source!r}; choose one of {', '.join(recipe_names())}, "
                 "or give a .toml file"
             )
-    table = read_toml(path, "the recipe", QuantizationError)
+    table = read_toml(path, dict[str, Any], QuantizationError)
     if "name" in table:
         raise QuantizationError(f"{path}: name is not written inside; it is the file's")
-    return build(Recipe, {"name": path.stem, **table}, str(path), QuantizationError)
+    named = {"name": path.stem, **table}
+    return from_builtins(named, Recipe, str(path), QuantizationError)
 
 
 def with_subset_size(recipe: Recipe, texts: int) -> Recipe:

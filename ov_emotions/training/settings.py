@@ -10,9 +10,9 @@ from typing import Any
 
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import write_text
+from ov_emotions.schema import field_values, param_texts, read_toml
 from ov_emotions.system import require
 from ov_emotions.training.config import TrainConfig
-from ov_emotions.typed_toml import param_texts, read_toml, typed_values
 
 CONFIG_NAME = "config.toml"
 _PRESETS = Path(__file__).parent / "presets"
@@ -76,8 +76,8 @@ def load_settings(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    table = read_toml(path, "the configuration", TrainingError)
-    return typed_values(TrainConfig, table, str(path), TrainingError)
+    table = read_toml(path, dict[str, Any], TrainingError)
+    return field_values(TrainConfig, table, str(path), TrainingError)
 
 
 def settings_text(config: TrainConfig) -> str:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Manifest
 from ov_emotions.errors import InputError
 from ov_emotions.files import write_json
+from ov_emotions.schema import from_builtins
 from ov_emotions.system import Machine, read_machine
-from ov_emotions.typed_toml import build
 
 SCHEMA_VERSION = 1
 
@@ -146,7 +146,7 @@ class TuningProfile:
                 "run `ov-emotions bench` again"
             )
         table.pop("measured", None)
-        return build(TuningProfile, table, where, InputError)
+        return from_builtins(table, TuningProfile, where, InputError)
 
     def check_model(self, manifest: Manifest) -> None:
         """Refuse another model than the one that was measured.

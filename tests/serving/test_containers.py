@@ -103,10 +103,11 @@ def test_what_the_image_installs_and_starts_is_there() -> None:
     [entry] = [rest for word, rest in last_stage("server.Dockerfile") if word == "ENTRYPOINT"]
     command = json.loads(entry)
     assert command[0] in project["scripts"]
-    from ov_emotions.cli.legacy import build_parser
 
-    args = build_parser(["serve"]).parse_args(command[1:])
-    assert (args.host, args.port) == ("0.0.0.0", 8000)
+    from ov_emotions.cli.main import read_arguments
+
+    _, _, values, _ = read_arguments(command[1:])
+    assert (values["settings"].host, values["settings"].port) == ("0.0.0.0", 8000)
 
 
 def test_model_server_is_started_as_everywhere_else() -> None:
@@ -176,9 +177,11 @@ def test_compose_runs_the_server_read_only_and_without_rights() -> None:
     assert server["read_only"] is True
     assert server["cap_drop"] == ["ALL"]
     assert all(port.startswith("127.0.0.1:") for port in server["ports"])
-    from ov_emotions.cli.legacy import build_parser
 
-    assert build_parser(["serve"]).parse_args(["serve", *server["command"]]).threads == 4
+    from ov_emotions.cli.main import read_arguments
+
+    _, _, values, _ = read_arguments(["serve", *server["command"]])
+    assert values["settings"].threads == 4
 
 
 def test_docker_compose_reads_the_file(tmp_path: Path) -> None:

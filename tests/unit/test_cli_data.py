@@ -28,7 +28,7 @@ MANIFEST: dict[str, Any] = {
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[PrepareConfig]:
     configs: list[PrepareConfig] = []
 
-    def prepare(config: PrepareConfig) -> dict[str, Any]:
+    def prepare(config: PrepareConfig, _tell: object) -> dict[str, Any]:
         configs.append(config)
         return MANIFEST
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 import pytest
 
 from ov_emotions.cli import training as verb
-from ov_emotions.cli.flags import add_config_flags, config_values, param_texts
 from ov_emotions.cli.main import main
 from ov_emotions.errors import TrainingError
 from ov_emotions.training.config import TrainConfig
@@ -77,19 +74,6 @@ def test_every_kind_of_flag_reaches_the_configuration(
     ]
 
 
-def test_every_field_has_a_flag_with_its_description_and_default() -> None:
-    parser = argparse.ArgumentParser()
-    add_config_flags(parser, TrainConfig)
-    found = {action.dest: action for action in parser._actions}
-    for field in fields(TrainConfig):
-        action = found[field.name]
-        assert action.option_strings[0] == "--" + field.name.replace("_", "-")
-        assert len(action.help or "") > 10
-        assert action.required is (field.default is MISSING)
-        if field.default not in (MISSING, None, ()):
-            assert f"(default: {field.default})" in (action.help or "")
-
-
 def test_distill_tells_the_defaults_of_its_preset(
     trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,15 +119,6 @@ def test_an_output_that_is_a_file_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "flags", [["--pooling", "max"], ["--epochs", "x"], ["--origin-weight", "cedr"], ["--epoch"]]
-)
-def test_a_malformed_flag_is_exit_code_2(flags: list[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", *REQUIRED, str(tmp_path), *flags])
-    assert exit_info.value.code == 2
-
-
-@pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "goes on from the last saved state"),
@@ -168,42 +143,6 @@ def test_a_run_that_stops_says_how_it_goes_on(
     assert trained == []
 
 
-@dataclass
-class Odd:
-    """Odd things.
-
-    :param share: in 100 % of cases
-        over two lines.
-    :param on: a switch.
-    """
-
-    share: float = 0.5
-    on: bool = True
-
-
-def test_descriptions_may_run_over_lines_and_hold_percent_signs() -> None:
-    parser = argparse.ArgumentParser()
-    add_config_flags(parser, Odd)
-    assert "in 100 % of cases over two lines (default: 0.5)" in " ".join(
-        parser.format_help().split()
-    )
-    assert config_values(Odd, parser.parse_args(["--no-on"])) == {"on": False}
-    assert param_texts(Odd.__doc__ or "")["on"] == "a switch."
-
-
-def test_a_field_that_no_flag_can_carry_is_refused() -> None:
-    @dataclass
-    class Wrong:
-        value: complex = 1j
-
-    Wrong.__annotations__["value"] = complex
-    with pytest.raises(TypeError, match="no flag can be made"):
-        add_config_flags(argparse.ArgumentParser(), Wrong)
-
-
-# The other task
-
-
 def test_text_to_text_has_flags_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     for flags in (["--task", "text-to-text", "--help"], ["--help", "--task=text-to-text"]):
         with pytest.raises(SystemExit) as exit_info:
@@ -217,21 +156,6 @@ def test_text_to_text_has_flags_of_its_own(capsys: pytest.CaptureFixture[str]) -
     text = capsys.readouterr().out
     assert "--task {labels,text-to-text}" in text
     assert "--max-target-length" not in text
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--task", "text-to-text", "--pooling", "cls"],
-        ["--task", "labels", "--max-target-length", "8"],
-        ["--task", "poetry"],
-        ["--task"],
-    ],
-)
-def test_flags_of_one_task_are_wrong_usage_of_the_other(flags: list[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", *REQUIRED, str(tmp_path / "run"), *flags])
-    assert exit_info.value.code == 2
 
 
 def test_text_to_text_flags_reach_its_configuration(

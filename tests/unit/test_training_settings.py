@@ -9,8 +9,7 @@ import pytest
 
 pytest.importorskip("tomli_w", reason="settings are written with tomli-w", exc_type=ImportError)
 
-from ov_emotions.cli import train as verb
-from ov_emotions.cli import training as training_verbs
+from ov_emotions.cli import training as verb
 from ov_emotions.cli.main import main
 from ov_emotions.errors import TrainingError
 from ov_emotions.training.config import TrainConfig
@@ -64,15 +63,15 @@ def test_every_key_is_written_with_what_it_does():
     [
         (
             "learning_rat = 1.0",
-            r"run.toml: unknown key 'learning_rat'; did you mean learning_rate\?",
+            r"run.toml: unknown key 'learning_rat'; did you mean 'learning_rate'\?",
         ),
-        ("epochs = 1.5", "epochs must be a whole number, not 1.5"),
-        ("epochs = true", "epochs must be a whole number, not True"),
-        ('compile = "yes"', "compile must be true or false"),
-        ('teachers = "a"', "teachers must be a list"),
-        ("[positive_weight]\njoy = 'much'", "positive_weight.joy must be a number"),
+        ("epochs = 1.5", "epochs: must be a whole number, not float"),
+        ("epochs = true", "epochs: must be a whole number, not bool"),
+        ('compile = "yes"', "compile: must be true or false"),
+        ('teachers = "a"', "teachers: must be a list"),
+        ("[positive_weight]\njoy = 'much'", "positive_weight: .* must be a number"),
         ('base = "b"\ndropout = 1.5', r"dropout must be in \[0, 1\)"),
-        ("epochs = ", "cannot be read"),
+        ("epochs = ", "is not valid TOML"),
         ("", "a run needs base"),
     ],
 )
@@ -127,7 +126,7 @@ def test_the_command_takes_a_file_a_preset_and_flags(tmp_path, monkeypatch):
         seen.append(config)
         raise TrainingError("enough")
 
-    monkeypatch.setattr(training_verbs, "make_output_folder", lambda path: refuse(path))
+    monkeypatch.setattr(verb, "make_output_folder", lambda path: refuse(path))
     monkeypatch.setattr(
         verb, "load_settings", lambda *args: seen.append(load_settings(*args)) or seen[-1]
     )
@@ -136,29 +135,6 @@ def test_the_command_takes_a_file_a_preset_and_flags(tmp_path, monkeypatch):
     assert main(argv) == 1
     expected = load_settings("ruroberta-large", given=OWN)
     assert seen[0] == replace(expected, epochs=7, max_length=9)
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["--data", "d"], "required: --base, --output"),
-        (["--preset", "ruroberta-large", "--data", "d"], "required: --output"),
-        (["--base", "b", "--data", "d", "--out", "o"], "arguments: --out o"),
-        (["--base", "b", "--data", "d", "--output", "o", "--epoch", "3"], "--epoch 3"),
-    ],
-)
-def test_missing_and_abbreviated_flags_are_usage_errors(argv, message, capsys):
-    with pytest.raises(SystemExit) as raised:
-        main(["train", *argv])
-    assert raised.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-def test_abbreviations_are_refused_in_verbs_of_verbs_too(capsys):
-    with pytest.raises(SystemExit) as raised:
-        main(["data", "prepare", "--outpu", "x"])
-    assert raised.value.code == 2
-    assert "--output" in capsys.readouterr().err
 
 
 def test_the_preset_files_say_only_what_they_change():

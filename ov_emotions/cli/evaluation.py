@@ -1,0 +1,346 @@
+"""`ov-emotions thresholds`, `calibrate`, `evaluate`: what held-out data say of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta
+
+from ov_emotions.cli.classify import Precision
+from ov_emotions.cli.frame import Answer, Count, Flag, UsageError, verb
+from ov_emotions.cli.output import (
+    command_line,
+    open_output,
+    print_json,
+    print_text,
+    table,
+    write_answer,
+)
+from ov_emotions.errors import InputError
+from ov_emotions.thresholds import METHODS, Metric, ThresholdMethod
+
+if TYPE_CHECKING:
+    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.evaluation import Scored
+
+_WORST = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefitOptions:
+    """What is fitted on, and where the fit goes.
+
+    :param data: prepared folder.
+    :param write: write a bundle with the fit.
+    :param output: write the figures there as JSON too.
+    """
+
+    data: Path
+    write: Annotated[Path | None, Flag("FOLDER")] = None
+    output: Annotated[Path | None, Flag("FILE")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOptions:
+    """How thresholds are fitted.
+
+    :param model: bundle (shipped name, folder, Hub id), checkpoint folder or server URL.
+    :param method: way to fit.
+    :param metric: mean of the labels' F1 to fit for, where a way weighs labels.
+    :param seed: of the folds.
+    """
+
+    model: Annotated[str, Flag(positional=True)]
+    method: ThresholdMethod = "bootstrap-median"
+    metric: Metric = "weighted"
+    seed: Annotated[int, Meta(ge=0)] = 20261122
+
+
+@verb(
+    texts={
+        "method": "way to fit. " + "; ".join(f"{name}: {told}" for name, told in METHODS.items())
+    }
+)
+def thresholds(options: ThresholdOptions, refit: RefitOptions, answer: Answer) -> int:
+    """Fit decision thresholds, and compare ways to.
+
+    They are fitted on the part `thresholds` of validation. Every way is scored by nested
+    cross-fitting: on rows that had no part in its thresholds.
+    """
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.evaluation.run import predict_rows
+    from ov_emotions.evaluation.sources import open_source
+    from ov_emotions.thresholds import compare_methods, sigmoid, threshold_fitter, with_thresholds
+
+    part = "validation:thresholds"
+    with open_source(options.model) as source:
+        if refit.write and source.facts["backend"] != "openvino":
+            raise InputError(f"{options.model} is no bundle; --write needs one (export it first)")
+        data, logits = predict_rows(source, PreparedData.open(refit.data), part)
+    probabilities = sigmoid(logits)
+    scores = compare_methods(probabilities, data.targets, options.metric, options.seed)
+    fitted = threshold_fitter(options.method, options.metric, options.seed)(
+        probabilities, data.targets
+    )
+    values = {name: float(v) for name, v in zip(source.labels, fitted, strict=True)}
+    record = {
+        "method": options.method,
+        "metric": options.metric,
+        "seed": options.seed,
+        "fitted_on": part,
+        "rows": len(data),
+    }
+    found: dict[str, Any] = {
+        **source.facts,
+        "fitted": {**record, "thresholds": values},
+        "cross_fitted": [score.to_dict() for score in scores],
+    }
+    if refit.write:
+        with_thresholds(Bundle.load(options.model), refit.write, fitted, record)
+    write_answer(refit.output, found)
+    if answer.json:
+        print_json(found)
+        return 0
+    rows: list[tuple[object, ...]] = [("way", "weighted F1", "macro F1")]
+    rows += [
+        (s.method, *(f"{v:.4f} ± {d:.4f}" for v, d in zip(pair, s.spread, strict=True)))
+        for s in scores
+        for pair in [(s.weighted_f1, s.macro_f1)]
+    ]
+    print_text(f"{table(rows)}\n\n{options.method}, for {options.metric} F1:")
+    print_text(table([("label", "threshold"), *((k, f"{v:.4f}") for k, v in values.items())]))
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions:
+    """How probabilities are calibrated.
+
+    :param model: bundle: shipped name, folder or Hub id.
+    :param temperature: one for all labels, or one each.
+    :param html: write a page with reliability diagrams.
+    """
+
+    model: Annotated[str, Flag(positional=True)]
+    temperature: Literal["global", "per-label"] = "global"
+    html: Annotated[Path | None, Flag("FILE")] = None
+
+
+@verb()
+def calibrate(options: CalibrateOptions, refit: RefitOptions, answer: Answer) -> int:
+    """Make probabilities say how often a label is there.
+
+    Fit temperatures (Guo et al. 2017) by log-loss on the part `thresholds` of validation, and
+    measure calibration before and after on the part `selection`. With --write the IR divides its
+    logits by them and thresholds move along: decisions stay.
+    """
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.evaluation.calibration import calibrate
+    from ov_emotions.evaluation.page import render_calibration
+
+    prepared = PreparedData.open(refit.data)
+    found = calibrate(Bundle.load(options.model), prepared, options.temperature, refit.write)
+    write_answer(refit.output, found)
+    if options.html:
+        with open_output(options.html) as file:
+            file.write(render_calibration(found))
+    if answer.json:
+        print_json(found)
+    else:
+        print_text(table(_calibration_rows(found)))
+    return 0
+
+
+def _calibration_rows(answer: dict[str, Any]) -> list[tuple[object, ...]]:
+    before, after = answer["before"], answer["after"]
+    rows: list[tuple[object, ...]] = [("", "temperature", "before", "after")]
+    for label, temperature in answer["temperatures"].items():
+        eces = (_ece(side["labels"][label]["ece"]) for side in (before, after))
+        rows.append((f"ECE {label}", f"{temperature:.4f}", *eces))
+    rows.append(("ECE, all labels", "", *(_ece(side["all"]["ece"]) for side in (before, after))))
+    means = (_ece(side["mean_label_ece"]) for side in (before, after))
+    rows.append(("ECE, mean of labels", "", *means))
+    rows.append(("log-loss", "", *(f"{side['log_loss']:.4f}" for side in (before, after))))
+    return rows
+
+
+def _ece(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Which models are scored, on what, and what is told of it.
+
+    :param bundles: shipped names, bundles, Hub ids, checkpoint folders, URLs of served models
+        (http://host:8000/emotions, grpc://…); text-to-text folders too.
+    :param data: prepared folder.
+    :param split: split, or validation:PART; repeatable (default: validation:selection).
+    :param precision: instead of the model's (default: the model's).
+    :param metadata_url: REST URL of a Model Server that is asked over gRPC, which tells no labels
+        there.
+    :param compare: compare every further model with the first by the paired bootstrap.
+    :param details: add intervals by label, confusion and the correlation of labels to the figures.
+    :param worst: add the N worst errors of each split (default: none; 20 on the page).
+    :param output: write the figures there as JSON too.
+    :param html: write a page with plots, details and the worst errors.
+    :param record: write the figures into this bundle's manifest and model card: its own, and those
+        of the other bundles beside them by precision.
+    """
+
+    bundles: Annotated[tuple[str, ...], Flag("MODEL", positional=True)]
+    data: Path
+    split: Annotated[tuple[str, ...], Flag("SPLIT", each=True)] = ()
+    precision: Precision | None = None
+    metadata_url: Annotated[str | None, Flag("URL")] = None
+    compare: bool = False
+    details: bool = False
+    worst: Count | None = None
+    output: Annotated[Path | None, Flag("FILE")] = None
+    html: Annotated[Path | None, Flag("FILE")] = None
+    record: Annotated[Path | None, Flag("BUNDLE")] = None
+
+
+@verb()
+def evaluate(options: EvaluateOptions, answer: Answer) -> int:
+    """Score models on held-out data.
+
+    F1 with bootstrap intervals on splits of a prepared folder, at each model's own thresholds and
+    precision.
+    """
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.evaluation import data_facts, record_metrics
+
+    if options.compare and len(options.bundles) < 2:
+        raise UsageError("--compare needs two models at least")
+    prepared = PreparedData.open(options.data)
+    splits = list(options.split or ["validation:selection"])
+    ask = (prepared, splits, options.precision, options.metadata_url)
+    pairs = [_evaluate(bundle, *ask) for bundle in options.bundles]
+    results = [result for result, _ in pairs]
+    found: dict[str, Any] = {
+        "command": command_line(),
+        **data_facts(prepared),
+        "results": results,
+    }
+    if options.compare:
+        found["comparisons"] = _compare(options.bundles, pairs)
+    if options.record:
+        record_metrics(Bundle.load(options.record), results)
+    if options.html:
+        from ov_emotions.evaluation.page import render_evaluation
+
+        full = {**found, "results": _detailed(pairs, True, options.worst or _WORST)}
+        with open_output(options.html) as file:
+            file.write(render_evaluation(full))
+    found["results"] = _detailed(pairs, options.details, options.worst)
+    write_answer(options.output, found)
+    if answer.json:
+        print_json(found)
+        return 0
+    print_text("\n".join([table(_score_rows(results)), *_unparseable(results)]))
+    for comparison in found.get("comparisons", []):
+        print_text(f"\n{comparison['model']} less {comparison['reference']}")
+        print_text(table(_difference_rows(comparison)))
+    return 0
+
+
+def _evaluate(
+    source: str,
+    prepared: PreparedData,
+    splits: list[str],
+    precision: str | None,
+    metadata_url: str | None,
+) -> tuple[dict[str, Any], list[Scored] | None]:
+    """Give the figures, and the decisions where the model gives probabilities."""
+    from ov_emotions.training.text_to_text.manifest import is_text_to_text
+
+    if is_text_to_text(source):
+        from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
+
+        return evaluate_text_to_text(Path(source), prepared, splits, precision), None
+    from ov_emotions.evaluation import evaluate_source, open_source
+
+    with open_source(source, precision, metadata_url) as opened:
+        return evaluate_source(opened, prepared, splits)
+
+
+def _detailed(
+    pairs: list[tuple[dict[str, Any], list[Scored] | None]], details: bool, worst: int | None
+) -> list[dict[str, Any]]:
+    from ov_emotions.evaluation.analysis import analyse, worst_errors
+
+    answer = []
+    for result, found in pairs:
+        splits = dict(result["splits"])
+        for scored in found or []:
+            more = analyse(scored) if details else {}
+            if worst:
+                more["worst"] = worst_errors(scored, worst)
+            splits[scored.name] = splits[scored.name] | more
+        answer.append({**result, "splits": splits})
+    return answer
+
+
+def _compare(
+    names: tuple[str, ...], pairs: list[tuple[dict[str, Any], list[Scored] | None]]
+) -> list[dict[str, Any]]:
+    from ov_emotions.evaluation.compare import compare_scored
+
+    kept: list[list[Scored]] = []
+    for name, (_, found) in zip(names, pairs, strict=True):
+        if found is None:
+            raise InputError(f"{name} is a text-to-text model, which --compare does not take yet")
+        kept.append(found)
+    return [
+        {"reference": names[0], "model": name, "splits": compare_scored(kept[0], found)}
+        for name, found in zip(names[1:], kept[1:], strict=True)
+    ]
+
+
+def _difference_rows(comparison: dict[str, Any]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [("F1", "split", "difference", "95 %", "not better")]
+    for split, found in comparison["splits"].items():
+        means = {"weighted": found["weighted_f1"], "macro": found["macro_f1"]}
+        for name, entry in {**means, **found["labels"]}.items():
+            span = f"{entry['low']:+.4f} to {entry['high']:+.4f}"
+            share = f"{entry['share_not_better']:.1%}"
+            rows.append((name, split, f"{entry['value']:+.4f}", span, share))
+    return rows
+
+
+def _unparseable(results: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{result['model']} on {split}: {outputs['unparseable']:,} of {outputs['outputs']:,} "
+        f"outputs ({outputs['unparseable_share']:.1%}) name no label and count as none"
+        for result in results
+        for split, scores in result["splits"].items()
+        if (outputs := scores.get("outputs"))
+    ]
+
+
+def _score_rows(results: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [
+        ("model", "weights", "run in", "split", "rows", "weighted F1", "macro F1")
+    ]
+    for result in results:
+        for split, scores in result["splits"].items():
+            low, high = scores["intervals_95"]["weighted_f1"]
+            macro_low, macro_high = scores["intervals_95"]["macro_f1"]
+            rows.append(
+                (
+                    result["model"],
+                    result["weights"],
+                    result["inference_precision"],
+                    split,
+                    scores["rows"],
+                    f"{scores['weighted_f1']:.4f} ({low:.3f} to {high:.3f})",
+                    f"{scores['macro_f1']:.4f} ({macro_low:.3f} to {macro_high:.3f})",
+                )
+            )
+    return rows

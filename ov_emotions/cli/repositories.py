@@ -1,0 +1,468 @@
+"""`ov-emotions ovms` and `triton`: what the servers of others serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.classify import LongTexts
+from ov_emotions.cli.frame import Answer, Count, Flag, UsageError, verb
+from ov_emotions.cli.output import check_output_folder, print_json, print_text
+from ov_emotions.errors import DataError, InputError
+from ov_emotions.progress import counted
+
+if TYPE_CHECKING:
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.client.check import CheckReport
+    from ov_emotions.serving.profile import Goal, ServingProfile
+    from ov_emotions.serving.repository import Published
+    from ov_emotions.serving.text_check import Comparison
+    from ov_emotions.tuning.profile import TuningProfile
+
+Names = Literal["ru", "en"]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which bundle is published, where, and what its model takes and gives.
+
+    :param bundle: a shipped name, a bundle's folder or a Hub id.
+    :param repository: the server's folder; made if need be.
+    :param name: of the model on the server (default: emotions; emotions-tokens with --token-in).
+    :param names: Russian names of the emotions or English ones.
+    :param separator: between two names.
+    :param token_in: take input_ids and attention_mask, from callers who tokenise themselves, and
+        give probabilities without names.
+    """
+
+    bundle: Annotated[str, Flag(positional=True)]
+    repository: Annotated[Path, Flag(positional=True)]
+    name: str | None = None
+    names: Names = "ru"
+    separator: str = ", "
+    token_in: bool = False
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What is kept, and what is looked at before.
+
+    :param keep: versions to keep, the new one included; older ones are removed (default: all).
+    :param check: compare with the classifier on the texts of this file too (.txt, .csv, .tsv,
+        .jsonl or .parquet), and list every text that differs, with the reason.
+    """
+
+    keep: Count | None = None
+    check: Annotated[Path | None, Flag("FILE")] = None
+
+
+@verb()
+def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> int:
+    """Publish a bundle as a model that takes raw text.
+
+    Build one model that takes raw text and gives probabilities and the names of the emotions, check
+    it against the classifier, and publish it as the next version of a model repository. A text
+    longer than the model reads is cut off at its end.
+    """
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.serving.publishing import default_name
+    from ov_emotions.serving.repository import publish
+    from ov_emotions.serving.text_check import PROBES, compare, require_parity
+    from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+    from ov_emotions.texts import check_text_file
+
+    config = TextModelConfig(model.names, model.separator, model.token_in)
+    if options.check is not None:
+        check_text_file(options.check)
+    bundle = Bundle.load(model.bundle)
+    built = build_text_model(bundle, config)
+    # Whatever else is asked for: what answers differently from its bundle is not published.
+    require_parity(compare(bundle, built, config, PROBES), bundle)
+    comparison = None
+    if options.check is not None:
+        with Bar("texts") as bar:
+            comparison = compare(bundle, built, config, _texts(options.check, bar))
+        require_parity(comparison, bundle)
+    name = default_name(model.token_in) if model.name is None else model.name
+    published = publish(built, model.repository, name, keep=options.keep)
+    if answer.json:
+        found = {"model": name, **published.to_dict()}
+        found["long_texts"] = None if model.token_in else "truncate"
+        found["comparison"] = None if comparison is None else comparison.to_dict()
+        print_json(found)
+        return 0
+    lines = [*_comparison_lines(comparison), *_published_lines(published)]
+    if not model.token_in:
+        length = bundle.manifest.max_length
+        lines.append(f"long texts are cut off after {length} tokens (long_texts='truncate')")
+    print_text("\n".join(lines))
+    return 0
+
+
+def _texts(path: Path, bar: Bar) -> Iterator[str]:
+    from ov_emotions.texts import BadRow, read_texts
+
+    left_out = 0
+    for row in counted(read_texts(path), bar, unit="texts"):
+        if isinstance(row, BadRow):
+            left_out += 1
+        else:
+            yield row
+    if left_out:
+        bar.message(f"{path}: {left_out} rows without a usable text were left out")
+
+
+def _comparison_lines(comparison: Comparison | None) -> list[str]:
+    if comparison is None:
+        return []
+    differing = len(comparison.differences)
+    lines = [
+        f"compared with the classifier on {comparison.texts:,} texts: {differing} differ, "
+        f"{comparison.other_names} in their names; largest difference of a probability "
+        f"{comparison.largest:.4f}"
+    ]
+    lines += [
+        f"  {found.reason}: {found.text[:80]!r}: {found.served!r} for {found.expected!r}, "
+        f"{found.detail}"
+        for found in comparison.differences
+    ]
+    return lines
+
+
+def _published_lines(published: Published) -> list[str]:
+    if not published.changed:
+        return [f"version {published.version} is this model already; nothing was changed"]
+    lines = [f"published {published.folder}"]
+    if published.pruned:
+        lines.append(f"removed versions: {', '.join(map(str, published.pruned))}")
+    return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """What is served where, and which files say so.
+
+    :param output: folder to write.
+    :param profile: what matters: the time of one request, or how many are answered (default:
+        latency, or what --tuning-profile was measured for).
+    :param cores: cores of the container (default: what this machine, its cpuset and its quota
+        give).
+    :param tuning_profile: streams, threads, cores and goal as `ov-emotions bench` measured them on
+        the machine that will serve.
+    :param bundle: whose precision to serve at (default: the shipped model).
+    :param concurrency: requests that clients keep in flight.
+    :param exclusive_cores: the cores are this container's alone: pin threads to them.
+    :param name: of the model in URLs.
+    :param base_path: the model's folder as the server sees it, or s3://... (default: /models/NAME).
+    :param versions: latest:COUNT, specific:VERSION,... or all.
+    :param metrics: expose /metrics.
+    :param cache: keep compiled models in /opt/cache of the container.
+    :param deployment: write the deployment files as well.
+    """
+
+    output: Annotated[Path, Flag("DIR")]
+    profile: Literal["latency", "throughput"] | None = None
+    cores: Count | None = None
+    tuning_profile: Annotated[Path | None, Flag("FILE")] = None
+    bundle: Annotated[str | None, Flag("MODEL")] = None
+    concurrency: Count | None = None
+    exclusive_cores: bool = False
+    name: str = "emotions"
+    base_path: Annotated[str | None, Flag("PATH")] = None
+    versions: Annotated[str, Flag("POLICY")] = "latest:1"
+    metrics: bool = True
+    cache: bool = False
+    deployment: bool = False
+
+
+@verb(texts={"json": "print what was written as JSON"})
+def ovms_render(options: RenderOptions, answer: Answer) -> int:
+    """Write config.json and config.md, which says why each value is what it is.
+
+    With --deployment the files for Docker, Kubernetes and KServe as well.
+    """
+    from ov_emotions.serving.deploy import write_deployment
+    from ov_emotions.serving.render import NOTES_NAME, write_config
+
+    profile, budget = _profile(options)
+    if options.deployment:  # they have a README.md and more, which nobody's own shall give way to
+        check_output_folder(options.output, NOTES_NAME)
+    write = write_deployment if options.deployment else write_config
+    try:
+        written = write(options.output, profile, budget)
+    except OSError as error:
+        raise DataError(f"{options.output} cannot be written: {error.strerror}") from error
+    if answer.json:
+        print_json({"files": [str(path) for path in written], "profile": asdict(profile)})
+        return 0
+    lines = [
+        f"profile    {profile.goal}, {profile.cores} core(s) ({budget})",
+        f"streams    {profile.streams}, {profile.infer_requests} requests inside the server",
+        f"precision  {profile.precision}",
+        *(f"wrote      {path}" for path in written),
+    ]
+    print_text("\n".join(lines))
+    return 0
+
+
+def _profile(options: RenderOptions) -> tuple[ServingProfile, str]:
+    from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+    from ov_emotions.serving.profile import ServingProfile, VersionPolicy
+    from ov_emotions.system import CpuBudget, cpu_budget
+
+    bundle = Bundle.load(DEFAULT_MODEL if options.bundle is None else options.bundle)
+    tuned = _tuned(options, bundle)
+    if options.cores:
+        budget = CpuBudget(options.cores, "given")
+    elif tuned is not None:
+        source = f"measured on {tuned.fingerprint.cpu} with OpenVINO {tuned.fingerprint.openvino}"
+        budget = CpuBudget(tuned.cores, source)
+    else:
+        budget = cpu_budget()
+    settings = None if tuned is None else tuned.settings
+    measured_goal: Goal = (
+        "throughput" if tuned is not None and tuned.goal == "throughput" else "latency"
+    )
+    profile = ServingProfile(
+        goal=options.profile or measured_goal,
+        cores=budget.cores,
+        precision=bundle.manifest.inference_precision,
+        concurrency=options.concurrency,
+        exclusive_cores=options.exclusive_cores,
+        name=options.name,
+        base_path=options.base_path or f"/models/{options.name}",
+        versions=VersionPolicy.parse(options.versions),
+        metrics=options.metrics,
+        cache=options.cache,
+        tuned_streams=None if settings is None else settings.streams,
+        tuned_threads=None if settings is None else settings.threads,
+    )
+    return profile, budget.source
+
+
+def _tuned(options: RenderOptions, bundle: Bundle) -> TuningProfile | None:
+    from ov_emotions.tuning.profile import TuningProfile
+
+    if options.tuning_profile is None:
+        return None
+    tuned = TuningProfile.read(options.tuning_profile)
+    tuned.check_model(bundle.manifest)
+    if options.cores and options.cores != tuned.cores:
+        raise InputError(
+            f"{options.tuning_profile} was measured on {tuned.cores} core(s), not on "
+            f"{options.cores}; leave --cores out, or run `ov-emotions bench` on a machine like "
+            "the server's"
+        )
+    return tuned
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateOptions:
+    """Which configuration is checked, and with which eyes.
+
+    :param config: config.json.
+    :param mount: look into DIR of this machine for what the server sees as PATH, /models=models
+        say; repeatable.
+    :param check_paths: look for the folders on this machine as named.
+    :param device: a device of the server; repeatable.
+    :param strict: let warnings fail as well.
+    """
+
+    config: Annotated[Path, Flag("FILE", positional=True)]
+    mount: Annotated[tuple[str, ...], Flag("PATH=DIR", each=True)] = ()
+    check_paths: bool = False
+    device: Annotated[tuple[str, ...], Flag("NAME", each=True)] = ("CPU",)
+    strict: bool = False
+
+
+@verb()
+def ovms_validate(options: ValidateOptions, answer: Answer) -> int:
+    """Check a config.json as the server would, and beyond.
+
+    Say what the server would refuse (errors) and what it accepts without a word though it should
+    not (warnings). Exit code 1 for errors, and for warnings with --strict.
+    """
+    from ov_emotions.serving.config_files import LocalFiles
+    from ov_emotions.serving.validate import ServerTraits, validate_file
+
+    look = options.check_paths or options.mount
+    mounts = dict(_mount(text) for text in options.mount)
+    files = LocalFiles(mounts, options.config.resolve().parent) if look else None
+    traits = ServerTraits(devices=options.device)
+    try:
+        findings = validate_file(options.config, traits, files)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    errors = sum(finding.severity == "error" for finding in findings)
+    failed = errors > 0 or (options.strict and bool(findings))
+    if answer.json:
+        print_json({"valid": errors == 0, "findings": [asdict(found) for found in findings]})
+    else:
+        lines = [str(found) for found in findings]
+        lines.append(f"{options.config}: {_verdict(errors, len(findings) - errors, look)}")
+        print_text("\n".join(lines))
+    return 1 if failed else 0
+
+
+def _verdict(errors: int, warnings: int, looked: Any) -> str:
+    if errors:
+        return f"the server refuses it; errors: {errors}, warnings: {warnings}"
+    verdict = f"the server takes it; warnings: {warnings}"
+    return verdict if looked else verdict + "; its folders were not looked at (--mount)"
+
+
+def _mount(text: str) -> tuple[str, Path]:
+    inside, equals, outside = text.partition("=")
+    if not equals or not inside.startswith("/") or not outside:
+        raise UsageError(f"--mount: {text!r} is not of the form /PATH=DIR, /models=models say")
+    return inside, Path(outside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Which server is looked at, and how it is reached.
+
+    :param url: of the served model.
+    :param model: what should be served (a shipped name, a bundle's folder or a Hub id); its answers
+        are compared too.
+    :param metadata_url: REST URL of the same server.
+    :param timeout: seconds a request.
+    :param requests: to time.
+    :param header: sent with every request; may be given several times.
+    :param ca_file: certificates to trust (default: the system's).
+    :param cert_file: the client's certificate.
+    :param key_file: its private key.
+    """
+
+    url: Annotated[str, Flag(positional=True)]
+    model: Annotated[str | None, Flag("MODEL", short="-m")] = None
+    metadata_url: Annotated[str | None, Flag("URL")] = None
+    timeout: float = 10.0
+    requests: Count = 20
+    header: Annotated[tuple[str, ...], Flag("NAME=VALUE", each=True)] = ()
+    ca_file: Annotated[Path | None, Flag("PEM")] = None
+    cert_file: Annotated[Path | None, Flag("PEM")] = None
+    key_file: Annotated[Path | None, Flag("PEM")] = None
+
+
+@verb()
+def ovms_check(options: CheckOptions, answer: Answer) -> int:
+    """See whether a server is live, ready, serves the right model, answers, and how fast.
+
+    URL is grpc://HOST:9000/MODEL or http://HOST:8000/MODEL (grpcs:// and https:// with TLS), also
+    of NVIDIA Triton; tfs+grpc:// or tfs+http:// for OpenVINO Model Server up to 2026.2.1. Over gRPC
+    Model Server does not tell what its model is: give --metadata-url or --model.
+
+    The exit code is 0 if all is well and 1 if not. The times are seen from here, network included.
+    """
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.client.check import check_server
+    from ov_emotions.client.options import ServerOptions
+
+    talk = ServerOptions(
+        timeout=options.timeout,
+        deadline=options.timeout,
+        attempts=1,
+        headers=dict(_header(text) for text in options.header),
+        ca_file=options.ca_file,
+        cert_file=options.cert_file,
+        key_file=options.key_file,
+    )
+    report = asyncio.run(
+        check_server(
+            options.url,
+            bundle=None if options.model is None else Bundle.load(options.model),
+            metadata_url=options.metadata_url,
+            options=talk,
+            requests=options.requests,
+        )
+    )
+    if answer.json:
+        print_json(report.to_dict())
+    else:
+        print_text(_page(report))
+    return 0 if report.ok else 1
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UsageError("--header: a header is given as NAME=VALUE")
+    return name, value
+
+
+def _page(report: CheckReport) -> str:
+    marks = {True: "ok", False: "FAILED", None: "-"}
+    width = max(len(step.name) for step in report.steps)
+    lines = [
+        f"{step.name.ljust(width)}  {marks[step.ok].ljust(6)}  {step.detail}"
+        for step in report.steps
+    ]
+    return "\n".join([report.url, *lines])
+
+
+@dataclass(frozen=True)
+class TritonOptions:
+    """How Triton runs the model.
+
+    :param backend: which of Triton's backends runs it.
+    :param long_texts: read a long text whole in windows, or its beginning only.
+    :param instances: copies of the model, each works on one request at a time.
+    :param threads: CPU threads of a copy (default: all).
+    """
+
+    backend: Literal["python", "openvino"] = "python"
+    long_texts: LongTexts = "window"
+    instances: Count = 1
+    threads: Count | None = None
+
+
+@verb()
+def triton_build(model: ModelOptions, options: TritonOptions, answer: Answer) -> int:
+    """Publish a bundle as the next version of a model in Triton's repository.
+
+    The Python backend takes texts (text BYTES [N]) and gives probabilities FP32 [N, labels] and
+    labels BYTES [N], as OpenVINO Model Server does. The server's Python must have the ov-emotions
+    wheel:
+
+        pip install ov-emotions "numpy<2"
+        tritonserver --model-repository=REPOSITORY
+
+    Triton 2.51 (24.10) needs numpy below 2: with numpy 2 its Python backend misreads texts and dies
+    ("Stub process is not healthy"). Newer ones may do without that.
+
+    With --token-in it takes input_ids and attention_mask INT64 [N, T], of callers who tokenise
+    themselves, and gives probabilities only.
+
+    The OpenVINO backend takes input_ids and attention_mask INT64 [N, T], because it knows no
+    strings.
+    """
+    from ov_emotions.bundle import Bundle
+    from ov_emotions.serving.publishing import default_name
+    from ov_emotions.serving.triton import TritonConfig
+    from ov_emotions.serving.triton_repository import build_repository
+
+    config = TritonConfig(
+        backend=options.backend,
+        name=default_name(model.token_in) if model.name is None else model.name,
+        names=model.names,
+        separator=model.separator,
+        long_texts=options.long_texts,
+        instances=options.instances,
+        threads=options.threads,
+        token_in=model.token_in,
+    )
+    published = build_repository(Bundle.load(model.bundle), model.repository, config)
+    if answer.json:
+        print_json(published.to_dict())
+        return 0
+    done = "wrote" if published.changed else "already there:"
+    print_text(
+        f"{done} version {published.version} in {published.folder}\n"
+        f"serve it: tritonserver --model-repository={model.repository}",
+    )
+    return 0
