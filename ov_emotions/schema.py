@@ -21,14 +21,6 @@ from ov_emotions.errors import OvEmotionsError
 from ov_emotions.files import write_text
 
 _T = TypeVar("_T")
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a text",
-    "array": "a list",
-    "object": "a table",
-}
 _AT = re.compile(r" - at `\$?\.?(.*)`$")
 
 
@@ -173,16 +165,9 @@ def _told(error: msgspec.ValidationError, kind: Any) -> str:
     path = at[1] if at else ""
     message = _AT.sub("", text).replace("`", "")
     message = message[:1].lower() + message[1:]
-    message = re.sub(r"^object missing required field (\w+)$", r"\1 is missing", message)
-    message = re.sub(r"^expected ([a-z| ]+), got (\w+)$", _mismatch, message)
     if message.startswith("invalid enum value") and (names := _choices(kind, path)):
         message += f"; it must be one of {', '.join(map(str, names))}"
     return f"{path}: {message}" if path else message
-
-
-def _mismatch(found: re.Match[str]) -> str:
-    wanted = [_WORDS[name] for name in found[1].split(" | ") if name in _WORDS]
-    return f"must be {' or '.join(wanted)}, not {found[2]}" if wanted else found[0]
 
 
 def _choices(kind: Any, path: str) -> tuple[Any, ...]:

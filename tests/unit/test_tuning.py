@@ -81,7 +81,7 @@ def test_a_profile_of_another_machine_is_left_unused_with_a_warning(
         ({"settings": {"threads": 0, "streams": 1, "batch_tokens": 1, "chunk_size": 1}}, "threads"),
         ({"settings": {"threads": 1}}, "missing"),
         ({"colour": "red"}, "unknown key 'colour'"),
-        ({"model": 3}, "model: must be a text"),
+        ({"model": 3}, "model: expected str"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused(
