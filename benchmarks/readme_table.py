@@ -1,24 +1,28 @@
 """The README's table of results, rendered from the committed figures.
 
     python benchmarks/readme_table.py            print the table
-    python benchmarks/readme_table.py --write    put it into README.md
+    python benchmarks/readme_table.py --write    put it into README.md, and the tables of settings
 
-A test holds README.md equal to what this prints.
+A test holds README.md equal to what this prints, and the tables of settings equal to the classes.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from ov_emotions.bundle import SHIPPED
+from ov_emotions.cli.frame import settings_table
 from ov_emotions.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
+WITH_SETTINGS = (README, ROOT / "ov_emotions" / "server" / "README.md")
 SPLITS = {
     "test_goemotions": "GoEmotions-ru test",
     "test_cedr": "CEDR test",
@@ -117,9 +121,23 @@ def insert_peers(readme: str) -> str:
     return insert(readme, render_headlines(load_peers()), "peers")
 
 
+def insert_settings(text: str) -> str:
+    """Put tables of settings between their marks, `settings MODULE:CLASS`.
+
+    :param text: a Markdown file's.
+    :return: the new text.
+    """
+    for module, name in re.findall(r"<!-- settings ([\w.]+):(\w+): start -->", text):
+        kind = getattr(importlib.import_module(module), name)
+        text = insert(text, settings_table(kind), f"settings {module}:{name}")
+    return text
+
+
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
         sys.path.insert(0, str(ROOT))  # run as a script, it sees only its own folder
         write_text(README, insert_peers(insert(README.read_text(encoding="utf-8"), render())))
+        for path in WITH_SETTINGS:
+            write_text(path, insert_settings(path.read_text(encoding="utf-8")))
     else:
         print(render())

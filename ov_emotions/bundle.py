@@ -27,7 +27,7 @@ from ov_emotions.errors import (
     BundleSchemaError,
     InputError,
 )
-from ov_emotions.files import atomic_folder, sha256_file
+from ov_emotions.files import atomic_folder, best_inside, sha256_file
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION, build_normalizer
 from ov_emotions.schema import Schema, from_builtins, to_builtins
 
@@ -399,7 +399,7 @@ def _read_manifest(folder: Path) -> Manifest:
                 f"{folder} is a training checkpoint, not a bundle; run `ov-emotions export` on it"
             ) from None
         raise BundleIntegrityError(
-            f"{MANIFEST_NAME} is missing from {folder}, so it is no bundle"
+            f"{MANIFEST_NAME} is missing from {folder}, so it is no bundle{best_inside(folder)}"
         ) from None
     except UnicodeDecodeError as error:
         raise BundleSchemaError(f"{path} is not UTF-8 text: {error}") from error

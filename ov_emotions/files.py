@@ -135,6 +135,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     _clear_abandoned(path)
 
 
+def best_inside(folder: Path) -> str:
+    """Point to the checkpoint in a run's folder, where the folder itself was named.
+
+    :param folder: what was named and is not what it should be.
+    :return: the end of a sentence; empty where it is no run's folder.
+    """
+    best = folder / "best"
+    return f"; did you mean {best}?" if best.is_dir() else ""
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically.
 

@@ -38,6 +38,7 @@ class Bar:
         self.terminal = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self._due = time.monotonic() + (delay if self.terminal else _FIRST_LINE_SECONDS)
         self._first: tuple[float, int] | None = None
+        self._last = 0
         self._drawn: Any = None
 
     def __enter__(self) -> Self:
@@ -57,9 +58,10 @@ class Bar:
         :param progress: what a room tells.
         """
         now = time.monotonic()
-        if self._first is None:
-            # Work that goes on where it stopped starts above 0.
+        if self._first is None or progress.done < self._last:
+            # Work that goes on where it stopped starts above 0; the next stage starts anew.
             self._first = (now, max(progress.done - 1, 0))
+        self._last = progress.done
         if not self.enabled or now < self._due:
             return
         if self.terminal:

@@ -220,6 +220,7 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
         raise UsageError("--compare needs two models at least")
     prepared = PreparedData.open(options.data)
     splits = list(options.split or ["validation:selection"])
+    prepared.check_splits(splits)
     ask = (prepared, splits, options.precision, options.metadata_url)
     pairs = [_evaluate(bundle, *ask) for bundle in options.bundles]
     results = [result for result, _ in pairs]

@@ -185,6 +185,8 @@ def _study(options: ReportOptions, source: str, data: Path) -> dict[str, Any]:
 
     prepared = PreparedData.open(data)
     final = prepared.test_split if options.final_split is None else options.final_split
+    if final not in (None, "none"):
+        prepared.check_splits([final])
     config = StudyConfig(
         source=source,
         recipes=options.recipe or recipe_names(),

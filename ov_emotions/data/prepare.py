@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -273,6 +274,22 @@ class PreparedData:
         """The split that final figures are taken on where none is named; None if there is none."""
         return next((name for name in self.manifest["splits"] if name.startswith("test")), None)
 
+    def check_splits(self, names: Iterable[str]) -> None:
+        """Refuse names that stand for no rows, before anything is computed for the others.
+
+        :param names: of splits, or `validation:PART`.
+        :raises DataError: if one is not there; says which are.
+        """
+        parts = [f"validation:{part}" for part in self.manifest["validation_parts"]]
+        known = [*self.manifest["splits"], *parts]
+        for name in names:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise DataError(
+                    f"{self.folder} has no split {name!r}; {hint}it has {', '.join(known)}"
+                )
+
     def split(self, name: str) -> LabelledTexts:
         """Read one split, after checking its hash.
 
@@ -281,8 +298,7 @@ class PreparedData:
         :return: its rows.
         :raises DataError: if there is no such split, or the file is not the one recorded.
         """
-        if name not in self.manifest["splits"]:
-            raise DataError(f"{self.folder} has no split {name!r}")
+        self.check_splits([name])
         path = self.folder / f"{name}.parquet"
         if path.is_file() and sha256_file(path) != self.manifest["splits"][name]["sha256"]:
             raise DataError(
@@ -298,8 +314,7 @@ class PreparedData:
         :return: its rows.
         :raises DataError: if there is no such part, or the file is not the one recorded.
         """
-        if name not in self.manifest["validation_parts"]:
-            raise DataError(f"validation has no part {name!r}")
+        self.check_splits([f"validation:{name}"])
         return self.split("validation").select(self.manifest["validation_parts"][name])
 
     def held_out_texts(self) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ov_emotions.bundle import BUNDLE_FILES, MANIFEST_NAME, Bundle, resolve
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import BundleNotFoundError
+from ov_emotions.files import best_inside
 
 CHECKPOINT_FILES = ("checkpoint.json", "config.json", "head.json", "model.safetensors")
 """Together with tokenizer.json, which bundles have too."""
@@ -27,9 +28,10 @@ def find_source(source: str) -> tuple[Path, bool]:
         return folder, False
     if (folder / CHECKPOINT_FILES[0]).is_file():
         return folder, True
+    hint = best_inside(folder)
     raise BundleNotFoundError(
-        f"{folder} holds neither {MANIFEST_NAME} nor {CHECKPOINT_FILES[0]}; give a bundle with "
-        "fp32 weights, or a checkpoint of `ov-emotions train`"
+        f"{folder} holds neither {MANIFEST_NAME} nor {CHECKPOINT_FILES[0]}"
+        + (hint or "; give a bundle with fp32 weights, or a checkpoint of `ov-emotions train`")
     )
 
 

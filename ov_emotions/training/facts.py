@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions.errors import CheckpointError
+from ov_emotions.files import best_inside
 
 
 def read_facts(path: Path, what: str, schema: int, needed: Sequence[str]) -> dict[str, Any]:
@@ -23,7 +24,8 @@ def read_facts(path: Path, what: str, schema: int, needed: Sequence[str]) -> dic
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path.parent} is not {what}: {error}") from error
+        hint = best_inside(path.parent)
+        raise CheckpointError(f"{path.parent} is not {what}: {error}{hint}") from error
     if not isinstance(facts, dict):
         raise CheckpointError(f"{path} holds no JSON object")
     if facts.get("schema") != schema:

@@ -13,6 +13,13 @@ def test_the_table_is_rendered_from_the_committed_figures():
     assert tables["insert_peers"](tables["insert"](README, tables["render"]())) == README
 
 
+def test_tables_of_settings_are_the_classes_own():
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
+    texts = [path.read_text(encoding="utf-8") for path in tables["WITH_SETTINGS"]]
+    assert any("<!-- settings " in text for text in texts)
+    assert [tables["insert_settings"](text) for text in texts] == texts
+
+
 def test_the_first_python_example_runs_and_finds_joy(capsys):
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
     exec(compile(code, "README.md", "exec"), {})

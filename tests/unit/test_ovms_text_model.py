@@ -378,8 +378,8 @@ def test_a_model_that_answers_differently_is_not_published(
         (["BUNDLE", "REPO", "--name", "a/b"], 1, "cannot name a model"),
         (["BUNDLE", "REPO", "--separator", ""], 1, "not empty"),
         (["BUNDLE", "REPO", "--check", "none.txt"], 1, "none.txt"),
-        (["BUNDLE", "REPO", "--keep", "0"], 2, "not a whole number above 0"),
-        (["BUNDLE", "REPO", "--names", "de"], 2, "invalid choice: 'de'"),
+        (["BUNDLE", "REPO", "--keep", "0"], 2, "must be at least 1, not 0"),
+        (["BUNDLE", "REPO", "--names", "de"], 2, "'de' is not one of ru, en"),
         (["BUNDLE"], 2, "required: REPOSITORY"),
     ],
 )
