@@ -37,6 +37,7 @@ from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
 if TYPE_CHECKING:
     from ov_emotions.client.options import ServerOptions
+    from ov_emotions.client.session import OnModelChange
     from ov_emotions.runtime.profiling import ClassifierProfile
     from ov_emotions.tuning.profile import TuningProfile
 
@@ -237,6 +238,7 @@ class EmotionClassifier(TextClassifier):
         verify: bool = True,
         thresholds: Thresholds | None = None,
         long_texts: LongTexts | None = None,
+        on_model_change: OnModelChange = "error",
         options: ServerOptions | None = None,
     ) -> EmotionClassifier:
         """Make a classifier that asks a model server; it is verified before any prediction.
@@ -251,16 +253,20 @@ class EmotionClassifier(TextClassifier):
             `None` takes what it serves. Needed where the server takes token ids.
         :param metadata_url: REST URL of the same server: Model Server tells the facts of its model
             over REST only.
-        :param verify: False to believe `model` without comparing it with the server's facts.
+            Without it, and with `model`, the server's answers to known texts are compared.
+        :param verify: False to believe `model` without comparing it with the server.
         :param thresholds: probability in (0, 1) by label, or one for all labels; labels left out
             keep the model's.
         :param long_texts: as for the class, where the server takes tokens; a server that takes
             texts does what it was built for.
+        :param on_model_change: when the server serves other labels or thresholds than were
+            verified: `error` refuses its answers, `follow` verifies the new model and goes on with
+            its labels and thresholds. With `model`, only that bundle is followed.
         :param options: time limits, repetitions, TLS, headers and the rest.
         :return: the classifier.
         :raises InputError: if an argument is wrong.
         :raises ServerUnavailableError: if the server is not reached.
-        :raises ServerMismatchError: if it serves another model, or does not tell what it serves.
+        :raises ServerMismatchError: if it serves another model, or one that cannot be verified.
         :raises ServerError: if it refuses.
         :raises MissingExtraError: if the extra `serving` (or `ovms-legacy`) is not installed.
         """
@@ -268,11 +274,12 @@ class EmotionClassifier(TextClassifier):
 
         return open_classifier(
             url,
-            bundle=model if model is None or isinstance(model, Bundle) else Bundle.load(model),
+            model=model,
             metadata_url=metadata_url,
             verify=verify,
             thresholds=thresholds,
             long_texts=long_texts,
+            on_model_change=on_model_change,
             options=options,
         )
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier, decide
-from ov_emotions.client.facts import ServedFacts
 from ov_emotions.client.loop import LoopThread, shared_loop
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.session import ServerSession, Truncated
+from ov_emotions.client.probes import Expected
+from ov_emotions.client.session import OnModelChange, Scored, ServerSession
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import ServerError
 from ov_emotions.prediction import (
@@ -29,56 +29,80 @@ from ov_emotions.prediction import (
     not_a_text,
 )
 
+__all__ = ["AsyncEmotionClassifier", "ServerClassifier", "expected_model"]
 
-class SessionScorer:
-    """A `ServerSession` on the process's own event loop; safe to use from several threads.
+Model = str | os.PathLike[str] | Bundle
 
-    :param session: opened on the loop.
-    :param loop: the loop.
+
+def expected_model(model: Model | None) -> Expected | None:
+    """Say what a server must serve, and how that answers in this process.
+
+    :param model: a shipped name, a bundle's folder, a Hub id or a loaded bundle; None for any.
+    :return: the bundle, and what runs it where its answers are needed; None for any.
+    :raises BundleError: if the model is missing or damaged.
     """
+    if model is None:
+        return None
+    bundle = model if isinstance(model, Bundle) else Bundle.load(model)
 
-    def __init__(self, session: ServerSession, loop: LoopThread) -> None:
-        self._session = session
-        self._loop = loop
-        loop.keep(session)
-        # For one that nobody closed. What is left at the end of the process, the loop closes.
-        self._finalizer = weakref.finalize(self, loop.close_later, session)
-        self._finalizer.atexit = False
+    def run(long_texts: LongTexts) -> EmotionClassifier:
+        # One model and any batch: a probe is to be computed alone and beside a long text.
+        return EmotionClassifier(bundle, streams=1, batch_tokens=1 << 20, long_texts=long_texts)
+
+    return Expected(bundle, run)
+
+
+class _Served:
+    """What both kinds of classifier have in common: a session, and the caller's thresholds."""
+
+    _session: ServerSession
+    _given: Thresholds | None
 
     @property
-    def facts(self) -> ServedFacts:
-        """The facts of the model."""
-        return self._session.facts
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the columns of `predict_proba`; the served model's."""
+        return self._session.served.facts.labels
 
-    def scores(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Truncated]:
-        """Ask for probabilities; see `ServerSession.scores`."""
-        return self._loop.run(self._session.scores(texts))
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds in use, by label; a copy."""
+        facts = self._session.served.facts
+        return merge_thresholds(facts.thresholds, self._given, facts.labels)
 
-    def close(self) -> None:
-        """Let go of the connections; later calls raise ServerError."""
-        if self._finalizer.detach() is not None:
-            self._loop.close(self._session)
+    def _decide(self, scored: Scored) -> list[Prediction]:
+        facts = scored.facts
+        cuts = merge_thresholds(facts.thresholds, self._given, facts.labels)
+        return decide(facts.labels, cuts, scored.scores, scored.truncated, facts.task)
 
 
-class ServerClassifier(EmotionClassifier):
+class ServerClassifier(_Served, EmotionClassifier):
     """An `EmotionClassifier` whose model runs on a server; see `EmotionClassifier.from_server`.
 
-    :param scorer: the served model, verified.
+    :param session: opened on the loop.
+    :param loop: the process's own event loop; calls from several threads meet there.
     :param bundle: the local bundle that it was compared with, if there is one.
     :param thresholds: probability in (0, 1) by label; labels left out keep the model's.
     :raises InputError: if a threshold makes no sense.
     """
 
     def __init__(
-        self, scorer: SessionScorer, bundle: Bundle | None, thresholds: Thresholds | None
+        self,
+        session: ServerSession,
+        loop: LoopThread,
+        bundle: Bundle | None,
+        thresholds: Thresholds | None,
     ) -> None:
-        facts = scorer.facts
-        self._scorer = scorer
+        self._session = session
+        self._loop = loop
         self._bundle = bundle
-        self._labels = facts.labels
-        self._long_texts = facts.long_texts
-        ours = {label: facts.thresholds[label] for label in facts.labels}
-        self._thresholds = merge_thresholds(ours, thresholds)
+        self._given = thresholds
+        self._long_texts = session.served.facts.long_texts
+        self._task = session.served.facts.task
+        _ = self.thresholds  # refused here rather than at the first text
+        loop.keep(session)
+        # For one that nobody closed. What is left at the end of the process, the loop closes.
+        self._finalizer = weakref.finalize(self, loop.close_later, session)
+        self._finalizer.atexit = False
 
     def _no_bundle(self) -> ServerError:
         return ServerError(
@@ -92,53 +116,61 @@ class ServerClassifier(EmotionClassifier):
         :return: float32, shape (texts, labels); infinite where a probability is 0 or 1 in float32.
         :raises InputError: if something is not a text; the message names its position.
         """
-        scores = self._score(as_texts(texts))[0]
+        scores = self.predict_proba(texts)
         with np.errstate(divide="ignore"):
             logits: NDArray[np.float32] = np.log(scores) - np.log1p(-scores)
         return logits
 
     def close(self) -> None:
         """Let go of the connections; later calls raise ServerError."""
-        self._scorer.close()
+        if self._finalizer.detach() is not None:
+            self._loop.close(self._session)
+
+    def _scored(self, texts: Sequence[str]) -> Scored:
+        return self._loop.run(self._session.scores(texts))
 
     def _score(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
-        return self._scorer.scores(texts)
+        scored = self._scored(texts)
+        return scored.scores, scored.truncated
+
+    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+        return self._decide(self._scored(texts))
 
 
 def open_classifier(
     url: str,
     *,
-    bundle: Bundle | None,
+    model: Model | None,
     metadata_url: str | None,
     verify: bool,
     thresholds: Thresholds | None,
     long_texts: LongTexts | None,
+    on_model_change: OnModelChange,
     options: ServerOptions | None,
-) -> EmotionClassifier:
-    """Connect to a server; the arguments are those of `EmotionClassifier.from_server`.
-
-    :return: the classifier.
-    """
+) -> ServerClassifier:
+    """Connect to a server; the arguments are those of `EmotionClassifier.from_server`."""
+    expected = expected_model(model)
     loop = shared_loop()
     session = loop.run(
         ServerSession.open(
             url,
-            bundle=bundle,
+            expected=expected,
             metadata_url=metadata_url,
             verify=verify,
             long_texts=long_texts,
+            on_model_change=on_model_change,
             options=options,
         )
     )
-    scorer = SessionScorer(session, loop)
     try:
-        return ServerClassifier(scorer, bundle, thresholds)
+        bundle = None if expected is None else expected.bundle
+        return ServerClassifier(session, loop, bundle, thresholds)
     except BaseException:
-        scorer.close()
+        loop.run(session.close())
         raise
 
 
-class AsyncEmotionClassifier:
+class AsyncEmotionClassifier(_Served):
     """`EmotionClassifier.from_server` for asyncio: `await classifier(text)`.
 
     Made by `from_server`; belongs to the event loop that it is made in.
@@ -149,22 +181,21 @@ class AsyncEmotionClassifier:
     """
 
     def __init__(self, session: ServerSession, thresholds: Thresholds | None = None) -> None:
-        facts = session.facts
         self._session = session
-        self._labels = facts.labels
-        ours = {label: facts.thresholds[label] for label in facts.labels}
-        self._thresholds = merge_thresholds(ours, thresholds)
+        self._given = thresholds
+        _ = self.thresholds  # refused here rather than at the first text
 
     @classmethod
     async def from_server(
         cls,
         url: str,
         *,
-        model: str | os.PathLike[str] | Bundle | None = None,
+        model: Model | None = None,
         metadata_url: str | None = None,
         verify: bool = True,
         thresholds: Thresholds | None = None,
         long_texts: LongTexts | None = None,
+        on_model_change: OnModelChange = "error",
         options: ServerOptions | None = None,
     ) -> Self:
         """Connect to a server and verify it; the arguments are those of `EmotionClassifier`'s.
@@ -175,15 +206,17 @@ class AsyncEmotionClassifier:
         :param verify: False to believe `model`.
         :param thresholds: by label.
         :param long_texts: where the server takes tokens.
+        :param on_model_change: `error` or `follow`.
         :param options: time limits and the rest.
         :return: the classifier.
         """
         session = await ServerSession.open(
             url,
-            bundle=model if model is None or isinstance(model, Bundle) else Bundle.load(model),
+            expected=expected_model(model),
             metadata_url=metadata_url,
             verify=verify,
             long_texts=long_texts,
+            on_model_change=on_model_change,
             options=options,
         )
         try:
@@ -191,16 +224,6 @@ class AsyncEmotionClassifier:
         except BaseException:
             await session.close()
             raise
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the columns of `predict_proba`."""
-        return self._labels
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """The thresholds in use, by label; a copy."""
-        return dict(self._thresholds)
 
     @overload
     async def __call__(self, texts: str) -> Prediction: ...
@@ -226,7 +249,7 @@ class AsyncEmotionClassifier:
         :return: float32, shape (texts, labels), in [0, 1]; columns are in the order of `labels`.
         :raises InputError: if something is not a text; the message names its position.
         """
-        return (await self._session.scores(as_texts(texts)))[0]
+        return (await self._session.scores(as_texts(texts))).scores
 
     async def stream(
         self, texts: Iterable[str] | AsyncIterable[str], *, chunk_size: int = 256
@@ -271,7 +294,7 @@ class AsyncEmotionClassifier:
         await self.close()
 
     async def _predict(self, texts: Sequence[str]) -> list[Prediction]:
-        return decide(self._labels, self._thresholds, *await self._session.scores(texts))
+        return self._decide(await self._session.scores(texts))
 
 
 async def _each(texts: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[object]:

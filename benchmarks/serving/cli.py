@@ -27,6 +27,7 @@ from ov_emotions.client.check import check_server
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
+from ov_emotions.remote import expected_model
 from ov_emotions.system import environment
 
 LOCAL = "http://127.0.0.1:8000/emotions"
@@ -256,7 +257,8 @@ async def _measure(
 
 async def _check(endpoint: Endpoint, options: ServerOptions) -> None:
     """Refuse to time a server that answers something else than its bundle."""
-    report = await check_server(endpoint.url, bundle=endpoint.bundle, options=options, requests=1)
+    expected = expected_model(endpoint.bundle)
+    report = await check_server(endpoint.url, expected=expected, options=options, requests=1)
     if not report.ok:
         wrong = next(step for step in report.steps if not step.ok)
         raise ServerError(f"{endpoint.url}: {wrong.name}: {wrong.detail}")

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.serving.load import Limits, Run, closed_loop
-from ov_emotions.client.call import connect
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.transport import Tensor, Transport
+from ov_emotions.client.transport import Tensor, Transport, connect, text_bytes
 from ov_emotions.client.url import parse_model_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerUnavailableError
 from ov_emotions.system import require, resident_mb
@@ -169,9 +168,9 @@ async def _people(aiohttp: Any, session: Any, asked: Asked, position: int) -> li
 
 
 async def _kserve(transport: Transport, asked: Asked, position: int) -> list[float]:
-    raw = np.array([asked.texts[position].encode()], dtype=np.object_)
-    answer = await transport.infer([Tensor("text", "BYTES", raw)], "probabilities", "", 60)
-    scores: list[float] = answer.array[0].tolist()
+    raw = np.array([text_bytes(asked.texts[position])], dtype=np.object_)
+    answer = await transport.infer([Tensor("text", "BYTES", raw)], ["probabilities"], "", 60)
+    scores: list[float] = answer.arrays["probabilities"][0].tolist()
     return scores
 
 

@@ -12,14 +12,20 @@ import numpy as np
 
 from benchmarks.serving.load import Send
 from ov_emotions.bundle import Bundle
-from ov_emotions.client.call import connect
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.transport import ModelMetadata, Tensor, TensorSpec, Transport
+from ov_emotions.client.transport import (
+    ModelMetadata,
+    Tensor,
+    TensorSpec,
+    Transport,
+    connect,
+    text_bytes,
+)
 from ov_emotions.client.url import parse_model_url
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, ServerError
-from ov_emotions.normalize import normalize, replace_surrogates
+from ov_emotions.normalize import normalize
 
 SPLIT = "test_goemotions"
 
@@ -82,11 +88,12 @@ class Target:
         async def send(number: int) -> None:
             position = number % len(self.requests)
             answer = await transport.infer(
-                self.requests[position], self.output, address.version, self.options.timeout
+                self.requests[position], [self.output], address.version, self.options.timeout
             )
-            if answer.array.shape[:1] != (self.rows[position],):
+            array = answer.arrays[self.output]
+            if array.shape[:1] != (self.rows[position],):
                 raise ServerError(
-                    f"{address} gave {self.output} of shape {list(answer.array.shape)} for "
+                    f"{address} gave {self.output} of shape {list(array.shape)} for "
                     f"{self.rows[position]} texts"
                 )
 
@@ -190,7 +197,7 @@ def _requests(
 
 
 def _text_tensor(spec: TensorSpec, texts: Sequence[str]) -> Tensor:
-    raw = [replace_surrogates(text).encode() for text in texts]
+    raw = [text_bytes(text) for text in texts]
     array = np.array(raw, dtype=np.object_)
     # Some servers want a column.
     return Tensor(spec.name, "BYTES", array[:, None] if len(spec.shape) == 2 else array)

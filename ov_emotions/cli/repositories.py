@@ -12,7 +12,7 @@ from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import LongTexts
 from ov_emotions.cli.frame import Answer, Count, Flag, UsageError, verb
 from ov_emotions.cli.output import check_output_folder, print_json, print_text
-from ov_emotions.errors import DataError, InputError
+from ov_emotions.errors import DataError, InputError, OvEmotionsError
 from ov_emotions.progress import counted
 
 if TYPE_CHECKING:
@@ -359,9 +359,26 @@ def ovms_check(options: CheckOptions, answer: Answer) -> int:
 
     The exit code is 0 if all is well and 1 if not. The times are seen from here, network included.
     """
-    from ov_emotions.bundle import Bundle
+    from ov_emotions.client.check import CheckReport, CheckStep
+
+    try:
+        report = asyncio.run(_check(options))
+    except OvEmotionsError as error:
+        if not answer.json:
+            raise
+        # Whoever reads JSON shall find it whatever is wrong.
+        report = CheckReport(options.url, (CheckStep("arguments", False, str(error)),))
+    if answer.json:
+        print_json(report.to_dict())
+    else:
+        print_text(_page(report))
+    return 0 if report.ok else 1
+
+
+async def _check(options: CheckOptions) -> CheckReport:
     from ov_emotions.client.check import check_server
     from ov_emotions.client.options import ServerOptions
+    from ov_emotions.remote import expected_model
 
     talk = ServerOptions(
         timeout=options.timeout,
@@ -372,20 +389,13 @@ def ovms_check(options: CheckOptions, answer: Answer) -> int:
         cert_file=options.cert_file,
         key_file=options.key_file,
     )
-    report = asyncio.run(
-        check_server(
-            options.url,
-            bundle=None if options.model is None else Bundle.load(options.model),
-            metadata_url=options.metadata_url,
-            options=talk,
-            requests=options.requests,
-        )
+    return await check_server(
+        options.url,
+        expected=expected_model(options.model),
+        metadata_url=options.metadata_url,
+        options=talk,
+        requests=options.requests,
     )
-    if answer.json:
-        print_json(report.to_dict())
-    else:
-        print_text(_page(report))
-    return 0 if report.ok else 1
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -6,31 +6,21 @@ A server can be ready and fail at every inference, so that only an answer proves
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from ov_emotions.bundle import Bundle
-from ov_emotions.client.call import connect
 from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.probes import PROBES, Expected
 from ov_emotions.client.session import ServerSession
+from ov_emotions.client.transport import connect
 from ov_emotions.client.url import parse_model_url
-from ov_emotions.errors import OvEmotionsError, ServerError
+from ov_emotions.errors import OvEmotionsError
 
-T = TypeVar("T")
-
-PROBES = (
-    "я так рада вас всех видеть",
-    "какой ужас я очень боюсь",
-    "да как вы смеете я в ярости",
-    "поезд отправляется в девять часов",
-)
-"""Texts that are sent; whatever a model makes of them, it must make it in the same way twice."""
-
-TOLERANCE = 0.02
-"""The probes' probabilities in INT8 differ this much at most between machines and batches."""
+_AGAIN = 0.05
+"""Two answers to one text differ this much at most, in INT8 and in batches of other shapes."""
 
 _BATCH = 64
 
@@ -54,11 +44,8 @@ class Speed:
     """How fast a server answered, seen from here: network and client included.
 
     :param requests: single texts, one after the other.
-    :param p50_ms: milliseconds that half of them took at most.
-    :param p90_ms: milliseconds that nine of ten took at most.
-    :param max_ms: milliseconds of the slowest.
+    :param p50_ms: milliseconds that half of them took at most; the next ones in the same way.
     :param texts_per_second: of one call with `batch` texts.
-    :param batch: texts in that call.
     """
 
     requests: int
@@ -80,7 +67,7 @@ class CheckReport:
 
     url: str
     steps: tuple[CheckStep, ...]
-    speed: Speed | None
+    speed: Speed | None = None
 
     @property
     def ok(self) -> bool:
@@ -89,15 +76,13 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        from dataclasses import asdict
-
         return {"ok": self.ok, **asdict(self)}
 
 
 async def check_server(
     url: str,
     *,
-    bundle: Bundle | None = None,
+    expected: Expected | None = None,
     metadata_url: str | None = None,
     options: ServerOptions | None = None,
     requests: int = 20,
@@ -105,7 +90,7 @@ async def check_server(
     """Look at a server step by step; a step that fails is reported, not raised.
 
     :param url: of the served model.
-    :param bundle: the model that should be served; its answers are compared too.
+    :param expected: the model that should be served; its answers are compared too.
     :param metadata_url: REST URL of the same server.
     :param options: time limits, TLS, headers.
     :param requests: single texts to time.
@@ -114,50 +99,50 @@ async def check_server(
     :raises MissingExtraError: if the client's libraries are not installed.
     """
     options = options or ServerOptions()
-    address = parse_model_url(url)
-    transport = connect(address, options)
+    transport = connect(parse_model_url(url), options)
     limit = options.timeout
     try:
-        steps = [await _look("live", lambda: transport.live(limit))]
+        steps = [await _look("live", transport.health("live", limit))]
         if steps[0].ok:
             steps += [
-                await _look("ready", lambda: transport.ready(limit)),
-                await _look("server", lambda: transport.server(limit)),
-                await _look("model ready", lambda: transport.model_ready(limit)),
+                await _look("ready", transport.health("ready", limit)),
+                await _look("server", transport.server(limit)),
+                await _look("model ready", transport.health("model", limit)),
             ]
     finally:
         await transport.close()
+    rest = ["model", "inference", "speed"]
     if not steps[0].ok:
-        return CheckReport(url, (*steps, *_untried("model", "inference", "speed")), None)
+        return CheckReport(url, (*steps, *_untried(rest)))
+    session = None
+    speed = None
     try:
         session = await ServerSession.open(
-            url, bundle=bundle, metadata_url=metadata_url, options=options
+            url, expected=expected, metadata_url=metadata_url, options=options
         )
-    except ServerError as error:
-        failed = CheckStep("model", False, str(error))
-        return CheckReport(url, (*steps, failed, *_untried("inference", "speed")), None)
-    try:
-        steps.append(CheckStep("model", True, _told(session, bundle)))
-        answered = await _infer(session, bundle)
-        steps.append(answered)
-        speed = await _time(session, requests) if answered.ok else None
-    except ServerError as error:
-        steps.append(CheckStep("speed", False, str(error)))
-        return CheckReport(url, tuple(steps), None)
+        steps.append(CheckStep(rest.pop(0), True, _told(session)))
+        steps.append(await _infer(session, compared=expected is not None))
+        rest.pop(0)
+        if steps[-1].ok:
+            speed = await _time(session, requests)
+            steps.append(_speed_step(speed))
+            rest.pop(0)
+    except OvEmotionsError as error:
+        steps.append(CheckStep(rest.pop(0), False, str(error)))
     finally:
-        await session.close()
-    steps.append(_speed_step(speed))
-    return CheckReport(url, tuple(steps), speed)
+        if session is not None:
+            await session.close()
+    return CheckReport(url, (*steps, *_untried(rest)), speed)
 
 
-def _untried(*names: str) -> list[CheckStep]:
+def _untried(names: list[str]) -> list[CheckStep]:
     return [CheckStep(name, None, "not tried") for name in names]
 
 
-async def _look(name: str, request: Callable[[], Awaitable[bool | str]]) -> CheckStep:
+async def _look(name: str, request: Awaitable[bool | str]) -> CheckStep:
     start = time.perf_counter()
     try:
-        found = await request()
+        found = await request
     except OvEmotionsError as error:
         return CheckStep(name, False, str(error))
     took = f"{1000 * (time.perf_counter() - start):.1f} ms"
@@ -166,42 +151,31 @@ async def _look(name: str, request: Callable[[], Awaitable[bool | str]]) -> Chec
     return CheckStep(name, found, f"yes, {took}" if found else "no, says the server")
 
 
-def _told(session: ServerSession, bundle: Bundle | None) -> str:
-    facts, signature = session.facts, session.signature
-    compared = "not compared with a bundle"
-    if bundle is not None:
-        compared = f"the same as {bundle.manifest.name} here"
+def _told(session: ServerSession) -> str:
+    facts, signature = session.served.facts, session.served.signature
     return (
         f"{facts.name}, takes {signature.takes}, {len(facts.labels)} labels "
-        f"({', '.join(facts.labels)}), {facts.normalizer}, {facts.max_length} tokens; {compared}"
+        f"({', '.join(facts.labels)}), {facts.normalizer}, {facts.max_length} tokens; "
+        f"{session.served.proof or 'not compared with a bundle'}"
     )
 
 
-async def _infer(session: ServerSession, bundle: Bundle | None) -> CheckStep:
-    try:
-        scores, _ = await session.scores(PROBES)
-        again, _ = await session.scores(PROBES)
-    except ServerError as error:
-        return CheckStep("inference", False, str(error))
-    if np.abs(scores - again).max() > TOLERANCE:
+async def _infer(session: ServerSession, *, compared: bool) -> CheckStep:
+    texts = list(PROBES[:4])
+    first, again = await session.scores(texts), await session.scores(texts)
+    if np.abs(first.scores - again.scores).max() > _AGAIN:
         return CheckStep("inference", False, "the same texts got other probabilities the next time")
-    best = int(scores[0].argmax())
-    told = f"«{PROBES[0]}»: {session.facts.labels[best]} {scores[0][best]:.2f}"
-    if bundle is None:
+    best = int(first.scores[0].argmax())
+    told = f"«{texts[0]}»: {first.facts.labels[best]} {first.scores[0][best]:.2f}"
+    if not compared:
         return CheckStep("inference", True, told)
-    worst = float(np.abs(scores - _local(session, bundle)).max())
-    if worst > TOLERANCE:
-        return CheckStep("inference", False, f"{told}; but the bundle here differs by {worst:.3f}")
-    return CheckStep("inference", True, f"{told}; the bundle here differs by {worst:.4f}")
-
-
-def _local(session: ServerSession, bundle: Bundle) -> Any:
-    from ov_emotions.classifier import EmotionClassifier
-
-    takes_text = session.signature.takes == "text"
-    long_texts = session.facts.long_texts if takes_text else "window"
-    with EmotionClassifier(bundle, long_texts=long_texts) as classifier:
-        return classifier.predict_proba(PROBES)
+    found = await session.probe()
+    if found.wrong:
+        differs = f"but the bundle here differs by {found.difference:.3f}: {found.wrong[0]}"
+        return CheckStep("inference", False, f"{told}; {differs}")
+    return CheckStep(
+        "inference", True, f"{told}; the bundle here differs by {found.difference:.4f}"
+    )
 
 
 async def _time(session: ServerSession, requests: int) -> Speed:
@@ -218,9 +192,7 @@ async def _time(session: ServerSession, requests: int) -> Speed:
     return Speed(requests, float(p50), float(p90), max(times), _BATCH / took, _BATCH)
 
 
-def _speed_step(speed: Speed | None) -> CheckStep:
-    if speed is None:
-        return _untried("speed")[0]
+def _speed_step(speed: Speed) -> CheckStep:
     return CheckStep(
         "speed",
         True,

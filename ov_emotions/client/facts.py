@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ov_emotions.bundle import SCHEMA_VERSION, Manifest, is_threshold
+from msgspec import Meta
+
+from ov_emotions.bundle import SCHEMA_VERSION, Manifest, Task
 from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import BundleError, ServerMismatchError
-from ov_emotions.normalize import NORMALIZER_VERSION
-
-_LOGGER = logging.getLogger(__name__)
+from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION
+from ov_emotions.schema import Schema, from_builtins
 
 Takes = Literal["text", "tokens"]
-
-_PROBABILITIES = "probabilities"
-_LOGITS = "logits"
 HASH_KEY = "manifest_sha256"
 
 
@@ -31,11 +29,13 @@ class Signature:
     :param output: the output to ask for: `probabilities`, or `logits` of a model that was served
         as it stands in a bundle.
     :param width: its labels; None where the server leaves it open.
+    :param names: whether there is an output `labels` too, the names of what reaches its threshold.
     """
 
     takes: Takes
     output: str
     width: int | None
+    names: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class ServedFacts:
     max_length: int
     manifest_sha256: str | None
     long_texts: LongTexts = "truncate"
+    task: Task = "multi_label"
 
     def differences(self, other: ServedFacts, *, weights: bool = True) -> list[str]:
         """Compare all that predictions depend on.
@@ -67,7 +68,14 @@ class ServedFacts:
             theirs, ours = ", ".join(self.labels), ", ".join(other.labels)
             found.append(f"its labels are {theirs} and not {ours}")
         else:
-            found += self._other_thresholds(other)
+            cuts = [
+                f"its threshold of {label} is {_cut(self, label)} and not {_cut(other, label)}"
+                for label in self.labels
+                if self.thresholds.get(label) != other.thresholds.get(label)
+            ]
+            found += cuts if len(cuts) <= 1 else [f"{cuts[0]}, and {len(cuts) - 1} more differ"]
+        if self.task != other.task:
+            found.append(f"its task is {self.task} and not {other.task}")
         if self.normalizer != other.normalizer:
             found.append(f"its normaliser is {self.normalizer} and not {other.normalizer}")
         if self.max_length != other.max_length:
@@ -77,22 +85,27 @@ class ServedFacts:
             found.append("the hash of its manifest is another, so it has other weights")
         return found
 
-    def _other_thresholds(self, other: ServedFacts) -> list[str]:
-        pairs = [(label, self.thresholds[label], other.thresholds[label]) for label in self.labels]
-        found = [
-            f"its threshold of {label} is {theirs:.6g} and not {ours:.6g}"
-            for label, theirs, ours in pairs
-            if theirs != ours
-        ]
-        return found if len(found) <= 1 else [f"{found[0]}, and {len(found) - 1} more differ"]
+
+def _cut(facts: ServedFacts, label: str) -> str:
+    return f"{facts.thresholds[label]:.6g}" if label in facts.thresholds else "none"
+
+
+class _Told(Schema, frozen=True):
+    """The texts of rt_info.model_info, those that are JSON parsed."""
+
+    schema_version: int
+    normalizer: str
+    name: Annotated[str, Meta(pattern=r"\S")]
+    labels: Annotated[tuple[Annotated[str, Meta(pattern=r"\S")], ...], Meta(min_length=1)]
+    thresholds: dict[str, Annotated[float, Meta(gt=0, lt=1)]]
+    max_length: Annotated[int, Meta(ge=1)]
+    manifest_sha256: str | None = None
+    long_texts: str = "truncate"
+    task: Task = "multi_label"
 
 
 def facts_of(manifest: Manifest) -> ServedFacts:
-    """Take the facts out of a bundle's manifest.
-
-    :param manifest: the bundle's.
-    :return: the facts.
-    """
+    """Take the facts out of a bundle's manifest."""
     return ServedFacts(
         name=manifest.name,
         labels=manifest.labels,
@@ -100,6 +113,7 @@ def facts_of(manifest: Manifest) -> ServedFacts:
         normalizer=manifest.normalizer,
         max_length=manifest.max_length,
         manifest_sha256=json.loads(manifest.to_json())[HASH_KEY],
+        task=manifest.task,
     )
 
 
@@ -111,97 +125,52 @@ def parse_facts(raw: Mapping[str, str], where: str) -> ServedFacts:
     :return: the facts.
     :raises ServerMismatchError: if they are none that this library understands.
     """
-    flat = _Facts(raw, where)
     if "manifest" not in raw:
-        return flat.parse()
+        return _parse_flat(raw, where)
     try:
         facts = facts_of(Manifest.from_json(raw["manifest"], f"the manifest at {where}"))
     except BundleError as error:
         raise ServerMismatchError(str(error)) from error
-    if "labels" in raw and (wrong := flat.parse().differences(facts)):
+    if "labels" in raw and (wrong := _parse_flat(raw, where).differences(facts)):
         raise ServerMismatchError(f"{where} contradicts its own manifest: {wrong[0]}")
-    return replace(facts, long_texts=_long_texts(raw))
+    return replace(facts, long_texts="window" if raw.get("long_texts") == "window" else "truncate")
 
 
-def _long_texts(raw: Mapping[str, str]) -> LongTexts:
-    return "window" if raw.get("long_texts") == "window" else "truncate"
-
-
-class _Facts:
-    """Typed access to the texts; what is amiss is told with server and key."""
-
-    def __init__(self, raw: Mapping[str, str], where: str) -> None:
-        self._raw = raw
-        self._where = where
-
-    def parse(self) -> ServedFacts:
-        """Check and convert all of them."""
-        version = self._json("schema_version", int)
-        if version > SCHEMA_VERSION:
-            raise self._error(
-                "schema_version",
-                f"is {version}, and this library reads up to {SCHEMA_VERSION}: upgrade ov-emotions",
-            )
-        normalizer = self._text("normalizer")
-        if normalizer != NORMALIZER_VERSION:
-            raise self._error(
-                "normalizer",
-                f"is {normalizer!r}, and this library knows {NORMALIZER_VERSION!r}: use the "
-                "version of ov-emotions that the model was made with",
-            )
-        labels = self._labels()
-        return ServedFacts(
-            name=self._text("name"),
-            labels=labels,
-            thresholds=self._thresholds(labels),
-            normalizer=normalizer,
-            max_length=self._max_length(),
-            manifest_sha256=self._raw.get(HASH_KEY),
-            long_texts=_long_texts(self._raw),
-        )
-
-    def _error(self, key: str, problem: str) -> ServerMismatchError:
-        return ServerMismatchError(
-            f"{self._where} serves no model of ov-emotions that this version knows: {key} {problem}"
-        )
-
-    def _text(self, key: str) -> str:
-        value = self._raw.get(key, "")
-        if not value.strip():
-            raise self._error(key, "is missing from what the model says of itself")
-        return value
-
-    def _json(self, key: str, kind: type) -> Any:
-        text = self._text(key)
+def _parse_flat(raw: Mapping[str, str], where: str) -> ServedFacts:
+    where = f"{where} serves no model of ov-emotions that this version knows"
+    values: dict[str, Any] = dict(raw)
+    for key in ("schema_version", "labels", "thresholds", "max_length"):
         try:
-            value = json.loads(text)
+            values[key] = json.loads(raw.get(key, ""))
         except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise self._error(key, f"is {text!r:.80}, which is not what build writes there")
-        return value
-
-    def _max_length(self) -> int:
-        length: int = self._json("max_length", int)
-        if length < 1:
-            raise self._error("max_length", f"is {length}, and must be at least 1")
-        return length
-
-    def _labels(self) -> tuple[str, ...]:
-        labels = self._json("labels", list)
-        named = all(isinstance(label, str) and label.strip() for label in labels)
-        if not labels or not named or len(set(labels)) < len(labels):
-            raise self._error("labels", "must be texts, none of them blank or twice there")
-        return tuple(labels)
-
-    def _thresholds(self, labels: tuple[str, ...]) -> dict[str, float]:
-        thresholds = self._json("thresholds", dict)
-        if set(thresholds) != set(labels):
-            raise self._error("thresholds", "are not those of its labels")
-        for label, value in thresholds.items():
-            if not is_threshold(value):
-                raise self._error("thresholds", f"of {label} must lie in (0, 1), not be {value!r}")
-        return {label: float(thresholds[label]) for label in labels}
+            said = f"is {raw[key]!r:.80}, which is no JSON" if raw.get(key) else "is missing"
+            raise ServerMismatchError(f"{where}: {key} {said}") from None
+    told = from_builtins(values, _Told, where, ServerMismatchError)
+    if told.schema_version > SCHEMA_VERSION:
+        raise ServerMismatchError(
+            f"{where}: schema_version is {told.schema_version}, and this library reads up to "
+            f"{SCHEMA_VERSION}: upgrade ov-emotions"
+        )
+    if told.normalizer not in (NORMALIZER_VERSION, NO_NORMALIZER):
+        raise ServerMismatchError(
+            f"{where}: normalizer is {told.normalizer!r}, and this library knows "
+            f"{NORMALIZER_VERSION!r}: use the version of ov-emotions that the model was made with"
+        )
+    if len(set(told.labels)) < len(told.labels):
+        raise ServerMismatchError(f"{where}: labels name one twice: {', '.join(told.labels)}")
+    some = told.thresholds or told.task == "multi_label"  # one of several needs none
+    if some and set(told.thresholds) != set(told.labels):
+        raise ServerMismatchError(f"{where}: thresholds are not those of its labels")
+    return ServedFacts(
+        name=told.name,
+        labels=told.labels,
+        thresholds=told.thresholds,
+        normalizer=told.normalizer,
+        max_length=told.max_length,
+        manifest_sha256=told.manifest_sha256,
+        long_texts="window" if told.long_texts == "window" else "truncate",
+        task=told.task,
+    )
 
 
 def signature_of(metadata: ModelMetadata, where: str) -> Signature:
@@ -213,34 +182,26 @@ def signature_of(metadata: ModelMetadata, where: str) -> Signature:
     :raises ServerMismatchError: if that is not what a model of this library takes and gives.
     """
     inputs = {spec.name: (spec.datatype, len(spec.shape)) for spec in metadata.inputs}
-    outputs = {spec.name: spec for spec in metadata.outputs if _is_scores(spec)}
-    takes: Takes
+    outputs = {spec.name: (spec.datatype, len(spec.shape)) for spec in metadata.outputs}
+    output = next((n for n in ("probabilities", "logits") if outputs.get(n) == ("FP32", 2)), None)
+    takes: Takes | None = None
     if inputs == {"text": ("BYTES", 1)}:
         takes = "text"
     elif inputs == {"input_ids": ("INT64", 2), "attention_mask": ("INT64", 2)}:
         takes = "tokens"
-    else:
-        raise _other_model(metadata, where)
-    output = _PROBABILITIES if _PROBABILITIES in outputs else _LOGITS
-    if output not in outputs:
-        raise _other_model(metadata, where)
-    width = outputs[output].shape[1]
-    return Signature(takes, output, width if width >= 0 else None)
+    if takes is None or output is None:
+        raise ServerMismatchError(
+            f"{where} serves another kind of model: it takes {_told(metadata.inputs)} and gives "
+            f"{_told(metadata.outputs)}; text BYTES [-1], or input_ids and attention_mask INT64 "
+            "[-1, -1], and probabilities FP32 are expected"
+        )
+    width = next(spec.shape[1] for spec in metadata.outputs if spec.name == output)
+    names = outputs.get("labels") == ("BYTES", 1)
+    return Signature(takes, output, width if width >= 0 else None, names)
 
 
-def _is_scores(spec: TensorSpec) -> bool:
-    return spec.datatype == "FP32" and len(spec.shape) == 2
-
-
-def _other_model(metadata: ModelMetadata, where: str) -> ServerMismatchError:
-    def told(specs: tuple[TensorSpec, ...]) -> str:
-        return ", ".join(f"{s.name} {s.datatype} {list(s.shape)}" for s in specs[:8]) or "nothing"
-
-    return ServerMismatchError(
-        f"{where} serves another kind of model: it takes {told(metadata.inputs)} and gives "
-        f"{told(metadata.outputs)}; text BYTES [-1], or input_ids and attention_mask INT64 "
-        "[-1, -1], and probabilities FP32 are expected"
-    )
+def _told(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{s.name} {s.datatype} {list(s.shape)}" for s in specs[:8]) or "nothing"
 
 
 def check_facts(
@@ -259,17 +220,31 @@ def check_facts(
             f"{where} gives {signature.width} {signature.output} a text, but there are "
             f"{len(facts.labels)} labels: {', '.join(facts.labels)}"
         )
-    if expected is None:
-        return
-    if wrong := facts.differences(expected):
+    if expected is not None and (wrong := facts.differences(expected)):
         raise ServerMismatchError(
             f"{where} serves {facts.name}, which is not the {expected.name} that is expected: "
             f"{'; '.join(wrong)}"
         )
-    if facts.manifest_sha256 is None:
-        _LOGGER.warning(
-            "%s tells no manifest hash: labels, thresholds and normaliser are those of %s, "
-            "but its weights were not compared",
-            where,
-            expected.name,
-        )
+
+
+def told_bound(told: Iterable[ModelMetadata], raw: Mapping[str, str]) -> int | None:
+    """Find how many rows a request may have, where the server tells.
+
+    :param told: a range in the shape of an input tells.
+    :param raw: the facts as texts: `batch_size` tells, `256` or `1:256`.
+    :return: rows at most; None where nothing is told.
+    """
+    found = re.fullmatch(r"(?:\d+:)?(\d+)", raw.get("batch_size", ""))
+    ranges = [spec.most for metadata in told for spec in metadata.inputs if spec.most]
+    return min([*ranges, *([int(found[1])] if found and int(found[1]) else [])], default=None)
+
+
+def refused_bound(message: str) -> int | None:
+    """Find the bound in what a server says of a request with too many rows.
+
+    :param message: `Invalid batch size - Expected: [1~256]; Actual: 300` of Model Server, or
+        `batch-size must be <= 8` of Triton.
+    :return: rows at most; None where it says something else.
+    """
+    found = re.search(r"Expected: [\[(]\d+~(\d+)\b.*?Actual:|batch-size must be <= (\d+)", message)
+    return int(found[1] or found[2]) if found else None

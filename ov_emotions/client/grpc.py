@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import (
@@ -13,16 +13,15 @@ from ov_emotions.client.transport import (
     Tensor,
     TensorSpec,
     answer_of,
-    reason,
+    foreign,
+    grpc_reason,
     refusal,
-    shape_of,
     short,
+    too_slow,
 )
 from ov_emotions.client.url import ServerAddress
-from ov_emotions.errors import InputError, ServerError, ServerUnavailableError
+from ov_emotions.errors import InputError, ServerUnavailableError
 from ov_emotions.system import require
-
-T = TypeVar("T")
 
 # CANCELLED too: this client cancels nothing that it waits for, so it is a server that goes down.
 _TEMPORARY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED")
@@ -71,94 +70,72 @@ class GrpcTransport:
         except OSError as error:
             raise InputError(f"a certificate cannot be read: {error}") from error
 
-    async def live(self, timeout: float) -> bool:
-        """Whether the server runs."""
-        return await self._call(lambda **o: self._client.is_server_live(**o), timeout)
+    async def health(self, of: Literal["live", "ready", "model"], timeout: float) -> bool:
+        """Whether the server runs, has loaded all its models, or this one."""
+        model, version = self._address.model, self._address.version
+        if of == "model":
+            return bool(await self._call("is_model_ready", timeout, model, version))
+        return bool(await self._call(f"is_server_{of}", timeout))
 
-    async def ready(self, timeout: float) -> bool:
-        """Whether all its models are loaded."""
-        return await self._call(lambda **o: self._client.is_server_ready(**o), timeout)
+    async def loading(self, timeout: float) -> bool:
+        """Whether the server says that it is not ready yet."""
+        return not await self.health("ready", timeout)
 
     async def server(self, timeout: float) -> str:
         """Name and version of the server."""
-        raw = await self._call(lambda **o: self._client.get_server_metadata(**o), timeout)
+        raw = await self._call("get_server_metadata", timeout)
         return f"{raw.name} {raw.version}".strip()
-
-    async def model_ready(self, timeout: float) -> bool:
-        """Whether the model is loaded."""
-        model, version = self._address.model, self._address.version
-        return await self._call(
-            lambda **o: self._client.is_model_ready(model, version, **o), timeout
-        )
 
     async def metadata(self, version: str, timeout: float) -> ModelMetadata:
         """What the server says of the model; it has no facts over gRPC."""
-        model = self._address.model
-        raw = await self._call(
-            lambda **o: self._client.get_model_metadata(model, version, **o), timeout
-        )
-        return ModelMetadata(
-            name=raw.name,
-            versions=tuple(raw.versions),
-            platform=raw.platform,
-            inputs=_specs(raw.inputs),
-            outputs=_specs(raw.outputs),
-            facts={},
-        )
+        raw = await self._call("get_model_metadata", timeout, self._address.model, version)
+        return ModelMetadata(tuple(raw.versions), _specs(raw.inputs), _specs(raw.outputs))
 
     async def parameters(self, version: str, timeout: float) -> Mapping[str, str]:
         """The texts among the parameters in the model's configuration, Triton's extension."""
-        model = self._address.model
-        raw = await self._call(
-            lambda **o: self._client.get_model_config(model, version, **o), timeout
-        )
+        raw = await self._call("get_model_config", timeout, self._address.model, version)
         return {key: value.string_value for key, value in raw.config.parameters.items()}
 
     async def infer(
-        self, tensors: Sequence[Tensor], output: str, version: str, timeout: float
+        self, tensors: Sequence[Tensor], outputs: Sequence[str], version: str, timeout: float
     ) -> Answer:
         """Run the model."""
-        inputs = [self._input(tensor) for tensor in tensors]
-        outputs = [self._grpc.InferRequestedOutput(output)]
+        inputs = []
+        for tensor in tensors:
+            found = self._grpc.InferInput(tensor.name, list(tensor.array.shape), tensor.datatype)
+            inputs.append(found.set_data_from_numpy(tensor.array))
+        wanted = [self._grpc.InferRequestedOutput(name) for name in outputs]
         model = self._address.model
-        result = await self._call(
-            lambda **o: self._client.infer(model, inputs, version, outputs, **o), timeout
-        )
+        result = await self._call("infer", timeout, model, inputs, version, wanted)
         told = result.get_response().model_version
-        return answer_of(result, output, told, str(self._address))
+        return answer_of(result.as_numpy, outputs, told, str(self._address))
 
     async def close(self) -> None:
         """Let go of the connection."""
         await self._client.close()
 
-    def _input(self, tensor: Tensor) -> Any:
-        found = self._grpc.InferInput(tensor.name, list(tensor.array.shape), tensor.datatype)
-        return found.set_data_from_numpy(tensor.array)
-
-    async def _call(self, request: Callable[..., Awaitable[T]], timeout: float) -> T:
+    async def _call(self, name: str, timeout: float, *arguments: Any) -> Any:
         where = self._address
         try:
-            return await request(headers=self._headers or None, client_timeout=timeout)
+            return await getattr(self._client, name)(
+                *arguments, headers=self._headers or None, client_timeout=timeout
+            )
         except self._exception as error:
             code = str(error.status() or "").removeprefix("StatusCode.")
             message = error.message() or ""
             if code == "DEADLINE_EXCEEDED":
-                raise ServerUnavailableError(
-                    f"{where} did not answer within {timeout:.3g} s"
-                ) from error
+                raise too_slow(where, timeout) from error
             if code == "UNAVAILABLE":
                 hint = "; a REST port is asked with http://" if "Socket closed" in message else ""
-                told = short(reason(message))
+                told = short(grpc_reason(message))
                 raise ServerUnavailableError(
                     f"{where} cannot be reached or is not ready: {told}{hint}"
                 ) from error
             temporary = code in _TEMPORARY and "larger than max" not in message
-            raise refusal(str(where), code, message, temporary=temporary) from error
+            raise refusal(where, code, message, temporary=temporary) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise ServerError(
-                f"{where} gave an answer that is not KServe's: {short(error)}"
-            ) from error
+            raise foreign(where, error) from error
 
 
 def _specs(raw: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(spec.name, spec.datatype, shape_of(spec.shape)) for spec in raw)
+    return tuple(TensorSpec.of(spec.name, spec.datatype, spec.shape) for spec in raw)

@@ -18,15 +18,15 @@ class Closable(Protocol):
     """What has to be closed on the loop that it was made on."""
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections; a second time does nothing."""
 
 
 class LoopThread:
     """Runs coroutines for any number of threads; one serves the whole process."""
 
     def __init__(self) -> None:
+        self.process = os.getpid()
         self._loop = asyncio.new_event_loop()
-        self._process = os.getpid()
         self._open: set[Closable] = set()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="ov_emotions-server", daemon=True
@@ -34,13 +34,13 @@ class LoopThread:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and wait for it.
+        """Run a coroutine and wait for it; it is cancelled if the caller is interrupted.
 
-        :param coroutine: what to run; cancelled if the caller is interrupted.
+        :param coroutine: what to run.
         :return: its result.
         :raises ServerError: in a process that was forked after the loop was started.
         """
-        if os.getpid() != self._process:
+        if os.getpid() != self.process:
             coroutine.close()
             raise ServerError(
                 "this classifier was made before the process was forked; connections do not "
@@ -57,31 +57,21 @@ class LoopThread:
             raise
 
     def keep(self, session: Closable) -> None:
-        """Remember what has to be closed before the process ends.
-
-        :param session: opened on this loop.
-        """
+        """Remember what has to be closed before the process ends."""
         self._open.add(session)
 
-    def close_later(self, session: Closable) -> None:
-        """Close what nobody uses any more, without waiting for it.
-
-        :param session: opened on this loop.
-        """
-        # A finalizer may run in any thread, and after the loop.
-        if os.getpid() == self._process and not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._close(session), self._loop)
-
     def close(self, session: Closable) -> None:
-        """Close what was opened on this loop.
-
-        :param session: opened on this loop; a second time does nothing.
-        """
+        """Close what was opened on this loop."""
         self.run(self._close(session))
+
+    def close_later(self, session: Closable) -> None:
+        """Close what nobody uses any more, from any thread and without waiting for it."""
+        if os.getpid() == self.process and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._close(session), self._loop)
 
     def stop(self) -> None:
         """Close what is still open, and stop the loop."""
-        if os.getpid() != self._process or self._loop.is_closed():
+        if os.getpid() != self.process or self._loop.is_closed():
             return
         asyncio.run_coroutine_threadsafe(self._close_all(), self._loop)
         self._thread.join(timeout=5)
@@ -109,13 +99,10 @@ _shared: LoopThread | None = None
 
 
 def shared_loop() -> LoopThread:
-    """Return the process's loop, started at the first call.
-
-    :return: the loop; after a fork, one of the new process.
-    """
+    """Return the process's loop, started at the first call; after a fork, a new one."""
     global _shared
     with _lock:
-        if _shared is None or _shared._process != os.getpid():
+        if _shared is None or _shared.process != os.getpid():
             _shared = LoopThread()
             atexit.register(_shared.stop)
         return _shared

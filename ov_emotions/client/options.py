@@ -20,17 +20,21 @@ class ServerOptions:
     """What may be chosen about the talk with a server.
 
     A prediction changes nothing on a server, so that every request may be repeated: after a
-    connection that was refused or broken, a server that is overloaded or not ready (429, 502, 503
-    and 504, or UNAVAILABLE, RESOURCE_EXHAUSTED and ABORTED), and an answer that took longer than
-    `timeout`. Nothing else is repeated: what was refused once is refused again.
+    connection that was refused or broken, a server that is not ready (502, 503 and 504, or
+    UNAVAILABLE and ABORTED), and an answer that took longer than `timeout`, for `attempts` times;
+    and until the deadline where it is overloaded (429 or RESOURCE_EXHAUSTED) or still loads the
+    model. Nothing else is repeated: what was refused once is refused again.
 
     :param timeout: seconds that one attempt may take.
     :param deadline: seconds that one request may take with all its repetitions and pauses.
-    :param attempts: how often a request is tried at most.
+    :param attempts: how often a request is tried at most; 1 is once, whatever comes.
     :param backoff: seconds of the first pause at most; each further one may be twice as long, and
         all are shortened at random, so that clients do not return all at once.
     :param max_backoff: seconds of any pause at most.
-    :param batch_texts: texts in one request at most, where the server takes texts.
+    :param recheck: seconds after which the model is verified again, even where the server still
+        gives it the same version number.
+    :param batch_texts: texts in one request at most, where the server takes texts; fewer where it
+        takes fewer.
     :param batch_bytes: bytes of text in one request at most; a longer text goes alone.
     :param batch_tokens: tokens in one request at most, padding included, where it takes tokens.
     :param concurrency: requests of one call that are under way at a time.
@@ -47,6 +51,7 @@ class ServerOptions:
     attempts: int = 4
     backoff: float = 0.2
     max_backoff: float = 5.0
+    recheck: float = 60.0
     batch_texts: int = 64
     batch_bytes: int = 1 << 19
     batch_tokens: int = 4096
@@ -58,7 +63,7 @@ class ServerOptions:
     key_file: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "deadline", "backoff", "max_backoff"):
+        for name in ("timeout", "deadline", "backoff", "max_backoff", "recheck"):
             _check_seconds(name, getattr(self, name))
         for name in ("attempts", "batch_texts", "batch_bytes", "batch_tokens", "concurrency"):
             value = getattr(self, name)

@@ -16,18 +16,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import (
     Answer,
     ModelMetadata,
+    NotFoundError,
     Tensor,
     TensorSpec,
-    reason,
-    shape_of,
+    answer_of,
+    grpc_reason,
+    refusal,
     short,
 )
 from ov_emotions.client.url import ServerAddress
@@ -43,7 +46,7 @@ _DATATYPES = {"DT_STRING": "BYTES", "DT_INT64": "INT64", "DT_FLOAT": "FP32"}
 _TEMPORARY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED")
 
 
-class LegacyTransport:
+class TfsTransport:
     """A client of one model over the TensorFlow Serving API, gRPC or REST.
 
     :param address: where the model is.
@@ -67,25 +70,21 @@ class LegacyTransport:
         self._client = make(address.target, tls_config=_tls(address, options))
         self._checked = False
 
-    async def live(self, timeout: float) -> bool:
-        """Whether the server runs, which only a model can tell."""
-        return await self.model_ready(timeout)
+    async def health(self, of: Literal["live", "ready", "model"], timeout: float) -> bool:  # noqa: ARG002
+        """Whether a version of the model is loaded, the only thing that this API tells."""
+        await self._refuse_newer(timeout)
+        model, version = self._address.model, self._version
+        found = await self._call(lambda: self._client.get_model_status(model, version, timeout))
+        return any(status["state"] == "AVAILABLE" for status in found.values())
 
-    async def ready(self, timeout: float) -> bool:
-        """Whether the model is loaded."""
-        return await self.model_ready(timeout)
+    async def loading(self, timeout: float) -> bool:  # noqa: ARG002
+        """The API does not tell."""
+        return False
 
     async def server(self, timeout: float) -> str:
         """Name and version of the server, as far as they are known."""
         version = None if self._address.grpc else await asyncio.to_thread(self._ask, timeout)
         return version or "TensorFlow Serving API"
-
-    async def model_ready(self, timeout: float) -> bool:
-        """Whether a version of the model is loaded; a newer server is refused."""
-        await self._refuse_newer(timeout)
-        model, version = self._address.model, self._version
-        found = await self._call(lambda: self._client.get_model_status(model, version, timeout))
-        return any(status["state"] == "AVAILABLE" for status in found.values())
 
     async def metadata(self, version: str, timeout: float) -> ModelMetadata:
         """What the server says of the model's tensors; a newer server is refused."""
@@ -94,12 +93,7 @@ class LegacyTransport:
         raw = await self._call(lambda: self._client.get_model_metadata(model, number, timeout))
         try:
             return ModelMetadata(
-                name=model,
-                versions=(str(raw["model_version"]),),
-                platform="TensorFlow Serving API",
-                inputs=_specs(raw["inputs"]),
-                outputs=_specs(raw["outputs"]),
-                facts={},
+                (str(raw["model_version"]),), _specs(raw["inputs"]), _specs(raw["outputs"])
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ServerError(
@@ -111,21 +105,24 @@ class LegacyTransport:
         return {}
 
     async def infer(
-        self, tensors: Sequence[Tensor], output: str, version: str, timeout: float
+        self, tensors: Sequence[Tensor], outputs: Sequence[str], version: str, timeout: float
     ) -> Answer:
         """Run the model."""
         inputs = {tensor.name: _array(tensor) for tensor in tensors}
         model, number = self._address.model, int(version or 0)
         found = await self._call(lambda: self._client.predict(inputs, model, number, timeout))
-        # A model with one output has it at the top.
-        array = found.get(output) if isinstance(found, dict) else found
-        if array is None:
-            raise ServerError(f"{self._address} gave no {output}, which was asked for")
-        try:
+
+        def get(output: str) -> NDArray[Any] | None:
+            # A model with one output has it at the top.
+            array = found.get(output) if isinstance(found, dict) else found
+            if array is None:
+                return None
+            if output == "labels":
+                return np.array([_as_bytes(text) for text in array], dtype=np.object_)
             # REST has no types: what is a number there comes as float64.
-            return Answer("", np.array(array, dtype=np.float32))
-        except (ValueError, TypeError) as error:
-            raise ServerError(f"{self._address} gave a malformed {output}: {error}") from error
+            return np.array(array, dtype=np.float32)
+
+        return answer_of(get, outputs, "", str(self._address))
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -143,17 +140,21 @@ class LegacyTransport:
         told = short(error).removeprefix("Error occurred during handling the request: ")
         if system := re.search(r"\[Errno -?\d+\] ([^()\"']+)", str(error)):
             told = system[1]  # out of several lines of nested representations
-        told = reason(told) or type(error).__name__
-        cause = error.__context__
-        code = getattr(cause, "code", None)
+        told = grpc_reason(told) or type(error).__name__
+        code = getattr(error.__context__, "code", None)
         name = code().name if callable(code) else ""
         if name == "UNIMPLEMENTED" or "not implemented" in told:
             return self._too_new("")
         if isinstance(error, TimeoutError):
             return ServerUnavailableError(f"{where} did not answer in time")
+        if name == "RESOURCE_EXHAUSTED":
+            return refusal(where, name, told, temporary=True)
         if isinstance(error, ConnectionError) and (not name or name in _TEMPORARY):
             return ServerUnavailableError(f"{where} cannot be reached or is not ready: {told}")
-        return ServerError(f"{where} refused the request ({name or 'HTTP'}): {told}")
+        missing = name == "NOT_FOUND" or "with requested" in told
+        return (NotFoundError if missing else ServerError)(
+            f"{where} refused the request ({name or 'HTTP'}): {told}"
+        )
 
     async def _refuse_newer(self, timeout: float) -> None:
         """Ask the REST port for the server's version; over gRPC the missing API tells."""
@@ -186,16 +187,19 @@ class LegacyTransport:
 
 def _specs(raw: Mapping[str, Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(name, _DATATYPES.get(spec["dtype"], spec["dtype"]), shape_of(spec["shape"]))
+        TensorSpec.of(name, _DATATYPES.get(spec["dtype"], spec["dtype"]), spec["shape"])
         for name, spec in raw.items()
     )
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def _array(tensor: Tensor) -> Any:
     if tensor.datatype != "BYTES":
         return tensor.array
-    # ovmsclient knows numpy's fixed-width bytes only. These lose zero bytes at the end, which the
-    # normaliser would delete as well.
+    # ovmsclient knows numpy's fixed-width bytes only.
     return np.array([bytes(text) for text in tensor.array], dtype=np.bytes_)
 
 

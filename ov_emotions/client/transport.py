@@ -1,16 +1,22 @@
-"""What the client asks of a server, whichever protocol carries it (KServe v2)."""
+"""What the client asks of a server, whichever protocol carries it: one interface, three kinds.
+
+`rest` and `grpc` speak KServe v2, `tfs` the TensorFlow Serving API of older Model Servers.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import ServerError, ServerUnavailableError
+from ov_emotions.normalize import replace_surrogates
 
 _SHOWN_CHARACTERS = 300
 
@@ -20,12 +26,22 @@ class TensorSpec:
     """What a server says of an input or output.
 
     :param datatype: KServe's name, `BYTES` or `FP32` say.
-    :param shape: -1 where any size goes.
+    :param shape: -1 where any size goes, and where a range does.
+    :param most: the upper end of a range of rows, `1:256` say; None where none is told.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    most: int | None = None
+
+    @staticmethod
+    def of(name: object, datatype: object, shape: Sequence[Any]) -> TensorSpec:
+        """Read one: sizes are integers, integers as texts, or ranges."""
+        ranges = [re.fullmatch(r"\[?(\d+)[:~](\d+)\]?", str(size)) for size in shape]
+        sizes = tuple(-1 if found else int(size) for size, found in zip(shape, ranges, strict=True))
+        most = int(ranges[0][2]) if ranges and ranges[0] else None
+        return TensorSpec(str(name), str(datatype), sizes, most)
 
 
 @dataclass(frozen=True)
@@ -33,16 +49,13 @@ class ModelMetadata:
     """What a server says of a model.
 
     :param versions: those that are served, as far as it tells.
-    :param platform: what runs it.
     :param facts: the texts under rt_info.model_info; only Model Server's REST API has them.
     """
 
-    name: str
     versions: tuple[str, ...]
-    platform: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    facts: Mapping[str, str]
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,11 @@ class Answer:
     """The answer to an inference request.
 
     :param version: the model version that gave it; empty where the server does not say.
-    :param array: the output that was asked for.
+    :param arrays: what was asked for, by output: float32, or objects (bytes) for texts.
     """
 
     version: str
-    array: NDArray[Any]
+    arrays: Mapping[str, NDArray[Any]]
 
 
 class Transport(Protocol):
@@ -77,17 +90,14 @@ class Transport(Protocol):
     trying again may help, and another ServerError where it does not.
     """
 
-    async def live(self, timeout: float) -> bool:
-        """Whether the server runs."""
+    async def health(self, of: Literal["live", "ready", "model"], timeout: float) -> bool:
+        """Whether the server runs, has loaded all its models, or this one."""
 
-    async def ready(self, timeout: float) -> bool:
-        """Whether all its models are loaded."""
+    async def loading(self, timeout: float) -> bool:
+        """Whether the server says that it is not ready yet, so that a missing model may come."""
 
     async def server(self, timeout: float) -> str:
         """Name and version of the server."""
-
-    async def model_ready(self, timeout: float) -> bool:
-        """Whether the model is loaded."""
 
     async def metadata(self, version: str, timeout: float) -> ModelMetadata:
         """What the server says of the model."""
@@ -96,7 +106,7 @@ class Transport(Protocol):
         """The texts among the parameters in the model's configuration, Triton's extension."""
 
     async def infer(
-        self, tensors: Sequence[Tensor], output: str, version: str, timeout: float
+        self, tensors: Sequence[Tensor], outputs: Sequence[str], version: str, timeout: float
     ) -> Answer:
         """Run the model."""
 
@@ -104,55 +114,100 @@ class Transport(Protocol):
         """Let go of the connection."""
 
 
-def answer_of(result: Any, output: str, version: str, where: str) -> Answer:
-    """Take the wanted output out of a result of `tritonclient`.
+class NotFoundError(ServerError):
+    """The model is not there: never was, is no more, or is being loaded."""
 
-    :param result: its InferResult, of either protocol.
-    :param output: name of the output.
+
+class OverloadedError(ServerUnavailableError):
+    """The server runs and has too much to do (429, RESOURCE_EXHAUSTED)."""
+
+
+class SlowAnswerError(ServerUnavailableError):
+    """The answer did not come in time."""
+
+
+def connect(address: ServerAddress, options: ServerOptions) -> Transport:
+    """Make a transport for the protocol of an address, inside a running event loop.
+
+    :param address: where the model is.
+    :param options: TLS, headers and the rest.
+    :return: the transport; it connects at its first call.
+    :raises MissingExtraError: if its client library is not installed.
+    :raises InputError: if the options ask for what the protocol cannot.
+    """
+    if address.legacy:
+        from ov_emotions.client.tfs import TfsTransport
+
+        return TfsTransport(address, options)
+    if address.grpc:
+        from ov_emotions.client.grpc import GrpcTransport
+
+        return GrpcTransport(address, options)
+    from ov_emotions.client.rest import RestTransport
+
+    return RestTransport(address, options)
+
+
+def text_bytes(text: str) -> bytes:
+    """Encode a text for a request.
+
+    NUL becomes a space, as the normaliser has it, and never leaves: Model Server cuts a text in
+    JSON there, and ovmsclient one at its end.
+
+    :param text: raw text, lone surrogates too.
+    :return: UTF-8.
+    """
+    return replace_surrogates(text).replace("\0", " ").encode()
+
+
+def answer_of(
+    get: Callable[[str], NDArray[Any] | None], outputs: Sequence[str], version: str, where: str
+) -> Answer:
+    """Take the wanted outputs out of a result.
+
+    :param get: gives an output by its name; `as_numpy` of tritonclient's results.
+    :param outputs: their names.
     :param version: of the model, as the server said.
     :param where: the server, for messages.
-    :return: the answer; its array is the caller's own.
-    :raises ServerError: if the answer lacks the output or contradicts itself.
+    :return: the answer; its arrays are the caller's own.
+    :raises ServerError: if the answer lacks an output or contradicts itself.
     """
-    try:
-        array = result.as_numpy(output)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ServerError(f"{where} gave a malformed {output}: {error}") from error
-    if array is None:
-        raise ServerError(f"{where} gave no {output}, which was asked for")
-    return Answer(version, np.array(array))
-
-
-def shape_of(raw: Sequence[Any]) -> tuple[int, ...]:
-    """Read a shape: gRPC has integers, its JSON and some servers texts.
-
-    :param raw: the sizes.
-    :return: the sizes as integers.
-    """
-    return tuple(int(size) for size in raw)
+    arrays = {}
+    for output in outputs:
+        try:
+            array = get(output)
+            if array is not None:
+                arrays[output] = np.array(array)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ServerError(f"{where} gave a malformed {output}: {error}") from error
+        if array is None:
+            raise ServerError(f"{where} gave no {output}, which was asked for")
+    return Answer(version, arrays)
 
 
 def short(message: object) -> str:
-    """Put a server's message on one line of bounded length, without HTML.
-
-    :param message: whatever was received.
-    :return: the text.
-    """
+    """Put a server's message on one line of bounded length, without HTML."""
     text = re.sub(r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", str(message))
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def reason(message: str) -> str:
-    """Find the reason in a message of gRPC about a connection that was not made.
-
-    :param message: gRPC's.
-    :return: the last error that it tells.
-    """
+def grpc_reason(message: str) -> str:
+    """Find the reason in gRPC's message about a connection that was not made."""
     return re.sub(r"^[A-Z_]+: ", "", message.rpartition("last error: ")[2])
 
 
-def refusal(where: str, status: str, message: object, *, temporary: bool) -> ServerError:
+def foreign(where: object, answer: object) -> ServerError:
+    """Make the error for an answer that is not of the protocol."""
+    return ServerError(f"{where} gave an answer that is not KServe's: {short(answer)}")
+
+
+def too_slow(where: object, timeout: float) -> SlowAnswerError:
+    """Make the error for an answer that did not come in time."""
+    return SlowAnswerError(f"{where} did not answer within {timeout:.3g} s")
+
+
+def refusal(where: object, status: str, message: object, *, temporary: bool) -> ServerError:
     """Make the error for an answer that is one.
 
     :param where: the server.
@@ -163,8 +218,13 @@ def refusal(where: str, status: str, message: object, *, temporary: bool) -> Ser
     """
     told = short(message) or "it gave no reason"
     if temporary:
-        return ServerUnavailableError(f"{where} cannot answer now ({status}): {told}")
-    return ServerError(f"{where} refused the request ({status}): {told}{_hint(status)}")
+        overloaded = status in ("429", "RESOURCE_EXHAUSTED")
+        kind = OverloadedError if overloaded else ServerUnavailableError
+        return kind(f"{where} cannot answer now ({status}): {told}")
+    missing = status in ("404", "NOT_FOUND")
+    return (NotFoundError if missing else ServerError)(
+        f"{where} refused the request ({status}): {told}{_hint(status)}"
+    )
 
 
 def _hint(status: str) -> str:

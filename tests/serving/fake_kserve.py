@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.client.session import ServerOptions
+from ov_emotions.client import ServerOptions
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.runtime.openvino import OpenVINOBackend
 from ov_emotions.serving.triton import TritonConfig, facts
@@ -52,6 +53,17 @@ class Request:
 Rule = Callable[[Request], Reply]
 
 
+def _compressed(reply: Reply, request: Request) -> Reply:
+    """As Model Server has it: gzip for large bodies, to whoever accepts it."""
+    accepted = {name.lower(): text for name, text in request.headers.items()}
+    if len(reply.body) < 1000 or "gzip" not in accepted.get("accept-encoding", ""):
+        return reply
+    if any(name.lower() == "content-encoding" for name in reply.headers):
+        return reply
+    headers = {**reply.headers, "Content-Encoding": "gzip"}
+    return replace(reply, body=gzip.compress(reply.body), headers=headers)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     rule: Rule
@@ -73,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
         )
         self.server.seen.append(request)
-        reply = self.server.rule(request)
+        reply = _compressed(self.server.rule(request), request)
         time.sleep(reply.delay)
         if reply.drop:
             self.close_connection = True
@@ -200,18 +212,28 @@ class ServedBundle:
         self.facts: dict[str, str] = facts(bundle, TritonConfig(long_texts="truncate"))
         self.facts_by_version: dict[str, dict[str, str]] = {}
         self.parameters: dict[str, str] | None = None
+        self.thresholds = dict(bundle.manifest.thresholds)  # those of the output `labels`
         self.spoil: Callable[[np.ndarray], np.ndarray] = lambda scores: scores
+        self.loading = False
+        self.bound: int | None = None  # batch_size "1:N" of config.json
+        self.shape: Any = -1  # of a batch, as the metadata tells it over REST
+        self.threads: int | None = None  # requests under way; one more is refused
+        self._running = 0
+        self._lock = threading.Lock()
         self._classifier = EmotionClassifier(bundle, threads=1, long_texts="truncate")
         self._tokens = OpenVINOBackend(bundle, threads=1)
 
     def rest(self, request: Request) -> Reply:
         if request.path == "/v2":
             return Reply.of({"name": "OpenVINO Model Server", "version": "2026.4.1"})
+        if request.path == "/v2/health/ready" and self.loading:
+            return Reply.of({"error": "Server is not ready"}, 503)
         if request.path in ("/v2/health/live", "/v2/health/ready"):
             return Reply()
         steps = request.path.removeprefix("/v2/models/").split("/")
-        if not request.path.startswith("/v2/models/") or steps[0] != "emotions":
-            return Reply.of({"error": "Model with requested name is not found"}, 404)
+        if not request.path.startswith("/v2/models/") or steps[0] != "emotions" or self.loading:
+            kind = "Pipeline" if steps[-1] == "infer" else "Model"
+            return Reply.of({"error": f"{kind} with requested name is not found"}, 404)
         version = steps[2] if len(steps) > 2 and steps[1] == "versions" else ""
         if version and version not in self.versions:
             return Reply.of({"error": "Model with requested version is not found"}, 404)
@@ -235,14 +257,15 @@ class ServedBundle:
             names = ("attention_mask", "input_ids")
             inputs = [{"name": n, "datatype": "INT64", "shape": [-1, -1]} for n in names]
         width = len(self.bundle.manifest.labels)
-        outputs = [
-            {"name": self.output, "datatype": "FP32", "shape": [-1, width]},
-            {"name": "labels", "datatype": "BYTES", "shape": [-1]},
-        ]
+        outputs = [{"name": self.output, "datatype": "FP32", "shape": [-1, width]}]
+        if self.takes == "text":
+            outputs.append({"name": "labels", "datatype": "BYTES", "shape": [-1]})
         return inputs, outputs
 
     def _metadata(self, version: str) -> dict[str, Any]:
         inputs, outputs = self._specs()
+        for spec in inputs:
+            spec["shape"] = [self.shape, *spec["shape"][1:]]
         info = self.facts_by_version.get(version or self.version, self.facts)
         return {
             "name": "emotions",
@@ -262,22 +285,69 @@ class ServedBundle:
             logits = self._tokens.infer([batch])[0]
         return self.spoil(logits if self.output == "logits" else sigmoid(logits))
 
+    def run(self, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Every output; an overload or a batch beyond the bound is refused."""
+        rows = len(next(iter(tensors.values())))
+        if self.bound is not None and rows > self.bound:
+            told = f"Expected: [1~{self.bound}]; Actual: {rows}; input name: text"
+            raise Abort("INVALID_ARGUMENT", f"Invalid batch size - {told}")
+        with self._lock:
+            self._running += 1
+            exhausted = self.threads is not None and self._running > self.threads
+        try:
+            if exhausted:
+                raise Abort("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")
+            scores = self.scores(tensors)
+            if self.threads is not None:
+                time.sleep(0.02)  # so that requests meet
+        finally:
+            with self._lock:
+                self._running -= 1
+        found: dict[str, np.ndarray] = {self.output: scores}
+        if self.takes == "text":
+            names = self.bundle.manifest.label_names_ru
+            labels = self.bundle.manifest.labels
+            named = [
+                ", ".join(
+                    names[label]
+                    for label, score in zip(labels, row, strict=False)
+                    if score >= self.thresholds[label]
+                )
+                for row in scores
+            ]
+            found["labels"] = np.array([name.encode() for name in named], dtype=np.object_)
+        return found
+
     def _infer_rest(self, request: Request) -> Reply:
         tensors, wanted = _parse_rest(request)
-        scores = self.scores(tensors)
-        found: dict[str, Any] = {
-            "name": self.output,
-            "datatype": "FP32",
-            "shape": list(scores.shape),
-        }
-        head = {"model_name": "emotions", "model_version": self.version, "outputs": [found]}
-        if not wanted.get("parameters", {}).get("binary_data"):
-            found["data"] = scores.ravel().tolist()
+        try:
+            arrays = self.run(tensors)
+        except Abort as error:
+            status = {"INVALID_ARGUMENT": 400, "RESOURCE_EXHAUSTED": 429}[error.code]
+            return Reply.of({"error": error.details}, status)
+        outputs, raws = [], []
+        for spec in wanted:
+            array = arrays[spec["name"]]
+            datatype = "BYTES" if array.dtype == np.object_ else "FP32"
+            found: dict[str, Any] = {
+                "name": spec["name"],
+                "datatype": datatype,
+                "shape": list(array.shape),
+            }
+            if spec.get("parameters", {}).get("binary_data"):
+                raws.append(_raw(array))
+                found["parameters"] = {"binary_data_size": len(raws[-1])}
+            else:
+                plain = array.ravel().tolist()
+                found["data"] = [p.decode() for p in plain] if datatype == "BYTES" else plain
+            outputs.append(found)
+        head = {"model_name": "emotions", "model_version": self.version, "outputs": outputs}
+        if not raws:
             return Reply.of(head)
-        raw = scores.astype("<f4").tobytes()
-        found["parameters"] = {"binary_data_size": len(raw)}
         text = json.dumps(head).encode()
-        return Reply(200, text + raw, {"Inference-Header-Content-Length": str(len(text))})
+        return Reply(
+            200, text + b"".join(raws), {"Inference-Header-Content-Length": str(len(text))}
+        )
 
     def grpc(self, name: str, request: Any, _metadata: Mapping[str, str]) -> Any:
         from tritonclient.grpc import service_pb2 as pb
@@ -287,10 +357,10 @@ class ServedBundle:
         if name == "ServerLive":
             return pb.ServerLiveResponse(live=True)
         if name == "ServerReady":
-            return pb.ServerReadyResponse(ready=True)
+            return pb.ServerReadyResponse(ready=not self.loading)
         if name == "ServerMetadata":
             return pb.ServerMetadataResponse(name="OpenVINO Model Server", version="2026.4.1")
-        if asked != "emotions":
+        if asked != "emotions" or self.loading:
             raise Abort("NOT_FOUND", "Model with requested name is not found")
         if version and version not in self.versions:
             raise Abort("NOT_FOUND", "Model with requested version is not found")
@@ -319,17 +389,30 @@ class ServedBundle:
         from tritonclient.grpc import service_pb2 as pb
 
         pairs = zip(request.inputs, request.raw_input_contents, strict=True)
-        tensors = {spec.name: _tensor(spec.datatype, spec.shape, raw) for spec, raw in pairs}
-        scores = self.scores(tensors)
-        spec = pb.ModelInferResponse.InferOutputTensor(
-            name=self.output, datatype="FP32", shape=scores.shape
+        arrays = self.run(
+            {spec.name: _tensor(spec.datatype, spec.shape, raw) for spec, raw in pairs}
         )
+        wanted = [spec.name for spec in request.outputs]
+        output = pb.ModelInferResponse.InferOutputTensor
         return pb.ModelInferResponse(
             model_name="emotions",
             model_version=self.version,
-            outputs=[spec],
-            raw_output_contents=[scores.astype("<f4").tobytes()],
+            outputs=[
+                output(
+                    name=name,
+                    datatype="BYTES" if arrays[name].dtype == np.object_ else "FP32",
+                    shape=arrays[name].shape,
+                )
+                for name in wanted
+            ],
+            raw_output_contents=[_raw(arrays[name]) for name in wanted],
         )
+
+
+def _raw(array: np.ndarray) -> bytes:
+    if array.dtype != np.object_:
+        return array.astype("<f4").tobytes()
+    return b"".join(struct.pack("<I", len(text)) + text for text in array)
 
 
 def _tensor(datatype: str, shape: Any, raw: bytes) -> Any:
@@ -343,7 +426,7 @@ def _tensor(datatype: str, shape: Any, raw: bytes) -> Any:
     return texts
 
 
-def _parse_rest(request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse_rest(request: Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     headers = {name.lower(): value for name, value in request.headers.items()}
     size = int(headers.get("inference-header-content-length", len(request.body)))
     head, rest = json.loads(request.body[:size]), request.body[size:]
@@ -359,7 +442,7 @@ def _parse_rest(request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
         else:
             array = np.array(spec["data"], dtype=np.int64).reshape(spec["shape"])
             tensors[spec["name"]] = array
-    return tensors, head["outputs"][0]
+    return tensors, head["outputs"]
 
 
 def classify(url: str, **arguments: Any) -> EmotionClassifier:

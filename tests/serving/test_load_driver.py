@@ -24,7 +24,7 @@ from benchmarks.serving import cli
 from benchmarks.serving.load import Limits, Run, closed_loop, run_precisely
 from benchmarks.serving.target import Endpoint, Target, find_targets, readable
 from ov_emotions.bundle import Bundle
-from ov_emotions.client.session import ServerOptions
+from ov_emotions.client import ServerOptions
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import InputError, ServerError
 from ov_emotions.labels import EKMAN

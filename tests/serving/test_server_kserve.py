@@ -175,7 +175,7 @@ def test_the_client_verifies_it_and_gets_the_classifiers_answers(
     server: Live, tiny_bundle: Bundle, tiny_classifier: EmotionClassifier, binary: bool
 ) -> None:
     pytest.importorskip("tritonclient", reason="the extra serving is not installed")
-    from ov_emotions.client.session import ServerOptions
+    from ov_emotions.client import ServerOptions
 
     with EmotionClassifier.from_server(
         server.model_url, model=tiny_bundle, options=ServerOptions(binary=binary)

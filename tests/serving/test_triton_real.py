@@ -24,7 +24,7 @@ from triton_server import NoTritonError, TritonEnvironment, TritonServer, find_t
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle, Manifest, write_bundle
 from ov_emotions.cli.main import main
-from ov_emotions.client.session import ServerOptions
+from ov_emotions.client import ServerOptions
 from ov_emotions.errors import ServerError, ServerMismatchError, ServerUnavailableError
 from ov_emotions.remote import AsyncEmotionClassifier
 from ov_emotions.serving.triton import TritonConfig

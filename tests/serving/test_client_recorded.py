@@ -15,8 +15,7 @@ import pytest
 from fake_kserve import FAST, Abort, Reply, grpc_server, http_server
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.client.call import connect
-from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, Transport
+from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, Transport, connect
 from ov_emotions.client.url import parse_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerMismatchError
 
@@ -27,13 +26,13 @@ TOKENS = [Tensor("input_ids", "INT64", IDS), Tensor("attention_mask", "INT64", n
 
 Call = Callable[[Transport], Awaitable[Any]]
 CALLS: dict[str, Call] = {
-    "live": lambda t: t.live(2),
-    "ready": lambda t: t.ready(2),
+    "live": lambda t: t.health("live", 2),
+    "ready": lambda t: t.health("ready", 2),
     "server": lambda t: t.server(2),
-    "model_ready": lambda t: t.model_ready(2),
+    "model_ready": lambda t: t.health("model", 2),
     "metadata": lambda t: t.metadata("", 2),
     "parameters": lambda t: t.parameters("", 2),
-    "infer": lambda t: t.infer(TOKENS, "logits", "", 2),
+    "infer": lambda t: t.infer(TOKENS, ["logits"], "", 2),
 }
 RPCS = {
     "ServerLive": "live",
@@ -138,8 +137,8 @@ def check(entry: dict[str, Any], name: str, found: Any) -> None:
     elif name == "infer":
         assert isinstance(found, Answer), found
         assert found.version == "1"
-        assert found.array.shape[1] == 2
-        assert found.array.dtype == np.float32
+        assert found.arrays["logits"].shape[1] == 2
+        assert found.arrays["logits"].dtype == np.float32
     elif name == "server":
         assert found == "OpenVINO Model Server 2026.3.0-local"
     else:
@@ -186,7 +185,7 @@ def test_logits_are_the_same_as_json_as_bytes_and_over_grpc(
     for note in ("ok flat+id", "binary output", "contents", "raw"):
         (entry,) = [e for e in transcript if e["note"] == note]
         with replay(entry) as url:
-            found.append(outcome(url, CALLS["infer"]).array)
+            found.append(outcome(url, CALLS["infer"]).arrays["logits"])
     for array in found[1:]:
         np.testing.assert_array_equal(array, found[0])
 

@@ -44,7 +44,9 @@ class TfsModel:
         if self.served.takes == "tokens":
             inputs = dict.fromkeys(("input_ids", "attention_mask"), ("DT_INT64", [-1, -1]))
         width = len(self.served.bundle.manifest.labels)
-        outputs = {"probabilities": ("DT_FLOAT", [-1, width]), "labels": ("DT_STRING", [-1])}
+        outputs = {"probabilities": ("DT_FLOAT", [-1, width])}
+        if self.served.takes == "text":
+            outputs["labels"] = ("DT_STRING", [-1])
         return inputs, outputs
 
     # REST
@@ -87,8 +89,10 @@ class TfsModel:
             }
         else:
             tensors = {name: np.array(value, np.int64) for name, value in inputs.items()}
-        scores = self.served.scores(tensors).tolist()
-        return Reply.of({"outputs": {"probabilities": scores, "labels": [""] * len(scores)}})
+        found = self.served.run(tensors)
+        outputs: dict[str, Any] = {"probabilities": found["probabilities"].tolist()}
+        outputs["labels"] = [name.decode() for name in found.get("labels", ())]
+        return Reply.of({"outputs": outputs})
 
 
 @contextmanager
@@ -120,10 +124,12 @@ def grpc_model(model: TfsModel, *, implemented: bool = True) -> Iterator[int]:
                 strings = proto.dtype == DataType.Value("DT_STRING")
                 tensors[name] = list(proto.string_val) if strings else make_ndarray(proto)
             response = predict_pb2.PredictResponse()
-            scores = make_tensor_proto(model.served.scores(tensors).astype(np.float32))
+            found = model.served.run(tensors)
+            scores = make_tensor_proto(found["probabilities"].astype(np.float32))
             response.outputs["probabilities"].CopyFrom(scores)
-            labels = make_tensor_proto(np.array([b""] * scores.tensor_shape.dim[0].size))
-            response.outputs["labels"].CopyFrom(labels)
+            if "labels" in found:
+                labels = make_tensor_proto(found["labels"].astype(np.bytes_))
+                response.outputs["labels"].CopyFrom(labels)
             return response
 
         def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
