@@ -207,6 +207,8 @@ class Setting:
         if self.own_metavar or self.positional:
             return self.own_metavar or self.name.upper()
         kind = _bare(get_args(self.type)[0])[0] if self.several else self.type
+        if get_origin(kind) is Literal and self.several:
+            return self.name.upper()
         if get_origin(kind) is Literal:
             return "{" + ",".join(map(str, get_args(kind))) + "}"
         if get_origin(kind) is dict:
@@ -220,13 +222,29 @@ class Setting:
         :return: words; empty for switches, for values that must be given, and where the text says.
         """
         value = self.default if default is MISSING else default
-        if self.required or value is False or value == "" or "default" in self.text:
+        if value is MISSING or isinstance(value, bool) or value == "" or "default" in self.text:
             return ""
         if value in (None, (), {}):
             return "none"
         if isinstance(value, tuple):
             return " ".join(map(str, value))
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        return str(value)
+
+    def help(self, default: Any = MISSING) -> str:
+        """Write the text of the help.
+
+        :param default: told in place of the class's.
+        :return: what the setting means, what it may be, and what holds where it is not given.
+        """
+        text = self.text.rstrip(".")
+        if self.default is True:  # the flag that is shown switches it off
+            return f"do not {text}"
+        if self.several and (choices := get_args(_bare(get_args(self.type)[0])[0])):
+            text += f"; of {', '.join(map(str, choices))}"
+        told = self.told_default(default)
+        if told:
+            return f"{text} (default: {told})"
+        return f"{text} (required)" if self.required and not self.positional else text
 
 
 def settings(kind: type[Any]) -> tuple[Setting, ...]:
@@ -271,6 +289,8 @@ def settings_table(kind: type[Any]) -> str:
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for setting in settings(kind):
         default = setting.told_default()
+        if isinstance(setting.default, bool):
+            default = "on" if setting.default else "off"
         shown = "required" if setting.required else f"`{default}`" if default else ""
         text = setting.text.rstrip(".").replace("|", "\\|")
         rows.append(f"| `{setting.flag}` | {shown} | {text} |")
@@ -339,7 +359,7 @@ def make_parser(verb: Verb, prog: str) -> Parser:
             metavar="FILE",
             default=argparse.SUPPRESS,
             help="TOML file of settings, whose keys are these flags with underscores; a flag wins "
-            "over the file (default: not set)",
+            "over the file (default: none)",
         )
     parser.add_argument(
         "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log as well"
@@ -355,7 +375,7 @@ def _usage(verb: Verb, prog: str) -> str:
         if setting.positional:
             name = setting.metavar + (" ..." if setting.several else "")
             parts.append(name if setting.required else f"[{name}]")
-        elif setting.asked_for:
+        elif setting.required:
             parts.append(f"{setting.flag} {setting.metavar}")
     return " ".join([*parts, "[flags]"]).replace("%", "%%")
 
@@ -374,9 +394,8 @@ def add_setting(
     :param defaults: told in place of the class's.
     :param required: whether the flag must be given.
     """
-    told = setting.told_default(defaults.get(setting.name, MISSING))
-    text = setting.text.rstrip(".") + (f" (default: {told})" if told else "")
-    options: dict[str, Any] = {"help": text.replace("%", "%%"), "default": argparse.SUPPRESS}
+    text = setting.help(defaults.get(setting.name, MISSING)).replace("%", "%%")
+    options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
     if setting.type is bool:
         _add_switch(parser, setting, options)
         return
@@ -399,14 +418,13 @@ def add_setting(
 
 def _add_switch(parser: argparse.ArgumentParser, setting: Setting, options: dict[str, Any]) -> None:
     """Add NAME and no-NAME, and show the one that changes something."""
-    off = f"--no-{setting.flag[2:]}"
-    on_by_default = setting.default is True
-    for flag, action in ((setting.flag, "store_true"), (off, "store_false")):
-        shown = on_by_default is (flag == off)
-        text = options["help"] if shown else argparse.SUPPRESS
-        told = f"not: {text}" if shown and on_by_default else text
+    for flag, value in ((setting.flag, True), (f"--no-{setting.flag[2:]}", False)):
+        text = argparse.SUPPRESS if value is setting.default else options["help"]
         parser.add_argument(
-            flag, **{**options, "action": action, "dest": setting.name, "help": told}
+            flag,
+            action="store_const",
+            const=value,
+            **{**options, "dest": setting.name, "help": text},
         )
 
 

@@ -37,11 +37,11 @@ class ServerSettings:
 
     :param host: address to listen on; 0.0.0.0 is every interface.
     :param port: to listen on; 0 takes a free one.
-    :param model: a shipped name, a bundle's folder or a Hub id; the shipped default if unsaid.
+    :param model: a shipped name, a bundle's folder or a Hub id (default: the shipped model).
     :param name: of the model in the addresses of KServe v2: /v2/models/NAME.
-    :param threads: CPU threads of an inference; all cores if unsaid.
-    :param precision: of the inference, f32 or bf16; the one that the model was measured at if
-        unsaid.
+    :param threads: CPU threads of an inference (default: all cores).
+    :param precision: of the inference, f32 or bf16 (default: the one that the model was measured
+        at).
     :param cache_dir: folder for compiled models, so that the next start is quicker.
     :param long_texts: window reads long texts whole, truncate their beginning only.
     :param label_names: language of the names in the output `labels` of KServe v2.
@@ -60,8 +60,7 @@ class ServerSettings:
     :param max_connections: open at a time; more get 503.
     :param api_key_file: file of keys, one a line; requests must bring one of them. The environment
         variable OV_EMOTIONS_API_KEY holds one too. No key is asked for where there is none.
-    :param cors_origins: origins whose pages may ask from a browser, such as https://example.org;
-        none if unsaid.
+    :param cors_origins: origins whose pages may ask from a browser, such as https://example.org.
     :param log_texts: write the texts into the log as well.
     :raises InputError: if a value makes no sense.
     """

@@ -11,7 +11,7 @@ import pytest
 from ov_emotions.cli.main import main
 from ov_emotions.data import prepare as preparing
 from ov_emotions.data.prepare import PrepareConfig
-from ov_emotions.errors import CheckpointError
+from ov_emotions.labels import EKMAN
 from ov_emotions.training import prune
 
 COUNTS = {"present": 2, "absent": 1, "unknown": 0}
@@ -104,17 +104,6 @@ def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_missing_raw_sets_are_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = ["--raw", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
-    assert main(["data", "prepare", *flags]) == 1
-    message = capsys.readouterr().err
-    assert "does not exist" in message
-    assert message.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.fixture
 def pruned(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
@@ -165,18 +154,6 @@ def test_prune_takes_the_train_and_validation_texts_of_a_prepared_folder(
     assert json.loads(capsys.readouterr().out)["vocabulary"] == {"before": 3000, "after": 1000}
 
 
-@pytest.mark.usefixtures("pruned")
-@pytest.mark.parametrize(
-    "flags", [[], ["--text"], ["--data", "d", "--keep-digits", "--keep-cyrillic"]]
-)
-def test_prune_without_a_corpus_or_with_both_rules_is_exit_code_2(
-    tmp_path: Path, flags: list[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["prune", "base", str(tmp_path / "out"), *flags])
-    assert exit_info.value.code == 2
-
-
 def test_prune_refuses_a_missing_corpus_before_any_work(
     pruned: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,13 +165,26 @@ def test_prune_refuses_a_missing_corpus_before_any_work(
     assert pruned == []
 
 
-def test_an_error_of_pruning_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("verb", ["evaluate", "report"])
+def test_a_split_that_is_not_there_is_refused_before_a_model_is_opened(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise CheckpointError("base is not a base encoder folder")
+    manifest = {"splits": {"train": {}, "test": {}}, "validation_parts": {"selection": []}}
+    prepared = preparing.PreparedData(tmp_path, manifest, EKMAN)
+    monkeypatch.setattr(preparing.PreparedData, "open", staticmethod(lambda _folder: prepared))
+    flags = {"evaluate": ["--split", "tset"], "report": [str(tmp_path), "--final-split", "tset"]}
+    assert main([verb, str(tmp_path / "none"), *flags[verb], "--data", "d"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "has no split 'tset'; did you mean test? it has train, test, validation:selection\n"
+    )
 
-    monkeypatch.setattr(prune, "prune_base", refuse)
-    (tmp_path / "a.txt").write_text("раз\n", encoding="utf-8")
-    assert main(["prune", "base", str(tmp_path / "out"), "--text", str(tmp_path / "a.txt")]) == 1
-    assert capsys.readouterr().err == "ov-emotions: error: base is not a base encoder folder\n"
+
+@pytest.mark.parametrize("verb", ["thresholds {} --data d", "quantize {} o --data d"])
+def test_a_run_s_folder_points_to_its_best(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preparing.PreparedData, "open", staticmethod(lambda _folder: None))
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    assert main(verb.format(tmp_path / "run").split()) == 1
+    assert f"did you mean {tmp_path / 'run' / 'best'}?" in capsys.readouterr().err

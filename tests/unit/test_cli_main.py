@@ -251,7 +251,7 @@ def test_readme_s_table_has_what_the_help_has() -> None:
         "| `--rate` | `0.5` | how fast, 100 % at most |",
     ]
     assert "| `--parts` | `none` | which; told one \\| after the other |" in lines
-    assert "| `--careful` | `true` | look twice |" in lines
+    assert "| `--careful` | `on` | look twice |" in lines
 
 
 def failing(error: BaseException) -> Callable[[Made], int]:
@@ -342,7 +342,8 @@ def test_every_help_tells_each_flag_and_its_default(
         if setting.positional or setting.type is bool:
             continue
         entry = re.split(rf"\n  (?:-.[^,\n]*, )?{setting.flag} ", flags)[1].split("\n  -")[0]
-        assert "default" in entry or setting.required or setting.default == "", entry
+        word = "(required)" if setting.required else "default"
+        assert word in entry or setting.default == "", entry
 
 
 def test_help_comes_without_any_heavy_import() -> None:
