@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import difflib
 import inspect
+import operator
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
@@ -44,6 +45,12 @@ CONFIG = "config"
 Count = Annotated[int, Meta(ge=1)]
 """A whole number above 0."""
 
+_LIMITS = {
+    "ge": (operator.ge, "at least"),
+    "gt": (operator.gt, "above"),
+    "le": (operator.le, "at most"),
+    "lt": (operator.lt, "below"),
+}
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
@@ -91,7 +98,6 @@ class Verb:
     :param each: fields of a room's class of which each flag takes one value.
     :param texts: help texts by field, where the verb means something other than the dataclass says.
     :param defaults: default values by field that are shown in place of the dataclass's.
-    :param hidden: fields that are no flags.
     :param config: whether a TOML file can give what flags give.
     :param variants: by value of a flag, another verb that reads the arguments in place of this one.
     """
@@ -101,7 +107,6 @@ class Verb:
     each: tuple[str, ...] = ()
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    hidden: tuple[str, ...] = ()
     config: bool = False
     variants: Mapping[tuple[str, str], Verb] = dataclasses.field(default_factory=dict)
 
@@ -118,19 +123,21 @@ class Verb:
     @property
     def settings(self) -> tuple[Setting, ...]:
         """What can be set, in the order of the help: what is positional first."""
-        found = [
-            dataclasses.replace(
-                s,
-                text=self.texts.get(s.name, s.text),
-                positional=s.positional or s.name in self.positional,
-                each=s.each or s.name in self.each,
-                asked_for=s.required and not partial,
-            )
-            for kind, partial in self.kinds.values()
-            for s in settings(kind)
-            if s.name not in self.hidden
-        ]
-        return tuple(sorted(found, key=lambda setting: not setting.positional))
+        found = []
+        for kind, partial in self.kinds.values():
+            for setting in settings(kind):
+                name, own = setting.name, setting.command
+                command = dataclasses.replace(
+                    own,
+                    positional=own.positional or name in self.positional,
+                    each=own.each or name in self.each,
+                )
+                text = self.texts.get(name, setting.text)
+                asked_for = setting.required and not partial
+                found.append(
+                    dataclasses.replace(setting, text=text, command=command, asked_for=asked_for)
+                )
+        return tuple(sorted(found, key=lambda setting: not setting.command.positional))
 
     def variant(self, arguments: Sequence[str]) -> tuple[Verb, list[str], str]:
         """Choose the verb that reads the arguments.
@@ -171,8 +178,8 @@ class Setting:
     :param default: MISSING where a value must be given.
     :param text: what the class's docstring says of it.
     :param limits: what `msgspec.Meta` says of its range: ge, gt, le, lt.
+    :param command: what only a command line has.
     :param asked_for: whether the command line refuses to do without it.
-    :param short: see `Flag`; the same for those below.
     """
 
     name: str
@@ -180,11 +187,8 @@ class Setting:
     default: Any
     text: str
     limits: Mapping[str, float]
+    command: Flag = Flag()
     asked_for: bool = False
-    short: str = ""
-    own_metavar: str = ""
-    positional: bool = False
-    each: bool = False
 
     @property
     def flag(self) -> str:
@@ -202,12 +206,17 @@ class Setting:
         return get_origin(self.type) is tuple
 
     @property
+    def value_type(self) -> Any:
+        """The type of one value."""
+        return _bare(get_args(self.type)[0])[0] if self.several else self.type
+
+    @property
     def metavar(self) -> str:
         """What stands for a value in the help."""
-        if self.own_metavar or self.positional:
-            return self.own_metavar or self.name.upper()
-        kind = _bare(get_args(self.type)[0])[0] if self.several else self.type
-        if get_origin(kind) is Literal and self.several:
+        kind = self.value_type
+        if self.command.metavar:
+            return self.command.metavar
+        if self.command.positional or (self.several and get_origin(kind) is Literal):
             return self.name.upper()
         if get_origin(kind) is Literal:
             return "{" + ",".join(map(str, get_args(kind))) + "}"
@@ -239,12 +248,12 @@ class Setting:
         text = self.text.rstrip(".")
         if self.default is True:  # the flag that is shown switches it off
             return f"do not {text}"
-        if self.several and (choices := get_args(_bare(get_args(self.type)[0])[0])):
+        if self.several and (choices := get_args(self.value_type)):
             text += f"; of {', '.join(map(str, choices))}"
         told = self.told_default(default)
         if told:
             return f"{text} (default: {told})"
-        return f"{text} (required)" if self.required and not self.positional else text
+        return f"{text} (required)" if self.required and not self.command.positional else text
 
 
 def settings(kind: type[Any]) -> tuple[Setting, ...]:
@@ -264,19 +273,7 @@ def settings(kind: type[Any]) -> tuple[Setting, ...]:
         if default is MISSING and field.default_factory is not MISSING:
             default = field.default_factory()
         text = texts.get(field.name, "")
-        found.append(
-            Setting(
-                field.name,
-                bare,
-                default,
-                text,
-                limits,
-                short=flag.short,
-                own_metavar=flag.metavar,
-                positional=flag.positional,
-                each=flag.each,
-            )
-        )
+        found.append(Setting(field.name, bare, default, text, limits, flag))
     return tuple(found)
 
 
@@ -372,7 +369,7 @@ def _usage(verb: Verb, prog: str) -> str:
     """Write the usage in a line or two: what must be given."""
     parts = [prog]
     for setting in verb.settings:
-        if setting.positional:
+        if setting.command.positional:
             name = setting.metavar + (" ..." if setting.several else "")
             parts.append(name if setting.required else f"[{name}]")
         elif setting.required:
@@ -400,19 +397,19 @@ def add_setting(
         _add_switch(parser, setting, options)
         return
     options |= {"type": _converter(setting), "metavar": setting.metavar}
-    if setting.positional:
+    if setting.command.positional:
         if setting.several:
             options["nargs"] = "+" if setting.required else "*"
         elif not setting.required:
             options["nargs"] = "?"
         parser.add_argument(setting.name, **options)
         return
-    if get_origin(setting.type) is dict or setting.each:
+    if get_origin(setting.type) is dict or setting.command.each:
         options["action"] = "append"
     elif setting.several:
         options |= {"action": "extend", "nargs": "+"}
     options["required"] = required
-    names = [name for name in (setting.short, setting.flag) if name]
+    names = [name for name in (setting.command.short, setting.flag) if name]
     parser.add_argument(*names, dest=setting.name, **options)
 
 
@@ -458,12 +455,13 @@ def given_values(found: Iterable[Setting], args: argparse.Namespace) -> dict[str
     :param args: what their parser returned.
     :return: the values as their class takes them.
     """
-    given = {s.name: (s.type, getattr(args, s.name)) for s in found if hasattr(args, s.name)}
-    containers = {tuple: tuple, dict: dict}
-    return {
-        name: containers.get(get_origin(kind), lambda value: value)(value)
-        for name, (kind, value) in given.items()
-    }
+    given = {}
+    for setting in found:
+        if hasattr(args, setting.name):
+            value = getattr(args, setting.name)
+            container = get_origin(setting.type)
+            given[setting.name] = container(value) if container in (tuple, dict) else value
+    return given
 
 
 def _from_file(path: Path, verb: Verb) -> dict[str, Any]:
@@ -490,7 +488,7 @@ def _bare(hint: Any) -> tuple[Any, dict[str, float], Flag]:
             for meta in hint.__metadata__:
                 if isinstance(meta, Flag):
                     flag = meta
-                found = {name: getattr(meta, name, None) for name in ("ge", "gt", "le", "lt")}
+                found = {name: getattr(meta, name, None) for name in _LIMITS}
                 limits |= {name: limit for name, limit in found.items() if limit is not None}
             hint = get_args(hint)[0]
         elif get_origin(hint) in (Union, types.UnionType):
@@ -543,16 +541,10 @@ def _value(text: str, kind: type[Any]) -> Any:
 
 
 def _in_range(value: Any, limits: Mapping[str, float]) -> Any:
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    holds = {
-        "ge": lambda limit: value >= limit,
-        "gt": lambda limit: value > limit,
-        "le": lambda limit: value <= limit,
-        "lt": lambda limit: value < limit,
-    }
     for name, limit in limits.items():
-        if not holds[name](limit):
-            raise argparse.ArgumentTypeError(f"must be {words[name]} {limit:g}, not {value}")
+        holds, words = _LIMITS[name]
+        if not holds(value, limit):
+            raise argparse.ArgumentTypeError(f"must be {words} {limit:g}, not {value}")
     return value
 
 

@@ -76,8 +76,8 @@ def quantize(options: QuantizeOptions, answer: Answer) -> int:
     if options.subset_size is not None:
         recipe = with_subset_size(recipe, options.subset_size)
     prepared = PreparedData.open(options.data)
-    with fp32_bundle(options.source, prepared) as source:
-        bundle = quantize_bundle(source, prepared, options.output, recipe, options.precision)
+    with fp32_bundle(options.source, prepared) as source, Bar("texts") as bar:
+        bundle = quantize_bundle(source, prepared, options.output, recipe, options.precision, bar)
         sizes = [(b.folder / WEIGHTS_NAME).stat().st_size for b in (source, bundle)]
     record = bundle.manifest.provenance["quantization"]
     if options.record is not None:

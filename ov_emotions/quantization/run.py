@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.metrics import score
+from ov_emotions.progress import Tell, counted
 from ov_emotions.quantization.calibration import stratified_rows
 from ov_emotions.quantization.embeddings import look_up_before_dequantizing
 from ov_emotions.quantization.ptq import feed, quantize, refuse_quantized, search_alpha
@@ -30,6 +32,7 @@ def quantize_bundle(
     output: Path,
     recipe: Recipe,
     precision: str | None = None,
+    tell: Tell | None = None,
 ) -> Bundle:
     """Follow a recipe, and fit the thresholds anew at the precision that will be served.
 
@@ -45,6 +48,7 @@ def quantize_bundle(
     :param recipe: what to do.
     :param precision: INFERENCE_PRECISION_HINT that the bundle is approved at; None is the fp32
         bundle's.
+    :param tell: told the calibration texts read; NNCF reads them several times.
     :return: the new bundle; its metrics are empty until it is evaluated.
     :raises AlreadyQuantizedError: if the bundle is not fp32, by its manifest or by its model.
     :raises QuantizationError: if NNCF fails, or the data do not do for it.
@@ -61,7 +65,7 @@ def quantize_bundle(
             f"{prepared.folder} has the labels {', '.join(fitting.label_set.labels)}, "
             f"the bundle has {', '.join(manifest.labels)}"
         )
-    model, record = _apply(bundle, prepared, recipe)
+    model, record = _apply(bundle, prepared, recipe, tell)
     look_up_before_dequantizing(model)
     record = {"recipe": recipe.to_dict(), **record}
     tokenizer_json = bundle.tokenizer().to_str()
@@ -103,7 +107,7 @@ def _served(
 
 
 def _apply(
-    bundle: Bundle, prepared: PreparedData, recipe: Recipe
+    bundle: Bundle, prepared: PreparedData, recipe: Recipe, tell: Tell | None
 ) -> tuple[ov.Model, dict[str, Any]]:
     model = shared_core().read_model(bundle.model_path)
     # Here too, for the recipes that change nothing but what the manifest says.
@@ -114,7 +118,7 @@ def _apply(
         return compress_weights(model, recipe.compression)
     if not recipe.ptq:
         return model, {}
-    texts = _Texts(bundle, prepared, recipe.ptq)
+    texts = _Texts(bundle, prepared, recipe.ptq, tell)
     if recipe.accuracy_control:
         from ov_emotions.quantization.accuracy_control import (
             Validation,
@@ -148,7 +152,10 @@ def _apply(
 class _Texts:
     """The calibration part of validation, tokenised as the bundle tokenises."""
 
-    def __init__(self, bundle: Bundle, prepared: PreparedData, config: PtqConfig) -> None:
+    def __init__(
+        self, bundle: Bundle, prepared: PreparedData, config: PtqConfig, tell: Tell | None
+    ) -> None:
+        self._tell = tell
         self._part = prepared.validation_part("calibration")
         _check_calibration_part(self._part, config)
         self._chosen = stratified_rows(self._part.targets, config.subset_size, config.seed)
@@ -161,7 +168,8 @@ class _Texts:
         return [np.array(e.ids, dtype=np.int32) for e in encoded]
 
     def calibration(self) -> list[NDArray[np.int32]]:
-        return self.tokenize([self._part.texts[i] for i in self._chosen])
+        ids = self.tokenize([self._part.texts[i] for i in self._chosen])
+        return _Counted(ids, self._tell)
 
     def others(self, count: int) -> list[NDArray[np.int32]]:
         """Texts of the part that do not calibrate."""
@@ -172,6 +180,19 @@ class _Texts:
                 "left; lower subset_size in the recipe"
             )
         return self.tokenize([self._part.texts[i] for i in rest])
+
+
+class _Counted(list[NDArray[np.int32]]):
+    """Texts that tell how many were read."""
+
+    def __init__(self, texts: list[NDArray[np.int32]], tell: Tell | None) -> None:
+        super().__init__(texts)
+        self._tell = tell
+
+    def __iter__(self) -> Iterator[NDArray[np.int32]]:
+        return counted(
+            super().__iter__(), self._tell, total=len(self), unit="texts", note="calibration"
+        )
 
 
 def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:

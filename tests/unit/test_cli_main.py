@@ -339,7 +339,7 @@ def test_every_help_tells_each_flag_and_its_default(
     assert "\n  --json " in flags
     for setting in load_verb(name).settings:
         assert setting.text, setting.name
-        if setting.positional or setting.type is bool:
+        if setting.command.positional or setting.type is bool:
             continue
         entry = re.split(rf"\n  (?:-.[^,\n]*, )?{setting.flag} ", flags)[1].split("\n  -")[0]
         word = "(required)" if setting.required else "default"
