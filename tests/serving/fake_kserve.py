@@ -73,32 +73,34 @@ class _Server(ThreadingHTTPServer):
         pass  # a client that went away
 
 
+def answer_by_rule(handler: Any) -> None:
+    """Answers as the rule of its server says, and notes what was asked."""
+    length = int(handler.headers.get("Content-Length") or 0)
+    request = Request(
+        handler.command, handler.path, dict(handler.headers.items()), handler.rfile.read(length)
+    )
+    handler.server.seen.append(request)
+    reply = _compressed(handler.server.rule(request), request)
+    time.sleep(reply.delay)
+    if reply.drop:
+        handler.close_connection = True
+        handler.connection.close()
+        return
+    handler.send_response(reply.status)
+    for name, value in reply.headers.items():
+        handler.send_header(name, value)
+    handler.send_header("Content-Length", str(len(reply.body)))
+    handler.end_headers()
+    handler.wfile.write(reply.body)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Head and body in one packet: else each answer waits for an acknowledgement.
     wbufsize = -1
     server: _Server
 
-    def _answer(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        request = Request(
-            self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
-        )
-        self.server.seen.append(request)
-        reply = _compressed(self.server.rule(request), request)
-        time.sleep(reply.delay)
-        if reply.drop:
-            self.close_connection = True
-            self.connection.close()
-            return
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
-        self.end_headers()
-        self.wfile.write(reply.body)
-
-    do_GET = do_POST = _answer  # noqa: N815
+    do_GET = do_POST = answer_by_rule  # noqa: N815
 
     def log_message(self, *_args: Any) -> None:
         pass

@@ -128,3 +128,53 @@ def test_wrong_use_is_one_sentence(
     error = capsys.readouterr().err
     assert problem in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["http://127.0.0.1:1/emotions", "--timeout", "1"], "refused"),
+        (["http://127.0.0.1:1/emotions", "--model", "nosuch"], "no folder 'nosuch'"),
+        (["emotions"], "must start with one of"),
+        (["{rest}", "--model", "{bundle}"], "other weights"),
+        (["{grpc}", "--model", "{bundle}"], "does not answer as tiny"),
+        (["{grpc}"], "metadata_url"),
+    ],
+)
+def test_json_is_json_on_every_outcome(
+    served: ServedBundle,
+    rest_url: str,
+    grpc_url: str,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    problem: str,
+) -> None:
+    served.facts["manifest_sha256"] = "1" * 64
+    served.spoil = lambda scores: scores / 2
+    places = {"rest": rest_url, "grpc": grpc_url, "bundle": str(served.bundle.folder)}
+    given = [argument.format(**places) for argument in arguments]
+    assert check(*given, "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["url"]) == (False, given[0])
+    wrong = next(step for step in found["steps"] if not step["ok"])
+    assert problem in wrong["detail"]
+
+
+def test_what_was_not_verified_is_never_called_the_same(
+    grpc_url: str, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(grpc_url, "--model", str(tiny_bundle.folder), "--requests", "2") == 0
+    page = capsys.readouterr().out
+    assert "the same as" not in page
+    assert "32 known texts answered alike, probabilities to 0.0000, thresholds to" in page
+    assert "(of neutral from one side only)" in page
+
+
+def test_tokens_without_a_bundle_are_a_failed_step(
+    served: ServedBundle, rest_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.takes = "tokens"
+    assert check(rest_url, "--json") == 1
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert steps[4]["name"] == "model"
+    assert "give the bundle" in steps[4]["detail"]

@@ -7,12 +7,13 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_kserve import FAST, Abort, Reply, grpc_server, http_server
+from fake_kserve import FAST, Abort, Reply, Request, grpc_server, http_server
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, Transport, connect
@@ -205,3 +206,106 @@ def test_a_model_that_does_not_tell_its_facts_as_json_is_refused(
             EmotionClassifier.from_server(f"http://127.0.0.1:{port}/{model}", options=FAST)
         with pytest.raises(ServerError, match=r"404.*Model with requested name is not found"):
             EmotionClassifier.from_server(f"http://127.0.0.1:{port}/nope", options=FAST)
+
+
+# The project's own text model, on a server that compresses and was recorded from its start
+
+
+@pytest.fixture(scope="module")
+def recorded(shared: Path) -> list[dict[str, Any]]:
+    path = shared / "ovms" / "text_model_recorded.json"
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
+    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    assert len(entries) == 30
+    return entries
+
+
+def recorded_reply(entry: dict[str, Any]) -> Reply:
+    """The answer, byte for byte as it came over the wire."""
+    kept = ("content-type", "content-encoding", "inference-header-content-length")
+    headers = {name: value for name, value in entry["resp_headers"].items() if name in kept}
+    return Reply(entry["status"], base64.b64decode(entry["resp_body_b64"] or ""), headers)
+
+
+def recorded_call(entry: dict[str, Any]) -> Call | None:
+    path = entry["path"]
+    if path.startswith("/v2/health/"):
+        return lambda t: t.health(path.rpartition("/")[2], 2)
+    if path.endswith("/ready"):
+        return lambda t: t.health("model", 2)
+    if path.endswith("/infer"):
+        texts = Tensor("text", "BYTES", np.array([b"x"], dtype=np.object_))
+        return lambda t: t.infer([texts], ["probabilities", "labels"], "", 2)
+    return (lambda t: t.metadata("", 2)) if path.startswith("/v2/models/") else None
+
+
+def test_every_recorded_answer_of_the_text_model_is_understood(
+    recorded: list[dict[str, Any]],
+) -> None:
+    compressed = 0
+    for entry in recorded:
+        call = recorded_call(entry)
+        if call is None:
+            continue
+        reply = recorded_reply(entry)
+        compressed += "content-encoding" in reply.headers
+        with http_server(lambda _request, r=reply: r) as (port, _):
+            found = outcome(f"http://127.0.0.1:{port}/emotions", call)
+        if "/ready" in entry["path"] or "/live" in entry["path"]:
+            assert found is (entry["status"] == 200)
+        elif entry["status"] != 200:
+            assert isinstance(found, ServerError)
+            assert json.loads(reply.body)["error"] in str(found)
+        elif isinstance(found, ModelMetadata):
+            assert "manifest" in found.facts
+        else:
+            assert isinstance(found, Answer), found
+            assert found.arrays["probabilities"].shape[1] == 7
+            assert len(found.arrays["labels"]) == len(found.arrays["probabilities"])
+    assert compressed == 4
+
+
+@pytest.mark.parametrize("accepts", [None, "identity", "gzip", "gzip, deflate"])
+def test_the_recorded_server_is_waited_for_verified_and_answers_as_the_process(
+    recorded: list[dict[str, Any]], accepts: str | None
+) -> None:
+    loading = {e["path"]: e for e in recorded if "loading" in e["note"] and e["status"] != 200}
+    infer = [e for e in recorded if e["path"].endswith("/infer") and e["status"] == 200]
+    metadata = [e for e in recorded if e["note"].startswith("metadata, ")]
+    (many,) = [e for e in infer if e["note"] == "infer 64 texts, Accept-Encoding gzip"]
+    one = infer[0]
+    calls = 0
+
+    def rule(request: Request) -> Reply:
+        nonlocal calls
+        calls += 1
+        if calls <= 6:
+            return recorded_reply(loading[request.path])
+        if request.path == "/v2/health/ready":
+            return Reply()
+        if request.method == "GET":
+            asked = request.headers["Accept-Encoding"]
+            (entry,) = [e for e in metadata if e["req_headers"].get("Accept-Encoding") == asked]
+            return recorded_reply(entry)
+        body = json.loads(request.body)
+        entry = one if body["inputs"][0]["shape"] == [1] else many
+        if entry is many and "gzip" not in request.headers["Accept-Encoding"]:
+            (entry,) = [e for e in infer if e["note"] == "infer 64 texts, Accept-Encoding None"]
+        sent = json.loads(base64.b64decode(entry["req_body_b64"]))
+        assert body["inputs"] == sent["inputs"]
+        return recorded_reply(entry)
+
+    headers = {} if accepts is None else {"Accept-Encoding": accepts}
+    options = replace(FAST, binary=False, headers=headers)
+    texts = json.loads(base64.b64decode(many["req_body_b64"]))["inputs"][0]["data"]
+    (text,) = json.loads(base64.b64decode(one["req_body_b64"]))["inputs"][0]["data"]
+    local = EmotionClassifier("emotions-ru-small", long_texts="truncate", streams=1)
+    with http_server(rule) as (port, _):
+        url = f"http://127.0.0.1:{port}/emotions"
+        with EmotionClassifier.from_server(
+            url, model="emotions-ru-small", options=options
+        ) as remote:
+            assert remote(text).labels == local(text).labels == ("joy",)
+            found, expected = remote.predict_proba(texts), local.predict_proba(texts)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)

@@ -15,11 +15,14 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fake_kserve import FAST, ServedBundle, answer_by_rule, classify
+
+from ov_emotions.bundle import Bundle
 
 CONFIG = Path(__file__).resolve().parents[2] / "ovms_config" / "nginx" / "nginx.conf"
 PASSWORD = "Basic " + base64.b64encode(b"asr:secret").decode()
@@ -257,3 +260,22 @@ def test_the_directives_are_ones_that_nginx_knows() -> None:
     )
     assert parsed["errors"] == []
     assert parsed["status"] == "ok"
+
+
+def test_the_client_works_through_it(
+    front: Front, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tritonclient", reason="the extra serving is not installed")
+    served = ServedBundle(tiny_bundle)
+    monkeypatch.setattr(StandIn, "do_GET", answer_by_rule)
+    monkeypatch.setattr(StandIn, "do_POST", answer_by_rule)
+    monkeypatch.setattr(ThreadingHTTPServer, "rule", staticmethod(served.rest), raising=False)
+    monkeypatch.setattr(ThreadingHTTPServer, "seen", [], raising=False)
+    headers = {"Authorization": PASSWORD, "Accept-Encoding": "gzip"}
+    options = replace(FAST, headers=headers, ca_file=front.certificate)
+    url = f"https://localhost:{front.rest}/emotions"
+    with classify(url, model=tiny_bundle, options=options) as remote:
+        assert [found.labels for found in remote(["злость", "радость"] * 50)] == [
+            ("anger",),
+            ("joy",),
+        ] * 50
