@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import numpy as np
 import pytest
 from triton_server import NoTritonError, TritonEnvironment, TritonServer, find_triton
@@ -327,15 +328,21 @@ def test_a_new_model_with_other_thresholds_ends_old_clients_loudly(
     protocol: str,
 ) -> None:
     thresholds = {"anger": 0.1, "joy": 0.2, "neutral": 0.3}
-    manifest = replace(tiny_manifest, thresholds=thresholds)
+    manifest = msgspec.structs.replace(tiny_manifest, thresholds=thresholds)
     other = write_bundle(tmp_path / "other", manifest, build_tiny_model(), tiny_tokenizer_json)  # type: ignore[arg-type]
-    with EmotionClassifier.from_server(own_triton.url(protocol), options=QUICK) as remote:
-        assert remote("злость").labels == ("anger",)
+    url = own_triton.url(protocol)
+    with (
+        EmotionClassifier.from_server(url, options=QUICK) as remote,
+        EmotionClassifier.from_server(url, on_model_change="follow", options=QUICK) as follower,
+    ):
+        assert remote("злость").labels == follower("злость").labels == ("anger",)
         build_repository(other, tmp_path / "models", TritonConfig(threads=1))
         own_triton.load()
         with pytest.raises(ServerMismatchError, match=r"version 2.*make a new classifier"):
             remote("злость")
-    with EmotionClassifier.from_server(own_triton.url(protocol), options=QUICK) as remote:
+        assert "anger" in follower("злость").labels
+        assert follower.thresholds == thresholds
+    with EmotionClassifier.from_server(url, options=QUICK) as remote:
         assert remote.thresholds == thresholds
 
 

@@ -98,7 +98,7 @@ def _install(folder: Path) -> None:
 
 
 def _dependencies() -> list[str]:
-    names = ("openvino", "openvino-tokenizers", "tokenizers")
+    names = ("openvino", "openvino-tokenizers", "tokenizers", "msgspec")
     return ["numpy<2", *(f"{name}=={importlib.metadata.version(name)}" for name in names)]
 
 
