@@ -16,17 +16,25 @@ from typing import Any, TextIO
 from benchmarks.serving import steady
 from benchmarks.serving.load import run_precisely
 from benchmarks.serving.measure import Measured, Plan, measure
+from benchmarks.serving.noise import Others
 from benchmarks.serving.table import for_readme, for_terminal, load_results, update_readme
-from benchmarks.serving.target import SPLIT, Endpoint, Target, choose_texts, find_targets
-from benchmarks.serving.triton import served_by_triton
+from benchmarks.serving.target import (
+    SPLIT,
+    Endpoint,
+    Target,
+    choose_texts,
+    find_targets,
+    served_by_triton,
+)
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.frame import add_setting, given_values, positive_int, settings
 from ov_emotions.cli.output import open_output, print_json, utf8_stdout
 from ov_emotions.client.check import check_server
 from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.url import parse_url
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
-from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
+from ov_emotions.quantization.timing import judge_noise
 from ov_emotions.remote import expected_model
 from ov_emotions.system import environment
 
@@ -214,7 +222,8 @@ def _report(
     args: argparse.Namespace, job: _Job, endpoints: list[Endpoint], options: ServerOptions
 ) -> int:
     plan, texts = job.plan, job.texts
-    before, load = cpu_jiffies(), os.getloadavg()[0]
+    others = Others(parse_url(endpoint.url) for endpoint in endpoints)
+    load = os.getloadavg()[0]
     with Bar("steps") as bar:
         measured = run_precisely(_measure(endpoints, texts, args.batch, options, plan, bar))
     answer = {
@@ -224,7 +233,10 @@ def _report(
         "texts": len(texts),
         "texts_per_request": args.batch,
         "load_average_before": round(load, 2),
-        "noise": judge_noise(measured.round_latencies(), before, cpu_jiffies()),
+        "noise": {
+            **judge_noise(measured.round_latencies(), *others.since()),
+            "other_processes_counted": others.seen,
+        },
         **environment(*PACKAGES),
         "plan": asdict(plan),
         **measured.to_dict(),

@@ -13,6 +13,7 @@ from ov_emotions.files import write_text
 
 README = Path(__file__).with_name("README.md")
 RESULTS = Path(__file__).parents[1] / "results" / "serving.json"
+SERVERS = RESULTS.with_name("servers-measured.json")
 STEADY = RESULTS.with_name("server-load.json")
 NOTHING = "Not measured yet."
 
@@ -169,6 +170,25 @@ def for_readme(answer: Mapping[str, Any] | None) -> str:
     )
 
 
+def side_by_side(answer: Mapping[str, Any] | None) -> str:
+    """Render the run of a real Model Server, Triton and `serve` beside one another.
+
+    :param answer: what the driver wrote; None where there is nothing yet.
+    :return: lines of Markdown without an end.
+    """
+    if answer is None:
+        return NOTHING
+    return "\n".join(
+        [
+            *_markdown(closed_rows(answer)),
+            "",
+            *_markdown(comparison_rows(answer)),
+            "",
+            facts(answer),
+        ]
+    )
+
+
 def steady_load(answer: Mapping[str, Any] | None) -> str:
     """Render what `python -m benchmarks.serving serve` measured.
 
@@ -208,6 +228,7 @@ def update_readme() -> None:
     """Put the table of the committed figures into README.md."""
     text = README.read_text(encoding="utf-8")
     text = insert(text, steady_load(load_results(STEADY)), "steady")
+    text = insert(text, side_by_side(load_results(SERVERS)), "servers")
     write_text(README, insert(text, for_readme(load_results())))
 
 

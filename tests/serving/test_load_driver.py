@@ -167,7 +167,12 @@ def prepared(tmp_path: Path) -> Iterator[Path]:
     path = folder / "test_goemotions.parquet"
     texts.save(path)
     splits = {"test_goemotions": {"sha256": sha256_file(path)}}
-    manifest = {"schema": PREPARED_SCHEMA, "labels": list(EKMAN.labels), "splits": splits}
+    manifest = {
+        "schema": PREPARED_SCHEMA,
+        "labels": list(EKMAN.labels),
+        "splits": splits,
+        "validation_parts": {},
+    }
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
     yield folder
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from live_server import live
 
-from benchmarks.serving import cli, steady, steady_clients
+from benchmarks.serving import cli, steady
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import ServerError
 
@@ -53,7 +53,7 @@ def test_64_clients_lose_nothing_and_each_gets_the_classifiers_answer(
 
     with live(tiny_classifier) as server:
         asyncio.run(scenario(server.url))
-        told = steady_clients.server_counts(httpx.get(f"{server.url}/metrics").text)
+        told = steady.server_counts(httpx.get(f"{server.url}/metrics").text)
     assert len(answers) >= CLIENTS
     assert told["answered"] == len(answers)
     assert told["texts"] == sum(answers)
@@ -98,8 +98,8 @@ def test_the_driver_fails_where_answers_are_lost_or_wrong(
         await asyncio.sleep(0.01)
         return list(1 - asked.expected[position])
 
-    monkeypatch.setattr(steady_clients, "_people", lose)
-    monkeypatch.setattr(steady_clients, "_kserve", lie)
+    monkeypatch.setattr(steady, "_people", lose)
+    monkeypatch.setattr(steady, "_kserve", lie)
     assert cli.main([*load, "--json"]) == 1
     answer = json.loads(capsys.readouterr().out)
     assert answer["errors"]["refused 418"] > 0

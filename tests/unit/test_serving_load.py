@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.serving.figures import Figures, knee, peak, ratios, summarise
+from benchmarks.serving import noise
 from benchmarks.serving.load import (
     NOT_SENT,
     Limits,
@@ -21,16 +23,21 @@ from benchmarks.serving.load import (
     open_loop,
     run_precisely,
 )
-from benchmarks.serving.measure import Plan
+from benchmarks.serving.measure import Figures, Plan, knee, peak, ratios, summarise
+from benchmarks.serving.noise import Others
 from benchmarks.serving.table import (
     README,
+    SERVERS,
     STEADY,
     closed_rows,
     for_readme,
     load_results,
+    side_by_side,
     steady_load,
 )
+from ov_emotions.client.url import parse_url
 from ov_emotions.errors import InputError, ServerError
+from ov_emotions.quantization.timing import judge_noise
 
 
 def one_at_a_time(seconds: float) -> Send:
@@ -210,6 +217,7 @@ def test_the_readme_holds_the_table_of_the_committed_figures() -> None:
     for marks, told in (
         ("results", for_readme(load_results())),
         ("steady", steady_load(load_results(STEADY))),
+        ("servers", side_by_side(load_results(SERVERS))),
     ):
         start, end = f"<!-- {marks}: start -->", f"<!-- {marks}: end -->"
         assert text[text.index(start) : text.index(end)].removeprefix(start).strip() == told
@@ -227,3 +235,65 @@ def test_a_target_that_answered_nothing_has_a_row_all_the_same() -> None:
         ]
     }
     assert closed_rows(answer)[1] == ["x", "–", "–", "none", "–", "–", "–", "–", "–", "2 timeout"]
+
+
+class Machine:
+    """A made-up /proc: ticks by process, and which of them listens on port 8000."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "net").mkdir()
+        heading = "  sl  local_address rem_address   st tx_queue"
+        line = "0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 0 0 4711 1"
+        (folder / "net" / "tcp").write_text(f"{heading}\n{line}\n", encoding="ascii")
+
+    def stat(self, busy: int, idle: int, stolen: int) -> None:
+        text = f"cpu  {busy} 0 0 {idle} 0 0 0 {stolen} 0 0\n"
+        (self.folder / "stat").write_text(text, encoding="ascii")
+
+    def process(self, number: int, parent: int, ticks: int, *, name: str = "server (x)") -> Path:
+        folder = self.folder / str(number)
+        folder.mkdir(exist_ok=True)
+        (folder / "comm").write_text(name, encoding="ascii")
+        numbers = f"S {parent} 0 0 0 0 0 0 0 0 0 {ticks} 0 0 0 0"
+        (folder / "stat").write_text(f"{number} ({name}) {numbers}", encoding="ascii")
+        return folder
+
+    def listens(self, folder: Path) -> None:
+        (folder / "fd").mkdir()
+        (folder / "fd" / "3").symlink_to("socket:[4711]")
+
+
+def test_other_processes_are_noise_and_driver_and_server_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path)
+    monkeypatch.setattr(noise, "_PROC", tmp_path)
+    machine.stat(1000, 1000, 0)
+    machine.listens(machine.process(50, 1, 100))
+    for number, parent in ((os.getpid(), 1), (51, 50), (60, 1)):
+        machine.process(number, parent, 100)
+    others = Others([parse_url("http://127.0.0.1:8000/emotions")])
+    assert others.seen
+    machine.stat(1180, 1200, 20)
+    for number, parent, ticks in ((os.getpid(), 1, 130), (50, 1, 140), (51, 50, 150)):
+        machine.process(number, parent, ticks)
+    # 180 ticks were used: 30 by the driver, 40 and 50 by the server and its child.
+    assert others.since() == ((0, 0), (400, 20 + 60))
+    judged = judge_noise({}, *others.since())
+    assert judged["noisy"]
+    assert "20.0 % of the processor was held by others" in judged["sentence"]
+
+
+@pytest.mark.parametrize("name", ["docker-proxy", None])
+def test_a_server_in_a_container_cannot_be_told_from_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    machine = Machine(tmp_path)
+    monkeypatch.setattr(noise, "_PROC", tmp_path)
+    machine.stat(1000, 1000, 0)
+    if name is not None:
+        machine.listens(machine.process(50, 1, 100, name=name))
+    others = Others([parse_url("grpc://localhost:8000/emotions")])
+    machine.stat(2000, 1000, 10)
+    assert (others.seen, others.since()[1]) == (False, (1010, 10))
