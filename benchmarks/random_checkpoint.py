@@ -12,16 +12,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import msgspec
 import torch
 from transformers import RobertaConfig, RobertaModel
 
 from ov_emotions.system import environment
 from ov_emotions.training.checkpoint import (
+    DataFacts,
+    HeadConfig,
     load_tokenizer,
     read_checkpoint_facts,
     save_checkpoint,
 )
-from ov_emotions.training.model import EmotionModel, HeadConfig
+from ov_emotions.training.model import EmotionModel
 
 
 def main() -> None:
@@ -49,23 +52,22 @@ def main() -> None:
         type_vocab_size=1,
     )
     model = EmotionModel(
-        RobertaModel(config, add_pooling_layer=False), HeadConfig(len(facts["labels"]))
+        RobertaModel(config, add_pooling_layer=False), HeadConfig(len(facts.labels))
     )
-    kept = ("schema", "labels", "label_names_ru", "thresholds", "normalizer", "max_length")
-    save_checkpoint(
-        args.output,
-        model,
-        tokenizer,
-        {
-            **{key: facts[key] for key in kept},
-            "random_weights": True,
-            "base_model": f"random weights, RoBERTa-shaped, {args.layers} x {args.hidden}",
-            "training": {"seed": args.seed},
-            "data": {"manifest_sha256": facts["data"]["manifest_sha256"], "sources": []},
-            "step": 0,
-            "provenance": environment("torch", "transformers"),
-        },
+    random = msgspec.structs.replace(
+        facts,
+        random_weights=True,
+        base_model=f"random weights, RoBERTa-shaped, {args.layers} x {args.hidden}",
+        training={"seed": args.seed},
+        earlier_training=None,
+        training_rows=None,
+        drawn_rows=None,
+        data=DataFacts(manifest_sha256=facts.data.manifest_sha256, sources=()),
+        selection=None,
+        step=0,
+        provenance=environment("torch", "transformers"),
     )
+    save_checkpoint(args.output, model, tokenizer, random)
     print(f"wrote {args.output}: {sum(p.numel() for p in model.parameters()):,} parameters")
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Manifest, TrainingSource, write_bundle
+from ov_emotions.bundle import Bundle, Manifest, write_bundle
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import CheckpointError, ExportError, OvEmotionsError
 from ov_emotions.system import environment, quiet_transformers, require, shared_core
-from ov_emotions.training.positions import token_limit
+from ov_emotions.training.checkpoint import token_limit
 
 LENGTH_GROUPS = ((3, 8), (9, 16), (17, 32), (33, 64), (65, 512))
 """Token counts, special tokens included, in each of which parity is checked."""
@@ -134,22 +134,21 @@ def check_parity(
     :raises ExportError: if one exceeds `PARITY_TOLERANCE`.
     """
     torch = require("torch", extra="train")
-    batches = require("ov_emotions.training.batches", extra="train")
+    examples = require("ov_emotions.training.examples", extra="train")
     reference = require("ov_emotions.training.model", extra="train").EmotionModel.load(checkpoint)
-    pad_id = int(reference.config.pad_token_id or 0)
     compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found: dict[str, dict[str, float]] = {}
     for name, rows in groups.items():
         largest = 0.0
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH]
-            batch = batches.collate(part, np.arange(len(part)), pad_id)
+            tokens, mask = examples.pad(part, reference.pad_id)
             with torch.inference_mode():
-                expected = reference(batch.input_ids, batch.attention_mask).numpy()
+                expected = reference(tokens, mask).numpy()
             got = compiled(
                 {
-                    "input_ids": batch.input_ids.numpy(),
-                    "attention_mask": batch.attention_mask.numpy(),
+                    "input_ids": tokens.numpy(),
+                    "attention_mask": mask.numpy(),
                 }
             )["logits"]
             largest = max(largest, float(np.abs(expected - got).max()))
@@ -218,12 +217,12 @@ def export_bundle(config: ExportConfig, texts: Sequence[str]) -> tuple[Bundle, P
     :raises CheckpointError: if the checkpoint cannot be used.
     """
     checkpoints = require("ov_emotions.training.checkpoint", extra="train")
-    batches = require("ov_emotions.training.batches", extra="train")
+    examples = require("ov_emotions.training.examples", extra="train")
     facts = checkpoints.read_checkpoint_facts(config.checkpoint)
     tokenizer = checkpoints.load_tokenizer(str(config.checkpoint))
     # Up to twice the training length, as far as the encoder reads: the IR's shapes are dynamic.
-    length = min(2 * facts["max_length"], _positions(config.checkpoint))
-    ids = batches.tokenize(tokenizer, list(texts), length)
+    length = min(2 * facts.max_length, _positions(config.checkpoint))
+    ids = examples.tokenize(tokenizer, list(texts), length)
     groups = sample_by_length(ids, config.parity_rows, config.seed)
     if not groups:
         raise ExportError("there are no texts to check the export with")
@@ -232,29 +231,27 @@ def export_bundle(config: ExportConfig, texts: Sequence[str]) -> tuple[Bundle, P
     environment_facts = environment("torch", "transformers", "optimum-intel", "openvino")
     manifest = Manifest(
         name=config.name,
-        labels=tuple(facts["labels"]),
-        label_names_ru=facts["label_names_ru"],
-        thresholds=facts["thresholds"],
-        normalizer=facts["normalizer"],
-        max_length=facts["max_length"],
+        labels=tuple(facts.labels),
+        label_names_ru=facts.label_names_ru,
+        thresholds=facts.thresholds,
+        normalizer=facts.normalizer,
+        max_length=facts.max_length,
         precision="fp32",
         inference_precision="f32",
-        base_model=config.base_model or facts["base_model"],
+        base_model=config.base_model or facts.base_model,
         base_licence=config.base_licence,
         licence=config.licence,
-        training_data=tuple(
-            TrainingSource(**source) for source in facts["data"]["sources"] if source["rows"]
-        ),
+        training_data=tuple(source for source in facts.data.sources if source.rows),
         metrics={},
         provenance={
-            "training": facts["training"],
-            "earlier_training": facts.get("earlier_training"),
-            "training_step": facts["step"],
-            "training_environment": facts["provenance"],
-            "data_manifest_sha256": facts["data"]["manifest_sha256"],
+            "training": facts.training,
+            "earlier_training": facts.earlier_training,
+            "training_step": facts.step,
+            "training_environment": facts.provenance,
+            "data_manifest_sha256": facts.data.manifest_sha256,
             "export_environment": environment_facts,
             "parity": parity.to_dict(),
-            "random_weights": bool(facts.get("random_weights", False)),
+            "random_weights": facts.random_weights,
         },
     )
     return write_bundle(config.output, manifest, model, tokenizer.to_str()), parity

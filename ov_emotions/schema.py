@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -89,6 +90,27 @@ def read_toml(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
     except ValueError as caught:  # TOML's errors and those of UTF-8
         raise error(f"{path} is not valid TOML: {caught}") from caught
     return from_builtins(value, kind, str(path), error)
+
+
+def check_fields(value: Any, error: type[OvEmotionsError]) -> None:
+    """Check a dataclass's own values, as its fields' `Literal` and `msgspec.Meta` have them.
+
+    For `__post_init__`: what comes from a file is checked already, what code gives is not.
+
+    :param value: a dataclass.
+    :param error: the class of error to raise.
+    :raises OvEmotionsError: of the class given; names the field.
+    """
+    hints = get_type_hints(type(value), include_extras=True)
+    for field in dataclasses.fields(value):
+        found = getattr(value, field.name)
+        if isinstance(found, float) and math.isnan(found):
+            raise error(f"{field.name} must be a number, not nan")
+        try:
+            msgspec.convert(to_builtins(found), hints[field.name], dec_hook=_from_text)
+        except msgspec.ValidationError as caught:
+            told = _told(caught, hints[field.name])
+            raise error(f"{field.name}: {told}, not {found!r}") from caught
 
 
 def field_values(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ov_emotions.training.config import TrainConfig
+from ov_emotions.errors import TrainingError
+from ov_emotions.schema import field_values
+from ov_emotions.training.settings import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,9 @@ class Plan:
         :param output: folder of the run.
         :return: base settings with those of the change in their place.
         """
-        settings = {**self.base.settings, **change.settings}
-        values = {key: _typed(key, value) for key, value in settings.items()}
-        return replace(TrainConfig("", data, output), **values, seed=seed)
-
-
-def _typed(key: str, value: Any) -> Any:
-    """Turn what TOML has into what the configuration has."""
-    if key in ("teachers", "unlabelled"):
-        return tuple(Path(item) for item in value)
-    if key == "teacher_cache":
-        return Path(value)
-    return tuple(value) if isinstance(value, list) else value
+        table = {**self.base.settings, **change.settings}
+        settings = field_values(TrainConfig, table, change.name, TrainingError)
+        return TrainConfig(**{**settings, "data": data, "output": output, "seed": seed})
 
 
 def read_plan(path: Path) -> Plan:

@@ -52,8 +52,8 @@ def run_one(place: Place, plan: Plan, change: Change, seed: int) -> None:
     :param change: the row.
     :param seed: of the run.
     """
-    from ov_emotions.training.config import TrainConfig
     from ov_emotions.training.run import BEST_NAME, train
+    from ov_emotions.training.settings import TrainConfig
     from ov_emotions.training.teachers import ask_checkpoint
 
     folder = place.run(change, seed)
@@ -65,10 +65,9 @@ def run_one(place: Place, plan: Plan, change: Change, seed: int) -> None:
     probabilities = ask_checkpoint(folder / BEST_NAME, validation.texts, config)
     with atomic_path(folder / PROBABILITIES) as path, path.open("wb") as file:
         np.save(file, probabilities)
-    (folder / "state.pt").unlink(missing_ok=True)
     write_json(
         folder / RESULT,
-        {"minutes": round(minutes, 2), "rows": facts["training_rows"], "steps": facts["step"]},
+        {"minutes": round(minutes, 2), "rows": facts.training_rows, "steps": facts.step},
     )
 
 

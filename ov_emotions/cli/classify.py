@@ -87,7 +87,7 @@ def load_classifier(options: ModelOptions) -> TextClassifier:
     :return: the classifier.
     :raises InputError: if thresholds are given for a model that has none.
     """
-    from ov_emotions.training.text_to_text.manifest import is_text_to_text
+    from ov_emotions.training.text_to_text.targets import is_text_to_text
 
     if is_text_to_text(options.model):
         return _load_text_to_text(options)

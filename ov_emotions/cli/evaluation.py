@@ -259,7 +259,7 @@ def _evaluate(
     metadata_url: str | None,
 ) -> tuple[dict[str, Any], list[Scored] | None]:
     """Give the figures, and the decisions where the model gives probabilities."""
-    from ov_emotions.training.text_to_text.manifest import is_text_to_text
+    from ov_emotions.training.text_to_text.targets import is_text_to_text
 
     if is_text_to_text(source):
         from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text

@@ -206,7 +206,7 @@ def prune(options: PruneOptions, answer: Answer) -> int:
     Write a copy with the normaliser inside its tokeniser and without the vocabulary that a corpus
     of normalised Russian never uses.
     """
-    from ov_emotions.training.prune import KEEP_CYRILLIC, KEEP_DIGITS, prune_base
+    from ov_emotions.training.prune import PruneConfig, prune_base
 
     if options.keep_cyrillic and options.keep_digits:
         raise UsageError("--keep-cyrillic and --keep-digits exclude each other")
@@ -214,12 +214,12 @@ def prune(options: PruneOptions, answer: Answer) -> int:
         raise UsageError("a corpus is needed: give --text, --data or both")
     check_output_folder(options.output, "tokenizer.json")
     with Bar("texts") as bar:
-        sizes = prune_base(
-            options.base,
-            options.output,
-            _corpus(options, bar),
-            KEEP_DIGITS if options.keep_digits else KEEP_CYRILLIC,
+        config = PruneConfig(
+            base=options.base,
+            output=options.output,
+            keep="digits" if options.keep_digits else "cyrillic",
         )
+        sizes = prune_base(config, _corpus(options, bar))
     if answer.json:
         print_json({"vocabulary": sizes, "output": str(options.output)})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.frame import Answer, Flag, Given, UsageError, verb
 from ov_emotions.cli.output import make_output_folder, print_json, print_text
+from ov_emotions.progress import Progress, Tell
+from ov_emotions.schema import to_builtins
 from ov_emotions.system import require
-from ov_emotions.training.config import TrainConfig
 from ov_emotions.training.settings import (
+    BEST_NAME,
+    DistillConfig,
+    Text2TextConfig,
+    TrainConfig,
     load_settings,
     preset_description,
     preset_names,
     preset_values,
 )
-from ov_emotions.training.text_to_text.config import Text2TextConfig
 
 if TYPE_CHECKING:
-    from ov_emotions.training.text_to_text.manifest import Text2TextManifest
+    from ov_emotions.training.text_to_text.targets import Text2TextManifest
 
 T = TypeVar("T")
-DISTILL_PRESET = "distill"
 _FACTS_AS_JSON = {"json": "print the facts of the best checkpoint as JSON"}
 
 
@@ -63,7 +66,7 @@ def train_text_to_text(config: Text2TextConfig, answer: Answer) -> int:
     A run that was stopped goes on when the same command is given again.
     """
     _prepare(config.output)
-    from ov_emotions.training.text_to_text.run import BEST_NAME, train
+    from ov_emotions.training.text_to_text.run import train
 
     manifest = _train_with_bar(partial(train, config))
     if answer.json:
@@ -88,15 +91,11 @@ def train(options: TrainOptions, settings: Given[TrainConfig], answer: Answer) -
     """
     if options.presets:
         return _list_presets(answer.json)
-    needed = [f.name for f in fields(TrainConfig) if f.default is MISSING]
-    return _fit(options, options.preset, settings, needed, answer)
+    return _fit(TrainConfig, options, options.preset, settings, answer)
 
 
-@verb(
-    texts=_FACTS_AS_JSON,
-    defaults=preset_values(DISTILL_PRESET),
-)
-def distill(options: FileOptions, settings: Given[TrainConfig], answer: Answer) -> int:
+@verb(texts=_FACTS_AS_JSON)
+def distill(options: FileOptions, settings: Given[DistillConfig], answer: Answer) -> int:
     """Train a small student on what larger or several teachers say.
 
     The student (--base) learns the mean of what its teachers say: of the training texts, of texts
@@ -105,31 +104,31 @@ def distill(options: FileOptions, settings: Given[TrainConfig], answer: Answer) 
     several times as fast. Texts that nearly equal a held-out one are left out. The defaults are
     those of `train --preset distill`.
     """
-    needed = ("base", "teachers", "data", "output")
-    return _fit(options, DISTILL_PRESET, settings, needed, answer)
+    return _fit(DistillConfig, options, None, settings, answer)
 
 
 def _fit(
+    kind: type[TrainConfig],
     options: FileOptions,
     preset: str | None,
     given: Mapping[str, Any],
-    needed: Sequence[str],
     answer: Answer,
 ) -> int:
     """Train by a preset, a file and flags, and say what came of it."""
     if options.config is None:
+        needed = [f.name for f in fields(kind) if f.default is MISSING]
         known = {*given, *(preset_values(preset) if preset else ())}
         if missing := [_flag(name) for name in needed if name not in known]:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}")
-    config = load_settings(preset, options.config, given)
+    config = load_settings(kind, preset, options.config, given)
     _prepare(config.output)
-    from ov_emotions.training.run import BEST_NAME, train
+    from ov_emotions.training.run import train
 
     facts = _train_with_bar(partial(train, config))
     if _answers() and answer.json:
-        print_json(facts)
+        print_json(to_builtins(facts))
     elif _answers():
-        print_text(_sentences("best checkpoint", config.output / BEST_NAME, facts))
+        print_text(_sentences("best checkpoint", config.output / BEST_NAME, to_builtins(facts)))
     return 0
 
 
@@ -156,18 +155,29 @@ def _list_presets(as_json: bool) -> int:
 def _prepare(output: Path) -> None:
     """Make the run's folder, and see that what trains is installed."""
     make_output_folder(output)
-    for module in ("torch", "transformers", "safetensors"):
+    for module in ("torch", "transformers", "accelerate", "safetensors"):
         require(module, extra="train")
 
 
-def _train_with_bar(train: Callable[[Callable[[int, int, str], None]], T]) -> T:
+def _train_with_bar(train: Callable[[Tell], T]) -> T:
     """Train, showing how far the run is."""
-    with Bar("steps") as bar:
-        try:
-            return train(bar.update)
-        except KeyboardInterrupt:
-            bar.message("stopped; the same command goes on from the last saved state")
-            raise
+    bar, last = Bar(), Progress(0)
+
+    def tell(progress: Progress) -> None:
+        nonlocal bar, last
+        if progress.unit != last.unit or progress.done < last.done:  # other work has begun
+            bar.clear()
+            bar = Bar()
+        bar(progress)
+        last = progress
+
+    try:
+        return train(tell)
+    except KeyboardInterrupt:
+        bar.message("stopped; the same command goes on from the last saved state")
+        raise
+    finally:
+        bar.clear()
 
 
 def _sentences(what: str, best: Path, facts: Mapping[str, Any]) -> str:

@@ -80,13 +80,13 @@ class CheckpointClassifier(EmotionClassifier):
         model = models.EmotionModel.load(checkpoint).to(device, dtypes[precision])
         self.folder = checkpoint
         self._bundle = None
-        self._label_names_ru: dict[str, str] = dict(facts["label_names_ru"])
-        self._labels = tuple(facts["labels"])
-        self._thresholds = {label: float(facts["thresholds"][label]) for label in self._labels}
+        self._label_names_ru: dict[str, str] = dict(facts.label_names_ru)
+        self._labels = tuple(facts.labels)
+        self._thresholds = {label: float(facts.thresholds[label]) for label in self._labels}
         self._batch_tokens = check_count("batch_tokens", batch_tokens)
         self._long_texts = long_texts
         self._encoder = TextEncoder(
-            checkpoints.load_tokenizer(str(checkpoint)), facts["max_length"], long_texts
+            checkpoints.load_tokenizer(str(checkpoint)), facts.max_length, long_texts
         )
         self._backend = TorchBackend(model)
 

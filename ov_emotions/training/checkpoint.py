@@ -1,35 +1,179 @@
-"""The checkpoint folder: weights in fp16, the tokeniser, and what is known of the run."""
+"""The checkpoint folder: weights in fp16, the tokeniser, and what is known of the run.
+
+Read without torch, but for the weights.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tokenizers import Tokenizer
 
+from ov_emotions.bundle import TrainingSource
 from ov_emotions.errors import CheckpointError
-from ov_emotions.files import atomic_folder, write_json
-from ov_emotions.system import require
-from ov_emotions.training.facts import read_facts
-from ov_emotions.training.prune import with_asr_normalizer
+from ov_emotions.files import atomic_folder, best_inside
+from ov_emotions.normalize import build_normalizer
+from ov_emotions.schema import Schema, read_json, write_json
+from ov_emotions.system import quiet_transformers, require
+from ov_emotions.training.settings import Activation, Pooling
 
 if TYPE_CHECKING:
     from ov_emotions.training.model import EmotionModel
 
-CHECKPOINT_SCHEMA = 1
-CHECKPOINT_NAME = "checkpoint.json"
-_NEEDED = (
-    "labels",
-    "label_names_ru",
-    "thresholds",
-    "normalizer",
-    "max_length",
-    "base_model",
-    "training",
-    "data",
-    "step",
-    "provenance",
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_NAME, HEAD_NAME, TEXT2TEXT_NAME = "checkpoint.json", "head.json", "text2text.json"
+WEIGHTS_NAME, TOKENIZER_NAME = "model.safetensors", "tokenizer.json"
+_TOKENIZERS = (
+    *(TOKENIZER_NAME, "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "spm.model"),
+    "sentencepiece.bpe.model",
 )
+_OFFSET_BY_PADDING = frozenset(
+    {"camembert", "data2vec-text", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl", "xmod"}
+)
+"""Model types that number positions from the padding token's id plus one on."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What stands on top of the encoder.
+
+    :param labels: number of outputs.
+    :param pooling: first token, mean over the tokens that are not padding, or both side by side.
+    :param dropout: rate on the pooled vector, before the first layer.
+    :param hidden_size: width of an inner layer; 0 for one linear layer and no more.
+    :param activation: after the inner layer.
+    :param hidden_dropout: rate after the activation, before the output layer.
+    """
+
+    labels: int
+    pooling: Pooling = "mean"
+    dropout: float = 0.1
+    hidden_size: int = 0
+    activation: Activation = "gelu"
+    hidden_dropout: float = 0.0
+
+
+class DataFacts(Schema, frozen=True, kw_only=True):
+    """The prepared data that a model learned from.
+
+    :param manifest_sha256: of the folder's manifest.
+    :param sources: the sets, earlier runs' too.
+    :param seed: of the preparation.
+    """
+
+    manifest_sha256: str
+    sources: tuple[TrainingSource, ...]
+    seed: int | None = None
+
+
+class CheckpointFacts(Schema, frozen=True, kw_only=True):
+    """What checkpoint.json holds.
+
+    :param thresholds: per label, fitted on their part of validation.
+    :param max_length: tokens that training texts were cut to.
+    :param training: the run's settings.
+    :param earlier_training: how the checkpoint that it went on from was trained, if it did.
+    :param drawn_rows: texts that only teachers labelled, by how they were made.
+    :param selection: scores on the selection part of validation.
+    :param random_weights: of a checkpoint that only memory and time are measured with.
+    """
+
+    schema: Literal[1] = 1
+    labels: tuple[str, ...]
+    label_names_ru: dict[str, str]
+    thresholds: dict[str, float]
+    normalizer: str
+    max_length: int
+    base_model: str
+    training: dict[str, Any]
+    earlier_training: dict[str, Any] | None = None
+    training_rows: int | None = None
+    drawn_rows: dict[str, int] | None = None
+    data: DataFacts
+    selection: dict[str, Any] | None = None
+    step: int
+    precision: str | None = None
+    device: str | None = None
+    processes: int = 1
+    provenance: dict[str, Any]
+    random_weights: bool = False
+
+    def run_facts(self) -> dict[str, Any]:
+        """Return how the checkpoint was trained, for one that goes on from it."""
+        names = ("training", "earlier_training", "step", "precision", "device", "provenance")
+        return {name: getattr(self, name) for name in names}
+
+
+def is_checkpoint(folder: str | Path) -> bool:
+    """Say whether a folder holds what `ov-emotions train` wrote."""
+    return (Path(folder) / CHECKPOINT_NAME).is_file()
+
+
+def read_checkpoint_facts(folder: Path) -> CheckpointFacts:
+    """Read and check `checkpoint.json`.
+
+    :param folder: a checkpoint folder.
+    :return: its facts.
+    :raises CheckpointError: if it is missing, malformed or of another schema.
+    """
+    path = folder / CHECKPOINT_NAME
+    if not path.is_file():
+        raise not_here(folder, CHECKPOINT_NAME, "`ov-emotions train`")
+    return read_json(path, CheckpointFacts, CheckpointError)
+
+
+def not_here(folder: Path, name: str, writer: str) -> CheckpointError:
+    """Say that a folder is not what it is taken for, and which one may be meant."""
+    return CheckpointError(
+        f"{folder} is not a checkpoint of {writer}: it has no {name}{best_inside(folder)}"
+    )
+
+
+def read_head(folder: Path) -> HeadConfig:
+    """Read a checkpoint's `head.json`.
+
+    :raises CheckpointError: if it is missing or holds something else.
+    """
+    return read_json(folder / HEAD_NAME, HeadConfig, CheckpointError)
+
+
+def check_base(base: str) -> None:
+    """Refuse, from its files alone, a folder that training cannot start from.
+
+    :param base: folder or Hub id; of an id nothing is known yet.
+    :raises CheckpointError: says what the folder is, and what to give.
+    """
+    folder = Path(base)
+    if not folder.is_dir():
+        if folder.exists() or base.startswith((".", "/", "~")) or base.count("/") > 1:
+            raise CheckpointError(f"there is no folder {base}, and no model of the Hub is so named")
+        return
+    if (folder / TEXT2TEXT_NAME).is_file():
+        raise CheckpointError(
+            f"{base} writes the labels as text; go on with it by `train --task text-to-text`"
+        )
+    if (folder / "adapter_config.json").is_file():
+        raise CheckpointError(
+            f"{base} is an adapter (PEFT), not a model: merge it into its base first, with peft's "
+            "merge_and_unload, and save that with its tokeniser"
+        )
+    if (folder / "emotions.json").is_file():
+        raise CheckpointError(
+            f"{base} is a bundle, which does not learn any more; start from the checkpoint that it "
+            "was made of"
+        )
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{base} is no model: it has no config.json{best_inside(folder)}")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise CheckpointError(
+            f"{base} has no tokeniser ({TOKENIZER_NAME}); save it there with "
+            "`tokenizer.save_pretrained`"
+        )
 
 
 def load_tokenizer(base: str) -> Tokenizer:
@@ -39,20 +183,52 @@ def load_tokenizer(base: str) -> Tokenizer:
     :return: a tokeniser without padding and truncation.
     :raises CheckpointError: if there is none, or only a slow one.
     """
-    path = Path(base) / "tokenizer.json"
+    path = Path(base) / TOKENIZER_NAME
     try:
         if path.is_file():
             tokenizer = Tokenizer.from_file(str(path))
         else:
-            loaded = require("transformers", extra="train").AutoTokenizer.from_pretrained(base)
-            tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
+            auto = require("transformers", extra="train").AutoTokenizer
+            with quiet_transformers():
+                tokenizer = Tokenizer.from_str(
+                    auto.from_pretrained(base).backend_tokenizer.to_str()
+                )
     except Exception as error:  # tokenizers raises bare Exception
         raise CheckpointError(f"cannot load a fast tokeniser of {base}: {error}") from error
     return with_asr_normalizer(tokenizer)
 
 
+def with_asr_normalizer(tokenizer: Tokenizer) -> Tokenizer:
+    """Put the current normaliser inside a tokeniser and switch off padding and truncation.
+
+    :param tokenizer: any fast tokeniser; changed in place.
+    :return: the same object.
+    """
+    tokenizer.normalizer = build_normalizer()
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    # As in classification: a text that spells "[SEP]" is normalised like any other.
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def token_limit(encoder: Mapping[str, Any], default: int) -> int:
+    """Tell how many tokens an encoder reads at most, special tokens included.
+
+    :param encoder: its `config.json`.
+    :param default: for an encoder that sets no limit.
+    :return: the number of tokens.
+    """
+    positions = encoder.get("max_position_embeddings")
+    if positions is None:
+        return default
+    if encoder.get("model_type") in _OFFSET_BY_PADDING:
+        positions -= int(encoder.get("pad_token_id") or 0) + 1
+    return int(positions)
+
+
 def save_checkpoint(
-    folder: Path, model: EmotionModel, tokenizer: Tokenizer, facts: dict[str, Any]
+    folder: Path, model: EmotionModel, tokenizer: Tokenizer, facts: CheckpointFacts
 ) -> None:
     """Write a checkpoint folder as a whole.
 
@@ -63,16 +239,16 @@ def save_checkpoint(
     """
     with atomic_folder(folder) as temporary:
         model.save(temporary)
-        (temporary / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+        (temporary / TOKENIZER_NAME).write_text(tokenizer.to_str(), encoding="utf-8")
         write_json(temporary / CHECKPOINT_NAME, facts)
 
 
-def read_checkpoint_facts(folder: Path) -> dict[str, Any]:
-    """Read and check `checkpoint.json`.
+def check_labels(where: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
+    """Refuse a model that answers with other labels than a run's data have.
 
-    :param folder: a checkpoint folder.
-    :return: its facts.
-    :raises CheckpointError: if it is missing, malformed or of another schema.
+    :raises CheckpointError: names both.
     """
-    what = "a checkpoint of `ov-emotions train`"
-    return read_facts(folder / CHECKPOINT_NAME, what, CHECKPOINT_SCHEMA, _NEEDED)
+    if tuple(theirs) != tuple(ours):
+        raise CheckpointError(
+            f"{where} has the labels {', '.join(theirs)}; this run has {', '.join(ours)}"
+        )

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import json
 import logging
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import openvino as ov
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from ov_emotions.errors import CheckpointError
+from ov_emotions.errors import CheckpointError, TrainingError
 from ov_emotions.system import quiet_transformers
-from ov_emotions.training.pooling import Activation, Pooling
+from ov_emotions.training.checkpoint import (
+    HEAD_NAME,
+    WEIGHTS_NAME,
+    HeadConfig,
+    check_base,
+    read_head,
+)
+from ov_emotions.training.device import Device
+from ov_emotions.training.examples import Ids, by_length, pad
+from ov_emotions.training.settings import Activation, Attention
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_NAME = "model.safetensors"
 HEAD_PARAMETERS = ("hidden.", "classifier.")
 """How the names of the head's parameters begin."""
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -32,26 +47,8 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "leaky_relu": nn.functional.leaky_relu,
     "elu": nn.functional.elu,
 }
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """What stands on top of the encoder.
-
-    :param labels: number of outputs.
-    :param pooling: first token, mean over the tokens that are not padding, or both side by side.
-    :param dropout: rate on the pooled vector, before the first layer.
-    :param hidden_size: width of an inner layer; 0 for one linear layer and no more.
-    :param activation: after the inner layer.
-    :param hidden_dropout: rate after the activation, before the output layer.
-    """
-
-    labels: int
-    pooling: Pooling = "mean"
-    dropout: float = 0.1
-    hidden_size: int = 0
-    activation: Activation = "gelu"
-    hidden_dropout: float = 0.0
+_WRAPPED = {r"^(?:_orig_mod\.|module\.)+": ""}
+"""What torch.compile and DataParallel put before the names of weights."""
 
 
 class EmotionModel(nn.Module):
@@ -99,6 +96,11 @@ class EmotionModel(nn.Module):
         logits: Tensor = self.classifier(features)
         return logits
 
+    @property
+    def pad_id(self) -> int:
+        """The id that fills rows up; 0 where the model names none, since the mask hides it."""
+        return int(self.config.pad_token_id or 0)
+
     def set_dropout(self, dropout: float, hidden_dropout: float) -> None:
         """Change the rates of a head that is trained on.
 
@@ -110,39 +112,44 @@ class EmotionModel(nn.Module):
         if self.head.hidden_size:
             self.hidden_dropout.p = hidden_dropout
 
+    def freeze_embeddings(self) -> None:
+        """Take the encoder's embeddings out of training.
+
+        :raises TrainingError: if the encoder has none by a usual name.
+        """
+        names = [n for n, _ in self.encoder.named_parameters() if "embed" in n.split(".")[0]]
+        if not names:
+            raise TrainingError("freeze_embeddings: this encoder has no embeddings to freeze")
+        for name in names:
+            self.encoder.get_parameter(name).requires_grad_(False)
+
     @staticmethod
-    def from_base(base: str, head: HeadConfig) -> EmotionModel:
+    def from_base(base: str, head: HeadConfig, attention: Attention = "auto") -> EmotionModel:
         """Put a fresh head on a pretrained encoder.
 
         :param base: folder or Hub id.
         :param head: what to put on it.
+        :param attention: how it computes attention.
         :return: a model in float32.
-        :raises CheckpointError: if transformers cannot load the base.
+        :raises CheckpointError: if the base is no encoder that can be loaded, trained and exported.
         """
-        try:
-            with quiet_transformers():
-                encoder, loaded = _without_pooler(
-                    AutoModel.from_pretrained, base, dtype=torch.float32, output_loading_info=True
-                )
-        except (OSError, ValueError, ImportError, SafetensorError) as error:
-            raise CheckpointError(f"cannot load the base model {base}: {error}") from error
-        if absent := sorted(k for k in loaded["missing_keys"] if not k.startswith("pooler.")):
-            logger.warning("%s lacks %s; these weights start random", base, ", ".join(absent))
-        return EmotionModel(encoder, head)
+        check_base(base)
+        return EmotionModel(_pretrained(base, attention), head)
 
     @staticmethod
-    def load(folder: Path) -> EmotionModel:
+    def load(folder: Path, attention: Attention = "auto") -> EmotionModel:
         """Read what `save` wrote.
 
         :param folder: a checkpoint folder.
+        :param attention: how it computes attention.
         :return: the model in float32, in evaluation mode.
         :raises CheckpointError: if files are missing or do not fit together.
         """
+        head = read_head(folder)
         try:
-            head = HeadConfig(**json.loads((folder / "head.json").read_text(encoding="utf-8")))
             with quiet_transformers():
                 config = AutoConfig.from_pretrained(folder)
-                encoder = _without_pooler(AutoModel.from_config, config)
+                encoder = _without_pooler(AutoModel.from_config, config, **_given(attention))
             model = EmotionModel(encoder.float(), head)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
@@ -156,7 +163,7 @@ class EmotionModel(nn.Module):
         :param dtype: what to store the weights in.
         """
         self.config.save_pretrained(folder)
-        (folder / "head.json").write_text(json.dumps(asdict(self.head)), encoding="utf-8")
+        (folder / HEAD_NAME).write_text(json.dumps(asdict(self.head)), encoding="utf-8")
         state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
         save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})
 
@@ -177,9 +184,148 @@ class Exportable(nn.Module):
         return {"logits": self.model(input_ids, attention_mask)}
 
 
+def predict_logits(
+    model: EmotionModel,
+    ids: list[Ids],
+    device: Device,
+    batch_size: int = 128,
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> NDArray[np.float32]:
+    """Run a model over tokenised rows.
+
+    :param model: put into evaluation mode, and back.
+    :param ids: token ids per row.
+    :param device: where the model is.
+    :param batch_size: rows at a time.
+    :param report: told after each batch of how many rows how many are done.
+    :return: float32, shape (rows, labels), in the order of `ids`.
+    """
+    was_training = model.training
+    model.eval()
+    logits = np.zeros((len(ids), model.head.labels), dtype=np.float32)
+    done = 0
+    with torch.inference_mode(), device.context():
+        for rows in by_length(ids, batch_size):
+            tokens, mask = pad([ids[row] for row in rows], model.pad_id)
+            out = model(tokens.to(device.torch_device), mask.to(device.torch_device))
+            logits[rows] = out.float().cpu().numpy()
+            done += len(rows)
+            report(done, len(ids))
+    model.train(was_training)
+    return logits
+
+
+def _given(attention: Attention) -> dict[str, str]:
+    return {} if attention == "auto" else {"attn_implementation": attention}
+
+
 def _without_pooler(build: Any, *args: Any, **kwargs: Any) -> Any:
     """Build an encoder without the pooler we would not use; some have no such switch."""
     try:
         return build(*args, add_pooling_layer=False, **kwargs)
     except TypeError:
         return build(*args, **kwargs)
+
+
+def _pretrained(base: str, attention: Attention) -> Any:
+    def load(**how: Any) -> tuple[Any, float]:
+        encoder, loaded = _without_pooler(
+            AutoModel.from_pretrained,
+            base,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **_given(attention),
+            **how,
+        )
+        absent = {name for name in loaded["missing_keys"] if not name.startswith("pooler.")}
+        sizes = {name: value.numel() for name, value in encoder.state_dict().items()}
+        found[:] = sorted(absent)
+        return encoder, sum(sizes.get(name, 0) for name in absent) / sum(sizes.values())
+
+    found: list[str] = []
+    try:
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(base)
+            _check_kind(base, config)
+            encoder, share = load()
+            if share > 0.5:
+                encoder, share = load(key_mapping=_WRAPPED)
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"cannot load the base model {base}: {error}") from error
+    if share > 0.5:
+        raise CheckpointError(
+            f"the weights of {base} are not those of a {config.model_type} encoder: {share:.0%} of "
+            f"them would start random ({', '.join(found[:3])}, ...); they were saved under other "
+            "names, or belong to another config.json"
+        )
+    if found:
+        logger.warning("%s lacks %s; these weights start random", base, ", ".join(found))
+    if any("Classification" in name for name in config.architectures or ()):
+        logger.warning(
+            "%s is a classifier: its encoder is taken, and its head (%s) is left out for a new one",
+            base,
+            ", ".join(map(str, (config.id2label or {}).values())),
+        )
+    encoder.config.use_cache = False  # of keys and values, which only what writes text needs
+    return encoder
+
+
+def _check_kind(base: str, config: Any) -> None:
+    if config.is_encoder_decoder:
+        raise CheckpointError(
+            f"{base} is a {config.model_type} model, which writes text from text; train it by "
+            "`train --task text-to-text`"
+        )
+    if failed := _export_failure(json.dumps(config.to_diff_dict(), sort_keys=True, default=str)):
+        raise CheckpointError(
+            f"{base} is a {config.model_type} model, and OpenVINO cannot take such a one "
+            f"({failed}); it could be trained, and never be served"
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _export_failure(described: str) -> str | None:
+    """Take a copy of two layers and random weights to OpenVINO, as the trained one will have to go.
+
+    :return: what it failed at; None where it answers as torch does.
+    """
+    values = json.loads(described)
+    small = copy.deepcopy(AutoConfig.for_model(values.pop("model_type"), **values))
+    with contextlib.suppress(AttributeError, ValueError):  # not every kind has all of them
+        small.vocab_size = min(small.vocab_size, max(1000, (small.pad_token_id or 0) + 1))
+        small.num_hidden_layers = min(2, small.num_hidden_layers)
+        small.layer_types = small.layer_types[: small.num_hidden_layers]
+    try:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            encoder = _without_pooler(AutoModel.from_config, small)
+            encoder.config.use_cache = False
+            model = EmotionModel(encoder.float(), HeadConfig(3)).eval()
+            return _differs(model)
+    except Exception as error:  # of torch, transformers and OpenVINO: whatever they meet
+        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+
+
+def _differs(model: EmotionModel) -> str | None:
+    # The model's pad_id may be one that positions count from.
+    ids = torch.randint(2, model.config.vocab_size, (3, 11))
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0
+    ids[1, 7:] = model.pad_id
+    example = {"input_ids": ids[:2, :9].clone(), "attention_mask": mask[:2, :9].clone()}
+    axes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
+    with torch.inference_mode():
+        expected = model(ids, mask).numpy()
+    try:
+        program = torch.export.export(
+            model, (), example, dynamic_shapes=dict.fromkeys(example, axes), strict=False
+        )
+        converted = ov.convert_model(program)
+    except Exception:  # what cannot be exported is traced
+        converted = ov.convert_model(model, example_input=example)
+    found = ov.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+        {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+    )[0]
+    largest = float(np.abs(found - expected).max())
+    return None if largest < 1e-3 else f"its logits differ by {largest:.1e} there"

@@ -11,42 +11,52 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
-from ov_emotions.errors import CheckpointError
+from ov_emotions.errors import CheckpointError, TrainingError
 from ov_emotions.files import atomic_folder, write_json
-from ov_emotions.normalize import build_normalizer
 from ov_emotions.system import require
+from ov_emotions.training.checkpoint import with_asr_normalizer
 
 _EMBEDDINGS = "embeddings.word_embeddings.weight"
 _POSITIONS = "embeddings.position_embeddings.weight"
-
-
-def with_asr_normalizer(tokenizer: Tokenizer) -> Tokenizer:
-    """Put the current normaliser inside a tokeniser and switch off padding and truncation.
-
-    :param tokenizer: any fast tokeniser; changed in place.
-    :return: the same object.
-    """
-    tokenizer.normalizer = build_normalizer()
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    # As in classification: a text that spells "[SEP]" is normalised like any other.
-    tokenizer.encode_special_tokens = True
-    return tokenizer
 
 
 def _bare(piece: str) -> str:
     return piece.removeprefix("##").replace("\u2581", "")
 
 
-KEEP_CYRILLIC = r"[а-яё0-9]+"
-KEEP_DIGITS = r"[0-9]+"
+_KEPT = {"cyrillic": r"[а-яё0-9]+", "digits": r"[0-9]+"}
 _CHARACTERS = r"[а-яёa-z0-9]?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig:
+    """A base encoder with the normaliser inside its tokeniser and a smaller vocabulary.
+
+    :param base: folder with config.json, model.safetensors and tokenizer.json of a BERT-like
+        encoder.
+    :param output: folder to write; replaced as a whole.
+    :param keep: unused pieces that stay all the same: those of Cyrillic letters and digits, or
+        only those of digits.
+    :param max_positions: position embeddings beyond these are dropped.
+    """
+
+    base: Path
+    output: Path
+    keep: Literal["cyrillic", "digits"] = "cyrillic"
+    max_positions: int = 512
+
+    def __post_init__(self) -> None:
+        if self.keep not in _KEPT:
+            raise TrainingError(f"keep must be one of {', '.join(_KEPT)}, not {self.keep!r}")
+        if self.max_positions < 4:
+            raise TrainingError(f"max_positions must be at least 4, not {self.max_positions}")
 
 
 def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -89,29 +99,19 @@ def _prune_model(model: dict[str, Any], keep: set[str]) -> tuple[list[str], list
     )
 
 
-def prune_base(
-    base: Path,
-    output: Path,
-    texts: Iterable[str],
-    keep_whole: str = KEEP_CYRILLIC,
-    max_positions: int = 512,
-) -> dict[str, int]:
+def prune_base(config: PruneConfig, texts: Iterable[str]) -> dict[str, int]:
     """Write a copy of a base encoder with the normaliser inside and a smaller vocabulary.
 
-    :param base: folder with config.json, model.safetensors and tokenizer.json of a BERT-like
-        encoder.
-    :param output: folder to write; replaced as a whole.
+    :param config: what to make of what.
     :param texts: the corpus that says which pieces are needed.
-    :param keep_whole: regular expression; a piece that matches it whole (without its word-start or
-        continuation mark) stays even where the corpus does not use it.
-    :param max_positions: position embeddings beyond these are dropped.
     :return: vocabulary sizes before and after.
     :raises CheckpointError: if the base is not of that form.
     """
+    base, max_positions = config.base, config.max_positions
     safetensors = require("safetensors.torch", extra="train")
     try:
         tokenizer = with_asr_normalizer(Tokenizer.from_file(str(base / "tokenizer.json")))
-        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        described = json.loads((base / "config.json").read_text(encoding="utf-8"))
         weights = safetensors.load_file(base / "model.safetensors")
     except Exception as error:  # the tokenizers library raises bare Exception
         raise CheckpointError(f"{base} is not a base encoder folder: {error}") from error
@@ -121,9 +121,9 @@ def prune_base(
 
     spec = json.loads(tokenizer.to_str())
     special = {token["content"] for token in spec["added_tokens"]}
-    always = re.compile(f"(?:{keep_whole})|{_CHARACTERS}")
+    always = re.compile(f"(?:{_KEPT[config.keep]})|{_CHARACTERS}")
     kept_whole = {piece for piece in tokenizer.get_vocab() if always.fullmatch(_bare(piece))}
-    before = config["vocab_size"]
+    before = described["vocab_size"]
     keep = special | kept_whole | used_pieces(tokenizer, texts)
     pieces, old_ids = _prune_model(spec["model"], keep)
     new_id = {piece: i for i, piece in enumerate(pieces)}
@@ -136,12 +136,12 @@ def prune_base(
     for name in weights:
         if name.endswith(_POSITIONS) and len(weights[name]) > max_positions:
             weights[name] = weights[name][:max_positions].contiguous()
-            config["max_position_embeddings"] = max_positions
-    pad = tokenizer.id_to_token(config["pad_token_id"])
-    config |= {"vocab_size": len(pieces), "pad_token_id": new_id[pad]}
+            described["max_position_embeddings"] = max_positions
+    pad = tokenizer.id_to_token(described["pad_token_id"])
+    described |= {"vocab_size": len(pieces), "pad_token_id": new_id[pad]}
     weights[names[0]] = embeddings[old_ids].contiguous()
-    with atomic_folder(output) as folder:
-        write_json(folder / "config.json", config)
+    with atomic_folder(config.output) as folder:
+        write_json(folder / "config.json", described)
         safetensors.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         (folder / "tokenizer.json").write_text(
             json.dumps(spec, ensure_ascii=False), encoding="utf-8"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,24 @@ from ov_emotions.bundle import WEIGHTS_NAME as BUNDLE_WEIGHTS
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.near_duplicates import NearDuplicateIndex
 from ov_emotions.data.prepare import PreparedData
-from ov_emotions.errors import DataError, TrainingError
+from ov_emotions.errors import BundleError, CheckpointError, DataError, TrainingError
 from ov_emotions.files import atomic_path, sha256_file
 from ov_emotions.normalize import normalize
+from ov_emotions.progress import Progress, Tell
 from ov_emotions.thresholds import sigmoid
-from ov_emotions.training.batches import tokenize
-from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
-from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.device import choose_device, predict_logits
-from ov_emotions.training.model import WEIGHTS_NAME, EmotionModel
+from ov_emotions.training.checkpoint import (
+    WEIGHTS_NAME,
+    check_labels,
+    load_tokenizer,
+    read_checkpoint_facts,
+)
+from ov_emotions.training.device import choose_device
+from ov_emotions.training.examples import tokenize
+from ov_emotions.training.model import EmotionModel, predict_logits
+from ov_emotions.training.settings import TrainConfig
 
-logger = logging.getLogger(__name__)
+_CHUNK = 4096
+"""Texts that a bundle scores at a time, between two words about how far it is."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,15 @@ class DrawnTexts:
         return self.unlabelled + self.recombined
 
 
-def draw_texts(texts: Sequence[str], prepared: PreparedData, config: TrainConfig) -> DrawnTexts:
+def draw_texts(
+    texts: Sequence[str], prepared: PreparedData, config: TrainConfig, tell: Tell | None = None
+) -> DrawnTexts:
     """Draw the texts that a run's teachers label beside the training texts.
 
     :param texts: the training texts.
     :param prepared: whose held-out texts, and what nearly equals them, must not be among them.
     :param config: says how many of which, and the seed.
+    :param tell: told how many are compared with the held-out ones.
     :return: the texts; fewer than asked for where the files hold fewer or some were left out.
     :raises DataError: if a file cannot be read.
     """
@@ -71,9 +81,18 @@ def draw_texts(texts: Sequence[str], prepared: PreparedData, config: TrainConfig
     joined = recombine(texts, config.recombined_rows, rng)
     # By the same measure as the training texts were.
     index = NearDuplicateIndex(prepared.held_out_texts(), prepared.manifest["near_threshold"])
-    kept = _not_held_out(lines, index), _not_held_out(joined, index)
-    dropped = len(lines) + len(joined) - sum(map(len, kept))
-    return DrawnTexts(tuple(kept[0]), tuple(kept[1]), dropped)
+    drawn = lines + joined
+    kept = [False] * len(drawn)
+    for start in range(0, len(drawn), _CHUNK):
+        part = [normalize(text) for text in drawn[start : start + _CHUNK]]
+        for i, (read, match) in enumerate(zip(part, index.find(part), strict=True), start):
+            kept[i] = bool(read) and match is None  # nor what is empty
+        if tell:
+            done = min(start + _CHUNK, len(drawn))
+            tell(Progress(done, len(drawn), "texts", "drawing texts for teachers"))
+    return DrawnTexts(
+        tuple(compress(lines, kept)), tuple(compress(joined, kept[len(lines) :])), kept.count(False)
+    )
 
 
 def recombine(texts: Sequence[str], rows: int, rng: np.random.Generator) -> list[str]:
@@ -104,31 +123,85 @@ def recombine(texts: Sequence[str], rows: int, rng: np.random.Generator) -> list
     return made
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A checkpoint or bundle whose opinion is learned.
+
+    :param name: as the settings have it.
+    :param folder: where it lies.
+    :param is_bundle: whether OpenVINO runs it.
+    """
+
+    name: str
+    folder: Path
+    is_bundle: bool
+
+    @property
+    def weights(self) -> Path:
+        """The file that its opinion depends on."""
+        return self.folder / (BUNDLE_WEIGHTS if self.is_bundle else WEIGHTS_NAME)
+
+
+def find_teachers(config: TrainConfig, labels: tuple[str, ...]) -> list[Teacher]:
+    """Look the teachers up, before anything that takes long.
+
+    :param config: names them, and the files of texts without labels.
+    :param labels: of the student; the teachers must have the same.
+    :return: the teachers.
+    :raises TrainingError: if one is not there, or is no model.
+    :raises CheckpointError: if one has other labels.
+    :raises DataError: if a file of texts is not there.
+    """
+    for path in config.unlabelled:
+        if not path.is_file():
+            raise DataError(f"unlabelled: there is no file {path}")
+    teachers = []
+    for name in config.teachers:
+        try:
+            folder = resolve(name)
+        except BundleError as error:
+            raise TrainingError(f"teachers: {error}") from error
+        is_bundle = (folder / MANIFEST_NAME).is_file()
+        try:
+            theirs = (
+                Bundle.load(folder).manifest.labels
+                if is_bundle
+                else read_checkpoint_facts(folder).labels
+            )
+        except CheckpointError as error:
+            raise TrainingError(f"teachers: {error}") from error
+        check_labels(f"the teacher {name}", theirs, labels)
+        teachers.append(Teacher(name, folder, is_bundle))
+    return teachers
+
+
 def teach(
-    texts: Sequence[str], labels: tuple[str, ...], config: TrainConfig
+    texts: Sequence[str],
+    teachers: Sequence[Teacher],
+    config: TrainConfig,
+    tell: Tell | None = None,
 ) -> NDArray[np.float32]:
     """Let the teachers score every text.
 
     :param texts: raw texts.
-    :param labels: of the student; the teachers must have the same.
-    :param config: names the teachers, and where what they said is kept.
+    :param teachers: at least one.
+    :param config: says where what they said is kept, and how checkpoints compute.
+    :param tell: told how many texts each has scored.
     :return: the mean of their probabilities, float32, shape (texts, labels).
-    :raises BundleError: if there is no such teacher.
-    :raises TrainingError: if a teacher has other labels.
     """
-    folders = [resolve(str(teacher)) for teacher in config.teachers]
-    for folder in folders:
-        _check_labels(folder, labels)
     scores = []
-    for folder in folders:
-        is_bundle = (folder / MANIFEST_NAME).is_file()
-        kept = _kept(config, folder / (BUNDLE_WEIGHTS if is_bundle else WEIGHTS_NAME), texts)
+    for teacher in teachers:
+        kept = _kept(config, teacher.weights, texts)
         if kept is not None and kept.is_file():
             scores.append(np.load(kept))
             continue
-        scores.append(
-            _ask_bundle(folder, texts) if is_bundle else ask_checkpoint(folder, texts, config)
-        )
+
+        def told(done: int, total: int, name: str = teacher.name) -> None:
+            if tell:
+                tell(Progress(done, total, "texts", f"asking {name}"))
+
+        ask = _ask_bundle if teacher.is_bundle else ask_checkpoint
+        scores.append(ask(teacher.folder, texts, config, told))
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(kept) as path, path.open("wb") as file:
@@ -137,39 +210,42 @@ def teach(
     return mean
 
 
-def ask_checkpoint(folder: Path, texts: Sequence[str], config: TrainConfig) -> NDArray[np.float32]:
+def ask_checkpoint(
+    folder: Path,
+    texts: Sequence[str],
+    config: TrainConfig,
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> NDArray[np.float32]:
     """Score texts with a checkpoint.
 
     :param folder: the checkpoint.
     :param texts: raw texts.
     :param config: says on which device, in which precision, and where texts are cut.
+    :param report: told how many texts are scored, of how many.
     :return: probabilities, float32, shape (texts, labels).
     """
     device = choose_device(config.device, config.precision)
     # Its weights start random before they are read; whether a teacher is asked or what it said is
     # still known must not change the student's random numbers.
     with torch.random.fork_rng(devices=[]):
-        teacher = EmotionModel.load(folder).to(device.torch_device)
+        teacher = EmotionModel.load(folder, config.attention).to(device.torch_device)
     ids = tokenize(load_tokenizer(str(folder)), list(texts), config.max_length)
-    return sigmoid(predict_logits(teacher, ids, int(teacher.config.pad_token_id or 0), device))
+    return sigmoid(predict_logits(teacher, ids, device, report=report))
 
 
-def _ask_bundle(folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
+def _ask_bundle(
+    folder: Path, texts: Sequence[str], _config: TrainConfig, report: Callable[[int, int], None]
+) -> NDArray[np.float32]:
     """Score with OpenVINO: a bundle in INT8 is several times as fast as its checkpoint."""
+    # Like lengths together, as in one list.
+    order = np.argsort([len(text) for text in texts], kind="stable")
     with EmotionClassifier(folder, long_texts="truncate") as classifier:
-        return classifier.predict_proba(list(texts))
-
-
-def _check_labels(folder: Path, ours: tuple[str, ...]) -> None:
-    if (folder / MANIFEST_NAME).is_file():
-        theirs = Bundle.load(folder).manifest.labels
-    else:
-        theirs = tuple(read_checkpoint_facts(folder)["labels"])
-    if theirs != ours:
-        raise TrainingError(
-            f"the teacher {folder} has the labels {', '.join(theirs)}; "
-            f"this run has {', '.join(ours)}"
-        )
+        found = np.zeros((len(texts), len(classifier.labels)), dtype=np.float32)
+        for start in range(0, len(order), _CHUNK):
+            part = order[start : start + _CHUNK]
+            found[part] = classifier.predict_proba([texts[i] for i in part])
+            report(min(start + _CHUNK, len(order)), len(order))
+    return found
 
 
 def _kept(config: TrainConfig, weights: Path, texts: Sequence[str]) -> Path | None:
@@ -182,16 +258,6 @@ def _kept(config: TrainConfig, weights: Path, texts: Sequence[str]) -> Path | No
         encoded = text.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(4, "little") + encoded)
     return config.teacher_cache / f"{digest.hexdigest()[:32]}.npy"
-
-
-def _not_held_out(texts: Sequence[str], held_out: NearDuplicateIndex) -> list[str]:
-    """Leave out what equals or nearly equals a validation or test text, and what is empty."""
-    normalized = [normalize(text) for text in texts]
-    return [
-        text
-        for text, read, match in zip(texts, normalized, held_out.find(normalized), strict=True)
-        if read and match is None
-    ]
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -1,62 +1,38 @@
-"""The course of a run, told to files in its folder and, when asked, to an MLflow server."""
+"""The course of a run, told to an MLflow server where that is asked for.
+
+transformers' own callback for MLflow is not used: it takes its server from environment variables,
+sends the Trainer's arguments in the place of the run's settings, and ends the run with the server.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from transformers import TrainerCallback
+from typing_extensions import override
+
 from ov_emotions.errors import TrainingError
-from ov_emotions.files import write_json, write_text
+from ov_emotions.files import write_json
 from ov_emotions.system import keep_mlflow_silent, require
-from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.settings import CONFIG_NAME
-from ov_emotions.training.state import BEST_NAME, first_line, writing
+from ov_emotions.training.course import HISTORY_CSV, HISTORY_JSON, first_line, writing
+from ov_emotions.training.settings import BEST_NAME, CONFIG_NAME, TrainConfig
 
 logger = logging.getLogger(__name__)
 
-HISTORY_JSON, HISTORY_CSV = "history.json", "history.csv"
 _RUN_NAME = "mlflow.json"
 _TEXT_LIMIT = 500
 """Characters of a parameter that every MLflow store takes."""
 
 
-def write_history(output: Path, history: list[dict[str, Any]]) -> None:
-    """Write one row an evaluation, as JSON and as CSV.
-
-    :param output: the run's folder.
-    :param history: rows of the same keys.
-    """
-    with writing(output / HISTORY_JSON):
-        write_json(output / HISTORY_JSON, history)
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(history[0]) if history else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-        write_text(output / HISTORY_CSV, table.getvalue())
-
-
-class Tracker:
-    """Is told how a run goes; this one keeps nothing."""
-
-    @contextmanager
-    def tracked(self) -> Iterator[None]:
-        """Surround the run."""
-        yield
-
-    def evaluated(self, row: dict[str, Any]) -> None:
-        """Take in one evaluation: epoch, step and numbers by name."""
-
-
-class MlflowTracker(Tracker):
+class MlflowTracker(TrainerCallback):
     """Sends parameters, metrics, the best checkpoint and plots to MLflow.
 
     A run that goes on after a kill goes on in the same MLflow run. A server that fails while the
@@ -117,12 +93,14 @@ class MlflowTracker(Tracker):
             )
         return run
 
-    def evaluated(self, row: dict[str, Any]) -> None:
+    @override
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Send the numbers of an evaluation."""
-        now = int(time.time() * 1000)
+        metrics: Mapping[str, float] = kwargs["metrics"]
+        now, step = int(time.time() * 1000), int(metrics["step"])
         metric = self._mlflow.entities.Metric
-        metrics = [metric(k, float(v), now, row["step"]) for k, v in row.items() if k != "step"]
-        self._try(lambda: self._client.log_batch(self._run, metrics=metrics))
+        sent = [metric(k, float(v), now, step) for k, v in metrics.items() if k != "step"]
+        self._try(lambda: self._client.log_batch(self._run, metrics=sent))
 
     @contextmanager
     def tracked(self) -> Iterator[None]:
@@ -177,8 +155,3 @@ def plot_history(history: list[dict[str, Any]], folder: Path) -> None:
         axes.set(xlabel="step", ylabel=name)
         axes.legend()
         figure.savefig(folder / f"{name}.png")
-
-
-def make_tracker(config: TrainConfig) -> Tracker:
-    """Return what the configuration asks for."""
-    return MlflowTracker(config) if config.track == "mlflow" else Tracker()

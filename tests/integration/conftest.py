@@ -16,8 +16,8 @@ from ov_emotions.bundle import Bundle
 
 if TYPE_CHECKING:
     from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.training.config import TrainConfig
-    from ov_emotions.training.text_to_text.config import Text2TextConfig
+    from ov_emotions.training.checkpoint import CheckpointFacts
+    from ov_emotions.training.settings import Text2TextConfig, TrainConfig
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя0123456789"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -82,7 +82,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def config(tiny_base: Path, prepared_folder: Path, tmp_path_factory) -> TrainConfig:
-    from ov_emotions.training.config import TrainConfig
+    from ov_emotions.training.settings import TrainConfig
 
     return TrainConfig(
         base=str(tiny_base),
@@ -101,7 +101,7 @@ def config(tiny_base: Path, prepared_folder: Path, tmp_path_factory) -> TrainCon
 
 
 @pytest.fixture(scope="session")
-def facts(config: TrainConfig, one_thread: None) -> dict[str, Any]:  # noqa: ARG001
+def facts(config: TrainConfig, one_thread: None) -> CheckpointFacts:  # noqa: ARG001
     """A trained checkpoint's facts."""
     from ov_emotions.training.run import train
 
@@ -109,8 +109,8 @@ def facts(config: TrainConfig, one_thread: None) -> dict[str, Any]:  # noqa: ARG
 
 
 @pytest.fixture(scope="session")
-def checkpoint(facts: dict[str, Any]) -> Path:
-    return Path(facts["training"]["output"]) / "best"
+def checkpoint(facts: CheckpointFacts) -> Path:
+    return Path(facts.training["output"]) / "best"
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +148,7 @@ def t5_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def t5_config(t5_base: Path, prepared_folder: Path, tmp_path_factory: Any) -> Text2TextConfig:
-    from ov_emotions.training.text_to_text.config import Text2TextConfig
+    from ov_emotions.training.settings import Text2TextConfig
 
     return Text2TextConfig(
         base=str(t5_base),

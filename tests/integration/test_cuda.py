@@ -10,10 +10,10 @@ pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError
 import torch
 
 from ov_emotions.runtime.torch import CheckpointClassifier, TorchPrecision
-from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.device import Device, predict_logits
-from ov_emotions.training.model import EmotionModel
+from ov_emotions.training.device import Device
+from ov_emotions.training.model import EmotionModel, predict_logits
 from ov_emotions.training.run import train
+from ov_emotions.training.settings import TrainConfig
 
 pytestmark = [
     pytest.mark.cuda,
@@ -39,13 +39,13 @@ def test_training_on_cuda_learns_and_its_checkpoint_scores_alike_on_the_cpu(
             device="cuda",
         )
     )
-    assert facts["device"] == "cuda"
-    assert facts["selection"]["macro_f1"] > 0.9
+    assert facts.device == "cuda"
+    assert facts.selection["macro_f1"] > 0.9
 
     model = EmotionModel.load(tmp_path / "run" / "best")
     ids = [np.array([2, 5, 6, 3], dtype=np.int32), np.array([2, 7, 3], dtype=np.int32)]
-    on_cpu = predict_logits(model, ids, 0, Device(torch.device("cpu"), autocast=False))
-    on_cuda = predict_logits(model.to("cuda"), ids, 0, Device(torch.device("cuda"), autocast=False))
+    on_cpu = predict_logits(model, ids, Device(torch.device("cpu")))
+    on_cuda = predict_logits(model.to("cuda"), ids, Device(torch.device("cuda")))
     np.testing.assert_allclose(on_cuda, on_cpu, atol=1e-3)
 
 

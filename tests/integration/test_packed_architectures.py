@@ -77,14 +77,12 @@ def deberta() -> Any:
 
 
 def converted(encoder: Any, pooling: Any, folder: Path) -> ov.Model:
-    from tokenizers import Tokenizer, models
-
     from ov_emotions.export import convert
-    from ov_emotions.training.checkpoint import save_checkpoint
-    from ov_emotions.training.model import EmotionModel, HeadConfig
+    from ov_emotions.training.checkpoint import HeadConfig
+    from ov_emotions.training.model import EmotionModel
 
-    model = EmotionModel(encoder, HeadConfig(3, pooling=pooling))
-    save_checkpoint(folder, model, Tokenizer(models.WordLevel({"a": 0}, unk_token="a")), {})
+    folder.mkdir(parents=True)
+    EmotionModel(encoder, HeadConfig(3, pooling=pooling)).save(folder)
     return convert(folder)
 
 

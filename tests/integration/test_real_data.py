@@ -17,7 +17,8 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
 from ov_emotions.errors import CheckpointError
 from ov_emotions.normalize import normalize
-from ov_emotions.training.prune import prune_base, with_asr_normalizer
+from ov_emotions.training.checkpoint import with_asr_normalizer
+from ov_emotions.training.prune import PruneConfig, prune_base
 
 HELD_OUT = ("validation", "test_goemotions", "test_cedr", "test_brighter")
 EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -97,8 +98,8 @@ def pruned(request, shared: Path, prepared: PreparedData, tmp_path_factory):
         pytest.skip(f"{base} is missing")
     corpus = [*prepared.split("train").texts, *prepared.split("validation").texts]
     folder = tmp_path_factory.mktemp("pruned") / request.param
-    # Nothing but the corpus and single characters is asked to stay.
-    sizes = prune_base(base, folder, corpus, keep_whole=r"[0-9]")
+    # Little but the corpus and single characters is asked to stay.
+    sizes = prune_base(PruneConfig(base=base, output=folder, keep="digits"), corpus)
     return base, folder, corpus, sizes
 
 
@@ -172,7 +173,7 @@ def test_the_pad_token_keeps_its_meaning(pruned):
 def test_a_folder_that_is_no_base_is_not_pruned(tmp_path):
     pytest.importorskip("safetensors.torch", reason="pruning needs torch", exc_type=ImportError)
     with pytest.raises(CheckpointError, match="not a base encoder folder"):
-        prune_base(tmp_path, tmp_path / "out", ["текст"])
+        prune_base(PruneConfig(base=tmp_path, output=tmp_path / "out"), ["текст"])
     assert not (tmp_path / "out").exists()
 
 

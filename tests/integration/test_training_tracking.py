@@ -25,8 +25,10 @@ pytest.importorskip("mlflow", reason="tracking needs mlflow", exc_type=ImportErr
 
 import mlflow
 
-from ov_emotions.training.config import TrainConfig
+from ov_emotions.progress import Progress
+from ov_emotions.schema import to_builtins
 from ov_emotions.training.run import train
+from ov_emotions.training.settings import TrainConfig
 from ov_emotions.training.tracking import plot_history
 
 # The server is another project's; its warnings are not ours.
@@ -114,12 +116,14 @@ def test_a_run_is_told_whole_and_the_files_say_the_same(quick, tmp_path, capsys)
     assert (target / "best" / "model.safetensors").read_bytes() == (
         quick.output / "best" / "model.safetensors"
     ).read_bytes()
-    assert json.loads((target / "best" / "checkpoint.json").read_text("utf-8")) == facts
+    assert json.loads((target / "best" / "checkpoint.json").read_text("utf-8")) == to_builtins(
+        facts
+    )
 
 
 def test_a_stopped_run_goes_on_in_the_same_entry(quick):
-    def stop(step: int, _total: int, _line: str) -> None:
-        if step == 5:
+    def stop(progress: Progress) -> None:
+        if progress.done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

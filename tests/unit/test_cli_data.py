@@ -108,8 +108,8 @@ def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(
 def pruned(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
-    def prune_base(base: Path, output: Path, texts: Iterable[str], keep: str) -> dict[str, int]:
-        calls.append({"base": base, "output": output, "texts": list(texts), "keep": keep})
+    def prune_base(config: prune.PruneConfig, texts: Iterable[str]) -> dict[str, int]:
+        calls.append({"config": config, "texts": list(texts)})
         return {"before": 3000, "after": 1000}
 
     monkeypatch.setattr(prune, "prune_base", prune_base)
@@ -126,10 +126,8 @@ def test_prune_joins_text_files_plain_and_compressed(
     captured = capsys.readouterr()
     assert pruned == [
         {
-            "base": Path("base"),
-            "output": tmp_path / "out",
+            "config": prune.PruneConfig(base=Path("base"), output=tmp_path / "out"),
             "texts": ["раз", "два", "три"],
-            "keep": prune.KEEP_CYRILLIC,
         }
     ]
     assert "3,000 -> 1,000" in captured.out
@@ -150,7 +148,7 @@ def test_prune_takes_the_train_and_validation_texts_of_a_prepared_folder(
     flags = ["--data", "prepared", "--keep-digits", "--json"]
     assert main(["prune", "base", str(tmp_path / "out"), *flags]) == 0
     assert pruned[0]["texts"] == ["train 1", "train 2", "validation 1", "validation 2"]
-    assert pruned[0]["keep"] == prune.KEEP_DIGITS
+    assert pruned[0]["config"].keep == "digits"
     assert json.loads(capsys.readouterr().out)["vocabulary"] == {"before": 3000, "after": 1000}
 
 

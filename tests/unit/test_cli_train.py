@@ -11,9 +11,8 @@ import pytest
 from ov_emotions.cli import training as verb
 from ov_emotions.cli.main import main
 from ov_emotions.errors import TrainingError
-from ov_emotions.training.config import TrainConfig
-from ov_emotions.training.settings import preset_values
-from ov_emotions.training.text_to_text.config import Text2TextConfig
+from ov_emotions.progress import Progress
+from ov_emotions.training.settings import Text2TextConfig, TrainConfig, preset_values
 
 REQUIRED = ["--base", "b", "--data", "d", "--output"]
 FACTS = {
@@ -31,7 +30,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
 
     def train(config: TrainConfig, report: Any) -> dict[str, Any]:
         configs.append(config)
-        report(1, 2, "loss 0.5")
+        report(Progress(1, 2, "steps", "loss 0.5"))
         return FACTS
 
     module = ModuleType("ov_emotions.training.run")
@@ -59,7 +58,7 @@ def test_the_result_is_told_in_words_or_in_json(
     trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *REQUIRED, str(tmp_path), "--teachers", "t", "u"]) == 0
-    assert trained == [TrainConfig("b", Path("d"), tmp_path, teachers=(Path("t"), Path("u")))]
+    assert trained == [TrainConfig(base="b", data=Path("d"), output=tmp_path, teachers=("t", "u"))]
     text = capsys.readouterr().out
     assert str(tmp_path / "best") in text
     assert "weighted F1 0.650, macro F1 0.570" in text
@@ -67,11 +66,13 @@ def test_the_result_is_told_in_words_or_in_json(
     assert json.loads(capsys.readouterr().out) == FACTS
 
 
-def test_a_configuration_that_cannot_be_is_one_sentence(
+def test_a_value_out_of_range_is_wrong_usage(
     trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", *REQUIRED, str(tmp_path / "run"), "--dropout", "1.5"]) == 1
-    assert capsys.readouterr().err.startswith("ov-emotions: error: dropout must be in [0, 1)")
+    with pytest.raises(SystemExit) as raised:
+        main(["train", *REQUIRED, str(tmp_path / "run"), "--dropout", "1.5"])
+    assert raised.value.code == 2
+    assert "argument --dropout: must be below 1, not 1.5" in capsys.readouterr().err
     assert trained == []
     assert not (tmp_path / "run").exists()
 
@@ -145,9 +146,9 @@ def test_text_to_text_flags_reach_its_configuration(
     assert "error: enough" in capsys.readouterr().err
     assert configs == [
         Text2TextConfig(
-            "b",
-            Path("d"),
-            tmp_path,
+            base="b",
+            data=Path("d"),
+            output=tmp_path,
             optimizer="adafactor",
             sets=("cedr", "ru_izard"),
             constrained=True,

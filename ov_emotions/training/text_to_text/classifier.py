@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from ov_emotions.errors import InputError
 from ov_emotions.prediction import Prediction, TextClassifier, Texts, as_texts, check_count, rank
 from ov_emotions.system import require
-from ov_emotions.training.text_to_text.manifest import Text2TextManifest
-from ov_emotions.training.text_to_text.targets import OutputCounts
+from ov_emotions.training.text_to_text.targets import OutputCounts, Text2TextManifest
 
 if TYPE_CHECKING:
     from ov_emotions.training.text_to_text.writer import LabelWriter, Written
@@ -87,14 +86,13 @@ class TextToTextClassifier(TextClassifier):
         import torch
 
         from ov_emotions.training.device import choose_device
-        from ov_emotions.training.text_to_text import model as loading
-        from ov_emotions.training.text_to_text.writer import LabelWriter, WritingOptions
+        from ov_emotions.training.text_to_text import writer as loading
 
         target = manifest.target_format()
         tokenizer = loading.load_target_tokenizer(str(folder))
         model = loading.load_model(str(folder))
         loading.check_can_write(str(folder), model, tokenizer, target)
-        options = WritingOptions(
+        options = loading.WritingOptions(
             manifest.prefix,
             manifest.max_source_length,
             manifest.max_target_length,
@@ -105,7 +103,9 @@ class TextToTextClassifier(TextClassifier):
         if threads is not None:
             torch.set_num_threads(threads)
         model.to(chosen.torch_device)
-        return cls(LabelWriter(model, tokenizer, target, options, chosen, batch_tokens), manifest)
+        return cls(
+            loading.LabelWriter(model, tokenizer, target, options, chosen, batch_tokens), manifest
+        )
 
     @property
     def label_names_ru(self) -> dict[str, str]:

@@ -12,8 +12,8 @@ from ov_emotions.evaluation import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
 from ov_emotions.metrics import bootstrap_intervals, score
 from ov_emotions.system import environment
+from ov_emotions.training.checkpoint import WEIGHTS_NAME
 from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
-from ov_emotions.training.text_to_text.manifest import WEIGHTS_NAME
 
 
 def evaluate_text_to_text(

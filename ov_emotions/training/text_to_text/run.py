@@ -4,49 +4,75 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import TrainingArguments
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import TrainingError
-from ov_emotions.files import atomic_folder, sha256_file, write_json
-from ov_emotions.metrics import Scores, score
+from ov_emotions.files import atomic_folder, sha256_file
+from ov_emotions.metrics import score
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
+from ov_emotions.progress import Tell
+from ov_emotions.schema import write_json
 from ov_emotions.system import environment
-from ov_emotions.training.batches import tokenize
-from ov_emotions.training.device import choose_device
-from ov_emotions.training.processes import launched
-from ov_emotions.training.run_loop import Evaluation
-from ov_emotions.training.sources import training_sources
-from ov_emotions.training.state import BEST_NAME, run_folder, writing
-from ov_emotions.training.text_to_text.config import Text2TextConfig
-from ov_emotions.training.text_to_text.loop import Pairs, Text2TextTrainer
-from ov_emotions.training.text_to_text.manifest import (
-    TEXT2TEXT_NAME,
+from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, DataFacts, check_labels
+from ov_emotions.training.course import (
+    Evaluation,
+    check_resumable,
+    run_folder,
+    writing,
+)
+from ov_emotions.training.device import Device, choose_device, launched
+from ov_emotions.training.examples import Ids, pad, tokenize
+from ov_emotions.training.run import begin, finish, open_prepared, run_state, training_sources
+from ov_emotions.training.settings import BEST_NAME, Text2TextConfig
+from ov_emotions.training.text_to_text.targets import (
+    OutputCounts,
+    TargetFormat,
     Text2TextManifest,
     is_text_to_text,
 )
-from ov_emotions.training.text_to_text.model import (
+from ov_emotions.training.text_to_text.writer import (
+    LabelWriter,
+    WritingOptions,
     check_can_write,
     load_model,
     load_target_tokenizer,
     save_model,
 )
-from ov_emotions.training.text_to_text.targets import OutputCounts, TargetFormat
-from ov_emotions.training.text_to_text.writer import LabelWriter, WritingOptions
+from ov_emotions.training.trainer import TextTrainer, trainer_arguments
+
+IGNORED = -100
+"""The target id that the cross-entropy leaves out: padding."""
+
+
+@dataclass(frozen=True)
+class Pairs(torch.utils.data.Dataset[tuple[Ids, Ids]]):
+    """Tokenised training rows.
+
+    :param sources: ids of prefix and text, per row.
+    :param targets: ids of what is to be written, per row, the end token included.
+    """
+
+    sources: list[Ids]
+    targets: list[Ids]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, row: int) -> tuple[Ids, Ids]:
+        return self.sources[row], self.targets[row]
+
 
 logger = logging.getLogger(__name__)
-
-CONFIG_NAME = "config.json"
-
-__all__ = ["BEST_NAME", "make_pairs", "train", "training_rows"]
 
 
 def training_rows(
@@ -113,24 +139,6 @@ def make_pairs(
     return Pairs(tokenize(tokenizer, sources, config.max_source_length), targets)
 
 
-def _earlier(base: str, labels: tuple[str, ...]) -> Text2TextManifest | None:
-    """Return the manifest of the model that this run goes on from, if it does."""
-    if not is_text_to_text(base):
-        return None
-    manifest = Text2TextManifest.read(Path(base))
-    if manifest.labels != labels:
-        raise TrainingError(
-            f"{base} has the labels {', '.join(manifest.labels)}; this run has {', '.join(labels)}"
-        )
-    return manifest
-
-
-def _training_of(manifest: Text2TextManifest) -> dict[str, Any]:
-    """Say how a model was trained."""
-    facts = manifest.to_dict()
-    return {key: facts[key] for key in ("training", "earlier_training", "step", "provenance")}
-
-
 def _selection(prepared: PreparedData, config: Text2TextConfig) -> LabelledTexts:
     data = prepared.validation_part("selection")
     if not len(data):
@@ -140,44 +148,52 @@ def _selection(prepared: PreparedData, config: Text2TextConfig) -> LabelledTexts
     return data
 
 
-def train(
-    config: Text2TextConfig, report: Callable[[int, int, str], None] = lambda *_: None
-) -> Text2TextManifest:
+def train(config: Text2TextConfig, tell: Tell | None = None) -> Text2TextManifest:
     """Fine-tune a sequence-to-sequence model and write the best weights to `output/best`.
 
     A run that was killed goes on where its last saved state is; the same configuration again after
     the end changes nothing.
 
     :param config: the run.
-    :param report: called after each step with the step, the number of steps, and a line.
+    :param tell: told how far the run is; None for nobody.
     :return: the manifest of the best weights.
-    :raises TrainingError: if the run cannot start or resume.
+    :raises TrainingError: if the run cannot start or go on.
     :raises CheckpointError: if the base cannot be used.
     :raises DataError: if the prepared folder cannot be.
     """
     if launched() > 1:
         raise TrainingError("text-to-text trains in one process; start it without a launcher")
+    device = choose_device(config.device, config.precision)
+    prepared = open_prepared(config, ("selection",))
+    args = trainer_arguments(config, device)
     with run_folder(config.output, TEXT2TEXT_NAME):
-        return _train(config, report)
+        state = run_state(config, args)
+        if not check_resumable(config.output, state):
+            _train(config, args, device, prepared, tell)
+            finish(config, args, state)
+        return Text2TextManifest.read(config.output / BEST_NAME)
 
 
-def _train(config: Text2TextConfig, report: Callable[[int, int, str], None]) -> Text2TextManifest:
-    prepared = PreparedData.open(config.data)
+def _train(
+    config: Text2TextConfig,
+    args: TrainingArguments,
+    device: Device,
+    prepared: PreparedData,
+    tell: Tell | None,
+) -> None:
     torch.manual_seed(config.seed)
     data, left_out = training_rows(prepared.split("train"), config)
     for name, count in left_out.items():
         logger.info("%s: %d rows left out, some label of theirs is not annotated", name, count)
     selection = _selection(prepared, config)
-    labels = data.label_set.labels
+    labels, best = data.label_set.labels, config.output / BEST_NAME
     target = TargetFormat(labels, data.label_set.russian, config.names, config.no_emotion)
-    earlier = _earlier(config.base, labels)
-    sources = training_sources(
-        prepared, data.origins, earlier=earlier.data["sources"] if earlier else ()
-    )
+    earlier = Text2TextManifest.read(Path(config.base)) if is_text_to_text(config.base) else None
+    if earlier:
+        check_labels(config.base, earlier.labels, labels)
     tokenizer = load_target_tokenizer(config.base)
     model = load_model(config.base)
     check_can_write(config.base, model, tokenizer, target)
-    device = choose_device(config.device, config.precision)
     model.to(device.torch_device)
     options = WritingOptions(
         config.prefix,
@@ -188,22 +204,20 @@ def _train(config: Text2TextConfig, report: Callable[[int, int, str], None]) -> 
     )
     writer = LabelWriter(model, tokenizer, target, options, device)
     pairs = make_pairs(data, tokenizer, target, config)
-    data_hash = sha256_file(config.data / MANIFEST_NAME)
+    pad_id = int(model.generation_config.pad_token_id or 0)
 
-    def evaluate() -> Evaluation[OutputCounts]:
+    def collate(rows: list[tuple[Ids, Ids]]) -> dict[str, Tensor]:
+        ids, mask = pad([source for source, _ in rows], pad_id)
+        written, _ = pad([written for _, written in rows], IGNORED)
+        return {"input_ids": ids, "attention_mask": mask, "labels": written}
+
+    def score_selection() -> Evaluation[OutputCounts]:
         written = writer.write(selection.texts)
         scores = score(selection.targets, written.predicted, labels)
         also = {"unparseable_share": written.counts.unparseable_share}
         return Evaluation(scores, scores.weighted_f1, written.counts, also)
 
-    pad_id = int(model.generation_config.pad_token_id or 0)
-    trainer = Text2TextTrainer(model, config, pairs, pad_id, device, evaluate, report, data_hash)
-    trainer.resume()
-    with writing(config.output / CONFIG_NAME):
-        write_json(config.output / CONFIG_NAME, config.to_dict())
-    best = config.output / BEST_NAME
-
-    def save(scores: Scores, counts: OutputCounts) -> None:
+    def keep(evaluation: Evaluation[OutputCounts], step: int) -> None:
         manifest = Text2TextManifest(
             labels=labels,
             label_names_ru=dict(data.label_set.russian),
@@ -217,24 +231,30 @@ def _train(config: Text2TextConfig, report: Callable[[int, int, str], None]) -> 
             normalizer=NORMALIZER_VERSION,
             base_model=config.base,
             training=config.to_dict(),
-            earlier_training=_training_of(earlier) if earlier else None,
+            earlier_training=earlier.run_facts() if earlier else None,
             training_rows=len(data),
             left_out=left_out,
-            data={
-                "manifest_sha256": data_hash,
-                "seed": prepared.manifest["seed"],
-                "sources": sources,
-            },
-            selection=scores.to_dict(),
-            outputs=counts.to_dict(),
-            step=trainer.progress.step,
+            data=DataFacts(
+                manifest_sha256=sha256_file(config.data / MANIFEST_NAME),
+                seed=prepared.manifest["seed"],
+                sources=training_sources(
+                    prepared, data.origins, earlier=earlier.data.sources if earlier else ()
+                ),
+            ),
+            selection=evaluation.scores.to_dict(),
+            outputs=evaluation.found.to_dict(),
+            step=step,
             precision=device.precision,
             device=device.torch_device.type,
             provenance=environment("torch", "transformers", "tokenizers"),
         )
         with writing(best), atomic_folder(best) as folder:
             save_model(folder, model, tokenizer)
-            manifest.write(folder)
+            write_json(folder / TEXT2TEXT_NAME, manifest)
 
-    trainer.run(save)
-    return Text2TextManifest.read(best)
+    lengths = [len(source) for source in pairs.sources]
+    trainer = TextTrainer(
+        model, config, args, pairs, lengths, collate, tell, keep, [], score=score_selection
+    )
+    begin(config, args)
+    trainer.run()

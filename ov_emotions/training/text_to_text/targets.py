@@ -1,17 +1,28 @@
-"""Labels as the text that a model writes, and that text read back."""
+"""Labels as the text that a model writes, that text read back, and the manifest of such a model.
+
+Read without torch.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from ov_emotions.errors import TrainingError
+from msgspec import Meta
 
-Names = Literal["russian", "english"]
+from ov_emotions.errors import CheckpointError, TrainingError
+from ov_emotions.normalize import NORMALIZER_VERSION
+from ov_emotions.schema import Schema, read_json, to_builtins
+from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, DataFacts, not_here
+from ov_emotions.training.settings import Names
+
 SEPARATOR = ", "
+Positive = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -158,3 +169,104 @@ class OutputCounts:
             "unparseable_share": round(self.unparseable_share, 6),
             "partly": self.partly,
         }
+
+
+def is_text_to_text(source: str | os.PathLike[str] | None) -> bool:
+    """Say whether a folder holds a model that writes labels.
+
+    :param source: what a caller named; a Hub id or a shipped name is none.
+    :return: whether its manifest is there.
+    """
+    return source is not None and (Path(source) / TEXT2TEXT_NAME).is_file()
+
+
+class Text2TextManifest(Schema, frozen=True, kw_only=True):
+    """What is known of a trained text-to-text model.
+
+    :param labels: in the order of writing.
+    :param label_names_ru: their Russian names.
+    :param names: which names the model writes.
+    :param no_emotion: what it writes for no label.
+    :param prefix: what stands before every text.
+    :param max_source_length: tokens of prefix and text.
+    :param max_target_length: tokens written at most.
+    :param beams: width of the beam search at which it was chosen.
+    :param constrained: whether it was chosen writing nothing but labels.
+    :param normalizer: version of the normaliser that texts go through.
+    :param base_model: what training started from.
+    :param training: the run's configuration.
+    :param earlier_training: how the base was trained, where it is an earlier run's; else None.
+    :param training_rows: rows that were trained on.
+    :param left_out: by set, rows not trained on because some label of theirs is unknown.
+    :param data: hash and seed of the prepared data, and its sets with licences.
+    :param selection: scores on the selection part of validation.
+    :param outputs: how many of the outputs there could be read.
+    :param step: at which these weights were taken.
+    :param precision: that was trained in.
+    :param device: that was trained on.
+    :param provenance: machine and versions.
+    """
+
+    schema: Literal[1] = 1
+    labels: Annotated[tuple[str, ...], Meta(min_length=1)]
+    label_names_ru: dict[str, str]
+    names: Names
+    no_emotion: str
+    prefix: str
+    max_source_length: Positive
+    max_target_length: Positive
+    beams: Positive
+    constrained: bool
+    normalizer: str
+    base_model: str
+    training: dict[str, Any]
+    earlier_training: dict[str, Any] | None = None
+    training_rows: int
+    left_out: dict[str, int]
+    data: DataFacts
+    selection: dict[str, Any]
+    outputs: dict[str, Any]
+    step: int
+    precision: str
+    device: str
+    provenance: dict[str, Any]
+
+    def target_format(self) -> TargetFormat:
+        """Return how its outputs are read."""
+        return TargetFormat(self.labels, self.label_names_ru, self.names, self.no_emotion)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values: dict[str, Any] = to_builtins(self)
+        return values
+
+    def run_facts(self) -> dict[str, Any]:
+        """Return how the model was trained, for one that goes on from it."""
+        names = ("training", "earlier_training", "step", "provenance")
+        return {name: getattr(self, name) for name in names}
+
+    @staticmethod
+    def read(folder: Path) -> Text2TextManifest:
+        """Read and check a folder's manifest.
+
+        :param folder: the `best` folder of a run.
+        :return: the manifest.
+        :raises CheckpointError: if it is missing, malformed, of another schema, or its texts are
+            normalised by rules that this library does not have.
+        """
+        path = folder / TEXT2TEXT_NAME
+        if not path.is_file():
+            raise not_here(folder, TEXT2TEXT_NAME, "`ov-emotions train --task text-to-text`")
+        manifest = read_json(path, Text2TextManifest, CheckpointError)
+        if set(manifest.labels) != set(manifest.label_names_ru):
+            raise CheckpointError(f"{path}: labels and label_names_ru do not belong together")
+        if manifest.normalizer != NORMALIZER_VERSION:
+            raise CheckpointError(
+                f"{path}: the model reads texts normalised by {manifest.normalizer}; this library "
+                f"has {NORMALIZER_VERSION}"
+            )
+        try:
+            manifest.target_format()
+        except TrainingError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        return manifest
