@@ -17,15 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from ov_emotions.reports.format import plural, signed, signed_interval
-from ov_emotions.reports.study import Candidate, Latency, Spread, Study
+from ov_emotions.quantization.study_schema import Candidate, Latency, Spread, Study
 
 SURE_ENOUGH = 3.0
 NEAR = 0.10
 SAME_SIZE = 0.05
 
-_ONE = Spread(1.0, 1.0, 1.0)
+_ONE = Spread(median=1.0, min=1.0, max=1.0)
+
+Refusal = Literal["failed", "torch", "not scored", "not timed", "loses", "too few rows"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Choice:
 
     :param chosen: id of the winner; None if nothing may be said.
     :param eligible: ids that keep the accuracy, the reference among them.
-    :param refused: reason by id of all others.
+    :param refused: by id of all others, why.
     :param pareto: ids that no eligible candidate beats in everything.
     :param near: ids left by step 3.
     :param tied: ids that shared the highest throughput.
@@ -43,7 +45,7 @@ class Choice:
 
     chosen: str | None
     eligible: tuple[str, ...]
-    refused: Mapping[str, str]
+    refused: Mapping[str, Refusal]
     pareto: tuple[str, ...]
     near: tuple[str, ...]
     tied: tuple[str, ...]
@@ -59,10 +61,10 @@ def choose(study: Study) -> Choice:
     refused = {c.id: reason for c in study.candidates if (reason := _refusal(study, c))}
     eligible = [c for c in study.candidates if c.id not in refused]
     reference = study.candidate(study.reference)
-    timed = not study.noisy and reference.id not in refused and _is_timed(reference)
+    timed = not study.noisy and reference.id not in refused and reference.timed
     if timed:
-        untimed = [c for c in eligible if not _is_timed(c)]
-        refused |= {c.id: "not timed, so it cannot be compared" for c in untimed}
+        untimed = [c for c in eligible if not c.timed]
+        refused.update((c.id, "not timed") for c in untimed)
         eligible = [c for c in eligible if c not in untimed]
     pareto = _pareto(study, eligible, timed=timed)
     near = _near(pareto, study.reference) if timed else pareto
@@ -83,36 +85,29 @@ def _ids(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     return tuple(candidate.id for candidate in candidates)
 
 
-def _refusal(study: Study, candidate: Candidate) -> str | None:
+def _refusal(study: Study, candidate: Candidate) -> Refusal | None:
     """Say why a candidate may not be shipped; None if it may."""
     if not candidate.ok:
-        return f"failed: {candidate.error or 'no error was recorded'}"
+        return "failed"
     if not candidate.shippable:
-        return "PyTorch, measured for comparison; what ships is OpenVINO"
+        return "torch"
     if study.model.random_weights:
         return None
     quality = study.on_choice(candidate)
     if quality is None:
-        return f"not scored on {study.data.choice_split}"
+        return "not scored"
     if candidate.id == study.reference:
         return None
-    difference, max_drop = quality.refitted.difference, study.max_drop
-    if difference.value < -max_drop:
-        return (
-            f"changes weighted F1 by {signed_interval(difference)}; at most {max_drop:g} may be "
-            "lost"
-        )
-    if difference.low < -SURE_ENOUGH * max_drop:
-        return (
-            f"changes weighted F1 by {signed_interval(difference)}: with "
-            f"{plural(quality.rows, 'row')} the interval is too wide to tell, as it reaches below "
-            f"{signed(-SURE_ENOUGH * max_drop)}"
-        )
-    return None
+    difference = quality.refitted.difference.weighted_f1
+    if difference.value < -study.max_drop:
+        return "loses"
+    return "too few rows" if difference.low < -SURE_ENOUGH * study.max_drop else None
 
 
-def _is_timed(candidate: Candidate) -> bool:
-    return candidate.latency is not None and candidate.throughput is not None
+def keeps_accuracy(study: Study, candidate: Candidate) -> bool:
+    """Tell whether the interval itself rules out a loss of more than is allowed."""
+    quality = study.on_choice(candidate)
+    return quality is not None and quality.refitted.difference.weighted_f1.low >= -study.max_drop
 
 
 def _latency(candidate: Candidate) -> Latency:
@@ -122,7 +117,7 @@ def _latency(candidate: Candidate) -> Latency:
 
 def _throughput(candidate: Candidate) -> Spread:
     assert candidate.throughput is not None  # only timed candidates come here
-    return candidate.throughput
+    return candidate.throughput.texts_per_second
 
 
 def _goods(study: Study, candidate: Candidate, *, timed: bool) -> tuple[float, ...]:
@@ -130,11 +125,11 @@ def _goods(study: Study, candidate: Candidate, *, timed: bool) -> tuple[float, .
     quality = study.on_choice(candidate)
     size = candidate.size_bytes
     goods = [
-        quality.refitted.weighted_f1.value if quality else 0.0,
+        quality.refitted.weighted_f1 if quality else 0.0,
         float("-inf") if size is None else -float(size),
     ]
     if timed:
-        goods += [-_latency(candidate).p50.median, _throughput(candidate).median]
+        goods += [-_latency(candidate).p50_ms.median, _throughput(candidate).median]
     return tuple(goods)
 
 
@@ -152,21 +147,23 @@ def _pareto(study: Study, candidates: Sequence[Candidate], *, timed: bool) -> li
 
 def _alike(one: Candidate, other: Candidate, reference: str, what: str) -> bool:
     """Tell whether two candidates' timings overlap: as ratios if known, else as measured."""
-    ratios = [_ONE if c.id == reference else getattr(c, f"{what}_ratio") for c in (one, other)]
-    if all(ratio is not None for ratio in ratios):
-        return bool(ratios[0].overlaps(ratios[1]))
+    mine, theirs = (
+        _ONE if c.id == reference else getattr(c.ratios, what, None) for c in (one, other)
+    )
+    if mine is not None and theirs is not None:
+        return bool(mine.overlaps(theirs))
     if what == "p50":
-        return _latency(one).p50.overlaps(_latency(other).p50)
+        return _latency(one).p50_ms.overlaps(_latency(other).p50_ms)
     return _throughput(one).overlaps(_throughput(other))
 
 
 def _near(candidates: Sequence[Candidate], reference: str) -> list[Candidate]:
-    best = min(candidates, key=lambda c: _latency(c).p50.median)
-    limit = (1 + NEAR) * _latency(best).p50.median
+    best = min(candidates, key=lambda c: _latency(c).p50_ms.median)
+    limit = (1 + NEAR) * _latency(best).p50_ms.median
     return [
         c
         for c in candidates
-        if _latency(c).p50.median <= limit or _alike(c, best, reference, "p50")
+        if _latency(c).p50_ms.median <= limit or _alike(c, best, reference, "p50")
     ]
 
 

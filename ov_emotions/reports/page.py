@@ -137,6 +137,9 @@ def _environment() -> Environment:
     )
     environment.globals |= {"asset": asset, "font_faces": font_faces}
     environment.filters |= {"with_names": with_names, "md": escape_markdown, "md_code": code}
+    # As markup, so that their lines stay; both escape what they hold for Markdown.
+    environment.filters["md_block"] = lambda text: Markup(code_block(text))  # noqa: S704
+    environment.filters["md_table"] = lambda table: Markup(markdown_table(table))  # noqa: S704
     return environment
 
 
@@ -170,15 +173,40 @@ def escape_markdown(text: str) -> str:
     return _LINK.sub(lambda found: "\\" + found.group(), escaped)
 
 
-def code(text: str, *, fence: str = "`") -> str:
-    """Set a name as code in Markdown, whatever characters it holds.
-
-    :param text: any text.
-    :param fence: the shortest fence.
-    :return: a code span.
-    """
+def code(text: str) -> str:
+    """Set a name as code in Markdown, whatever characters it holds."""
     plain = clean(text).strip()
-    longest = max(map(len, re.findall("`+", plain)), default=0)
-    fence = "`" * max(len(fence), 1 + longest)
+    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
     pad = " " if plain.startswith("`") or plain.endswith("`") else ""
     return fence + pad + plain + pad + fence
+
+
+def code_block(command: str) -> str:
+    """Set a command as a block of code in Markdown, whatever characters it holds."""
+    plain = clean(command).strip()
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", plain)), default=0))
+    return f"{fence}shell\n{plain}\n{fence}"
+
+
+def markdown_table(table: Table | None) -> str:
+    """Write a table in Markdown, its caption above it; nothing for None."""
+    if table is None:
+        return ""
+    rule = ["---:" if table.numeric(i) else "---" for i in range(len(table.head))]
+    lines = [[escape_markdown(name) for name in table.head], rule]
+    lines += [_markdown_row(row, len(table.head)) for row in table.rows]
+    written = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"\n**{escape_markdown(table.caption.strip())}**\n\n{written}\n"
+
+
+def _markdown_row(row: Row, width: int) -> list[str]:
+    shown = [
+        # Even inside code a bar would end the cell.
+        code(cell.text).replace("|", "\\|") if cell.code else escape_markdown(cell.text.strip())
+        for cell in row.cells
+    ]
+    if row.role == "chosen":
+        shown[0] = f"**{shown[0]}**"
+    if row.note is not None:
+        shown.append(escape_markdown(row.note))
+    return shown + [""] * (width - len(shown))

@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from itertools import pairwise
 
 from ov_emotions.reports.language import clean
 
-# Width of a character over the font's size: exact for the usual monospaced fonts, a mean for sans.
-MONO = 0.602
 SANS = 0.55
+"""Width of a character over the font's size, on the mean."""
 
 
 def tag(name: str, content: str | None = None, **attributes: str | float) -> str:
@@ -87,30 +85,6 @@ def drawing(
     )
 
 
-def stylesheet(*names: str) -> str:
-    """Read style sheets or scripts of this package.
-
-    :param names: file names.
-    :return: their contents, one after the other.
-    """
-    folder = files("ov_emotions.reports")
-    return "\n".join((folder / name).read_text(encoding="utf-8").strip() for name in names)
-
-
-def shorten(content: str, size: float, width: float) -> str:
-    """Cut the middle out of a monospaced text that is too wide.
-
-    :param size: of the font.
-    :param width: that it may take.
-    :return: the text, or its two ends with an ellipsis between.
-    """
-    most = max(3, int(width / (size * MONO)))
-    if len(content) <= most:
-        return content
-    head = (most - 1) // 2
-    return f"{content[:head]}…{content[len(content) - (most - 1 - head) :]}"
-
-
 @dataclass(frozen=True)
 class Scale:
     """Maps values to positions, linearly or by logarithm.
@@ -181,19 +155,3 @@ def tick_text(value: float, ticks: Sequence[float]) -> str:
     digits = next((d for d in range(5) if abs(round(step, d) - step) < step * 1e-6), 5)
     digits = max(digits, next((d for d in range(5) if abs(round(value, d) - value) < 1e-9), 5))
     return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def ruler(x: Scale, top: float, bottom: float, ticks: Sequence[float]) -> list[str]:
-    """Draw the vertical lines that values are read at, the one at 0 as the axis, and the values.
-
-    :param x: the scale.
-    :param top: where the lines begin.
-    :param bottom: where they end; the values stand below.
-    :param ticks: the values.
-    :return: the marks.
-    """
-    marks = []
-    for tick in ticks:
-        marks.append(line(x(tick), top, x(tick), bottom, "grid" if tick else "axis"))
-        marks.append(text(x(tick), bottom + 17, tick_text(tick, ticks), "tick", "middle"))
-    return marks

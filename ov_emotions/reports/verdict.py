@@ -6,13 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ov_emotions.reports import format as fmt
-from ov_emotions.reports.choice import Choice, choose
-from ov_emotions.reports.reading import parse_study
-from ov_emotions.reports.reasons import noise_warning, reasons, speed
-from ov_emotions.reports.study import Candidate, Spread, Study
+from ov_emotions.quantization.study_schema import (
+    Candidate,
+    Interval,
+    Quality,
+    Spread,
+    Study,
+    parse_study,
+)
+from ov_emotions.reports.choice import (
+    NEAR,
+    SAME_SIZE,
+    SURE_ENOUGH,
+    Choice,
+    choose,
+    keeps_accuracy,
+)
+from ov_emotions.reports.language import Language
 
-_NOT_TOLD = "about as fast"
+_ROWS = ("row|rows", "строка|строки|строк")
+_OF_ROWS = ("row|rows", "строки|строк|строк")
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class Verdict:
     :param compared: id of the candidate that is worth setting against the reference: the shipped
         one, else the quantized one that comes closest.
     :param choice: the rule's result.
+    :param refused: by id, why a candidate may not be shipped.
     """
 
     ship: str | None
@@ -40,6 +54,7 @@ class Verdict:
     confirmed: bool | None
     compared: str | None
     choice: Choice
+    refused: Mapping[str, str]
 
     @property
     def sentence(self) -> str:
@@ -47,7 +62,7 @@ class Verdict:
         return f"{self.headline}. {self.because}"
 
 
-def decide(study: Mapping[str, Any]) -> dict[str, Any]:
+def decide(study: Mapping[str, Any] | Study, language: str = "en") -> dict[str, Any]:
     """Decide what to ship.
 
     Eligible is an OpenVINO candidate whose weighted F1 on the choice split, at thresholds fitted to
@@ -59,164 +74,519 @@ def decide(study: Mapping[str, Any]) -> dict[str, Any]:
     accurate. Timings that are missing or too noisy leave the decision to size. The final split
     takes no part; random weights leave nothing to decide.
 
-    :param study: study JSON.
+    :param study: a study, or its JSON.
+    :param language: of the sentences, en or ru.
     :return: plain values: `ship` (an id or None), `headline`, `sentence`, `reasons`, `pareto`
         (ids), `refused` (reason by id), `confirmation` and `confirmed` (what the final split
         showed).
     :raises DataError: if it is no study.
     """
-    verdict = judge(parse_study(study))
+    parsed = study if isinstance(study, Study) else parse_study(study)
+    verdict = judge(parsed, Language(language))
     return {
         "ship": verdict.ship,
         "headline": verdict.headline,
         "sentence": verdict.sentence,
         "reasons": [*filter(None, [verdict.warning]), *verdict.reasons],
         "pareto": list(verdict.choice.pareto),
-        "refused": dict(verdict.choice.refused),
+        "refused": dict(verdict.refused),
         "confirmation": verdict.confirmation,
         "confirmed": verdict.confirmed,
     }
 
 
-def judge(study: Study) -> Verdict:
+def change(interval: Interval, say: Language) -> str:
+    """Write a difference with its interval: `−0.0006 (−0.0019 to +0.0007)`."""
+    return f"{say.signed(interval.value)} ({say.signed_range(interval.low, interval.high)})"
+
+
+def times(value: Spread, say: Language) -> str:
+    """Write a ratio with the range of its rounds: `2.80× (2.61–3.02)`."""
+    shown = say.quantity(value.median)
+    return f"{shown}× ({say.quantity(value.min)}–{say.quantity(value.max)})"
+
+
+def judge(study: Study, say: Language) -> Verdict:
     """Decide, and say why.
 
     :param study: the study.
+    :param say: the language.
     :return: the verdict.
     """
-    choice = choose(study)
-    if choice.chosen is None:
-        return _no_verdict(study, choice)
-    chosen = study.candidate(choice.chosen)
-    confirmation, confirmed = _confirmation(study, chosen)
-    kept = chosen.id == study.reference
-    return Verdict(
-        ship=chosen.id,
-        headline=_headline(study, chosen),
-        because=_why_kept(study, choice) if kept else _why_better(study, choice, chosen),
-        warning=noise_warning(study),
-        reasons=tuple(reasons(study, choice, chosen)),
-        confirmation=confirmation,
-        confirmed=confirmed,
-        compared=_closest(study) if kept else chosen.id,
-        choice=choice,
-    )
+    return _Judge(study, choose(study), say).verdict()
 
 
-def _no_verdict(study: Study, choice: Choice) -> Verdict:
-    others = [c for c in choice.near if c != study.reference]
-    compared, said = next(iter(others), None), []
-    if study.model.random_weights:
-        headline = "No verdict: random weights"
-        because = (
-            f"{study.model.name} has random weights, so accuracy is not applicable and nothing "
-            "here says what to ship; this study shows time and memory only."
+@dataclass(frozen=True)
+class _Judge:
+    """Finds the words for one study's choice."""
+
+    study: Study
+    choice: Choice
+    say: Language
+
+    def verdict(self) -> Verdict:
+        study, choice = self.study, self.choice
+        refused = {id_: self._why_not(study.candidate(id_)) for id_ in choice.refused}
+        common: dict[str, Any] = {"choice": choice, "refused": refused, "warning": self._noise()}
+        if choice.chosen is None:
+            return self._none(common)
+        chosen = study.candidate(choice.chosen)
+        confirmation, confirmed = self._confirmation(chosen)
+        kept = chosen.id == study.reference
+        return Verdict(
+            ship=chosen.id,
+            headline=self._headline(chosen),
+            because=self._why_kept() if kept else self._why_better(chosen),
+            reasons=tuple(self._reasons(chosen)),
+            confirmation=confirmation,
+            confirmed=confirmed,
+            compared=self._closest() if kept else chosen.id,
+            **common,
         )
-        if choice.timed and others:
-            fastest = max(map(study.candidate, others), key=_median_throughput)
-            compared = fastest.id
-            said.append(f"The fastest is {fastest.id}: {speed(fastest)}.")
+
+    def _none(self, common: dict[str, Any]) -> Verdict:
+        study, say = self.study, self.say
+        others = [study.candidate(c) for c in self.choice.near if c != study.reference]
+        said: list[str] = []
+        compared = others[0].id if others else None
+        if study.model.random_weights:
+            headline = say("No verdict: random weights", "Вывода нет: веса случайные")
+            because = say(
+                "{} has random weights, so accuracy is not applicable and nothing here says what "
+                "to ship; this study shows time and memory only.",
+                "У {} случайные веса, поэтому точность не имеет смысла и выпускать по этому отчёту "
+                "нечего; он показывает только время и память.",
+            ).format(study.model.name)
+            if self.choice.timed and others:
+                fastest = max(others, key=_throughput)
+                compared = fastest.id
+                told = say("The fastest is {}: {}.", "Быстрее всех {}: {}.")
+                said.append(told.format(fastest.id, self._speed(fastest)))
+        else:
+            headline = say("No verdict: nothing to compare with", "Вывода нет: сравнить не с чем")
+            reason = common["refused"][study.reference]
+            because = say("The reference {}: {}.", "Эталон {}: {}.").format(study.reference, reason)
+        return Verdict(
+            ship=None,
+            headline=headline,
+            because=because,
+            reasons=tuple(said),
+            confirmation=None,
+            confirmed=None,
+            compared=compared,
+            **common,
+        )
+
+    def _headline(self, chosen: Candidate) -> str:
+        say = self.say
+        quantized = [c for c in self.study.candidates if c.quantized and c.shippable]
+        if chosen.quantized or not quantized:
+            return say("Ship {}", "Выпускать {}").format(chosen.id)
+        if not any(c.ok for c in quantized):
+            return say(
+                "Every quantized candidate failed", "Ни одну квантованную модель сделать не удалось"
+            )
+        return say("Do not ship a quantized model", "Квантованную модель не выпускать")
+
+    def _why_better(self, chosen: Candidate) -> str:
+        study, say = self.study, self.say
+        quality = study.on_choice(chosen)
+        assert quality is not None  # only a scored candidate is eligible
+        difference = quality.refitted.difference.weighted_f1
+        drop = say.plain(study.max_drop)
+        if keeps_accuracy(study, chosen):
+            accuracy = say(
+                "It keeps the accuracy: weighted F1 changes by {}, where a loss of {} is allowed.",
+                "Точность сохраняется: взвешенная F1 меняется на {} при допустимой потере {}.",
+            )
+        else:
+            accuracy = say(
+                "Weighted F1 changes by {}, within the {} that may be lost, but the rows are too "
+                "few to rule out more.",
+                "Взвешенная F1 меняется на {}: это в пределах допустимой потери {}, но строк "
+                "слишком мало, чтобы исключить большую.",
+            )
+        parts = [*self._gain(chosen), *self._smaller(chosen)]
+        told = ""
+        if parts:
+            told = say("Beside {} it {}. ", "Рядом с {} она {}. ").format(
+                study.reference, say(", and ".join(parts), say.joined(parts))
+            )
+        told += accuracy.format(change(difference, say), drop)
+        ship = say("Ship {}. ", "Выпускать {}. ").format(chosen.id)
+        return told if chosen.quantized else ship + told
+
+    def _why_kept(self) -> str:
+        study, say = self.study, self.say
+        rivals = [c for c in study.candidates if c.shippable and c.id != study.reference]
+        if not rivals:
+            return say(
+                "No other OpenVINO model was measured.", "Других моделей OpenVINO не измеряли."
+            )
+        ship = say("Ship {}: ", "Выпускать {}: ").format(study.reference)
+        broken = [c for c in rivals if not c.ok]
+        if len(broken) == len(rivals):
+            return ship + say(
+                "none of {} could be made. {} says: {}.",
+                "не удалось сделать ни одну из {}. {}, ошибка: {}.",
+            ).format(self._others(rivals), broken[0].id, (broken[0].error or "").rstrip("."))
+        if len(self.choice.eligible) > 1:
+            if self.choice.timed:
+                return ship + say(
+                    "others keep its accuracy as far as the rule asks, but none is faster for "
+                    "certain.",
+                    "другие по правилу не теряют в точности, но ни одна не быстрее наверняка.",
+                )
+            return ship + say(
+                "others keep its accuracy as far as the rule asks, but none is smaller.",
+                "другие по правилу не теряют в точности, но ни одна не меньше.",
+            )
+        near = ""
+        best = self._closest()
+        if best is not None and (quality := study.on_choice(study.candidate(best))):
+            near = say(" {} comes closest, at {}.", " Ближе всех {}: {}.").format(
+                best, say.signed(quality.refitted.difference.weighted_f1.value)
+            )
+        return (
+            ship
+            + say(
+                "none of {} keeps weighted F1 within {} of it for certain.",
+                "ни для одной из {} нельзя уверенно сказать, что взвешенная F1 теряет не больше "
+                "{}.",
+            ).format(self._others(rivals), say.plain(study.max_drop))
+            + near
+        )
+
+    def _others(self, rivals: list[Candidate]) -> str:
+        return self.say.count(
+            len(rivals),
+            "other candidate|other candidates",
+            "другой модели|других моделей|других моделей",
+        )
+
+    def _closest(self) -> str | None:
+        """Return the quantized candidate that loses least; None if none was scored."""
+        drops = {
+            c.id: quality.refitted.difference.weighted_f1.value
+            for c in self.study.candidates
+            if c.quantized and c.shippable and (quality := self.study.on_choice(c))
+        }
+        return max(drops, key=drops.__getitem__) if drops else None
+
+    def _gain(self, chosen: Candidate) -> list[str]:
+        say, ratios = self.say, chosen.ratios
+        if not self.choice.timed or not ratios or not ratios.throughput or not ratios.p50:
+            return []
+        if all(ratio.min <= 1 <= ratio.max for ratio in (ratios.throughput, ratios.p50)):
+            return [say("is as fast, as far as this run can tell", "не быстрее и не медленнее")]
+        many, one = self._faster(ratios.throughput), self._faster(ratios.p50)
+        if say.code == "en":
+            return [f"is {many} with many texts and {one} with one"]
+        return [f"{many} на потоке", f"{one} на одном тексте"]
+
+    def _faster(self, ratio: Spread) -> str:
+        if ratio.min <= 1 <= ratio.max:
+            return self.say("about as fast", "примерно так же быстра")
+        return self.say("{} times as fast", "в {} раза быстрее").format(
+            self.say.quantity(ratio.median)
+        )
+
+    def _smaller(self, chosen: Candidate) -> list[str]:
+        old, new = self.study.candidate(self.study.reference).size_bytes, chosen.size_bytes
+        if not old or not new:
+            return []
+        told = self.say("takes {} instead of {}", "занимает {} вместо {}")
+        return [told.format(self.say.megabytes(new), self.say.megabytes(old))]
+
+    def _why_not(self, candidate: Candidate) -> str:
+        """Say why a candidate may not be shipped."""
+        study, say = self.study, self.say
+        reason = self.choice.refused[candidate.id]
+        if reason == "failed":
+            error = candidate.error or say("no error was recorded", "ошибка не записана")
+            return say("failed: {}", "не удалось сделать: {}").format(error)
+        if reason == "torch":
+            return say(
+                "PyTorch, measured for comparison; what ships is OpenVINO",
+                "PyTorch, измерен для сравнения; выпускается OpenVINO",
+            )
+        if reason == "not timed":
+            return say("not timed, so it cannot be compared", "время не измерено, сравнить нельзя")
+        quality = study.on_choice(candidate)
+        if quality is None:
+            return say("not scored on {}", "не оценена на {}").format(study.data.choice_split)
+        shown = change(quality.refitted.difference.weighted_f1, say)
+        if reason == "loses":
+            return say(
+                "changes weighted F1 by {}; at most {} may be lost",
+                "взвешенная F1 меняется на {}; терять можно не больше {}",
+            ).format(shown, say.plain(study.max_drop))
+        return say(
+            "changes weighted F1 by {}: with {} the interval is too wide to tell, as it reaches "
+            "below {}",
+            "взвешенная F1 меняется на {}: при {} интервал слишком широк, он заходит ниже {}",
+        ).format(
+            shown,
+            say.count(quality.rows, "row|rows", "строке|строках|строках"),
+            say.signed(-SURE_ENOUGH * study.max_drop),
+        )
+
+    def _reasons(self, chosen: Candidate) -> list[str]:
+        """Say what speaks for the chosen candidate, and what must be done with it."""
+        study, say, found = self.study, self.say, []
+        quality = study.on_choice(chosen)
+        if chosen.id != study.reference and quality is not None:
+            told = say(
+                "Weighted F1 on {} ({}) is {}. {} of the rows get other labels.",
+                "Взвешенная F1 на {} ({}) равна {}. Другие метки получают {} строк.",
+            )
+            found.append(
+                told.format(
+                    study.data.choice_split,
+                    say.count(quality.rows, *_ROWS),
+                    say.score(quality.refitted.weighted_f1),
+                    say.percent(quality.refitted.flipped_rows, 1),
+                )
+            )
+            frozen = quality.frozen.difference.weighted_f1
+            if frozen.value < -study.max_drop:
+                told = say(
+                    "Refit the thresholds, as this study did: at those of the reference the change "
+                    "would be {}.",
+                    "Пороги нужно подобрать заново, как здесь и сделано: с порогами эталона "
+                    "изменение было бы {}.",
+                )
+                found.append(told.format(change(frozen, say)))
+            told = say(
+                "Serve it at inference precision {}, where its thresholds were fitted.",
+                "Запускать с точностью вычислений {}: для неё подобраны пороги.",
+            )
+            found.append(told.format(chosen.precision))
+        if not study.noisy and not self.choice.timed:
+            told = say(
+                "No timings were taken, so size decided.",
+                "Время не измеряли, поэтому решил размер.",
+            )
+            found.append(told)
+        return found + self._among(chosen)
+
+    def _noise(self) -> str | None:
+        """Say that the timings are worth nothing; None if they are worth something."""
+        study, say = self.study, self.say
+        if not study.noisy or study.noise is None:
+            return None
+        told = say(
+            "The machine was too noisy to tell speed",
+            "Машина была слишком занята, чтобы судить о скорости",
+        )
+        if not study.model.random_weights:
+            told += say(", and size decided in its place", ", вместо неё решил размер")
+        return f"{told}. {study.noise.sentence or ''}".strip()
+
+    def _speed(self, candidate: Candidate) -> str:
+        """Say how fast a timed candidate is, beside the reference."""
+        say = self.say
+        assert candidate.latency is not None
+        return say(
+            "one text takes {} at the median{}, and many go at {}{}",
+            "один текст занимает {} по медиане{}, на потоке {}{}",
+        ).format(
+            say.unit(candidate.latency.p50_ms.median, "ms", "мс"),
+            self._beside(candidate.ratios.p50 if candidate.ratios else None),
+            say.unit(_throughput(candidate), "texts/s", "текстов/с"),
+            self._beside(candidate.ratios.throughput if candidate.ratios else None),
+        )
+
+    def _beside(self, ratio: Spread | None) -> str:
+        if ratio is None:
+            return ""
+        told = ""
+        if ratio.min <= 1 <= ratio.max:
+            told = self.say(", not told from 1", ", от 1 не отличить")
+        return " (" + times(ratio, self.say) + self.say(" as fast", " к эталону") + told + ")"
+
+    def _among(self, chosen: Candidate) -> list[str]:
+        """Say how the winner was told from the other eligible candidates."""
+        choice, say = self.choice, self.say
+        if len(choice.eligible) == 1:
+            return []
+        kept = say(
+            "Of {} candidates that the rule lets through, the reference included, ",
+            "Из {} моделей, которые пропускает правило (вместе с эталоном), ",
+        ).format(len(choice.eligible))
+        others = [id_ for id_ in choice.tied if id_ != chosen.id]
+        if not choice.timed:
+            return [
+                kept
+                + say("{} is {}.", "{} — {}.").format(chosen.id, self._tie_break(chosen, others))
+            ]
+        if len(choice.near) == 1:
+            told = say(
+                "none comes near {} in the time of one text.",
+                "ни одна не близка к {} на одном тексте.",
+            )
+            return [kept + told.format(chosen.id)]
+        near = kept + say(
+            "{} need about the shortest time for one text",
+            "у {} время одного текста почти наименьшее",
+        ).format(len(choice.near))
+        if not others:
+            told = say(
+                ", and of these {} has the highest throughput.",
+                ", и среди них {} быстрее всех на потоке.",
+            )
+            return [near + told.format(chosen.id)]
+        told = say(
+            ". In throughput {chosen} cannot be told from {others}: it is {why}.",
+            ". На потоке {chosen} не отличить от {others}: она {why}.",
+        )
+        return [
+            near
+            + told.format(
+                chosen=chosen.id, others=say.joined(others), why=self._tie_break(chosen, others)
+            )
+        ]
+
+    def _tie_break(self, chosen: Candidate, others: list[str]) -> str:
+        limit = (1 + SAME_SIZE) * (chosen.size_bytes or 0)
+        rivals = [self.study.candidate(id_).size_bytes for id_ in others]
+        if any(size is not None and size <= limit for size in rivals):
+            return self.say("the most accurate of the smallest", "самая точная из самых малых")
+        return self.say("the smallest", "самая малая")
+
+    def _confirmation(self, chosen: Candidate) -> tuple[str | None, bool | None]:
+        study, say = self.study, self.say
+        quality = study.on_final(chosen)
+        if study.data.final_split is None or quality is None or chosen.id == study.reference:
+            return None, None
+        difference = quality.refitted.difference.weighted_f1
+        confirmed = difference.value >= -study.max_drop
+        told = say(
+            "On {} ({}), which had no part in the choice, the difference is {}: ",
+            "На {} ({}), которая в выборе не участвовала, разница {}: ",
+        ).format(study.data.final_split, say.count(quality.rows, *_ROWS), change(difference, say))
+        if confirmed:
+            return told + say("that bears the choice out.", "это подтверждает выбор."), True
+        more = say(
+            "more than {} is lost there, so look before you ship.",
+            "там теряется больше {}, поэтому сначала проверьте.",
+        )
+        return told + more.format(say.plain(study.max_drop)), False
+
+
+def _throughput(candidate: Candidate) -> float:
+    return candidate.throughput.texts_per_second.median if candidate.throughput else 0.0
+
+
+def rule(study: Study, say: Language) -> tuple[str, ...]:
+    """Say how the verdict was reached.
+
+    :param study: the study.
+    :param say: the language.
+    :return: the steps, one sentence each.
+    """
+    data, drop = study.data, study.max_drop
+    quality = study.on_choice(study.candidate(study.reference))
+    if quality is not None and quality.cross_fitted:
+        fitted = say(
+            "cross-fitted in {} folds of the same rows",
+            "подобранных накрест по {} частям тех же строк",
+        ).format(quality.cross_fitted)
     else:
-        headline = "No verdict: nothing to compare with"
-        reason = choice.refused[study.reference]
-        was = reason if reason.startswith("failed") else f"cannot be used: {reason}"
-        because = f"The reference {study.reference} {was}."
-    return Verdict(
-        ship=None,
-        headline=headline,
-        because=because,
-        warning=noise_warning(study),
-        reasons=tuple(said),
-        confirmation=None,
-        confirmed=None,
-        compared=compared,
-        choice=choice,
-    )
+        other = say("other rows", "других строках")
+        fitted = say("fitted to itself on {}", "подобранных для неё на {}").format(
+            data.thresholds_split or other
+        )
+    steps = [
+        say(
+            "Eligible is an OpenVINO model that loses at most {drop} of weighted F1 to {reference} "
+            "on {split}, at thresholds {fitted}. The difference is paired row by row, and its 95 % "
+            "interval must stay above {limit}: else the rows are too few to tell.",
+            "Годится модель OpenVINO, которая на {split} теряет не больше {drop} взвешенной F1 "
+            "относительно {reference} при порогах, {fitted}. Разница считается попарно по строкам, "
+            "и её 95-процентный интервал должен быть выше {limit}: иначе строк слишком мало.",
+        ).format(
+            drop=say.plain(drop),
+            reference=study.reference,
+            split=data.choice_split,
+            fitted=fitted,
+            limit=say.signed(-SURE_ENOUGH * drop),
+        ),
+        say(
+            "Of these, a model goes out if another is at least as good in weighted F1, p50, "
+            "throughput and size, and better in one.",
+            "Из них выбывает модель, если другая не хуже её по взвешенной F1, p50, скорости на "
+            "потоке и размеру и лучше хотя бы по одному.",
+        ),
+        say(
+            "Of these, those remain whose p50 is within {} of the shortest, or cannot be told from "
+            "it.",
+            "Из них остаются те, у кого p50 не дальше {} от наименьшего или неотличимо от него.",
+        ).format(say.percent(NEAR)),
+        say(
+            "Of these, the highest throughput wins. What cannot be told from it shares the win: "
+            "then the smallest is taken, and of those within {} of its size the most accurate.",
+            "Из них побеждает самая быстрая на потоке. Неотличимые от неё делят победу: тогда "
+            "берётся самая малая, а среди близких по размеру (в пределах {}) — самая точная.",
+        ).format(say.percent(SAME_SIZE)),
+        say(
+            "Two timings cannot be told apart if the ranges of their round-by-round ratios to the "
+            "reference overlap. Where timings are missing or too noisy, size decides instead.",
+            "Два времени неотличимы, если диапазоны их отношений к эталону по раундам "
+            "пересекаются. Где времени нет или оно слишком шумное, решает размер.",
+        ),
+    ]
+    if data.final_split is not None:
+        told = say(
+            "{} takes no part; it only confirms.",
+            "{} в выборе не участвует, а только подтверждает.",
+        )
+        steps.append(told.format(data.final_split))
+    return tuple(steps)
 
 
-def _median_throughput(candidate: Candidate) -> float:
-    return candidate.throughput.median if candidate.throughput else 0.0
+def shipped_note(study: Study, verdict: Verdict, shipped: str | None, say: Language) -> str | None:
+    """Say what ships under the model's name, where that is not what the verdict names.
+
+    :param study: the study.
+    :param verdict: its verdict.
+    :param shipped: id of the candidate that ships with this library; None if none does.
+    :param say: the language.
+    :return: a sentence or two; None if there is nothing to say.
+    """
+    if shipped is None or shipped == verdict.ship:
+        return None
+    told = say(
+        "What ships as {name} is {shipped}, not {ship}.",
+        "Под именем {name} поставляется {shipped}, а не {ship}.",
+    ).format(name=study.model.name, shipped=shipped, ship=verdict.ship or say("this", "это"))
+    if shipped not in {candidate.id for candidate in study.candidates}:
+        return told + say(" This study did not measure it.", " Здесь она не измерена.")
+    candidate = study.candidate(shipped)
+    splits = [(study.data.choice_split, study.on_choice(candidate))]
+    splits.append((study.data.final_split or "", study.on_final(candidate)))
+    figures = [
+        say("{} on {}", "{} на {}").format(
+            change(quality.refitted.difference.weighted_f1, say), split
+        )
+        for split, quality in splits
+        if quality is not None
+    ]
+    if figures:
+        told += say(
+            " In this study its weighted F1 changes by {}.",
+            " Здесь её взвешенная F1 меняется на {}.",
+        ).format(say.joined(figures))
+    chosen = study.candidate(verdict.ship) if verdict.ship else None
+    mine, other = study.on_final(candidate), chosen and study.on_final(chosen)
+    if mine and other and _overlap(mine, other):
+        told += say(
+            " On {} the two cannot be told apart.",
+            " На {} их не отличить друг от друга.",
+        ).format(study.data.final_split)
+    return told
 
 
-def _closest(study: Study) -> str | None:
-    """Return the quantized candidate that loses least; None if none was scored."""
-    drops = {
-        c.id: quality.refitted.difference.value
-        for c in study.candidates
-        if c.quantized and c.shippable and (quality := study.on_choice(c))
-    }
-    return max(drops, key=drops.__getitem__) if drops else None
-
-
-def _headline(study: Study, chosen: Candidate) -> str:
-    if chosen.quantized:
-        return f"Ship {chosen.id}"
-    if any(c.quantized for c in study.candidates):
-        return "Do not ship a quantized model"
-    return f"Ship {chosen.id}"
-
-
-def _why_better(study: Study, choice: Choice, chosen: Candidate) -> str:
-    quality = study.on_choice(chosen)
-    assert quality is not None  # only a scored candidate is eligible
-    parts = [part for part in (_gain(choice, chosen), _smaller(study, chosen)) if part]
-    parts.append(
-        "keeps the accuracy: weighted F1 changes by "
-        f"{fmt.signed(quality.refitted.difference.value)}, where a loss of {study.max_drop:g} is "
-        "allowed"
-    )
-    told = f"Beside {study.reference} it {fmt.joined(parts)}."
-    return told if chosen.quantized else f"Ship {chosen.id}. {told}"
-
-
-def _why_kept(study: Study, choice: Choice) -> str:
-    rivals = [c for c in study.candidates if c.shippable and c.id != study.reference]
-    if not rivals:
-        return "No other OpenVINO model was measured."
-    ship = f"Ship {study.reference}: "
-    if len(choice.eligible) > 1:
-        by = "faster" if choice.timed else "smaller"
-        return f"{ship}others keep its accuracy, but none is {by} for certain."
-    best = _closest(study)
-    near = ""
-    if best is not None and (quality := study.on_choice(study.candidate(best))):
-        near = f" {best} comes closest, at {fmt.signed(quality.refitted.difference.value)}."
-    return (
-        f"{ship}none of {fmt.plural(len(rivals), 'other candidate')} keeps weighted F1 within "
-        f"{study.max_drop:g} of it for certain.{near}"
-    )
-
-
-def _gain(choice: Choice, chosen: Candidate) -> str:
-    if not choice.timed or chosen.throughput_ratio is None or chosen.p50_ratio is None:
-        return ""
-    many, one = _faster(chosen.throughput_ratio), _faster(chosen.p50_ratio)
-    if many == one == _NOT_TOLD:
-        return "is as fast, as far as this run can tell"
-    return f"is {many} with many texts and {one} with one"
-
-
-def _faster(ratio: Spread) -> str:
-    if ratio.min <= 1 <= ratio.max:
-        return _NOT_TOLD
-    return f"{fmt.number(ratio.median)} times as fast"
-
-
-def _smaller(study: Study, chosen: Candidate) -> str:
-    old, new = study.candidate(study.reference).size_bytes, chosen.size_bytes
-    return f"takes {fmt.megabytes(new)} instead of {fmt.megabytes(old)}" if old and new else ""
-
-
-def _confirmation(study: Study, chosen: Candidate) -> tuple[str | None, bool | None]:
-    quality = study.on_final(chosen)
-    if study.data.final_split is None or quality is None or chosen.id == study.reference:
-        return None, None
-    difference = quality.refitted.difference
-    confirmed = difference.value >= -study.max_drop
-    start = (
-        f"On {study.data.final_split} ({fmt.plural(quality.rows, 'row')}), which had no part in "
-        f"the choice, the difference is {fmt.signed_interval(difference)}: "
-    )
-    if confirmed:
-        return start + "that bears the choice out.", True
-    return start + f"more than {study.max_drop:g} is lost there, so look before you ship.", False
+def _overlap(one: Quality, other: Quality) -> bool:
+    mine, theirs = (quality.refitted.difference.weighted_f1 for quality in (one, other))
+    return mine.low <= theirs.high and theirs.low <= mine.high

@@ -9,10 +9,10 @@ from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import DataError
 from ov_emotions.evaluation.analysis import analyse, confusion, correlation, worst_errors
 from ov_emotions.evaluation.compare import compare_scored
-from ov_emotions.evaluation.page import render_evaluation
 from ov_emotions.evaluation.run import Scored
 from ov_emotions.labels import EKMAN
 from ov_emotions.metrics import bootstrap_intervals, score
+from ov_emotions.reports.evaluation import render_calibration, render_evaluation
 
 
 def scored(targets: list[list[int]], probabilities: list[list[float]]) -> Scored:
@@ -69,14 +69,51 @@ def test_a_comparison_says_how_sure_a_difference_is(found):
         compare_scored([found], [other])
 
 
-def test_a_page_holds_every_section_and_no_markup_of_the_texts(found):
+@pytest.mark.parametrize(
+    ("language", "told", "headings"),
+    [
+        ("en", "reaches a weighted F1 of", ("Figures", "Confusion", "Correlation", "Worst errors")),
+        ("ru", "взвешенная F1 равна", ("Цифры", "Что с чем путает", "Корреляция", "Худшие ошибки")),
+    ],
+)
+def test_a_page_says_what_was_found_and_holds_every_section(found, language, told, headings):
     t, p = found.data.targets, found.predicted
     split = score(t, p, EKMAN.labels).to_dict()
     split |= {"intervals_95": bootstrap_intervals(t, p, 50, 1), "worst": worst_errors(found, 5)}
     result = {"model": "m<i>", "splits": {"test": split | analyse(found)}}
-    html = render_evaluation({"results": [result]})
+    html = render_evaluation({"results": [result]}, language)
+    assert told in html
     assert "&lt;b&gt;0&lt;/b&gt;" in html
     assert "<b>" not in html
     assert "m<i>" not in html
-    for heading in ("Figures", "Confusion", "Correlation", "Worst errors"):
+    for heading in headings:
         assert f">{heading}</h2>" in html
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ((0.01, 0.02), "Calibration made things worse: calibration error 0.0500 before, 0.0600"),
+        ((-0.01, -0.02), "Calibration helped"),
+        ((-0.01, 0.02), "Calibration is a trade"),
+        ((0.0, 0.0), "Calibration changed nothing"),
+    ],
+)
+def test_a_calibration_says_first_whether_it_helped(change, told):
+    def side(ece, loss):
+        diagram = {"ece": ece, "confidence": [0.2, 0.8], "frequency": [0.1, 0.9], "rows": [5, 5]}
+        return {"all": diagram, "labels": {"joy": diagram}, "log_loss": loss}
+
+    answer = {
+        "model": "m",
+        "fitted_on": "validation:thresholds",
+        "measured_on": "validation:selection",
+        "temperatures": {"joy": 1.2},
+        "decisions_compared": 20,
+        "decisions_changed": 0,
+        "before": side(0.05, 0.3),
+        "after": side(0.05 + change[0], 0.3 + change[1]),
+    }
+    html = render_calibration(answer)
+    assert told in html.split("</h1>")[0]
+    assert ("Leave it." in html) == ("worse" in told)
