@@ -18,6 +18,7 @@ from ov_emotions.cli.output import (
 )
 from ov_emotions.data.augment.config import AugmentConfig
 from ov_emotions.data.import_config import ImportConfig
+from ov_emotions.reports.language import LanguageCode
 from ov_emotions.system import require
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class StatsOptions:
         shipped default).
     :param split: split whose telling words are sought, and which the plots show.
     :param words: of a label.
-    :param seed: of the word clouds' layout.
+    :param language: of the page.
     """
 
     prepared: Annotated[Path, Flag(positional=True)]
@@ -177,7 +178,7 @@ class StatsOptions:
     model: str | None = None
     split: Annotated[str, Flag("NAME")] = "train"
     words: Count = 40
-    seed: int = 20261122
+    language: LanguageCode = "en"
 
 
 @verb(texts={"json": "print the statistics as JSON"})
@@ -189,21 +190,20 @@ def data_stats(options: StatsOptions, answer: Answer) -> int:
     from ov_emotions.bundle import DEFAULT_MODEL
     from ov_emotions.data.statistics.run import StatsConfig, describe
     from ov_emotions.files import write_json, write_text
-    from ov_emotions.reports.data_page import render_data_page
+    from ov_emotions.reports.data import render_data_page
 
     config = StatsConfig(
         model=options.model or DEFAULT_MODEL,
         words_split=options.split,
         words=options.words,
-        seed=options.seed,
     )
     if options.output is not None:
-        require("wordcloud", extra="data")  # now, and not after a minute of counting
+        require("vl_convert", extra="reports")  # now, and not after a minute of counting
         make_output_folder(options.output)
     with Bar("texts") as bar:
         stats = describe(options.prepared, config, bar.update)
         if options.output is not None:
-            written = render_data_page(stats)
+            written = render_data_page(stats, options.language)
             write_json(options.output / JSON_NAME, stats.to_json())
             write_text(options.output / PAGE_NAME, written)
     if answer.json:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import ModelOptions, load_classifier
 from ov_emotions.cli.frame import Flag, verb
 from ov_emotions.cli.output import open_output, print_json, utf8_stdout
 from ov_emotions.dialogues.settings import DialogueSettings
+from ov_emotions.reports.language import LanguageCode
 
 if TYPE_CHECKING:
     from ov_emotions.dialogues import Analysis, Columns, Reading
-
-Language = Literal["en", "ru"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class DialogOptions:
     json: bool = False
     csv: Annotated[Path | None, Flag("FILE")] = None
     html: Annotated[Path | None, Flag("FILE")] = None
-    language: Language = "en"
+    language: LanguageCode = "en"
     text_column: Annotated[str, Flag("NAME")] = "text"
     speaker_column: Annotated[str, Flag("NAME")] = "speaker"
     dialogue_column: Annotated[str | None, Flag("NAME")] = None

@@ -19,6 +19,7 @@ from ov_emotions.cli.output import (
     write_answer,
 )
 from ov_emotions.errors import InputError
+from ov_emotions.reports.language import LanguageCode
 from ov_emotions.thresholds import METHODS, Metric, ThresholdMethod
 
 if TYPE_CHECKING:
@@ -122,11 +123,13 @@ class CalibrateOptions:
     :param model: bundle: shipped name, folder or Hub id.
     :param temperature: one for all labels, or one each.
     :param html: write a page with reliability diagrams.
+    :param language: of the page.
     """
 
     model: Annotated[str, Flag(positional=True)]
     temperature: Literal["global", "per-label"] = "global"
     html: Annotated[Path | None, Flag("FILE")] = None
+    language: LanguageCode = "en"
 
 
 @verb()
@@ -140,14 +143,14 @@ def calibrate(options: CalibrateOptions, refit: RefitOptions, answer: Answer) ->
     from ov_emotions.bundle import Bundle
     from ov_emotions.data.prepare import PreparedData
     from ov_emotions.evaluation.calibration import calibrate
-    from ov_emotions.evaluation.page import render_calibration
+    from ov_emotions.reports.evaluation import render_calibration
 
     prepared = PreparedData.open(refit.data)
     found = calibrate(Bundle.load(options.model), prepared, options.temperature, refit.write)
     write_answer(refit.output, found)
     if options.html:
         with open_output(options.html) as file:
-            file.write(render_calibration(found))
+            file.write(render_calibration(found, options.language))
     if answer.json:
         print_json(found)
     else:
@@ -188,6 +191,7 @@ class EvaluateOptions:
     :param worst: add the N worst errors of each split (default: none; 20 on the page).
     :param output: write the figures there as JSON too.
     :param html: write a page with plots, details and the worst errors.
+    :param language: of the page.
     :param record: write the figures into this bundle's manifest and model card: its own, and those
         of the other bundles beside them by precision.
     """
@@ -202,6 +206,7 @@ class EvaluateOptions:
     worst: Count | None = None
     output: Annotated[Path | None, Flag("FILE")] = None
     html: Annotated[Path | None, Flag("FILE")] = None
+    language: LanguageCode = "en"
     record: Annotated[Path | None, Flag("BUNDLE")] = None
 
 
@@ -234,11 +239,11 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
     if options.record:
         record_metrics(Bundle.load(options.record), results)
     if options.html:
-        from ov_emotions.evaluation.page import render_evaluation
+        from ov_emotions.reports.evaluation import render_evaluation
 
         full = {**found, "results": _detailed(pairs, True, options.worst or _WORST)}
         with open_output(options.html) as file:
-            file.write(render_evaluation(full))
+            file.write(render_evaluation(full, options.language))
     found["results"] = _detailed(pairs, options.details, options.worst)
     write_answer(options.output, found)
     if answer.json:

@@ -23,6 +23,7 @@ from ov_emotions.quantization.recipe import (
     recipe_names,
     with_subset_size,
 )
+from ov_emotions.reports.language import LanguageCode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,7 @@ class ReportOptions:
     :param offline_texts: classified in one call in a round.
     :param bundles: folder to keep the bundles in (default: they are not kept).
     :param from_study: render an earlier study again.
+    :param language: of report.md, report.html, the plot and what is printed.
     """
 
     source: Annotated[str | None, Flag(positional=True)] = None
@@ -146,6 +148,7 @@ class ReportOptions:
     offline_texts: Count = 400
     bundles: Annotated[Path | None, Flag("FOLDER")] = None
     from_study: Annotated[Path | None, Flag("JSON")] = None
+    language: LanguageCode = "en"
 
 
 @verb(texts={"json": "print the study as JSON"}, config=True)
@@ -156,6 +159,7 @@ def report(options: ReportOptions, answer: Answer) -> int:
     study.json, report.md, report.html and pareto.svg. Run it on a machine that does nothing else.
     """
     from ov_emotions.reports.run import read_study, write_report
+    from ov_emotions.reports.verdict import decide
 
     source, data = options.source, options.data
     if options.from_study is not None:
@@ -168,12 +172,11 @@ def report(options: ReportOptions, answer: Answer) -> int:
             raise UsageError("a source and --data are required, or --from-study")
         make_output_folder(options.output)
         study = _study(options, source, data)
-    files = write_report(study, options.output)
-    written = read_study(files[0])
+    files = write_report(study, options.output, options.language)
     if answer.json:
-        print_json(written)
+        print_json({**study, "verdict": decide(study)})
         return 0
-    verdict = written["verdict"]
+    verdict = decide(study, options.language)
     lines = [verdict["sentence"], *(f"- {reason}" for reason in verdict["reasons"])]
     print_text("\n".join([*lines, "wrote " + ", ".join(str(path) for path in files)]))
     return 0

@@ -28,7 +28,7 @@ from ov_emotions.normalize import normalize, replace_surrogates
 from ov_emotions.system import environment
 
 Update = Callable[[int, int, str], None]
-_PACKAGES = ("numpy", "pymorphy3", "pymorphy3-dicts-ru", "tokenizers", "wordcloud")
+_PACKAGES = ("numpy", "pymorphy3", "pymorphy3-dicts-ru", "tokenizers")
 _SLICE = 1000
 
 
@@ -47,7 +47,6 @@ class StatsConfig:
     :param least_texts: texts with the label that must have a word.
     :param prior_words: weight of the prior of the log-odds ratio, in words.
     :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
-    :param seed: of the word clouds' layout.
     """
 
     model: str = DEFAULT_MODEL
@@ -56,7 +55,6 @@ class StatsConfig:
     least_texts: int = 3
     prior_words: float = 1000.0
     near_threshold: float = 0.8
-    seed: int = 20261122
 
     def __post_init__(self) -> None:
         for name in ("words", "least_texts"):
@@ -66,8 +64,6 @@ class StatsConfig:
             raise InputError(f"prior_words must be above 0 and finite, not {self.prior_words}")
         if not 0 < self.near_threshold <= 1:
             raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be in [0, 2**32), not {self.seed}")
 
 
 def describe(folder: Path, config: StatsConfig, update: Update = _say_nothing) -> Statistics:
