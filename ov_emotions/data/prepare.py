@@ -280,7 +280,7 @@ class PreparedData:
         :param names: of splits, or `validation:PART`.
         :raises DataError: if one is not there; says which are.
         """
-        parts = [f"validation:{part}" for part in self.manifest["validation_parts"]]
+        parts = [f"validation:{part}" for part in self.manifest.get("validation_parts", ())]
         known = [*self.manifest["splits"], *parts]
         for name in names:
             if name not in known:

@@ -120,8 +120,9 @@ def read_rows(prepared: PreparedData, name: str) -> LabelledTexts:
     :return: its rows.
     :raises DataError: if there is no such split, or it is empty.
     """
-    prepared.check_splits([name])
     split, colon, part = name.partition(":")
+    if colon and split != "validation":
+        raise DataError(f"{name!r} names no split: only validation has parts, not {split!r}")
     data = prepared.validation_part(part) if colon else prepared.split(split)
     if not len(data):
         raise DataError(f"{name} of {prepared.folder} has no rows to score")
