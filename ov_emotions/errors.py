@@ -10,6 +10,7 @@ The tree::
     │   └── BundleIntegrityError    a file that is missing, truncated or altered
     ├── CheckpointError         a training checkpoint that cannot be used
     ├── DataError               a data file that cannot be read or written as asked
+    │   └── MissingColumnError      a table without the column that is asked for
     ├── TrainingError           a training run that cannot start, resume or go on
     ├── ExportError             a checkpoint that does not convert, or converts to something else
     ├── QuantizationError       a model that does not quantize
@@ -26,6 +27,8 @@ Catch `OvEmotionsError` to catch them all. Messages say what was wrong, where, a
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class OvEmotionsError(Exception):
@@ -58,6 +61,18 @@ class CheckpointError(OvEmotionsError):
 
 class DataError(OvEmotionsError):
     """A data file that cannot be read or written as asked."""
+
+
+class MissingColumnError(DataError):
+    """A table without the column that is asked for.
+
+    :param message: what is missing.
+    :param columns: those that there are.
+    """
+
+    def __init__(self, message: str, columns: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
 
 
 class TrainingError(OvEmotionsError):

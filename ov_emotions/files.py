@@ -11,39 +11,33 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+_NAME_BYTES = 255
+
+
+def _stem(path: Path) -> str:
+    """Return what the names of a path's temporary siblings begin with."""
+    stem = f".{path.name}."
+    if len(os.fsencode(stem)) + len("01234567.tmp") > _NAME_BYTES:
+        stem = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:24]}."
+    return stem
 
 
 def _sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f"{_stem(path)}{secrets.token_hex(4)}.tmp")
 
 
-@contextmanager
-def _folder_in_work(path: Path) -> Iterator[Path]:
-    """Make a temporary folder beside `path` and lock it: the kernel lets go when we are killed."""
-    while True:
-        temporary = _sibling(path)
-        temporary.mkdir()
-        descriptor = _lock(temporary, wait=True)
-        if temporary.is_dir():  # else another writer cleared it before it was locked
-            break
-        _unlock(descriptor)
-    try:
-        yield temporary
-    finally:
-        _unlock(descriptor)
-
-
-def _lock(folder: Path, *, wait: bool) -> int | None:
-    """Lock a folder; None where it is held, gone, or the system has no such locks."""
+def _lock(path: Path, *, wait: bool) -> int | None:
+    """Lock a folder or file; None where it is held, gone, or the system has no such locks."""
     if sys.platform == "win32":
         return None
     import fcntl
 
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -61,7 +55,7 @@ def _unlock(descriptor: int | None) -> None:
 
 @contextmanager
 def folder_lock(path: Path) -> Iterator[bool]:
-    """Hold a folder for the length of a block; the kernel lets go when the process is killed.
+    """Hold a folder, or a file, for the length of a block; a killed process lets go of it.
 
     :param path: the folder.
     :return: yields False if another process holds it; where the system has no such locks, True.
@@ -73,33 +67,115 @@ def folder_lock(path: Path) -> Iterator[bool]:
         _unlock(descriptor)
 
 
+@contextmanager
+def _in_work(path: Path, *, folder: bool) -> Iterator[Path]:
+    """Make a temporary sibling and lock it, so that it is known when its writer was killed."""
+    while True:
+        temporary = _sibling(path)
+        temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+        descriptor = _lock(temporary, wait=True)
+        if temporary.exists():  # else another writer cleared it before it was locked
+            break
+        _unlock(descriptor)
+    try:
+        yield temporary
+    finally:
+        _unlock(descriptor)
+
+
 def _clear_abandoned(path: Path) -> None:
-    """Remove the temporary folders of writers of `path` that were killed."""
-    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    """Remove what writers of `path` that were killed left beside it."""
+    ours = re.compile(rf"{re.escape(_stem(path))}[0-9a-f]{{8}}\.tmp")
     for left in path.parent.iterdir():
-        if ours.fullmatch(left.name) and left.is_dir():
+        if ours.fullmatch(left.name):
             descriptor = _lock(left, wait=False)
             if descriptor is not None:
-                shutil.rmtree(left, ignore_errors=True)
+                _remove(left)
             _unlock(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path that becomes `path` when the block ends without an error.
 
-    A crash leaves the old file, or none; never half of the new one.
+    A crash leaves the old file, or none; never half of the new one. A process that is killed leaves
+    its temporary file behind; the next one that writes `path` removes it.
 
     :param path: where the file shall be; its folder is made if need be.
-    :return: yields the path to write to, in the same folder.
+    :return: yields an empty file to write to, in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _sibling(path)
-    try:
-        yield temporary
+    with _in_work(path, folder=False) as temporary:
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    _clear_abandoned(path)
+
+
+@contextmanager
+def open_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that comes to be when the block ends without an error.
+
+    Where the system can, it has no name until then, so that not even a killed process leaves
+    anything. A device or a pipe is written to as it is, and a link stays.
+
+    :param path: the file; what stood there is replaced.
+    :return: yields the bytes to write.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.lstat()  # a name that no file can have is told now
+    descriptor = _unnamed(path.parent)
+    if descriptor is None:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            yield file
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            yield file
+            file.flush()
+        except BaseException:
+            with suppress(OSError):  # there is no more room for the rest than before
+                file.close()
+            raise
+        temporary = _sibling(path)
+        _name(descriptor, temporary)
         temporary.replace(path)
+
+
+def _unnamed(folder: Path) -> int | None:
+    """Open a new file without a name; None where that cannot be, or it could not be named later."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.open(folder, flag | os.O_RDWR, 0o666)
+    except OSError:
+        return None
+
+
+def _name(descriptor: int, path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # With a folder, because without one Python asks for a link that does not follow /proc's.
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(folder)
 
 
 @contextmanager
@@ -118,7 +194,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     old = _sibling(path)
-    with _folder_in_work(path) as temporary:
+    with _in_work(path, folder=True) as temporary:
         try:
             yield temporary
             if path.exists():

@@ -92,12 +92,11 @@ def _texts(options: BenchOptions, bar: Bar) -> tuple[list[str], int]:
     from itertools import islice
 
     from ov_emotions.errors import DataError
-    from ov_emotions.texts import BadRow, check_text_file, read_texts
+    from ov_emotions.texts import BadRow, read_texts
     from ov_emotions.tuning.sample import sample_texts
 
     if options.texts is None:
         return sample_texts(_QUICK_TEXTS if options.quick else _TEXTS), 0
-    check_text_file(options.texts, options.text_column)
     texts, bad = [], 0
     for row in islice(read_texts(options.texts, options.text_column), _MAX_TEXTS):
         if isinstance(row, BadRow):

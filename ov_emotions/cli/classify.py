@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import structs
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.frame import Count, Flag, UsageError, verb
-from ov_emotions.cli.output import STANDARD, open_output
+from ov_emotions.cli.output import open_bytes, open_output
 from ov_emotions.cli.render import HumanWriter, JsonWriter
 from ov_emotions.errors import InputError
-from ov_emotions.texts import FORMATS, BadRow, check_text_file, read_lines, read_texts
+from ov_emotions.texts import (
+    FORMATS,
+    STANDARD,
+    BadRow,
+    ReadSettings,
+    Row,
+    Table,
+    answered,
+    open_table,
+)
+from ov_emotions.texts.streams import as_they_come
+from ov_emotions.texts.writing import WRITTEN, Added, RowWriter, Written, free, open_writer
 
 if TYPE_CHECKING:
-    from ov_emotions.prediction import TextClassifier
+    from ov_emotions.prediction import Prediction, TextClassifier
     from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
+_GROUP = 1024
 Precision = Literal["f32", "bf16"]
 LongTexts = Literal["window", "truncate"]
 
@@ -30,21 +44,34 @@ class ClassifyOptions:
 
     :param texts: a text (not a file name).
     :param input: read texts from files, - for standard input.
-    :param text_column: column or field with the text.
-    :param output: write there, whole or not at all (default: standard output).
+    :param output: write there, whole or not at all, - for standard output; a table where the name
+        ends in .csv, .tsv, .xlsx, .jsonl or .parquet (default: standard output).
+    :param output_format: write a table of this format, whatever the name says (default: by the
+        name).
     :param json: print a JSON object a line: text, labels, scores, truncated.
+    :param language: of the labels; ru gives their Russian names.
     :param russian: name the labels in Russian (not in JSON).
-    :param chunk_size: texts read before their results come out; 1 answers each line of a slow pipe
-        at once (default: 1 on a terminal, else what is fastest).
+    :param prefix: before the names of the columns that are added to a table.
+    :param chunk_size: texts that are classified together (default: what is fastest; of a slow pipe,
+        what has come).
     """
 
     texts: Annotated[tuple[str, ...], Flag("TEXT", positional=True)] = ()
     input: Annotated[tuple[Path, ...], Flag("FILE", short="-i")] = ()
-    text_column: Annotated[str, Flag("NAME")] = "text"
     output: Annotated[Path | None, Flag("FILE", short="-o")] = None
+    output_format: Written | None = None
     json: bool = False
+    language: Literal["en", "ru"] = "en"
     russian: bool = False
+    prefix: str = ""
     chunk_size: Count | None = None
+
+    @property
+    def table(self) -> str | None:
+        """The format of the table that is written; None for lines."""
+        extension = "" if self.output is None else self.output.suffix.lower()[1:]
+        named = extension if extension in WRITTEN and not self.json else None
+        return self.output_format or named
 
 
 @dataclass(frozen=True)
@@ -123,64 +150,85 @@ def _load_text_to_text(options: ModelOptions) -> TextToTextClassifier:
     )
 
 
-class _Texts:
-    """The good texts of all inputs in order, remembering those that have no result yet.
+class _Input:
+    """The rows of all inputs in order, and what is said of them.
 
-    :param options: which texts; files are checked here, before any work.
-    :param complain: gets a line for each row that is left out.
+    :param options: which texts.
+    :param reading: how files are read.
+    :param say: gets a line for each note and each row that is left out.
     """
 
-    def __init__(self, options: ClassifyOptions, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: ClassifyOptions, reading: ReadSettings, say: Callable[[str], None]
+    ) -> None:
         self.options = options
-        self.complain = complain
-        self.pending: deque[str] = deque()
+        self.reading = reading
+        self.say = say
         self.good = 0
         self.bad = 0
-        for path in options.input:
-            if path != STANDARD:
-                check_text_file(path, options.text_column)
+        paths = options.input or (() if options.texts else (STANDARD,))
+        # Files that cannot be read are told before any work; standard input is waited for later.
+        self.tables: list[Table | None] = [
+            None if path == STANDARD else self._open(path) for path in paths
+        ]
 
-    def _rows(self) -> Iterator[tuple[str, str | BadRow]]:
-        options = self.options
-        if options.texts:
-            yield from (("", text) for text in options.texts)
-        elif options.input:
-            for path in options.input:
-                if path == STANDARD:
-                    yield from _stdin_rows()
+    @property
+    def interactive(self) -> bool:
+        """Whether texts are typed."""
+        return None in self.tables and sys.stdin.isatty()
+
+    def _open(self, path: Path) -> Table:
+        table = open_table(path, self.reading)
+        for note in table.notes:
+            self.say(note)
+        return table
+
+    def open_standard(self) -> list[Table]:
+        """Open what was left, and return all tables."""
+        self.tables = [table or self._open(STANDARD) for table in self.tables]
+        return [table for table in self.tables if table is not None]
+
+    @property
+    def slow(self) -> bool:
+        """Whether texts may come one by one, with time between them."""
+        return any(table is not None and table.source.waits for table in self.tables)
+
+    def rows(self, added: Sequence[str] | None) -> Iterator[Row]:
+        """Read the usable rows.
+
+        :param added: the columns that are added to those of the input; None to read texts alone.
+        """
+        for number, text in enumerate(self.options.texts, start=1):
+            self.good += 1
+            yield Row(number, text)
+        several = len(self.tables) > 1
+        for table in self.tables:
+            assert table is not None
+            name = table.source.name
+            for found in table.rows(() if added is None else None):
+                row = free(found, added or ())
+                if isinstance(row, BadRow):
+                    self.bad += 1
+                    self.say(f"{name}: row {row.row}: {row.reason}")
                 else:
-                    yield from ((str(path), row) for row in read_texts(path, options.text_column))
-        else:
-            yield from _stdin_rows()
-
-    def __iter__(self) -> Iterator[str]:
-        for name, row in self._rows():
-            if isinstance(row, BadRow):
-                self.bad += 1
-                self.complain(f"{name}: row {row.row}: {row.reason}")
-            else:
-                self.good += 1
-                self.pending.append(row)
-                yield row
-
-
-def _stdin_rows() -> Iterator[tuple[str, str | BadRow]]:
-    return (("standard input", row) for row in read_lines(_stdin()))
-
-
-def _stdin() -> BinaryIO:
-    return sys.stdin.buffer
+                    self.good += 1
+                    yield structs.replace(row, source=name) if several and added else row
 
 
 @verb(texts={"input": f"read texts from files ({', '.join(FORMATS)}), - for standard input"})
-def classify(options: ClassifyOptions, model: ModelOptions) -> int:
+def classify(options: ClassifyOptions, reading: ReadSettings, model: ModelOptions) -> int:
     """Find the emotions of Russian texts.
 
     Texts come from the arguments, or from --input files, or else from standard input, one a line.
+    Lines from a pipe are answered as they come.
 
-    Rows without a usable text (empty, missing, NaN, not UTF-8) are reported on standard error by
-    number and left out; all others are classified, and the exit code is 1. Without such rows it is
-    0, also when there was no text at all. A text with no letter or digit in it scores 0 everywhere.
+    With --output b.csv (.tsv, .xlsx, .jsonl, .parquet) a table is written: all columns of the
+    input, then the labels, their scores, and whether the text was cut off.
+
+    Rows without a usable text (empty, missing, NaN, not in the file's encoding) are reported on
+    standard error by number and left out; all others are classified, and the exit code is 1.
+    Without such rows it is 0, also when there was no text at all. A text with no letter or digit in
+    it scores 0 everywhere.
 
     Compiled models are kept in the user's cache folder, for a quicker start; the environment
     variable OV_EMOTIONS_CACHE names another folder, or `off`.
@@ -189,21 +237,35 @@ def classify(options: ClassifyOptions, model: ModelOptions) -> int:
     """
     if options.texts and options.input:
         raise UsageError("give texts or --input, not both")
-    interactive = not options.texts and not options.input and sys.stdin.isatty()
-    with Bar("texts", enabled=_may_draw(options, interactive)) as bar:
-        texts = _Texts(options, bar.message)
-        with open_output(options.output) as out:
+    if options.json and options.output_format:
+        raise UsageError("give --json or --output-format, not both")
+    with Bar("texts", enabled=_may_draw(options)) as bar:
+        _hint(options, bar.message)
+        texts = _Input(options, reading, bar.message)
+        with ExitStack() as stack:
+            out = stack.enter_context(
+                open_bytes(options.output) if options.table else open_output(options.output)
+            )
             classifier = load_classifier(model)
-            if interactive:
+            if texts.interactive:
                 bar.message("reading texts, one a line; Ctrl-D ends")
-            writer = _writer(options, classifier, out)
-            _write(classifier, texts, writer, _chunk(options, interactive), bar)
+            tables = texts.open_standard()
+            writer = _writer(options, classifier, out, tables, stack)
+            _classify(classifier, texts, writer, out, options, bar)
         _report_unparseable(classifier, bar)
         if texts.bad:
             bar.message(f"{texts.bad} of {texts.good + texts.bad} rows were left out")
         elif not texts.good:
             bar.message("there were no texts")
     return 1 if texts.bad else 0
+
+
+def _hint(options: ClassifyOptions, say: Callable[[str], None]) -> None:
+    """Tell of texts that look like the names of files."""
+    for text in options.texts:
+        one_word = len(text) < 256 and len(text.split()) == 1
+        if one_word and (text.lower().endswith(FORMATS) or Path(text).is_file()):
+            say(f"{text!r} is classified as a text; `-i {text}` reads the file")
 
 
 def _report_unparseable(classifier: TextClassifier, bar: Bar) -> None:
@@ -216,27 +278,36 @@ def _report_unparseable(classifier: TextClassifier, bar: Bar) -> None:
         )
 
 
-def _may_draw(options: ClassifyOptions, interactive: bool) -> bool:
-    # Where results scroll by, a bar would only get between them.
-    return not interactive and (options.output is not None or not sys.stdout.isatty())
-
-
-def _chunk(options: ClassifyOptions, interactive: bool) -> dict[str, int]:
-    if options.chunk_size:
-        return {"chunk_size": options.chunk_size}
-    return {"chunk_size": 1} if interactive else {}
+def _may_draw(options: ClassifyOptions) -> bool:
+    # Where results scroll by, or texts are typed, a bar would only get between them.
+    typed = not options.texts and not options.input and sys.stdin.isatty()
+    return not typed and (options.output not in (None, STANDARD) or not sys.stdout.isatty())
 
 
 def _writer(
-    options: ClassifyOptions, classifier: TextClassifier, out: TextIO
-) -> HumanWriter | JsonWriter:
+    options: ClassifyOptions,
+    classifier: TextClassifier,
+    out: Any,
+    tables: Sequence[Table],
+    stack: ExitStack,
+) -> HumanWriter | JsonWriter | RowWriter:
+    russian = options.language == "ru"
+    names = classifier.label_names_ru if russian else {}
+    if options.table:
+        added = Added(
+            tuple(classifier.labels), names, options.prefix, wide=True, source=len(tables) > 1
+        )
+        return stack.enter_context(open_writer(out, options.table, tables, added))
     if options.json:
-        return JsonWriter(out)
+        return JsonWriter(out, names)
     writer = _text_to_text(classifier)
-    russian = classifier.label_names_ru if options.russian else {}
-    names = {label: russian.get(label, label) for label in classifier.labels}
+    names = classifier.label_names_ru if russian or options.russian else {}
     # Of a model that writes labels, 0 everywhere says that it wrote none.
-    return HumanWriter(out, names, "nothing to read" if writer is None else "none named")
+    return HumanWriter(
+        out,
+        {label: names.get(label, label) for label in classifier.labels},
+        "nothing to read" if writer is None else "none named",
+    )
 
 
 def _text_to_text(classifier: TextClassifier) -> TextToTextClassifier | None:
@@ -246,15 +317,35 @@ def _text_to_text(classifier: TextClassifier) -> TextToTextClassifier | None:
     return classifier if isinstance(classifier, TextToTextClassifier) else None
 
 
-def _write(
+def _classify(
     classifier: TextClassifier,
-    texts: _Texts,
-    writer: HumanWriter | JsonWriter,
-    chunk: dict[str, int],
+    texts: _Input,
+    writer: HumanWriter | JsonWriter | RowWriter,
+    out: Any,
+    options: ClassifyOptions,
     bar: Bar,
 ) -> None:
-    for done, prediction in enumerate(classifier.stream(texts, **chunk), start=1):
-        writer.write(texts.pending.popleft(), prediction)
-        if not texts.pending:
-            writer.out.flush()
-        bar.update(done)
+    chunk = {"chunk_size": options.chunk_size} if options.chunk_size else {}
+    added = None
+    if isinstance(writer, RowWriter):
+        added = writer.added.columns(cells=options.table != "jsonl")
+    rows = texts.rows(added)
+    groups: Iterable[Iterable[Row]] = [rows]
+    if texts.slow and not options.chunk_size:
+        groups = as_they_come(rows, _GROUP)
+    done = 0
+
+    def classify(some: Iterator[str]) -> Iterator[Prediction]:
+        return classifier.stream(some, **chunk)
+
+    for group in groups:
+        for row, prediction in answered(group, classify):
+            if isinstance(writer, RowWriter):
+                writer.write(row, prediction)
+            else:
+                writer.write(row.text, prediction)
+            done += 1
+            if done % _GROUP == 0 or options.chunk_size:
+                out.flush()
+            bar.update(done)
+        out.flush()

@@ -10,6 +10,7 @@ from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import PredictionOptions
 from ov_emotions.cli.frame import Count, Flag, verb
 from ov_emotions.cli.output import print_json, print_text
+from ov_emotions.texts.table import ReadSettings
 
 if TYPE_CHECKING:
     from ov_emotions.cluster.run import Summary
@@ -21,7 +22,6 @@ class ManyOptions:
 
     :param source: a folder of files, or one file.
     :param target: a folder to write.
-    :param text_column: column or field with the text.
     :param prefix: before the names of the columns that are added.
     :param restart: delete what OUT holds, begin anew.
     :param json: print the summary as JSON.
@@ -29,7 +29,6 @@ class ManyOptions:
 
     source: Annotated[Path, Flag("IN", positional=True)]
     target: Annotated[Path, Flag("OUT", positional=True)]
-    text_column: Annotated[str, Flag("NAME")] = "text"
     prefix: str = ""
     restart: bool = False
     json: bool = False
@@ -53,15 +52,18 @@ class ManyResources:
 
 @verb()
 def classify_many(
-    options: ManyOptions, prediction: PredictionOptions, resources: ManyResources
+    options: ManyOptions,
+    reading: ReadSettings,
+    prediction: PredictionOptions,
+    resources: ManyResources,
 ) -> int:
     """Find the emotions of all rows of a folder of files, on Ray Data.
 
-    IN is searched for .parquet, .csv, .tsv and .jsonl files (.gz too, but for .parquet); names that
-    begin with a dot or an underscore are left out. The rows are cut into parts, and each is written
-    to OUT in the format of its file: all columns as they were, then labels, scores and truncated.
-    Rows without a usable text are set aside in OUT/_bad with file, row and reason; then the exit
-    code is 1.
+    IN is searched for the files that `classify` reads; names that begin with a dot or an underscore
+    are left out. The rows are cut into parts, and each is written to OUT in the format of its file
+    (.jsonl for texts without columns and transcripts): all columns as they were, then source_file,
+    labels, scores and truncated. Rows without a usable text are set aside in OUT/_bad with file,
+    row and reason; then the exit code is 1.
 
     A run that was stopped or killed goes on when the same command is given again: parts that stand
     are not done twice. OUT/_SUCCESS is there when all are. Other input or options are refused;
@@ -77,7 +79,7 @@ def classify_many(
         settings = resolve_settings(
             prediction.model,
             thresholds=prediction.threshold or None,
-            text_column=options.text_column,
+            reading=reading,
             prefix=options.prefix,
             long_texts=prediction.long_texts,
             precision=prediction.precision,

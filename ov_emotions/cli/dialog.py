@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import ModelOptions, load_classifier
-from ov_emotions.cli.frame import Flag, verb
+from ov_emotions.cli.frame import Flag, UsageError, verb
 from ov_emotions.cli.output import open_output, print_json, utf8_stdout
 from ov_emotions.dialogues.settings import DialogueSettings
 from ov_emotions.reports.language import LanguageCode
+from ov_emotions.texts.table import ReadSettings
 
 if TYPE_CHECKING:
     from ov_emotions.dialogues import Analysis, Columns, Reading
@@ -25,12 +26,13 @@ class DialogOptions:
     :param json: print everything that was found as JSON.
     :param csv: write a row an utterance there.
     :param html: write a page with plots there.
-    :param language: of page and summary.
-    :param text_column: of tables.
+    :param language: of page, summary and labels.
+    :param roles: which speakers are clients and which operators, such as
+        SPEAKER_00=client,SPEAKER_01=operator.
     :param speaker_column: of tables.
     :param dialogue_column: of tables (default: dialogue if there is one; else a file is a
         dialogue).
-    :param time_column: of tables (default: time if there is one).
+    :param time_column: of tables (default: time or start if there is one).
     """
 
     files: Annotated[tuple[Path, ...], Flag("FILE", positional=True)]
@@ -38,7 +40,7 @@ class DialogOptions:
     csv: Annotated[Path | None, Flag("FILE")] = None
     html: Annotated[Path | None, Flag("FILE")] = None
     language: LanguageCode = "en"
-    text_column: Annotated[str, Flag("NAME")] = "text"
+    roles: Annotated[str, Flag("NAME=ROLE,...")] = ""
     speaker_column: Annotated[str, Flag("NAME")] = "speaker"
     dialogue_column: Annotated[str | None, Flag("NAME")] = None
     time_column: Annotated[str | None, Flag("NAME")] = None
@@ -54,14 +56,21 @@ class DialogOptions:
     },
     config=True,
 )
-def dialog(options: DialogOptions, settings: DialogueSettings, model: ModelOptions) -> int:
+def dialog(
+    options: DialogOptions,
+    reading: ReadSettings,
+    settings: DialogueSettings,
+    model: ModelOptions,
+) -> int:
     """Follow the emotions of dialogues, who is upset, and when to step in.
 
     Curves with intervals, turning points, the share of negative emotion, the moment to hand over,
     and segments of clients.
 
-    Tables (.csv, .tsv, .jsonl, .parquet) have a row an utterance, with columns of text and speaker,
-    and if need be of dialogue and time. Transcripts (.txt) have lines such as
+    Tables (.csv, .tsv, .xlsx, .jsonl, .parquet) have a row an utterance, with columns of text and
+    speaker, and if need be of dialogue and time. Recognisers' transcripts (.srt, .vtt, the JSON of
+    Whisper, WhisperX and Vosk, lines of time, speaker and text) are read as they are. Others (.txt)
+    have lines such as
 
         [00:12] Клиент: у меня не работает интернет
         [00:20] Оператор: сейчас проверю
@@ -76,24 +85,58 @@ def dialog(options: DialogOptions, settings: DialogueSettings, model: ModelOptio
         open_output(options.csv) as table,
         open_output(options.html) as document,
     ):
-        reading = read_dialogues(options.files, _columns(options))
-        analysis = analyse(reading.dialogues, load_classifier(model), settings, progress=bar.update)
+        found = read_dialogues(options.files, _columns(options, reading), reading)
+        for note in found.notes:
+            bar.message(note)
+        classifier = load_classifier(model)
+        if settings.handover_label not in classifier.labels:
+            bar.message(
+                f"the model has no label {settings.handover_label!r}, which one of the two rules "
+                "for handing over looks for; only the level of negativity decides "
+                f"(--handover-label: {', '.join(classifier.labels)})"
+            )
+        settings = with_roles(settings, options.roles)
+        analysis = analyse(found.dialogues, classifier, settings, progress=bar.update)
         if options.csv is not None:
-            table.write(to_csv(analysis))
+            table.write(to_csv(analysis, options.language))
         if options.html is not None:
             document.write(page(analysis, options.language))
     if options.json:
         print_json(to_json(analysis))
     else:
         _summarise(analysis, options)
-    return _report(reading, bar)
+    return _report(found, bar)
 
 
-def _columns(options: DialogOptions) -> Columns:
+_ROLES = {"client": "client", "operator": "operator", "клиент": "client", "оператор": "operator"}
+
+
+def with_roles(settings: DialogueSettings, roles: str) -> DialogueSettings:
+    """Add the speakers whose roles one flag tells.
+
+    :param settings: of the analysis.
+    :param roles: `name=role` with commas between them.
+    :return: the settings with the names among the clients and operators.
+    :raises UsageError: if there is no such role.
+    """
+    names: dict[str, tuple[str, ...]] = {
+        "client": settings.client,
+        "operator": settings.operator,
+    }
+    for pair in filter(None, (part.strip() for part in roles.split(","))):
+        name, _, role = pair.rpartition("=")
+        found = _ROLES.get(role.strip().lower())
+        if not name.strip() or found is None:
+            raise UsageError(f"{pair!r} is not of the form NAME=client or NAME=operator")
+        names[found] += (name.strip(),)
+    return replace(settings, client=names["client"], operator=names["operator"])
+
+
+def _columns(options: DialogOptions, reading: ReadSettings) -> Columns:
     from ov_emotions.dialogues import Columns
 
     return Columns(
-        options.text_column, options.speaker_column, options.dialogue_column, options.time_column
+        reading.text_column, options.speaker_column, options.dialogue_column, options.time_column
     )
 
 

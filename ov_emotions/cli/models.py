@@ -13,7 +13,7 @@ from ov_emotions.cli.frame import Answer, Flag, UsageError, verb
 from ov_emotions.cli.output import check_output_folder, print_json, print_text, table
 from ov_emotions.progress import counted
 from ov_emotions.system import Machine, read_machine
-from ov_emotions.texts import BadRow, check_text_file, read_texts
+from ov_emotions.texts import BadRow, open_table, read_texts
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Manifest
@@ -233,7 +233,7 @@ def _corpus(options: PruneOptions, bar: Bar) -> Iterator[str]:
     from ov_emotions.data.prepare import PreparedData
 
     for path in options.text:
-        check_text_file(path)
+        open_table(path)
     prepared = None if options.data is None else PreparedData.open(options.data)
 
     def texts() -> Iterator[str]:

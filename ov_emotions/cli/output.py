@@ -9,15 +9,13 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from ov_emotions.errors import DataError
-from ov_emotions.files import atomic_path
-
-STANDARD = Path("-")
-"""Names standard input or output where a file could stand."""
+from ov_emotions.files import open_whole
+from ov_emotions.texts.streams import STANDARD
 
 
 def print_json(value: Any) -> None:
@@ -58,24 +56,37 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         with _named_failure("standard output", of_others=False):
             yield utf8_stdout()
         return
+    with open_bytes(path) as out:
+        file = io.TextIOWrapper(out, "utf-8", newline="\n")
+        yield file
+        file.flush()
+        file.detach()
+
+
+@contextmanager
+def open_bytes(path: Path | None) -> Iterator[BinaryIO]:
+    """Open what `open_output` opens, for bytes.
+
+    :param path: the file; None or `-` for standard output.
+    :return: yields the open file.
+    :raises DataError: at once, if the file cannot be written; later, if there is no room for it.
+    """
+    if path is None or path == STANDARD:
+        with _named_failure("standard output", of_others=False):
+            sys.stdout.flush()
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        return
     with ExitStack() as stack:
         with _named_failure(str(path)):
             if path.is_dir():
                 raise DataError(f"{path} is a folder; name a file to write")
             if path.exists() and not os.access(path, os.W_OK):
                 raise PermissionError(0, "no permission")
-            # A device or a pipe is written to; anything else is replaced, behind a link too.
-            replace = path.is_file() or not path.exists()
-            target = stack.enter_context(atomic_path(path.resolve())) if replace else path
-            file = stack.enter_context(target.open("w", encoding="utf-8", newline="\n"))
-        try:
-            with _named_failure(str(path), of_others=False):
-                yield file
-                file.flush()
-        except BaseException:
-            with suppress(OSError):  # there is no more room for the rest than before
-                file.close()
-            raise
+            file = stack.enter_context(open_whole(path))
+        with _named_failure(str(path), of_others=False):
+            yield file
+            file.flush()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
 
 from ov_emotions.normalize import replace_surrogates
@@ -48,10 +49,12 @@ class JsonWriter:
     """Writes `{"text", "labels", "scores", "truncated"}`, a line each.
 
     :param out: where to.
+    :param names: what to call labels, where not as the model does.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, names: Mapping[str, str] = MappingProxyType({})) -> None:
         self.out = out
+        self.names = names
 
     def write(self, text: str, prediction: Prediction) -> None:
         """Write one prediction.
@@ -60,6 +63,9 @@ class JsonWriter:
         :param prediction: the result.
         """
         value = {"text": replace_surrogates(text), **prediction.to_dict(rounded=True)}
+        if self.names:
+            value["labels"] = [self.names.get(label, label) for label in value["labels"]]
+            value["scores"] = {self.names.get(k, k): v for k, v in value["scores"].items()}
         self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 

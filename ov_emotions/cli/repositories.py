@@ -73,11 +73,11 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
     from ov_emotions.serving.repository import publish
     from ov_emotions.serving.text_check import PROBES, compare, require_parity
     from ov_emotions.serving.text_model import TextModelConfig, build_text_model
-    from ov_emotions.texts import check_text_file
+    from ov_emotions.texts import open_table
 
     config = TextModelConfig(model.names, model.separator, model.token_in)
     if options.check is not None:
-        check_text_file(options.check)
+        open_table(options.check)
     bundle = Bundle.load(model.bundle)
     built = build_text_model(bundle, config)
     # Whatever else is asked for: what answers differently from its bundle is not published.

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_out
 from ov_emotions.cluster.plan import Part, Plan, Settings, differences, find_files, make_plan
 from ov_emotions.cluster.worker import BatchWorker, Outcome
 from ov_emotions.errors import ClusterError, DataError
-from ov_emotions.files import write_json, write_text
+from ov_emotions.schema import write_json
 from ov_emotions.system import cpu_budget, keep_ray_silent, require
 
 _OBJECT_STORE_BYTES = 128 * 2**20
@@ -213,7 +213,7 @@ def classify_many(
     """
     resources = resources or Resources()
     started = time.perf_counter()
-    find_files(source)  # before a folder is made for nothing
+    find_files(source, settings.reading)  # before a folder is made for nothing
     with take_output(target, source, restart=restart) as output:
         plan = _plan(source, output, settings, local=resources.address is None)
         left = [part for part in plan.parts if not output.is_done(part)]
@@ -241,7 +241,7 @@ def classify_many(
                 summary, seconds=round(seconds, 3), rows_per_second=round(done / seconds, 1)
             )
         if not summary.failed and (left or not (output.folder / SUCCESS_NAME).is_file()):
-            write_json(output.folder / SUCCESS_NAME, asdict(summary))
+            write_json(output.folder / SUCCESS_NAME, summary)
     return summary
 
 
@@ -251,9 +251,9 @@ def _plan(source: Path, output: Output, settings: Settings, *, local: bool) -> P
     if not path.is_file():
         import_ray(local=local)  # where it is missing, that is told before the input is read
         plan = make_plan(source, settings)
-        write_text(path, plan.to_json())
+        write_json(path, plan)
         return plan
-    plan = Plan.from_json(path.read_text(encoding="utf-8"), str(path))
+    plan = Plan.read(path)
     if found := list(differences(plan, source, settings)):
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise DataError(

@@ -18,6 +18,7 @@ from ov_emotions.data.own_labels import (
     listed_labels,
     make_label_set,
     one_hot_cell,
+    open_labelled,
     some,
 )
 from ov_emotions.data.prepare import add_without_leaks, write_prepared
@@ -25,7 +26,7 @@ from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, stratified_par
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import LabelSet
-from ov_emotions.texts import BadRow, read_records
+from ov_emotions.texts import BadRow
 
 Report = Callable[[int], None]
 """Told how many rows were read."""
@@ -98,10 +99,10 @@ def _read_files(config: ImportConfig, columns: LabelColumns, report: Report) -> 
     )
     files = [_File(split, path, [], []) for split, paths in named for path in paths]
     # All are opened before the first is read through.
-    records = [read_records(f.path, config.text_column, columns.names) for f in files]
+    tables = [open_labelled(file.path, config, columns.names) for file in files]
     count = 0
-    for file, rows in zip(files, records, strict=True):
-        for record in rows:
+    for file, table in zip(files, tables, strict=True):
+        for record in table.rows(columns.names, strict=True):
             count += 1
             report(count)
             if isinstance(record, BadRow):

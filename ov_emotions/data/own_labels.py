@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from ov_emotions.data.dataset import RESERVED_COLUMNS, UNKNOWN
 from ov_emotions.data.import_config import ImportConfig
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import LABEL_SETS, LabelSet
-from ov_emotions.texts import NAN_CELLS, BadRow, Record, column_names, read_records
+from ov_emotions.texts import NAN_CELLS, BadRow, ReadSettings, Row, Table, open_table
 
 _LIST_NAMES = ("labels", "label")
 _FOUND_SHARE = 0.9
@@ -117,6 +118,32 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def open_labelled(path: Path, config: ImportConfig, columns: Sequence[str] = ()) -> Table:
+    """Open a file of texts with labels.
+
+    :param path: the file.
+    :param config: the import.
+    :param columns: that it must have.
+    :return: the table.
+    :raises DataError: if it cannot be read, has no columns beside the text, lacks one of those
+        that are wanted, or has one twice.
+    """
+    table = open_table(path, ReadSettings(config.text_column))
+    if table.format == "txt":
+        raise DataError(f"{path} has texts only, and no column with labels")
+    if not table.source.regular:
+        raise DataError(f"{path} is no plain file, and would have to be read more than once")
+    if table.twice:
+        raise DataError(f"{path} has more than one column {', '.join(map(repr, table.twice))}")
+    others = [name for name in table.all_fields() if name != table.text]
+    if missing := [name for name in columns if name not in others]:
+        raise DataError(
+            f"{path} has no column {', '.join(map(repr, missing))}; beside {table.text!r} it has "
+            f"{', '.join(others) or 'none'}"
+        )
+    return table
+
+
 def find_columns(config: ImportConfig) -> LabelColumns:
     """Decide which columns tell the labels: those that are named, or else those that look it.
 
@@ -133,11 +160,12 @@ def find_columns(config: ImportConfig) -> LabelColumns:
     wrong: Counter[str] = Counter()
     rows = 0
     for path in (*config.files, *config.validation, *config.test):
-        own = column_names(path, config.text_column)
+        table = open_labelled(path, config)
+        own = tuple(name for name in table.all_fields() if name != table.text)
         names.update(dict.fromkeys(own))
-        for record in read_records(path, config.text_column, own):
+        for record in table.rows(own, strict=True):
             rows += 1
-            for name, cell in record.cells.items() if isinstance(record, Record) else ():
+            for name, cell in record.cells.items() if isinstance(record, Row) else ():
                 try:
                     known[name] += one_hot_cell(name, cell) != UNKNOWN
                 except DataError:

@@ -30,14 +30,22 @@ _ROWS = (
     (r"the time .*", "время не читается"),
     (r"a value cannot be read", "значение не читается"),
     (r".* \(lines (\d+) to (\d+)\)", r"строки файла \1–\2 не читаются как CSV"),
+    (r".* \(line (\d+)\)", r"строка файла \1 не читается как CSV: лишняя кавычка"),
 )
 _FILES = (
     (
         r"(.*) is of no known format.*",
-        r"\1: такой формат не читается; годятся .txt, .csv, .tsv, .jsonl и .parquet",
+        r"\1: такой формат не читается; годятся .txt, .csv, .tsv, .xlsx, .jsonl, .json, .parquet, "
+        r".srt и .vtt",
     ),
-    (r"(.*) is UTF-16; save it as UTF-8", r"\1 в UTF-16; сохраните файл в UTF-8"),
-    (r"(.*) is not UTF-8.*", r"\1 не в UTF-8; сохраните файл в UTF-8"),
+    (
+        r"(.*) is in none of the encodings.*",
+        r"\1 не в UTF-8, UTF-16 или Windows-1251; сохраните файл в UTF-8",
+    ),
+    (r"(.*) is not a readable \.xlsx.*", r"\1 не читается как .xlsx: файл повреждён"),
+    (r"(.*) is not JSON.*", r"\1 не читается как JSON"),
+    (r"(.*) is neither a list of objects.*", r"\1: не список объектов и не запись распознавания"),
+    (r"(.*) has no cue.*", r"в \1 нет ни одной реплики с временем"),
     (r"(.*) has a header that cannot be read.*", r"\1: не читается строка с названиями столбцов"),
     (r"(.*) has no column '(.*?)'.*", r"в \1 нет столбца «\2»"),
     (r"(.*) has more than one column (.*)", r"в \1 несколько столбцов \2"),

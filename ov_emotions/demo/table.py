@@ -20,7 +20,8 @@ from ov_emotions.demo.sayings import bad_row
 from ov_emotions.demo.texts import TEXTS, say
 from ov_emotions.normalize import replace_surrogates
 from ov_emotions.prediction import Prediction
-from ov_emotions.texts import BadRow, Record
+from ov_emotions.texts import BadRow, Row
+from ov_emotions.texts.writing import escaped, joined, spelt
 
 SHOWN = 200
 _CHUNK = 128
@@ -39,7 +40,7 @@ class Tally:
     good: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     none: int = 0
-    shown: list[tuple[Record, Prediction]] = field(default_factory=list)
+    shown: list[tuple[Row, Prediction]] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
 
     @property
@@ -47,7 +48,7 @@ class Tally:
         """How many rows are bad."""
         return self.done - self.good
 
-    def add(self, record: Record, prediction: Prediction) -> None:
+    def add(self, record: Row, prediction: Prediction) -> None:
         """Count a prediction."""
         self.good += 1
         self.labels.update(prediction.labels)
@@ -59,7 +60,7 @@ class Tally:
 def classify_rows(
     classifier: EmotionClassifier,
     store: ResultStore,
-    rows: Iterable[Record | BadRow],
+    rows: Iterable[Row | BadRow],
     total: int,
     base: str,
 ) -> Iterator[str]:
@@ -78,7 +79,7 @@ def classify_rows(
     yield progress(0, total)
     with _Writer(folder, classifier.labels) as writer:
         while chunk := list(islice(rows, _CHUNK)):
-            good = [row for row in chunk if isinstance(row, Record)]
+            good = [row for row in chunk if isinstance(row, Row)]
             tally.bad += [row for row in chunk if isinstance(row, BadRow)][: SHOWN - len(tally.bad)]
             for record, prediction in zip(good, classifier([r.text for r in good]), strict=True):
                 tally.add(record, prediction)
@@ -103,18 +104,19 @@ class _Writer:
         # The mark lets spreadsheets read Cyrillic; `ov-emotions` skips it.
         self._csv = csv.writer(self._open("emotions.csv", "utf-8-sig"), lineterminator="\n")
         self._jsonl = self._open("emotions.jsonl", "utf-8")
-        self._csv.writerow(["row", "text", "labels", *self._labels, "truncated"])
+        self._csv.writerow(["row", "text", "labels", *map(escaped, self._labels), "truncated"])
+        self._join = joined(self._labels, "|")
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def write(self, record: Record, prediction: Prediction) -> None:
+    def write(self, record: Row, prediction: Prediction) -> None:
         text = replace_surrogates(record.text)
         scores = {label: round(prediction.scores[label], 6) for label in self._labels}
         labels, cut = prediction.labels, prediction.truncated
-        row = [record.row, text, "|".join(labels), *scores.values(), str(bool(cut)).lower()]
-        self._csv.writerow(row)
+        row = [record.row, text, self._join(labels), *scores.values(), bool(cut)]
+        self._csv.writerow(map(spelt, row))
         value = {"row": record.row, "text": text, "labels": labels, "scores": scores}
         self._jsonl.write(json.dumps({**value, "truncated": cut}, ensure_ascii=False) + "\n")
 
@@ -199,7 +201,7 @@ def _table(tally: Tally, russian: Mapping[str, str]) -> str:
     )
 
 
-def _line(record: Record, found: Prediction, russian: Mapping[str, str]) -> str:
+def _line(record: Row, found: Prediction, russian: Mapping[str, str]) -> str:
     score = next(iter(found.scores.values()))
     tags = "".join(
         f'<span class="felt" data-emotion="{hue(label)}"><span class="dot" aria-hidden="true">'

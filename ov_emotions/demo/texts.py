@@ -106,8 +106,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "files.paste.run": ("Разобрать строки", "Classify the lines"),
     "files.upload.run": ("Выбрать файл", "Choose a file"),
     "files.upload.drop": (
-        "или перетащите его сюда: .txt, .csv, .tsv, .jsonl, .parquet, до 64 МБ",
-        "or drop it here: .txt, .csv, .tsv, .jsonl, .parquet, up to 64 MB",
+        "или перетащите его сюда: .txt, .csv, .tsv, .xlsx, .jsonl, .parquet, .srt, .vtt, до 64 МБ",
+        "or drop it here: .txt, .csv, .tsv, .xlsx, .jsonl, .parquet, .srt, .vtt, up to 64 MB",
     ),
     "files.stop": ("Остановить", "Stop"),
     "files.empty": (

@@ -9,7 +9,7 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.failures import failure
 from ov_emotions.demo.markup import escape
 from ov_emotions.demo.results import ResultStore
-from ov_emotions.demo.rows import pasted_rows, read_rows, text_column
+from ov_emotions.demo.rows import open_upload, pasted_rows
 from ov_emotions.demo.sayings import bad_file
 from ov_emotions.demo.table import classify_rows
 from ov_emotions.demo.texts import TEXTS, say
@@ -56,21 +56,21 @@ def classify_upload(
         return
     path = Path(file)
     try:
-        found, names = (column, []) if column else text_column(path)
-        if found is None:
-            yield _which(path.name, names)
+        table = open_upload(path, column)
+        if isinstance(table, tuple):
+            yield _which(path.name, table)
             return
         # Twice, so that there is an end to show: reading is quick beside classifying.
-        total = sum(1 for _ in read_rows(path, found))
+        total = sum(1 for _ in table.rows(()))
         if not total:
             yield nothing()
             return
-        yield from classify_rows(classifier, store, read_rows(path, found), total, base)
+        yield from classify_rows(classifier, store, table.rows(()), total, base)
     except DataError as error:
         yield failure(TEXTS["fail.file"], bad_file(error, path, path.name))
 
 
-def _which(name: str, columns: list[str]) -> str:
+def _which(name: str, columns: tuple[str, ...]) -> str:
     buttons = "".join(
         f'<li><button type="button" class="button" data-column="{escape(column)}">'
         f"{escape(column)}</button></li>"

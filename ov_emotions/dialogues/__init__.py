@@ -9,10 +9,9 @@ if TYPE_CHECKING:
     from ov_emotions.dialogues.analysis import analyse
     from ov_emotions.dialogues.dialogue import Dialogue, LeftOut, Reading, Utterance, joined
     from ov_emotions.dialogues.output import to_csv, to_json
-    from ov_emotions.dialogues.reading import Columns, complaints, read_dialogues
+    from ov_emotions.dialogues.reading import Columns, complaints, parse_transcript, read_dialogues
     from ov_emotions.dialogues.results import Analysis, DialogueAnalysis
     from ov_emotions.dialogues.settings import DialogueSettings
-    from ov_emotions.dialogues.transcripts import parse_transcript
     from ov_emotions.reports.dialogue_plots import emotions_figure, negativity_figure
     from ov_emotions.reports.dialogues import page, styles
 
@@ -43,10 +42,9 @@ _ROOMS = {
     "dialogues.analysis": ("analyse",),
     "dialogues.dialogue": ("Dialogue", "LeftOut", "Reading", "Utterance", "joined"),
     "dialogues.output": ("to_csv", "to_json"),
-    "dialogues.reading": ("Columns", "complaints", "read_dialogues"),
+    "dialogues.reading": ("Columns", "complaints", "parse_transcript", "read_dialogues"),
     "dialogues.results": ("Analysis", "DialogueAnalysis"),
     "dialogues.settings": ("DialogueSettings",),
-    "dialogues.transcripts": ("parse_transcript",),
     "reports.dialogue_plots": ("emotions_figure", "negativity_figure"),
     "reports.dialogues": ("page", "styles"),
 }

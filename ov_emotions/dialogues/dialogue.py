@@ -78,10 +78,12 @@ class Reading:
 
     :param dialogues: in the order of the files.
     :param left_out: what could not be used.
+    :param notes: what the files were taken for where their names do not tell, a sentence each.
     """
 
     dialogues: tuple[Dialogue, ...]
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def utterances(self) -> int:
@@ -133,4 +135,5 @@ def joined(readings: Sequence[Reading]) -> Reading:
         taken.add(free)
         unique.append(Dialogue(free, dialogue.utterances, dialogue.source))
     left_out = tuple(row for reading in readings for row in reading.left_out)
-    return Reading(tuple(unique), left_out)
+    notes = tuple(note for reading in readings for note in reading.notes)
+    return Reading(tuple(unique), left_out, notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,7 @@ from ov_emotions.dialogues.results import (
     SpeakerAnalysis,
 )
 from ov_emotions.normalize import replace_surrogates
+from ov_emotions.texts.writing import escaped, joined, spelt
 
 _DIGITS = 4
 
@@ -145,27 +146,32 @@ def _round(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
 
 
-def to_csv(analysis: Analysis) -> str:
+def to_csv(analysis: Analysis, language: str = "en") -> str:
     """Write a row an utterance: what was said, the scores, the curve, and what happens there.
 
     :param analysis: of the dialogues.
-    :return: CSV with a header; lines end in a line feed.
+    :param language: of the labels: en as the model has them, ru by their Russian names.
+    :return: CSV with a header; lines end in a line feed. Labels are joined by `|`, or a JSON list
+        where one holds it; what a spreadsheet would run as a formula is escaped.
     """
+    names = {label: analysis.label_name(label, language) for label in analysis.labels}
+    join = joined(list(names.values()), "|")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         [
             *("source", "dialogue", "position", "row", "time", "speaker", "role", "text", "labels"),
-            *analysis.labels,
+            *map(escaped, names.values()),
             *("negativity", "smoothed", "low", "high", "running", "turning_point", "handover"),
         ]
     )
     for dialogue in analysis.dialogues:
-        writer.writerows(_csv_rows(dialogue))
+        for row in _csv_rows(dialogue, lambda labels: join([names[label] for label in labels])):
+            writer.writerow(map(spelt, row))
     return replace_surrogates(out.getvalue())
 
 
-def _csv_rows(dialogue: DialogueAnalysis) -> list[list[Any]]:
+def _csv_rows(dialogue: DialogueAnalysis, join: Callable[[Sequence[str]], str]) -> list[list[Any]]:
     rows: list[tuple[int, list[Any]]] = []
     for speaker in dialogue.speakers:
         turns = {p.position: "worse" if p.worse else "better" for p in speaker.turning_points}
@@ -176,7 +182,7 @@ def _csv_rows(dialogue: DialogueAnalysis) -> list[list[Any]]:
             levels = (curve.level[i], curve.low[i], curve.high[i], speaker.running.level[i])
             row = [
                 *(dialogue.source, dialogue.name, position + 1, said.row, said.time),
-                *(said.speaker, speaker.role, said.text, "|".join(one.labels)),
+                *(said.speaker, speaker.role, said.text, join(one.labels)),
                 *(_round(value) for value in (*one.probabilities, one.negativity, *levels)),
                 turns.get(position, ""),
                 int(dialogue.handover is not None and dialogue.handover.position == position),

@@ -13,10 +13,10 @@ import numpy as np
 from ov_emotions.dialogues.analysis import strength
 from ov_emotions.dialogues.curves import Array
 from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, SpeakerAnalysis
-from ov_emotions.dialogues.times import clock
 from ov_emotions.reports import svg
 from ov_emotions.reports.dialogue_sentences import role_name, thinned
 from ov_emotions.reports.language import Language, clean
+from ov_emotions.texts.transcripts import clock
 
 WIDTH = 460.0
 """Of a drawing that serves both a column of a desk's screen and a telephone."""

@@ -21,8 +21,8 @@ from ov_emotions.dialogues.results import (
     SpeakerAnalysis,
     TurningPoint,
 )
-from ov_emotions.dialogues.times import clock
 from ov_emotions.reports.language import Language
+from ov_emotions.texts.transcripts import clock
 
 Mood = Literal["calm", "wavering", "upset"]
 _BLOCKS = "▁▂▃▄▅▆▇█"

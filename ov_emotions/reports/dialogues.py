@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 import ov_emotions
 from ov_emotions.dialogues.curves import Share
 from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, SpeakerAnalysis
-from ov_emotions.dialogues.times import clock
 from ov_emotions.reports.dialogue_plots import (
     MOST_DOTS,
     drawn_labels,
@@ -32,6 +31,7 @@ from ov_emotions.reports.dialogue_sentences import (
 )
 from ov_emotions.reports.language import NONE, Language
 from ov_emotions.reports.page import Cell, Row, Table, asset, cells, render
+from ov_emotions.texts.transcripts import clock
 
 MOST_DIALOGUES = 300
 """Dialogues that a page can open; the table has all."""

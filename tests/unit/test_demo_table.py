@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import string
 from pathlib import Path
@@ -16,12 +15,12 @@ from ov_emotions.demo.failures import guarded, guarded_steps, shielded
 from ov_emotions.demo.markup import Words, count, decimal, escape, percent
 from ov_emotions.demo.models import Models
 from ov_emotions.demo.results import ResultStore
-from ov_emotions.demo.rows import pasted_rows, read_rows, text_column
+from ov_emotions.demo.rows import open_upload, pasted_rows
 from ov_emotions.demo.sayings import bad_file, bad_row
 from ov_emotions.demo.texts import TEXTS
 from ov_emotions.demo.uploads import classify_pasted, classify_upload
 from ov_emotions.errors import DataError, DeviceError, InputError
-from ov_emotions.texts import BadRow, Record
+from ov_emotions.texts import BadRow, Row, open_table
 
 
 @pytest.fixture
@@ -49,57 +48,41 @@ def test_steps_end_with_a_table_and_files_of_every_good_row(
     with saved(store, steps[-1], "emotions.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert (rows[0]["row"], rows[0]["text"], rows[0]["labels"]) == ("1", "радость", "joy")
-    assert rows[1]["text"] == "=злость,1"
+    assert rows[1]["text"] == "'=злость,1", "a spreadsheet would run it"
     lines = saved(store, steps[-1], "emotions.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["row"] for line in lines] == [1, 3]
     assert set(json.loads(lines[0])["scores"]) == set(tiny_classifier.labels)
 
 
-def test_rows_keep_the_numbers_that_an_editor_shows(tmp_path: Path):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "раз"}\n\n{"text": 3}\n{"text": "два"}\n', "utf-8")
-    rows = list(read_rows(path, "text"))
-    assert [row.row for row in rows] == [1, 3, 4]
-    assert isinstance(rows[1], BadRow)
-    (tmp_path / "b.txt").write_text("раз\n\nдва\n", "utf-8")
-    assert [row.row for row in read_rows(tmp_path / "b.txt", "text")] == [1, 2, 3]
-    assert [type(row) for row in pasted_rows("раз\n \nдва\n")] == [Record, BadRow, Record]
+def test_pasted_rows_keep_the_numbers_that_an_editor_shows():
+    assert [type(row) for row in pasted_rows("раз\n \nдва\n")] == [Row, BadRow, Row]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("a.csv", "id,text\n1,да\n", ("text", ["id", "text"])),
-        ("a.tsv", "utterance\nда\n", ("utterance", ["utterance"])),
-        ("a.csv", "\ufeffid,said\n1,да\n", (None, ["id", "said"])),
-        ("a.jsonl", '{"a": "да"}\n{"b": "нет"}\n', (None, ["a", "b"])),
-        ("a.txt", "да\n", ("text", [])),
+        ("a.csv", "id,text\n1,да\n", "text"),
+        ("a.csv", "Дата;Текст\n1;да\n", "Текст"),
+        ("a.tsv", "utterance\nда\n", "utterance"),
+        ("a.csv", "\ufeffid,said\n1,да\n", ("id", "said")),
+        ("a.jsonl", '{"a": "да"}\n{"b": "нет"}\n', ("a", "b")),
+        ("a.txt", "да\n", "text"),
     ],
 )
 def test_the_column_with_the_text_is_found_or_left_to_choose(
-    tmp_path: Path, name: str, content: str, found: tuple[str | None, list[str]]
+    tmp_path: Path, name: str, content: str, found: str | tuple[str, ...]
 ):
     (tmp_path / name).write_text(content, "utf-8")
-    assert text_column(tmp_path / name) == found
-
-
-def test_compressed_and_parquet_files_are_read(tmp_path: Path):
-    pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
-    parquet.write_table(pa.table({"said": ["да", "нет"]}), tmp_path / "a.parquet")
-    assert text_column(tmp_path / "a.parquet") == ("said", ["said"])
-    assert [row.text for row in read_rows(tmp_path / "a.parquet", "said")] == ["да", "нет"]
-    with gzip.open(tmp_path / "a.csv.gz", "wt", encoding="utf-8") as file:
-        file.write("text\nда\n")
-    assert text_column(tmp_path / "a.csv.gz") == ("text", ["text"])
+    table = open_upload(tmp_path / name)
+    assert found == (table if isinstance(table, tuple) else table.text)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "russian"),
     [
         ("a.png", b"\x89PNG", "такой формат не читается"),
-        ("a.csv", "text\nда".encode("utf-16"), "UTF-16"),
-        ("a.txt", b"\xff\x00\xff", "не в UTF-8"),
+        ("a.txt", bytes(range(128, 256)) * 9, "не в UTF-8"),
+        ("a.xlsx", b"PK", "не читается как .xlsx"),
         ("a.parquet", b"PAR1", "не читается как Parquet"),
         ("a.csv", b"text,text\n1,2\n", "несколько столбцов"),
         ("a.csv.gz", b"text\n", "не читается"),
@@ -140,7 +123,7 @@ def test_every_reason_of_a_bad_row_has_a_russian_form(tmp_path: Path):
     reasons = [
         row.reason
         for name in ("a.jsonl", "a.csv")
-        for row in read_rows(tmp_path / name, "text")
+        for row in open_table(tmp_path / name).rows()
         if isinstance(row, BadRow)
     ]
     assert len(reasons) == 16

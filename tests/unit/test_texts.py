@@ -1,31 +1,44 @@
+"""Rows out of files as people and recognisers write them."""
+
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import threading
+import time
 import tracemalloc
-from io import BytesIO
+from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ov_emotions import texts
-from ov_emotions.errors import DataError
-from ov_emotions.texts import BadRow, check_text_file, read_lines, read_texts, text_format
+from ov_emotions.errors import DataError, InputError
+from ov_emotions.texts import BadRow, ReadSettings, Row, open_table, read_texts, streams
+from ov_emotions.texts.streams import as_they_come
+from ov_emotions.texts.transcripts import cell_seconds, clock
 
-
-def texts_of(path: Path, column: str = "text") -> list[str]:
-    return [row for row in read_texts(path, column) if isinstance(row, str)]
-
-
-def bad_of(path: Path, column: str = "text") -> dict[int, str]:
-    return {row.row: row.reason for row in read_texts(path, column) if isinstance(row, BadRow)}
+TWO = ["ёж, «колючий»", "второй\tтекст"]
+CASES = Path(os.environ.get("OV_EMOTIONS_SHARED", "../shared")) / "cases"
 
 
 def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def told(path: Path, **settings: Any) -> list[Any]:
+    """The text of each row, or the reason why there is none."""
+    rows = open_table(path, ReadSettings(**settings)).rows()
+    return [row.text if isinstance(row, Row) else f"- {row.reason}" for row in rows]
+
+
+def cells(path: Path, **settings: Any) -> list[tuple[str, dict[str, Any]]]:
+    rows = open_table(path, ReadSettings(**settings)).rows()
+    return [(row.text, dict(row.cells)) for row in rows if isinstance(row, Row)]
 
 
 def parquet(path: Path, **columns: object) -> Path:
@@ -35,227 +48,275 @@ def parquet(path: Path, **columns: object) -> Path:
     return path
 
 
+def workbook(path: Path, *sheets: tuple[str, list[list[Any]]]) -> Path:
+    openpyxl = pytest.importorskip("openpyxl", reason="needs the excel extra")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets:
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     """The same two texts in every format."""
-    one, two = "ёж, «колючий»", "второй\tтекст"
-    lines = [json.dumps({"id": i, "text": t}, ensure_ascii=False) for i, t in ((1, one), (2, two))]
+    one, two = TWO
+    objects = [{"id": i, "text": text} for i, text in enumerate(TWO, start=1)]
+    lines = "\n".join(json.dumps(value, ensure_ascii=False) for value in objects)
     txt = f"{one}\n{two}\n"
     return {
         "txt": write(tmp_path / "a.txt", txt),
         "csv": write(tmp_path / "a.csv", f'id,text\n1,"{one}"\n2,"{two}"\n'),
         "tsv": write(tmp_path / "a.TSV", f'id\ttext\n1\t{one}\n2\t"{two}"\n'),
-        "jsonl": write(tmp_path / "a.jsonl", "\n".join(lines)),
+        "jsonl": write(tmp_path / "a.jsonl", lines),
+        "json": write(tmp_path / "a.json", json.dumps(objects)),
         "txt.gz": write(tmp_path / "a.txt.gz", gzip.compress(txt.encode())),
         "gz": write(tmp_path / "a.gz", gzip.compress(txt.encode())),
-        "parquet": parquet(tmp_path / "a.parquet", id=[1, 2], text=[one, two]),
+        "parquet": parquet(tmp_path / "a.parquet", id=[1, 2], text=TWO),
+        "xlsx": workbook(tmp_path / "a.xlsx", ("s", [["id", "text"], [1, one], [2, two]])),
     }
 
 
-@pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "jsonl", "txt.gz", "gz", "parquet"])
+KINDS = ["txt", "csv", "tsv", "jsonl", "json", "txt.gz", "gz", "parquet", "xlsx"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_format_gives_the_texts_as_they_stand(files: dict[str, Path], kind: str) -> None:
-    assert list(read_texts(files[kind])) == ["ёж, «колючий»", "второй\tтекст"]
+    assert list(read_texts(files[kind])) == TWO
+    if kind in ("csv", "tsv", "jsonl", "json", "parquet", "xlsx"):
+        assert [str(row["id"]) for _, row in cells(files[kind])] == ["1", "2"]
+        with pytest.raises(DataError, match=r"no column 'body'.*: id, text"):
+            open_table(files[kind], ReadSettings("body"))
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "jsonl"])
-def test_a_byte_order_mark_and_windows_line_ends_are_not_part_of_a_text(
-    files: dict[str, Path], kind: str
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1251"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_ends_are_found(
+    files: dict[str, Path], kind: str, encoding: str, end: str
 ) -> None:
-    content = files[kind].read_bytes().replace(b"\n", b"\r\n")
-    files[kind].write_bytes(b"\xef\xbb\xbf" + content)
-    # The first column is the one that a mark would stick to.
-    column = "id" if kind in ("csv", "tsv") else "text"
-    assert texts_of(files[kind], column)[0] in ("1", "ёж, «колючий»")
-    assert texts_of(files[kind])[1] == "второй\tтекст"
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl", ".parquet"])
-def test_a_missing_file_is_refused_at_the_call(tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(DataError, match="does not exist"):
-        read_texts(tmp_path / f"none{suffix}")
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".parquet"])
-def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path, suffix: str) -> None:
-    folder = tmp_path / f"folder{suffix}"
-    folder.mkdir()
-    with pytest.raises(DataError, match="is a folder"):
-        read_texts(folder)
-
-
-@pytest.mark.parametrize("name", ["a.docx", "a", "a.parquet.gz", "a.txt.zip", ".txt.bak"])
-def test_an_unknown_format_is_refused_and_the_known_ones_are_named(name: str) -> None:
-    with pytest.raises(DataError, match=r"no known format.*\.txt, \.csv, \.tsv, \.jsonl"):
-        text_format(Path(name))
-
-
-def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "a.txt", "текст")
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(texts, "open_file", refuse)
-    with pytest.raises(DataError, match="cannot be read: Permission denied"):
-        read_texts(path)
-
-
-@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
-def test_a_missing_column_is_refused_and_the_others_are_named(
-    files: dict[str, Path], kind: str
-) -> None:
-    with pytest.raises(DataError, match=r"no column 'body'.*: id, text"):
-        check_text_file(files[kind], "body")
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv", ".tsv", ".parquet"])
-def test_an_empty_file_has_no_texts_or_lacks_the_column(tmp_path: Path, suffix: str) -> None:
-    path = write(tmp_path / f"a{suffix}", b"")
-    if suffix in (".txt", ".jsonl"):
-        assert list(read_texts(path)) == []
-        return
-    if suffix == ".parquet":
-        pytest.importorskip("pyarrow", reason="needs the train extra")
-    with pytest.raises(DataError, match=r"it has none|not a readable Parquet"):
-        read_texts(path)
-
-
-@pytest.mark.parametrize("content", ["text\n", "text"])
-def test_a_table_of_a_header_only_has_no_texts(tmp_path: Path, content: str) -> None:
-    assert list(read_texts(write(tmp_path / "a.csv", content))) == []
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
-def test_a_file_in_another_encoding_is_refused(tmp_path: Path, suffix: str) -> None:
-    content = {".txt": "текст\nещё\n", ".csv": "text\nтекст\n", ".jsonl": '{"text": "текст"}\n'}
-    path = write(tmp_path / f"a{suffix}", content[suffix].encode("cp1251"))
-    with pytest.raises(DataError, match="is not UTF-8"):
-        read_texts(path)
-    path.write_bytes(content[suffix].encode("utf-16"))
-    with pytest.raises(DataError, match="is UTF-16"):
-        read_texts(path)
-
-
-def test_a_broken_line_is_a_bad_row_and_the_rest_is_read(tmp_path: Path) -> None:
-    lines = ["первый".encode(), b"ab\xff", "третий".encode()]
-    path = write(tmp_path / "a.txt", b"\n".join(lines))
-    assert texts_of(path) == ["первый", "третий"]
-    assert bad_of(path) == {2: "the line is not UTF-8: byte 0xff at 3"}
-
-    path = write(tmp_path / "a.jsonl", b'{"text":"a"}\n{"text":"\xff"}\n{"text":"c"}\n')
-    assert (texts_of(path), list(bad_of(path))) == (["a", "c"], [2])
-
-    path = write(tmp_path / "a.csv", b"id,text\n1,a\n\xff,b\n3,\xff\n4,d\n")
-    assert texts_of(path) == ["a", "b", "d"], "only the text's own bytes matter"
-    assert bad_of(path) == {3: "the text is not UTF-8"}
-
-
-@pytest.mark.parametrize("cell", ["", "   ", '""', "nan", "NaN"])
-def test_an_empty_or_nan_cell_is_a_bad_row(tmp_path: Path, cell: str) -> None:
-    path = write(tmp_path / "a.csv", f"id,text\n1,раз\n2,{cell}\n3,три\n")
-    assert texts_of(path) == ["раз", "три"]
-    assert list(bad_of(path)) == [2]
-
-
-def test_the_word_none_is_a_text_in_a_plain_file(tmp_path: Path) -> None:
-    assert texts_of(write(tmp_path / "a.txt", "None\nnan\n")) == ["None", "nan"]
-
-
-def test_a_blank_line_counts_as_a_row_of_a_plain_file_only(tmp_path: Path) -> None:
-    assert bad_of(write(tmp_path / "a.txt", "раз\n\n \nчетыре\n")) == {
-        2: "the text is empty",
-        3: "the text is empty",
-    }
-    assert bad_of(write(tmp_path / "a.csv", "text\nраз\n\nдва\n\n")) == {}
-    assert bad_of(write(tmp_path / "a.jsonl", '{"text":"a"}\n\n{"text":1}\n')) == {
-        3: "the text is a number, not a string"
-    }
-
-
-def test_a_row_that_is_too_short_is_bad_and_a_longer_one_is_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "id,text\n1\n2,два\n3,три,лишнее\n")
-    assert texts_of(path) == ["два", "три"]
-    assert bad_of(path) == {1: "the row is too short to have a text"}
-
-
-def test_a_text_over_several_lines_is_one_row(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", 'text,id\n"первая\nвторая",1\nраз,2\n')
-    assert texts_of(path) == ["первая\nвторая", "раз"]
-
-
-def test_a_stray_quote_is_reported_instead_of_joining_rows(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", 'text\nраз\n"два\nтри\n')
-    assert texts_of(path) == ["раз"]
-    assert "lines 3 to 4" in bad_of(path)[2]
-
-
-def test_a_field_beyond_what_csv_allows_is_a_bad_row(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", f"text\nраз\n{'д' * 140_000}\nтри\n")
-    assert texts_of(path) == ["раз", "три"]
-    assert "larger than field limit" in bad_of(path)[2]
-
-
-def test_a_text_of_a_hundred_thousand_characters_is_read(tmp_path: Path) -> None:
-    text = "слово " * 16_667
-    assert texts_of(write(tmp_path / "a.csv", f"text\n{text}\n")) == [text]
-    assert texts_of(write(tmp_path / "a.txt", text)) == [text]
+    content = files[kind].read_text(encoding="utf-8").replace("\n", end)
+    files[kind].write_bytes(content.encode(encoding))
+    table = open_table(files[kind])
+    assert told(files[kind]) == TWO
+    assert told(files[kind], encoding=encoding) == TWO
+    found = {"utf-8-sig": "", "cp1251": "Windows-1251"}.get(encoding, "UTF-16")
+    assert all(found in note for note in table.notes)
+    assert bool(table.notes) is bool(found)
 
 
 @pytest.mark.parametrize(
-    ("line", "reason"),
+    ("name", "content", "expected"),
     [
-        ('{"text": null}', "the text is missing"),
-        ('{"text": NaN}', "the text is NaN"),
-        ('{"text": 5}', "the text is a number, not a string"),
-        ('{"text": true}', "the text is true or false, not a string"),
-        ('{"text": ["a"]}', "the text is a list, not a string"),
-        ('{"text": {"a": 1}}', "the text is an object, not a string"),
-        ('{"text": " "}', "the text is empty"),
-        ('{"body": "a"}', "there is no field 'text', only body"),
-        ("{}", "there is no field 'text', only nothing"),
-        ('"a"', "the line is not a JSON object"),
-        ('{"text": "a"', "the line is not JSON"),
-        ("[" * 100_000, "the line is not JSON"),
-        ("9" * 10_000, "the line is not JSON"),
+        ("a.csv", "text;id\r\nмне грустно, да;1\r\n", [("мне грустно, да", {"id": "1"})]),
+        ("a.csv", "id|text\n1|ура\n", [("ура", {"id": "1"})]),
+        ("a.csv", "id\ttext\n1\tда, нет\n", [("да, нет", {"id": "1"})]),
+        ("a.tsv", "id,text\n1,ура\n", [("ура", {"id": "1"})]),
+        ("a.csv", "sep=;\r\nid;text\r\n1;ура\r\n", [("ура", {"id": "1"})]),
+        ("a.csv", '"sep=|"\nid|text\n1|ура\n', [("ура", {"id": "1"})]),
+        ("a.csv", "\n\nid,text\n1,ура\n", [("ура", {"id": "1"})]),
+        ("a.csv", "text\nда, нет; ура\n", [("да, нет; ура", {})]),
+        ("a.csv", "Дата;Текст \n1.2.26;ура, да\n", [("ура, да", {"Дата": "1.2.26"})]),
+        ("a.csv", "id, TE XT\n1,ура\n", [("ура", {"id": "1"})]),
+        ("a.csv", "TEXT,text\nA,b\n", [("b", {"TEXT": "A"})]),
+        ("a.csv", "id,id,text\n1,2,ура\n", [("ура", {"id": "1", "id_2": "2"})]),
+        ("a.csv", 'text,id\n"раз\nдва",1\n', [("раз\nдва", {"id": "1"})]),
+        ("a.csv", "text,id,more\nраз\nдва,2,,,\n", None),
+        ("a.jsonl", '{"Text": "ура", "id": 1}\n', [("ура", {"id": 1})]),
+        ("a.json", '[{"ТЕКСТ": "ура", "id": [1]}]', [("ура", {"id": [1]})]),
     ],
 )
-def test_a_json_line_without_a_text_is_a_bad_row(tmp_path: Path, line: str, reason: str) -> None:
-    path = write(tmp_path / "a.jsonl", f'{{"text": "раз"}}\n{line}\n{{"text": "три"}}\n')
-    assert texts_of(path) == ["раз", "три"]
-    assert bad_of(path)[2].startswith(reason)
+def test_tables_as_people_have_them(
+    tmp_path: Path, name: str, content: str, expected: list[Any] | None
+) -> None:
+    expected = expected or [("раз", {"id": "", "more": ""}), ("два", {"id": "2", "more": ""})]
+    assert cells(write(tmp_path / name, content)) == expected
 
 
-def test_a_lone_surrogate_in_json_is_a_text(tmp_path: Path) -> None:
-    assert texts_of(write(tmp_path / "a.jsonl", r'{"text": "\ud83d да"}')) == ["\ud83d да"]
+@pytest.mark.parametrize(
+    ("name", "settings", "texts"),
+    [
+        ("excel_semicolon_bom.csv", {}, ["мне очень грустно сегодня, да", "ура мы победили"]),
+        ("excel_semicolon_cp1251.csv", {}, ["мне очень грустно сегодня, да", "ура мы победили"]),
+        ("upper_case_header.csv", {}, ["мне очень грустно сегодня"]),
+        (
+            "stray_quote.tsv",
+            {},
+            ["- a quote is opened and not closed (line 2)", "ура мы победили", 'ещё "раз'],
+        ),
+        ("dialog.csv", {}, ["мне очень грустно", "хорошо", "ужас"]),
+    ],
+)
+@pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
+def test_the_files_that_failed(name: str, settings: Any, texts: list[str]) -> None:
+    assert told(CASES / name, **settings) == texts
 
 
-def test_parquet_nulls_and_blanks_are_bad_rows(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "a.parquet", text=["раз", None, "", "четыре"])
-    assert texts_of(path) == ["раз", "четыре"]
-    assert bad_of(path) == {2: "the text is missing", 3: "the text is empty"}
+@pytest.mark.parametrize(
+    ("rows", "bad"),
+    [
+        (['1,"a', "2,b", '3,"c, d', 'e"', "4,f"], [1]),
+        (["1,a", '2,"b"c', "3,d"], [2]),
+        (["1,a", "2,b", '3,"c'], [3]),
+        (['1,"a', '2,"b', "3,c", '4,"d', "5,e"], [1, 2, 4]),
+        (['1,"a', *[f"{i},b" for i in range(2, 5000)]], [1]),
+    ],
+)
+def test_a_stray_quote_costs_its_own_row(tmp_path: Path, rows: list[str], bad: list[int]) -> None:
+    path = write(tmp_path / "a.csv", "id,text\n" + "\n".join(rows) + "\n")
+    found = list(open_table(path).rows())
+    assert [row.row for row in found if isinstance(row, BadRow)] == bad
+    lines = len(rows) - any('e"' in row for row in rows)
+    assert len(found) == lines
 
 
-def test_parquet_dictionary_and_large_strings_are_texts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "encoding", "delimiter", "expected"),
+    [
+        ("id\ttext\n1\tда;нет\n", "cp1251", "tab", "да;нет"),
+        ("id\ttext;a\n1\tда;нет\n", "utf-16", "\t", "да;нет"),
+        ("id;text\n1;Москва\n", "koi8-r", ";", "Москва"),
+        ("text\nда;нет\n", "utf-8", ";", "- the row has 2 cells, the header has 1"),
+    ],
+)
+def test_settings_override_what_is_found(
+    tmp_path: Path, content: str, encoding: str, delimiter: str, expected: str
+) -> None:
+    path = write(tmp_path / "a.dat", content.encode(encoding))
+    column = "text;a" if ";a" in content else "text"
+    found = told(path, format="csv", encoding=encoding, delimiter=delimiter, text_column=column)
+    assert found == [expected]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"delimiter": "ab"}, "one character"), ({"encoding": "cp9999"}, "no encoding 'cp9999'")],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ReadSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.txt", None, "does not exist"),
+        ("none.parquet", None, "does not exist"),
+        ("a.docx", b"x", r"no known format.*\.txt, \.csv, \.tsv, \.jsonl"),
+        ("a.parquet.gz", b"x", "no known format"),
+        ("a.csv", b"", "no column 'text'.*it has none"),
+        ("a.csv", b"text,text\n1,2\n", "more than one column 'text'"),
+        ("a.parquet", b"", "not a readable Parquet"),
+        ("a.xlsx", b"PK", "not a readable .xlsx"),
+        ("a.json", b"{", "is not JSON"),
+        ("a.json", b'{"a": 1}', "neither a list of objects nor"),
+        ("a.srt", "просто текст".encode(), "has no cell|has no cue"),
+        ("a.txt", bytes(range(128, 256)) * 9, "none of the encodings"),
+    ],
+)
+def test_a_file_that_is_wrong_as_a_whole_is_one_sentence(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        write(tmp_path / name, content)
+    with pytest.raises(DataError, match=message) as error:
+        list(open_table(tmp_path / name).rows())
+    assert name in str(error.value)
+
+
+def test_a_folder_is_called_a_folder_whatever_its_name(tmp_path: Path) -> None:
+    for name in ("calls.txt", "calls.csv", "calls.parquet"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(DataError, match="is a folder; name a file in it"):
+            open_table(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.json"])
+def test_an_empty_file_of_texts_has_none(tmp_path: Path, name: str) -> None:
+    assert told(write(tmp_path / name, "[]" if name == "a.json" else "")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "a.txt",
+            "раз\n\n \nNone\n",
+            ["раз", "- the text is empty", "- the text is empty", "None"],
+        ),
+        ("a.txt", b"a\nab\xff\nc", ["a", "- the line is not UTF-8: byte 0xff at 3", "c"]),
+        ("a.txt", "у\0ра\n", ["у\0ра"]),
+        ("a.csv", "text\nраз\n\nдва\n\n", ["раз", "два"]),
+        ("a.csv", "id,text\n1\n2,два\n", ["- the row is too short to have a text", "два"]),
+        ("a.csv", "id,text\n1,а,б\n", ["- the row has 3 cells, the header has 2"]),
+        ("a.csv", "id,text\n1,nan\n2, \n", ["- the text is NaN", "- the text is empty"]),
+        ("a.csv", b"id,text\n\xff,b\n3,\xff\n4,d\n", ["b", "- the text is not UTF-8", "d"]),
+        ("a.jsonl", '{"text": null}\n', ["- the text is missing"]),
+        ("a.jsonl", '{"text": NaN}\n\n', ["- the text is NaN"]),
+        ("a.jsonl", '{"text": 5}', ["- the text is a number, not a string"]),
+        ("a.jsonl", '{"text": true}', ["- the text is true or false, not a string"]),
+        ("a.jsonl", '{"text": {}}', ["- the text is an object, not a string"]),
+        ("a.jsonl", '{"text":"a"}\n{"b": "a"}', ["a", "- there is no field 'text', only b"]),
+        ("a.jsonl", '{"text":"a"}\n"a"', ["a", "- the line is not a JSON object"]),
+        ("a.jsonl", r'{"text": "\ud83d да"}', ["\ud83d да"]),
+    ],
+)
+def test_a_row_without_a_text_is_told_and_the_rest_is_read(
+    tmp_path: Path, name: str, content: str | bytes, expected: list[str]
+) -> None:
+    assert told(write(tmp_path / name, content)) == expected
+
+
+@pytest.mark.parametrize("line", ['{"text": "a"', "[" * 100_000, "9" * 10_000])
+def test_a_line_that_is_no_json_is_a_bad_row(tmp_path: Path, line: str) -> None:
+    first, second = told(write(tmp_path / "a.jsonl", f'{{"text": "a"}}\n{line}\n'))
+    assert (first, second.startswith("- the line is not JSON")) == ("a", True)
+
+
+def test_a_strict_row_has_all_cells_and_all_of_utf8(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b"text,a,b\nx,1\ny,1,2\nz,\xff,2\n")
+    found = list(open_table(path).rows(["a"], strict=True))
+    assert found == [
+        BadRow(1, "the row has 2 cells, the header has 3"),
+        Row(2, "y", {"a": "1"}),
+        BadRow(3, "column 'a' is not UTF-8"),
+    ]
+
+
+def test_fields_that_only_later_rows_have_are_found(tmp_path: Path) -> None:
+    rows = '{"text": "a"}\n' * 150 + '{"text": "b", "joy": 1}\n'
+    assert open_table(write(tmp_path / "a.jsonl", rows)).all_fields() == ("text", "joy")
+
+
+def test_parquet_types_of_text(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="needs the train extra")
-    for column in (
-        pa.array(["раз", "два", "раз"]).dictionary_encode(),
-        pa.array(["раз", "два", "раз"], pa.large_string()),
-    ):
-        path = parquet(tmp_path / "a.parquet", text=column)
-        assert list(read_texts(path)) == ["раз", "два", "раз"]
-
-
-def test_a_parquet_column_of_numbers_is_refused(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "a.parquet", text=[1.5, float("nan")])
+    for column in (pa.array(TWO).dictionary_encode(), pa.array(TWO, pa.large_string())):
+        assert told(parquet(tmp_path / "a.parquet", text=column)) == TWO
+    path = parquet(tmp_path / "b.parquet", text=["раз", None, ""])
+    assert told(path) == ["раз", "- the text is missing", "- the text is empty"]
     with pytest.raises(DataError, match="holds double, not strings"):
-        read_texts(path)
+        open_table(parquet(tmp_path / "c.parquet", text=[1.5]))
 
 
-def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "a.parquet", text=["раз"])
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(DataError, match="not a readable Parquet file"):
-        read_texts(path)
+def test_a_workbook_as_offices_have_it(tmp_path: Path) -> None:
+    day = datetime(2026, 11, 30, 9, 30)
+    rows = [[None, None], ["Дата", "Текст ", None], [day, "ура", 7], [None, None], [None, 12.0]]
+    rows += [[day, None], ["x", "=1+1"]]
+    path = workbook(tmp_path / "a.xlsx", ("Лист1", rows), ("Лист2", [["text"], ["да"]]))
+    table = open_table(path)
+    assert list(table.rows()) == [
+        Row(1, "ура", {"Дата": day}),
+        Row(3, "12", {"Дата": None}),
+        BadRow(4, "the text is missing"),
+        BadRow(5, "the text is missing"),  # a formula that was never computed
+    ]
+    assert "Лист1" in table.notes[0]
+    assert told(path, sheet="Лист2") == ["да"]
+    with pytest.raises(DataError, match="no sheet 'x'; it has Лист1, Лист2"):
+        open_table(path, ReadSettings(sheet="x"))
 
 
 def test_a_truncated_gzip_file_gives_its_beginning_then_an_error(tmp_path: Path) -> None:
@@ -268,39 +329,220 @@ def test_a_truncated_gzip_file_gives_its_beginning_then_an_error(tmp_path: Path)
             pass
 
 
-def test_a_line_that_is_too_long_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "MAX_LINE_BYTES", 8)
-    rows = list(read_lines(BytesIO(b"short\n" + b"x" * 50 + b"\nok\n" + b"y" * 8)))
+def test_a_line_that_is_too_long_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MAX_LINE", 8)
+    rows = list(read_texts(write(tmp_path / "a.txt", "short\n" + "x" * 50 + "\nok\n" + "y" * 8)))
     assert [row if isinstance(row, str) else row.row for row in rows] == ["short", 2, "ok", 4]
+
+
+def test_a_cell_of_megabytes_is_read(tmp_path: Path) -> None:
+    text = "слово\n" * 600_000
+    assert told(write(tmp_path / "a.csv", f'id,text\n1,"{text}"\n2,да\n')) == [text, "да"]
 
 
 def test_reading_is_lazy_and_bounded_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with path.open("w", encoding="utf-8") as file:
-        file.write("text\n")
-        file.writelines(f"строка номер {i} {'х' * 80}\n" for i in range(20_000))
-    rows = read_texts(path)
+        file.write("text,id\n")
+        file.writelines(f"строка номер {i} {'х' * 80},{i}\n" for i in range(20_000))
+    rows = open_table(path).rows()
     tracemalloc.start()
     try:
-        assert sum(isinstance(row, str) for row in rows) == 20_000
-        assert tracemalloc.get_traced_memory()[1] < 500_000
+        assert sum(isinstance(row, Row) for row in rows) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 1_500_000
     finally:
         tracemalloc.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
-    path = tmp_path / "pipe.txt"
+    path = tmp_path / "pipe.csv"
     os.mkfifo(path)
-    rows = read_texts(path)
-    writer = threading.Thread(target=path.write_text, args=("раз\nдва\n",), daemon=True)
+    writer = threading.Thread(target=path.write_text, args=("id;text\n1;раз\n",), daemon=True)
     writer.start()
-    assert list(rows) == ["раз", "два"]
-    writer.join()
+    table = open_table(path)
+    assert [row.text for row in table.rows() if isinstance(row, Row)] == ["раз"]
+    with pytest.raises(DataError, match="no plain file"):
+        list(table.rows())
 
 
-def test_a_folder_is_called_a_folder_whatever_its_name(tmp_path):
-    for name in ("calls", "calls.csv"):
-        (tmp_path / name).mkdir()
-        with pytest.raises(DataError, match="is a folder; name a file in it"):
-            check_text_file(tmp_path / name, "text")
+def test_lines_of_a_slow_pipe_come_as_they_come() -> None:
+    read, write_end = os.pipe()
+
+    def fill() -> None:
+        with os.fdopen(write_end, "wb", buffering=0) as file:
+            for group in (b"1\n2\n", b"3\n"):
+                file.write(group)
+                time.sleep(0.4)
+
+    threading.Thread(target=fill, daemon=True).start()
+    with io.FileIO(read) as raw, io.TextIOWrapper(io.BufferedReader(raw)) as lines:
+        groups = [(group, time.monotonic()) for group in as_they_come(lines, 100)]
+    assert [group for group, _ in groups] == [["1\n", "2\n"], ["3\n"]]
+    assert groups[1][1] - groups[0][1] > 0.2
+
+
+def test_an_error_behind_a_slow_pipe_is_raised() -> None:
+    def items() -> Any:
+        yield 1
+        raise DataError("damaged")
+
+    groups = as_they_come(items(), 10)
+    assert next(groups) == [1]
+    with pytest.raises(DataError, match="damaged"):
+        next(groups)
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1251"])
+def test_parts_together_are_the_whole(
+    tmp_path: Path, files: dict[str, Path], kind: str, encoding: str
+) -> None:
+    path = files[kind]
+    if kind == "csv":
+        rows = ['1,"раз\nдва"', '2,"три', "", "3,четыре", "4,", '5,"шесть"', "6,семь"]
+        path = write(tmp_path / "b.csv", ("id,text\n" + "\n".join(rows) + "\n").encode(encoding))
+    elif kind != "parquet":
+        path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    table = open_table(path)
+    whole = [(row.row, getattr(row, "text", None)) for row in table.rows()]
+    for rows in (1, 2, 100):
+        parts = list(table.parts(rows))
+        found = [
+            (row.row, getattr(row, "text", None))
+            for start, count in parts
+            for row in islice(table.rows(start=start), count)
+        ]
+        assert found == whole
+        assert all(count <= rows for _, count in parts)
+
+
+SRT = """1
+00:00:01,000 --> 00:00:04,000
+[SPEAKER_00]: мне <i>очень</i>
+грустно
+
+2
+00:00:05,000 --> 00:00:06,500
+[SPEAKER_01]: ура
+3
+00:01:00,000 --> 00:01:01,000
+
+"""
+VTT = """WEBVTT - звонок
+
+NOTE не реплика
+
+00:01.000 --> 00:04.000 align:left
+<v SPEAKER_00>мне <c>очень</c> грустно</v>
+
+второй
+00:05.000 --> 00:06.500
+<v.loud SPEAKER_01>ура
+"""
+WHISPERX = {
+    "segments": [
+        {"start": 1, "end": 4.0, "text": " мне очень грустно", "speaker": "SPEAKER_00"},
+        {
+            "start": 5,
+            "end": 6.5,
+            "text": "ура",
+            "words": [{"word": "ура", "speaker": "SPEAKER_01"}],
+        },
+        {"start": 7, "end": 8, "text": " "},
+    ],
+    "language": "ru",
+}
+CPP = {
+    "transcription": [
+        {"offsets": {"from": 1000, "to": 4000}, "text": " мне очень грустно"},
+        {"offsets": {"from": 5000, "to": 6500}, "text": " ура"},
+    ]
+}
+VOSK = [
+    {"text": ""},
+    {"partial": "мне"},
+    {
+        "result": [
+            {"word": "мне", "start": 1.0, "end": 2.0},
+            {"word": "грустно", "start": 3.0, "end": 4.0},
+        ],
+        "text": "мне очень грустно",
+        "spk": [0.1],
+    },
+    {"alternatives": [{"text": "ура", "result": [{"word": "ура", "start": 5, "end": 6.5}]}]},
+]
+VOSK_LINES = "\n".join(json.dumps(value) for value in VOSK)
+KALDI = "1.0 4.0 SPEAKER_00 мне очень грустно\n\n5.0 6.5 SPEAKER_01 ура\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "speakers"),
+    [
+        ("a.srt", SRT, True),
+        ("a.srt", SRT.replace("\n", "\r\n").encode("cp1251"), True),
+        ("a.vtt", VTT, True),
+        ("a.json", json.dumps(WHISPERX), True),
+        ("a.json", json.dumps(WHISPERX["segments"]), True),
+        ("a.json", json.dumps(CPP), False),
+        ("a.json", json.dumps(VOSK), False),
+        ("a.json", "\n".join(json.dumps(value, indent=2) for value in VOSK), False),
+        ("a.jsonl", VOSK_LINES, False),
+        ("a.txt", KALDI, True),
+        (
+            "a.txt",
+            KALDI.replace("1.0 4.0", "[0:01 - 0:04]").replace("5.0 6.5", "0:05 - 0:06.5"),
+            True,
+        ),
+    ],
+)
+def test_transcripts_have_times_and_speakers(
+    tmp_path: Path, name: str, content: str | bytes, speakers: bool
+) -> None:
+    table = open_table(write(tmp_path / name, content))
+    assert (table.spoken, table.columns) == (True, ("start", "end", "speaker", "text"))
+    found = [(r.text, *r.cells.values()) for r in table.rows() if isinstance(r, Row)]
+    one, two = ("SPEAKER_00", "SPEAKER_01") if speakers else (None, None)
+    assert found == [("мне очень грустно", 1.0, 4.0, one), ("ура", 5.0, 6.5, two)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["1.5 литра воды\n2.5 часа ждал\n", "5 лет назад\n2 дня назад\n", "12:30 приезжайте\n"],
+)
+def test_texts_that_begin_with_numbers_are_texts(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path / "a.txt", content)
+    assert told(path) == content.splitlines()
+    assert open_table(write(path, KALDI), ReadSettings(format="txt")).spoken is False
+
+
+def test_a_cue_with_broken_times_is_a_bad_row(tmp_path: Path) -> None:
+    srt = SRT.replace("00:00:05,000 -->", "скоро")
+    rows = list(open_table(write(tmp_path / "a.srt", srt)).rows())
+    assert isinstance(rows[1], BadRow)
+    assert "times cannot be read" in rows[1].reason
+
+
+@pytest.mark.parametrize(
+    ("cell", "seconds"),
+    [
+        *(("", None), (None, None), (" ", None), (float("nan"), None), ("nan", None)),
+        *((3, 3.0), ("3.5", 3.5), ("3,5", 3.5), ("01:02", 62.0), ("1:00:00.5", 3600.5)),
+        *(("1970-01-02T00:00:00", 86400.0), ("1970-01-01T03:00:00+03:00", 0.0)),
+        *((datetime(1970, 1, 2, tzinfo=UTC), 86400.0), (datetime(1, 1, 1, 0, 1).time(), 60.0)),
+    ],
+)
+def test_times_are_seconds_clocks_or_dates(cell: Any, seconds: float | None) -> None:
+    assert cell_seconds(cell) == seconds
+
+
+@pytest.mark.parametrize("cell", ["soon", True, [1], "inf", "1:99", "12:30:00:00", date.min])
+def test_anything_else_is_no_time(cell: Any) -> None:
+    with pytest.raises(ValueError, match="no time"):
+        cell_seconds(cell)
+
+
+def test_a_clock_shows_hours_only_where_there_are_some() -> None:
+    assert [clock(s) for s in (0, 59.6, 3661)] == ["0:00", "1:00", "1:01:01"]
