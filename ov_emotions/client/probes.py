@@ -63,7 +63,8 @@ PROBES = (
 _LONG = "слово " * 200
 """Beside it in one batch, every probe is padded to the model's whole length."""
 
-_LEAST_TOLERANCE = 0.02
+_LEAST_TOLERANCE = 0.05
+"""How far answers of one model differ between processors, and between f32 and bf16."""
 _ROUNDING = 0.004
 """A server that computes in bf16 compares probabilities that are rounded to eight bits."""
 

@@ -4,21 +4,12 @@
 OpenVINO Model Server 2022.3 and newer, NVIDIA Triton, `ov-emotions serve`, and what else serves
 KServe v2.
 
-What a model is (labels, thresholds, normaliser, hash) is asked in this order:
-
-1. at `metadata_url`, a REST URL of the same server, where it is given;
-2. of the server: REST metadata (rt_info.model_info, Model Server), or the parameters of its model
-   configuration (Triton, REST and gRPC);
-3. by probes, where the caller expects a bundle and the server tells nothing (Model Server over
-   gRPC): texts whose answers the bundle knows.
-
-Where none of them proves the model, no prediction is made; `verify=False` believes the bundle.
 A server may change its model at any time, so it is verified again at the first answer of another
 version, after a failure from which a restarted server may have come back, and every
 `ServerOptions.recheck` seconds.
 
-A request passes `scores` (texts to batches), `_infer` (a batch, its bound, its version, its
-values), `_ask` (attempts and pauses) and a `Transport` (one attempt).
+A request passes `scores` (texts to batches), `_infer` (the model that answered), a `Caller`
+(attempts, pauses, rows) and a `Transport` (one attempt).
 """
 
 from __future__ import annotations
@@ -26,77 +17,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeVar, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Task
-from ov_emotions.client.facts import (
-    ServedFacts,
-    Signature,
-    check_facts,
-    facts_of,
-    parse_facts,
-    refused_bound,
-    signature_of,
-    told_bound,
-)
+from ov_emotions.client.caller import Caller
+from ov_emotions.client.facts import ServedFacts
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.probes import PROBES, Compared, Expected, compare, known_answers
-from ov_emotions.client.transport import (
-    Answer,
-    ModelMetadata,
-    NotFoundError,
-    OverloadedError,
-    SlowAnswerError,
-    Tensor,
-    Transport,
-    connect,
-    text_bytes,
-)
+from ov_emotions.client.probes import Compared, Expected
+from ov_emotions.client.transport import Tensor, text_bytes
 from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
+from ov_emotions.client.verify import Scores, ServedModel, Verifier, scores_of
 from ov_emotions.encoding import LongTexts, TextEncoder
-from ov_emotions.errors import (
-    InputError,
-    ServerError,
-    ServerMismatchError,
-    ServerUnavailableError,
-)
+from ov_emotions.errors import InputError, ServerError, ServerMismatchError
 from ov_emotions.normalize import NO_NORMALIZER, normalize
 from ov_emotions.thresholds import to_probabilities
 
 _LOGGER = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Scores = NDArray[np.float32]
 OnModelChange = Literal["error", "follow"]
-
-_LOADING_PAUSE = 0.5
-"""Seconds between two looks at a server that loads its models, which takes it a few seconds."""
-
-_LEAST_TIME = 0.05
-"""Seconds before the deadline in which no further attempt is begun."""
-
-_WAY_OUT = (
-    "OpenVINO Model Server tells what it serves over REST only: give its REST URL as metadata_url"
-)
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model as it was verified.
-
-    :param proof: how it was compared with the bundle that is expected, in words; empty where none
-        is expected, or it was believed.
-    """
-
-    signature: Signature
-    facts: ServedFacts
-    proof: str
 
 
 @dataclass(frozen=True)
@@ -134,19 +77,17 @@ class ServerSession:
         self._address = address
         self._options = options
         self._expected = expected
-        self._verifies = verify
         self._long_texts = long_texts
         self._follows = on_model_change == "follow"
-        self._transport = connect(address, options)
-        self._beside: Transport | None = None
-        if beside is not None:
-            self._beside = connect(beside, options)
+        self._caller = Caller(address, options)
+        self._beside = None if beside is None else Caller(beside, options)
+        self._verifier = Verifier(
+            address, self._caller, self._beside, expected, believes=not verify
+        )
         self._served: ServedModel | None = None
         self._encoder: TextEncoder | None = None
-        self._versions: set[str] = set()  # those that were verified
+        self._versions: frozenset[str] = frozenset()  # those that were verified
         self._verified_at = 0.0
-        self._doubtful = False
-        self._bound: int | None = None  # rows of a request, as far as the server told
         self._lock = asyncio.Lock()
         self._closed = False
 
@@ -200,7 +141,8 @@ class ServerSession:
             on_model_change=on_model_change,
         )
         try:
-            session._take(await session._verify(address.version))
+            served = await session._verifier.verify(address.version)
+            session._take(served, served.versions)
         except BaseException:
             await session.close()
             raise
@@ -246,148 +188,32 @@ class ServerSession:
         :raises InputError: if no bundle is expected.
         :raises ServerError: if the server does not answer.
         """
-        served = self.served
-        return (await self._probe(served.signature, served.facts, self._address.version))[0]
+        served, version = self.served, self._address.version
+        return (await self._verifier.probe(served.signature, served.facts, version))[0]
 
     async def close(self) -> None:
         """Let go of the connections; later calls raise ServerError."""
         self._closed = True
-        for transport in (self._transport, self._beside):
-            if transport is not None:
-                await transport.close()
-
-    # What is served
-
-    async def _verify(self, version: str) -> tuple[ServedModel, set[str]]:
-        """Find out what is served, and refuse what is not expected; with the versions that it is.
-
-        :param version: of the model; empty for the one that the server prefers.
-        """
-        where = (
-            str(self._address)
-            if version == self._address.version
-            else (f"{self._address} (version {version})")
-        )
-        # A version that is gone again by now would never come.
-        patient = version == self._address.version
-        metadata = await self._ask(partial(self._transport.metadata, version), patient=patient)
-        signature = signature_of(metadata, where)
-        ours = None if self._expected is None else facts_of(self._expected.bundle.manifest)
-        beside, raw = metadata, cast("Mapping[str, str]", {})
-        if self._verifies:
-            beside, raw = await self._told_facts(version, metadata)
-        self._bound = told_bound((metadata, beside), raw) or self._bound
-        versions = {version} if version else set(metadata.versions)
-        if len(versions) > 1:  # which of them answers, the first answer tells
-            versions = set()
-        if raw:
-            facts = parse_facts(raw, where)
-            check_facts(facts, signature, ours, where)
-            if ours is None:
-                return ServedModel(signature, facts, ""), versions
-            if facts.manifest_sha256 is not None:
-                return ServedModel(signature, facts, f"the same as {ours.name} here"), versions
-        elif ours is None:
-            raise ServerMismatchError(
-                f"{where} does not tell the labels and thresholds of its model; {_WAY_OUT}, or the "
-                "bundle that it serves as model"
-            )
-        else:
-            check_facts(ours, signature, None, where)
-            facts = ours
-            if not self._verifies:
-                return ServedModel(signature, ours, ""), versions
-        found, answered = await self._probe(signature, facts, version)
-        if found.wrong:
-            more = f"; and {len(found.wrong) - 2} more" if len(found.wrong) > 2 else ""
-            raise ServerMismatchError(
-                f"{where} does not answer as {ours.name} does here: {'; '.join(found.wrong[:2])}"
-                f"{more}. {_WAY_OUT} to see which model it is"
-            )
-        return ServedModel(signature, facts, str(found)), {answered} if answered else versions
-
-    async def _told_facts(
-        self, version: str, metadata: ModelMetadata
-    ) -> tuple[ModelMetadata, Mapping[str, str]]:
-        """Ask for the facts as texts, empty where the server has none to give."""
-        transport = self._transport
+        await self._caller.close()
         if self._beside is not None:
-            transport = self._beside
-            told = await self._ask(partial(transport.metadata, version))
-            where = "the server at metadata_url"
-            if signature_of(told, where) != signature_of(metadata, str(self._address)):
-                raise ServerMismatchError(f"{where} serves another model than {self._address}")
-            metadata = told
-        if metadata.facts:
-            return metadata, metadata.facts
-        try:
-            found = await self._ask(partial(transport.parameters, version))
-        except ServerUnavailableError:
-            raise
-        except ServerError as error:  # an extension, which Model Server does not have
-            _LOGGER.debug("no model configuration: %s", error)
-            found = {}
-        return metadata, found if "labels" in found or "manifest" in found else {}
+            await self._beside.close()
 
-    async def _probe(
-        self, signature: Signature, facts: ServedFacts, version: str
-    ) -> tuple[Compared, str]:
-        """Compare the answers to the probes; with the version that gave them."""
-        expected = self._expected
-        if expected is None:
-            raise InputError("without a bundle there is nothing to compare the probes with")
-        long_texts = facts.long_texts if signature.takes == "text" else "truncate"
-        known = await asyncio.to_thread(known_answers, expected, long_texts)
-        if not known.tell_apart:
-            raise ServerMismatchError(
-                f"{self._address} cannot be verified by its answers: the known texts are all alike "
-                f"to {expected.bundle.manifest.name}. {_WAY_OUT}, or believe it with verify=False"
-            )
-        texts = [text_bytes(text) for text in PROBES]
-        tensors = [Tensor("text", "BYTES", np.array(texts, np.object_))]
-        if signature.takes == "tokens":
-            manifest = expected.bundle.manifest
-            encoder = TextEncoder(expected.bundle.tokenizer(), manifest.max_length, "truncate")
-            batch = next(encoder.encode(PROBES).batches([np.arange(len(PROBES))]))
-            tensors = [
-                Tensor("input_ids", "INT64", batch.input_ids),
-                Tensor("attention_mask", "INT64", batch.attention_mask),
-            ]
-        outputs = [signature.output, *(["labels"] if signature.names else [])]
-        answers = await self._run(tensors, outputs, version, patient=False)
-        if len({answer.version for answer in answers}) > 1:
-            raise ServerUnavailableError(f"{self._address} is changing its model; try again")
-        raw = np.concatenate([answer.arrays[signature.output] for answer in answers])
-        task = expected.bundle.manifest.task
-        scores = self._checked(raw, signature, known.scores.shape, task)
-        names = None
-        if signature.names:
-            names = [bytes(name) for a in answers for name in a.arrays["labels"]]
-            if len(names) != len(texts):
-                raise ServerError(
-                    f"{self._address} gave {len(names)} labels for {len(texts)} texts"
-                )
-        return compare(known, expected.bundle, scores, names), answers[0].version
-
-    def _take(self, verified: tuple[ServedModel, set[str]]) -> None:
+    def _take(self, served: ServedModel, versions: frozenset[str]) -> None:
         """Go on with a model that was verified."""
-        served, versions = verified
         if self._served is None or self._served.signature.takes != served.signature.takes:
             self._encoder = self._encoder_of(served)
         self._served, self._versions = served, versions
-        self._verified_at, self._doubtful = time.monotonic(), False
+        self._verified_at, self._caller.interrupted = time.monotonic(), False
 
     async def _check_version(self, version: str) -> None:
         """Verify what answers, unless that was done: a server may change its model at any time."""
-        if not self._verifies or self._is_verified(version):
+        if self._verifier.believes or self._is_verified(version):
             return
         async with self._lock:
             if self._is_verified(version):
                 return
             known = self.served
-            if not self._is_recent():
-                self._versions = set()
-            now, versions = await self._verify(version or self._address.version)
+            now = await self._verifier.verify(version or self._address.version)
             wrong = now.facts.differences(known.facts, weights=False)
             if now.signature != known.signature:
                 wrong.append("it takes or gives something else")
@@ -399,17 +225,15 @@ class ServerSession:
                 )
             if version not in self._versions:
                 _LOGGER.info("%s: version %s is served now", self._address, version or "unknown")
-            if wrong:
-                self._take((now, versions | {version}))
-            else:
-                self._take((known, self._versions | versions | {version}))
+            verified = self._versions if self._is_recent() and not wrong else frozenset[str]()
+            self._take(now if wrong else known, verified | now.versions | {version})
 
     def _is_verified(self, version: str) -> bool:
         return self._is_recent() and (not version or version in self._versions)
 
     def _is_recent(self) -> bool:
         age = time.monotonic() - self._verified_at
-        return age < self._options.recheck and not self._doubtful
+        return age < self._options.recheck and not self._caller.interrupted
 
     def _encoder_of(self, served: ServedModel) -> TextEncoder | None:
         takes, theirs = served.signature.takes, served.facts.long_texts
@@ -436,7 +260,7 @@ class ServerSession:
     async def _score_texts(self, served: ServedModel, texts: Sequence[str]) -> Scores:
         encoded = [text_bytes(text) for text in texts]
         options = self._options
-        most = min(options.batch_texts, self._bound or options.batch_texts)
+        most = min(options.batch_texts, self._caller.bound or options.batch_texts)
         groups = list(_groups([len(text) for text in encoded], most, options.batch_bytes))
         requests = []
         for rows in groups:
@@ -510,97 +334,14 @@ class ServerSession:
 
     async def _infer(self, served: ServedModel, tensors: Sequence[Tensor]) -> Scores:
         """Give the probabilities of the rows of a request: shape (rows, labels)."""
-        output = served.signature.output
-        answers = await self._run(tensors, [output], self._address.version)
+        signature, facts = served.signature, served.facts
+        answers = await self._caller.infer(tensors, [signature.output], self._address.version)
         for answer in answers:
             await self._check_version(answer.version)
         if self._served is not served:
             raise _ModelChanged
-        array = np.concatenate([answer.arrays[output] for answer in answers])
-        shape = (len(tensors[0].array), len(served.facts.labels))
-        return self._checked(array, served.signature, shape, served.facts.task)
-
-    async def _run(
-        self,
-        tensors: Sequence[Tensor],
-        outputs: Sequence[str],
-        version: str,
-        *,
-        patient: bool = True,
-    ) -> list[Answer]:
-        """Make one request, or several where the server takes fewer rows at a time."""
-        rows = len(tensors[0].array)
-        most = min(rows, self._bound or rows)
-        try:
-            return [
-                await self._ask(
-                    partial(self._transport.infer, part, outputs, version), patient=patient
-                )
-                for part in _parts(tensors, most)
-            ]
-        except ServerError as error:
-            bound = refused_bound(str(error))
-            if not bound or bound >= most:
-                raise
-            _LOGGER.info("%s takes %d rows in a request at most", self._address, bound)
-            self._bound = bound
-        return await self._run(tensors, outputs, version, patient=patient)
-
-    def _checked(
-        self, array: NDArray[np.float32], signature: Signature, shape: tuple[int, ...], task: Task
-    ) -> Scores:
-        """Refuse what are no probabilities, or of another shape."""
-        if array.shape != shape or array.dtype != np.float32:
-            raise ServerError(
-                f"{self._address} gave {signature.output} of {array.dtype} and shape "
-                f"{list(array.shape)}, where float32 {list(shape)} is expected"
-            )
-        if signature.output == "logits" and np.isfinite(array).all():
-            return to_probabilities(array, task)
-        if not ((array >= 0) & (array <= 1)).all():
-            raise ServerError(
-                f"{self._address} gave {signature.output} that are no probabilities or logits"
-            )
-        return array
-
-    async def _ask(self, attempt: Callable[[float], Awaitable[T]], *, patient: bool = True) -> T:
-        """Make a request, again where that may help, until it succeeds or the deadline has come.
-
-        A server that is loading or has too much to do is waited for until the deadline; one that
-        is not reached, or slow, is asked `attempts` times.
-        """
-        options = self._options
-        end = time.monotonic() + options.deadline
-        tried = failures = 0
-        while True:
-            try:
-                return await attempt(min(options.timeout, max(end - time.monotonic(), 1e-3)))
-            except NotFoundError as error:
-                known = self._served is not None and patient
-                if options.attempts == 1 or not (known or await self._is_loading()):
-                    raise
-                caught, waits = ServerUnavailableError(str(error)), True
-            except ServerUnavailableError as error:
-                caught, waits = error, isinstance(error, OverloadedError)
-            if not isinstance(caught, OverloadedError | SlowAnswerError):
-                self._doubtful = True  # it may come back with another model
-            tried += 1
-            failures += not waits
-            pause = options.pause(tried)
-            if waits and not isinstance(caught, OverloadedError):
-                pause = min(pause, _LOADING_PAUSE)
-            given_up = failures >= options.attempts or options.attempts == 1
-            if given_up or time.monotonic() + pause + _LEAST_TIME >= end:
-                times = "once" if tried == 1 else f"{tried} times"
-                raise ServerUnavailableError(f"{caught} (tried {times})") from caught
-            _LOGGER.info("attempt %d failed, again in %.2f s: %s", tried, pause, caught)
-            await asyncio.sleep(pause)
-
-    async def _is_loading(self) -> bool:
-        try:
-            return await self._transport.loading(self._options.timeout)
-        except ServerError as error:
-            return isinstance(error, ServerUnavailableError)
+        shape = (len(tensors[0].array), len(facts.labels))
+        return scores_of(answers, signature, shape, facts.task, self._address)
 
 
 def _beside(metadata_url: str, address: ServerAddress) -> ServerAddress:
@@ -610,12 +351,6 @@ def _beside(metadata_url: str, address: ServerAddress) -> ServerAddress:
             f"metadata_url asks for the model {beside.model!r}, and the URL for {address.model!r}"
         )
     return replace(beside, model=address.model, version=address.version)
-
-
-def _parts(tensors: Sequence[Tensor], most: int) -> Iterator[list[Tensor]]:
-    """Cut the tensors of a request into several of `most` rows at most."""
-    for start in range(0, len(tensors[0].array), most):
-        yield [replace(tensor, array=tensor.array[start : start + most]) for tensor in tensors]
 
 
 def _groups(sizes: Sequence[int], most: int, most_bytes: int) -> Iterator[NDArray[np.int64]]:

@@ -29,7 +29,7 @@ from fake_kserve import (
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
-from ov_emotions.client import session
+from ov_emotions.client import verify
 from ov_emotions.client.probes import PROBES, Known
 from ov_emotions.errors import (
     InputError,
@@ -421,7 +421,7 @@ def test_a_bundle_to_which_all_known_texts_are_alike_cannot_be_verified_by_answe
     grpc_url: str, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dull = Known(np.full((len(PROBES), 3), 0.2, np.float32), 0.02)
-    monkeypatch.setattr(session, "known_answers", lambda *_expected: dull)
+    monkeypatch.setattr(verify, "known_answers", lambda *_expected: dull)
     with pytest.raises(ServerMismatchError, match=r"cannot be verified by.*as metadata_url, or"):
         classify(grpc_url, model=tiny_bundle)
 

@@ -1,0 +1,228 @@
+"""What a server serves: found out, and compared with what is expected.
+
+What a model is (labels, thresholds, normaliser, hash) is asked in this order:
+
+1. at `metadata_url`, a REST URL of the same server, where it is given;
+2. of the server: REST metadata (rt_info.model_info, Model Server), or the parameters of its model
+   configuration (Triton, REST and gRPC);
+3. by probes, where the caller expects a bundle and the server tells nothing (Model Server over
+   gRPC): texts whose answers the bundle knows.
+
+Where none of them proves the model, it is refused; `verify=False` believes the bundle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions.bundle import Task
+from ov_emotions.client.caller import Caller
+from ov_emotions.client.facts import (
+    ServedFacts,
+    Signature,
+    check_facts,
+    facts_of,
+    parse_facts,
+    signature_of,
+    told_bound,
+)
+from ov_emotions.client.probes import PROBES, Compared, Expected, compare, known_answers
+from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, text_bytes
+from ov_emotions.client.url import ServerAddress
+from ov_emotions.encoding import TextEncoder
+from ov_emotions.errors import InputError, ServerError, ServerMismatchError, ServerUnavailableError
+from ov_emotions.thresholds import to_probabilities
+
+Scores = NDArray[np.float32]
+
+_WAY_OUT = (
+    "OpenVINO Model Server tells what it serves over REST only: give its REST URL as metadata_url"
+)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model as it was verified.
+
+    :param proof: how it was compared with the bundle that is expected, in words; empty where none
+        is expected, or it was believed.
+    :param versions: in which the server has it, as far as that is known.
+    """
+
+    signature: Signature
+    facts: ServedFacts
+    proof: str
+    versions: frozenset[str]
+
+
+class Verifier:
+    """Finds out what a server serves.
+
+    :param address: of the model.
+    :param caller: of the server.
+    :param beside: of its REST API, where facts shall be asked there.
+    :param expected: the bundle that should be served; None where any model will do.
+    :param believes: whether the bundle is believed without asking.
+    """
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        caller: Caller,
+        beside: Caller | None,
+        expected: Expected | None,
+        *,
+        believes: bool,
+    ) -> None:
+        self._address = address
+        self._caller = caller
+        self._beside = beside
+        self._expected = expected
+        self.believes = believes
+
+    async def verify(self, version: str) -> ServedModel:
+        """Find out what is served, and refuse what is not expected.
+
+        :param version: of the model; empty for the one that the server prefers.
+        :return: the model.
+        :raises ServerMismatchError: if it is another one, or cannot be verified.
+        :raises ServerError: if the server does not answer, or refuses.
+        """
+        where = str(self._address)
+        if version != self._address.version:
+            where += f" (version {version})"
+        metadata = await self._caller.metadata(version)
+        signature = signature_of(metadata, where)
+        ours = None if self._expected is None else facts_of(self._expected.bundle.manifest)
+        raw: Mapping[str, str] = {}
+        told = metadata
+        if not self.believes:
+            told, raw = await self._facts(version, metadata)
+        self._caller.bound = told_bound((metadata, told), raw) or self._caller.bound
+        # Of several versions, the first answer tells which one it is.
+        versions = {version} if version else set(metadata.versions)
+        versions = versions if len(versions) == 1 else set()
+        proof = ""
+        if raw:
+            facts = parse_facts(raw, where)
+            check_facts(facts, signature, ours, where)
+            if ours is not None and facts.manifest_sha256 is not None:
+                proof = f"the same as {ours.name} here"
+        elif ours is None:
+            raise ServerMismatchError(
+                f"{where} does not tell the labels and thresholds of its model; {_WAY_OUT}, or the "
+                "bundle that it serves as model"
+            )
+        else:
+            check_facts(ours, signature, None, where)
+            facts = ours
+        if not (self.believes or ours is None or proof):
+            found, answered = await self.probe(signature, facts, version)
+            if found.wrong:
+                more = f"; and {len(found.wrong) - 2} more" if len(found.wrong) > 2 else ""
+                raise ServerMismatchError(
+                    f"{where} does not answer as {ours.name} does here: "
+                    f"{'; '.join(found.wrong[:2])}{more}. {_WAY_OUT} to see which model it is"
+                )
+            proof, versions = str(found), {answered} if answered else versions
+        self._caller.known = True
+        return ServedModel(signature, facts, proof, frozenset(versions))
+
+    async def _facts(
+        self, version: str, metadata: ModelMetadata
+    ) -> tuple[ModelMetadata, Mapping[str, str]]:
+        """Ask for the facts as texts, empty where the server has none to give."""
+        caller = self._caller
+        if self._beside is not None:
+            caller = self._beside
+            told = await caller.metadata(version)
+            where = "the server at metadata_url"
+            if signature_of(told, where) != signature_of(metadata, str(self._address)):
+                raise ServerMismatchError(f"{where} serves another model than {self._address}")
+            metadata = told
+        if metadata.facts:
+            return metadata, metadata.facts
+        found = await caller.parameters(version)
+        return metadata, found if "labels" in found or "manifest" in found else {}
+
+    async def probe(
+        self, signature: Signature, facts: ServedFacts, version: str
+    ) -> tuple[Compared, str]:
+        """Compare the server's answers to the probes with the bundle's.
+
+        :param signature: of the model.
+        :param facts: of the model.
+        :param version: to ask.
+        :return: what was found, and the version that answered.
+        :raises ServerMismatchError: if the bundle cannot be told by its answers.
+        :raises ServerError: if the server does not answer, or refuses.
+        """
+        expected = self._expected
+        if expected is None:
+            raise InputError("without a bundle there is nothing to compare the probes with")
+        long_texts = facts.long_texts if signature.takes == "text" else "truncate"
+        known = await asyncio.to_thread(known_answers, expected, long_texts)
+        if not known.tell_apart:
+            raise ServerMismatchError(
+                f"{self._address} cannot be verified by its answers: the known texts are all alike "
+                f"to {expected.bundle.manifest.name}. {_WAY_OUT}, or believe it with verify=False"
+            )
+        texts = [text_bytes(text) for text in PROBES]
+        tensors = [Tensor("text", "BYTES", np.array(texts, np.object_))]
+        if signature.takes == "tokens":
+            manifest = expected.bundle.manifest
+            encoder = TextEncoder(expected.bundle.tokenizer(), manifest.max_length, "truncate")
+            batch = next(encoder.encode(PROBES).batches([np.arange(len(PROBES))]))
+            tensors = [
+                Tensor("input_ids", "INT64", batch.input_ids),
+                Tensor("attention_mask", "INT64", batch.attention_mask),
+            ]
+        outputs = [signature.output, *(["labels"] if signature.names else [])]
+        answers = await self._caller.infer(tensors, outputs, version)
+        if len({answer.version for answer in answers}) > 1:
+            raise ServerUnavailableError(f"{self._address} is changing its model; try again")
+        scores = scores_of(answers, signature, known.scores.shape, facts.task, self._address)
+        names = None
+        if signature.names:
+            names = [bytes(name) for a in answers for name in a.arrays["labels"]]
+            if len(names) != len(texts):
+                raise ServerError(
+                    f"{self._address} gave {len(names)} labels for {len(texts)} texts"
+                )
+        return compare(known, expected.bundle, scores, names), answers[0].version
+
+
+def scores_of(
+    answers: Sequence[Answer],
+    signature: Signature,
+    shape: tuple[int, ...],
+    task: Task,
+    where: ServerAddress,
+) -> Scores:
+    """Take probabilities out of answers, and refuse what are none.
+
+    :param answers: to one request, in the order of its rows.
+    :param signature: of the model.
+    :param shape: that is expected, (rows, labels).
+    :param task: of the model.
+    :param where: the server, for messages.
+    :return: float32, of that shape, in [0, 1].
+    :raises ServerError: if they have another shape or type, or are no probabilities.
+    """
+    output = signature.output
+    array = np.concatenate([answer.arrays[output] for answer in answers])
+    if array.shape != shape or array.dtype != np.float32:
+        raise ServerError(
+            f"{where} gave {output} of {array.dtype} and shape {list(array.shape)}, where float32 "
+            f"{list(shape)} is expected"
+        )
+    if output == "logits" and np.isfinite(array).all():
+        return to_probabilities(array, task)
+    if not ((array >= 0) & (array <= 1)).all():
+        raise ServerError(f"{where} gave {output} that are no probabilities or logits")
+    return array
