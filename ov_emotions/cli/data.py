@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Answer, Count, Flag, verb
+from ov_emotions.cli.frame import Answer, Count, Flag, Given, UsageError, verb
 from ov_emotions.cli.output import (
     check_output_folder,
     make_output_folder,
@@ -17,7 +17,7 @@ from ov_emotions.cli.output import (
     table,
 )
 from ov_emotions.data.augment.config import AugmentConfig
-from ov_emotions.data.import_config import ImportConfig
+from ov_emotions.data.settings import ImportConfig, PrepareConfig
 from ov_emotions.reports.language import LanguageCode
 from ov_emotions.system import require
 
@@ -30,41 +30,30 @@ _SHARED = "OV_EMOTIONS_SHARED"
 _MANIFEST_AS_JSON = {"json": "print the manifest as JSON"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrepareOptions:
-    """Which raw sets are joined, and where.
-
-    :param raw: folder of the raw sets (default: data in the folder $OV_EMOTIONS_SHARED, or in
-        ../shared).
-    :param output: folder to write as a whole.
-    :param labels: ekman-7 of all four sets, or goemotions-28 of GoEmotions-ru alone.
-    :param seed: of the held-out rows and the parts of validation.
-    """
-
-    raw: Annotated[Path | None, Flag("DIR")] = None
-    output: Annotated[Path, Flag("DIR")]
-    labels: Annotated[str, Flag("SET")] = "ekman-7"
-    seed: int = 20261122
-
-
-@verb(texts=_MANIFEST_AS_JSON, config=True)
-def data_prepare(options: PrepareOptions, answer: Answer) -> int:
+@verb(
+    texts=_MANIFEST_AS_JSON,
+    defaults={"raw": f"data in the folder ${_SHARED}, or in ../shared"},
+    config=True,
+)
+def data_prepare(given: Given[PrepareConfig], answer: Answer) -> int:
     """Join the raw sets into one prepared folder.
 
     Read the raw sets, deduplicate them, take leaks out of the training and validation splits, and
     write one prepared folder: Parquet files and a manifest.
     """
-    from ov_emotions.data.prepare import MANIFEST_NAME, PrepareConfig, prepare
+    from ov_emotions.data.prepare import MANIFEST_NAME, prepare
 
-    raw = options.raw or Path(os.environ.get(_SHARED) or "../shared") / "data"
-    check_output_folder(options.output, MANIFEST_NAME)
-    config = PrepareConfig(raw, options.output, options.labels, options.seed)
+    if "output" not in given:
+        raise UsageError("the following arguments are required: --output")
+    raw = Path(os.environ.get(_SHARED) or "../shared") / "data"
+    config = PrepareConfig(**{"raw": raw, **given})
+    check_output_folder(config.output, MANIFEST_NAME)
     with Bar("rows") as bar:
         manifest = prepare(config, bar)
     if answer.json:
         print_json(manifest)
     else:
-        print_text(_summary(manifest, options.output))
+        print_text(_summary(manifest, config.output))
     return 0
 
 

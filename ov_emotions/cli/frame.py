@@ -20,7 +20,6 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import (
     Annotated,
     Any,
@@ -97,7 +96,8 @@ class Verb:
     :param positional: fields of a room's class that are given without a flag.
     :param each: fields of a room's class of which each flag takes one value.
     :param texts: help texts by field, where the verb means something other than the dataclass says.
-    :param defaults: default values by field that are shown in place of the dataclass's.
+    :param defaults: default values by field in place of the dataclass's, of a verb that fills them
+        in itself.
     :param config: whether a TOML file can give what flags give.
     :param variants: by value of a flag, another verb that reads the arguments in place of this one.
     """
@@ -133,9 +133,15 @@ class Verb:
                     each=own.each or name in self.each,
                 )
                 text = self.texts.get(name, setting.text)
-                asked_for = setting.required and not partial
+                default = self.defaults.get(name, setting.default)
                 found.append(
-                    dataclasses.replace(setting, text=text, command=command, asked_for=asked_for)
+                    dataclasses.replace(
+                        setting,
+                        text=text,
+                        command=command,
+                        default=default,
+                        asked_for=default is MISSING and not partial,
+                    )
                 )
         return tuple(sorted(found, key=lambda setting: not setting.command.positional))
 
@@ -224,13 +230,12 @@ class Setting:
             return "NAME=TEXT" if get_args(kind)[1] is str else "NAME=NUMBER"
         return _METAVARS.get(kind, "")
 
-    def told_default(self, default: Any = MISSING) -> str:
+    def told_default(self) -> str:
         """Say what holds where no value is given.
 
-        :param default: told in place of the class's.
         :return: words; empty for switches, for values that must be given, and where the text says.
         """
-        value = self.default if default is MISSING else default
+        value = self.default
         if value is MISSING or isinstance(value, bool) or value == "" or "default" in self.text:
             return ""
         if value in (None, (), {}):
@@ -239,10 +244,9 @@ class Setting:
             return " ".join(map(str, value))
         return str(value)
 
-    def help(self, default: Any = MISSING) -> str:
+    def help(self) -> str:
         """Write the text of the help.
 
-        :param default: told in place of the class's.
         :return: what the setting means, what it may be, and what holds where it is not given.
         """
         text = self.text.rstrip(".")
@@ -250,7 +254,7 @@ class Setting:
             return f"do not {text}"
         if self.several and (choices := get_args(self.value_type)):
             text += f"; of {', '.join(map(str, choices))}"
-        told = self.told_default(default)
+        told = self.told_default()
         if told:
             return f"{text} (default: {told})"
         return f"{text} (required)" if self.required and not self.command.positional else text
@@ -348,7 +352,7 @@ def make_parser(verb: Verb, prog: str) -> Parser:
     )
     for setting in verb.settings:
         # What a file may give is asked for once it was read.
-        add_setting(parser, setting, verb.defaults, required=setting.asked_for and not verb.config)
+        add_setting(parser, setting, required=setting.asked_for and not verb.config)
     if verb.config:
         parser.add_argument(
             f"--{CONFIG}",
@@ -378,20 +382,15 @@ def _usage(verb: Verb, prog: str) -> str:
 
 
 def add_setting(
-    parser: argparse.ArgumentParser,
-    setting: Setting,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
-    *,
-    required: bool = False,
+    parser: argparse.ArgumentParser, setting: Setting, *, required: bool = False
 ) -> None:
     """Add a flag, or a positional argument.
 
     :param parser: what is not given is not in its result.
     :param setting: one field.
-    :param defaults: told in place of the class's.
     :param required: whether the flag must be given.
     """
-    text = setting.help(defaults.get(setting.name, MISSING)).replace("%", "%%")
+    text = setting.help().replace("%", "%%")
     options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
     if setting.type is bool:
         _add_switch(parser, setting, options)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
-from ov_emotions.data.import_config import ImportConfig
 from ov_emotions.data.own_labels import (
     LabelColumns,
     find_columns,
@@ -22,6 +21,7 @@ from ov_emotions.data.own_labels import (
     some,
 )
 from ov_emotions.data.prepare import add_without_leaks, write_prepared
+from ov_emotions.data.settings import ImportConfig
 from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, stratified_parts
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ov_emotions.data.dataset import RESERVED_COLUMNS, UNKNOWN
-from ov_emotions.data.import_config import ImportConfig
+from ov_emotions.data.settings import ImportConfig
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import LABEL_SETS, LabelSet
 from ov_emotions.texts import NAN_CELLS, BadRow, ReadSettings, Row, Table, open_table

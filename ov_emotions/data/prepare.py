@@ -15,9 +15,10 @@ import numpy as np
 
 from ov_emotions import __version__
 from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.data.sources import PREPARED_SETS, Source, read_source
 from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, random_parts, stratified_parts
-from ov_emotions.errors import DataError, InputError
+from ov_emotions.errors import DataError
 from ov_emotions.files import atomic_folder, sha256_file, write_json
 from ov_emotions.labels import EKMAN, LABEL_SETS, LabelSet
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
@@ -29,41 +30,6 @@ logger = logging.getLogger(__name__)
 PREPARED_SCHEMA = 1
 MANIFEST_NAME = "prepared.json"
 DEFAULT_LABELS = EKMAN.name
-
-
-@dataclass(frozen=True)
-class PrepareConfig:
-    """How the prepared folder is made.
-
-    :param raw: folder with the raw sets.
-    :param output: folder to write; replaced as a whole.
-    :param labels: name of the label set; the sets that annotate all or part of it are joined.
-    :param seed: for the held-out part of BRIGHTER and the parts of validation.
-    :param brighter_test_share: share of BRIGHTER's training rows that is held out as a test set.
-    :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
-    """
-
-    raw: Path
-    output: Path
-    labels: str = DEFAULT_LABELS
-    seed: int = 20261122
-    brighter_test_share: float = 0.25
-    near_threshold: float = 0.8
-
-    def __post_init__(self) -> None:
-        if self.labels not in PREPARED_SETS:
-            raise InputError(
-                f"labels must be {' or '.join(PREPARED_SETS)}, not {self.labels!r}; data with "
-                "labels of their own go through `ov-emotions data import`"
-            )
-        if self.seed < 0:
-            raise InputError(f"seed must be at least 0, not {self.seed}")
-        if not 0 <= self.brighter_test_share < 1:
-            raise InputError(
-                f"brighter_test_share must be in [0, 1), not {self.brighter_test_share}"
-            )
-        if not 0 < self.near_threshold <= 1:
-            raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
 
 
 def _source_facts(

@@ -62,7 +62,8 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthetic sets gone through `prepare`."""
     pytest.importorskip("pyarrow", reason="prepared data are Parquet")
-    from ov_emotions.data.prepare import PrepareConfig, prepare
+    from ov_emotions.data.prepare import prepare
+    from ov_emotions.data.settings import PrepareConfig
 
     folder = tmp_path_factory.mktemp("data")
     write_raw(folder / "raw", SIZES)

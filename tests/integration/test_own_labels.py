@@ -19,7 +19,8 @@ pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportErr
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
-from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
+from ov_emotions.data.prepare import PreparedData, prepare
+from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import DataError, InputError, QuantizationError, TrainingError
 from ov_emotions.evaluation import evaluate
 from ov_emotions.labels import GOEMOTIONS, LabelSet

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=ImportError)
 
 from ov_emotions.bundle import Bundle
-from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
+from ov_emotions.data.prepare import PreparedData, prepare
+from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import CheckpointError
 from ov_emotions.normalize import normalize
 from ov_emotions.training.checkpoint import with_asr_normalizer

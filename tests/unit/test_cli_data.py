@@ -10,7 +10,7 @@ import pytest
 
 from ov_emotions.cli.main import main
 from ov_emotions.data import prepare as preparing
-from ov_emotions.data.prepare import PrepareConfig
+from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.labels import EKMAN
 from ov_emotions.training import prune
 

@@ -11,7 +11,8 @@ from raw_sets import FILES, write_raw
 from ov_emotions.cli.main import main
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.near_duplicates import find_near_duplicates, near_duplicate_pairs
-from ov_emotions.data.prepare import PrepareConfig, prepare
+from ov_emotions.data.prepare import prepare
+from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.data.statistics.balance import cooccurrence, labels_per_row, lengths
 from ov_emotions.data.statistics.run import StatsConfig, describe_splits
 from ov_emotions.data.statistics.words import fightin_words, lemmas, telling_words

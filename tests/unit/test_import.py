@@ -8,10 +8,10 @@ import pytest
 from raw_sets import telling_rows, write_csv
 
 from ov_emotions.cli.main import main
-from ov_emotions.data.import_config import ImportConfig
 from ov_emotions.data.importing import import_data
 from ov_emotions.data.own_labels import listed_labels, one_hot_cell
 from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.settings import ImportConfig
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import CEDR
 from ov_emotions.normalize import normalize

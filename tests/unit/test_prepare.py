@@ -7,7 +7,8 @@ import pytest
 from raw_sets import FILES, telling_rows, write_raw, write_set
 
 from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import PrepareConfig, PreparedData, prepare
+from ov_emotions.data.prepare import PreparedData, prepare
+from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import CEDR, EKMAN, GOEMOTIONS
 from ov_emotions.normalize import normalize

@@ -1,4 +1,4 @@
-"""How own data become a prepared folder."""
+"""How the raw sets, and how own data, become a prepared folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,44 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ov_emotions.errors import InputError
+from ov_emotions.labels import EKMAN
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """How the prepared folder is made.
+
+    :param raw: folder of the raw sets.
+    :param output: folder to write; replaced as a whole.
+    :param labels: ekman-7 of all four sets, or goemotions-28 of GoEmotions-ru alone.
+    :param seed: of the held-out rows and the parts of validation.
+    :param brighter_test_share: share of BRIGHTER's training rows that is held out as a test set.
+    :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
+    """
+
+    raw: Path
+    output: Path
+    labels: str = EKMAN.name
+    seed: int = 20261122
+    brighter_test_share: float = 0.25
+    near_threshold: float = 0.8
+
+    def __post_init__(self) -> None:
+        from ov_emotions.data.sources import PREPARED_SETS  # NumPy comes with it
+
+        if self.labels not in PREPARED_SETS:
+            raise InputError(
+                f"labels must be {' or '.join(PREPARED_SETS)}, not {self.labels!r}; data with "
+                "labels of their own go through `ov-emotions data import`"
+            )
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, not {self.seed}")
+        if not 0 <= self.brighter_test_share < 1:
+            raise InputError(
+                f"brighter_test_share must be in [0, 1), not {self.brighter_test_share}"
+            )
+        if not 0 < self.near_threshold <= 1:
+            raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
 
 
 @dataclass(frozen=True)
