@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from importlib.resources import files as resources
 from pathlib import Path
 from string import Template
@@ -258,10 +259,16 @@ class Bundle:
 
     :param folder: where it lies.
     :param manifest: its facts.
+    :param known_as: a shipped name, or a Hub id and its revision; None for a folder.
     """
 
     folder: Path
     manifest: Manifest
+    known_as: tuple[str, str | None] | None = dataclass_field(default=None, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it for another process, which may run on another machine."""
+        return _bundle_again, (self.folder, self.manifest, self.known_as)
 
     @staticmethod
     def load(source: str | os.PathLike[str], *, revision: str | None = None) -> Bundle:
@@ -281,7 +288,8 @@ class Bundle:
                 raise BundleSchemaError(f"{folder / MANIFEST_NAME}: files has no hash of {name}")
         for name, digest in manifest.files.items():
             _check_file(folder / name, digest)
-        return Bundle(folder, manifest)
+        named = str(source) in SHIPPED or not _exists(Path(source))
+        return Bundle(folder, manifest, (str(source), revision) if named else None)
 
     @property
     def model_path(self) -> Path:
@@ -315,6 +323,14 @@ class Bundle:
                     shutil.copyfile(self.folder / name, temporary / name)
         except OSError as error:
             raise BundleError(f"cannot write the bundle to {target}: {error}") from error
+
+
+def _bundle_again(
+    folder: Path, manifest: Manifest, known_as: tuple[str, str | None] | None
+) -> Bundle:
+    if known_as is None or folder.is_dir():
+        return Bundle(folder, manifest, known_as)
+    return Bundle.load(known_as[0], revision=known_as[1])
 
 
 def shipped(name: str = DEFAULT_MODEL) -> Path:
@@ -360,7 +376,7 @@ def resolve(
     path = Path(source)
     if str(source) and _exists(path):
         if path.is_dir():
-            return path
+            return path.absolute()  # the working directory may be another one later
         raise BundleNotFoundError(f"{path} is a file; give the folder of the bundle")
     if isinstance(source, str) and _HUB_ID.fullmatch(source):
         return _download(source, revision, files)

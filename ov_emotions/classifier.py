@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import DEFAULT_MODEL, WEIGHTS_NAME, Bundle, Task
+from ov_emotions.bundle import DEFAULT_MODEL, Bundle, Task
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
 from ov_emotions.prediction import (
@@ -26,12 +26,9 @@ from ov_emotions.prediction import (
     merge_thresholds,
     rank,
 )
-from ov_emotions.runtime.base import Backend
-from ov_emotions.runtime.bulk import BulkBackend, BulkModel
+from ov_emotions.process import NATIVE
 from ov_emotions.runtime.cache import cache_dir_from_environment
-from ov_emotions.runtime.openvino import OpenVINOBackend
-from ov_emotions.runtime.runner import Runner, in_order
-from ov_emotions.runtime.single import SingleTextBackends
+from ov_emotions.runtime.models import Models, ModelSettings, OpenVINOModels
 from ov_emotions.system import cpu_budget, inference_defaults
 from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
@@ -41,24 +38,8 @@ if TYPE_CHECKING:
     from ov_emotions.runtime.profiling import ClassifierProfile
     from ov_emotions.tuning.profile import TuningProfile
 
-_TOKENS_A_THREAD = 1024
-_MOST_TOKENS = 8192
-_LIGHT_BYTES = 128 << 20
-"""Weights of a model that may be compiled several times for its single texts."""
 _THREADS_A_CHUNK = 3
 """A thread wants its part of a stream's chunk to be several batches."""
-
-
-def default_batch_tokens(threads: int, streams: int = 1) -> int:
-    """Choose the token budget of a batch.
-
-    What a thread works on should stay in its core's cache, and be enough to keep it busy.
-
-    :param threads: CPU threads of all streams.
-    :param streams: inferences that run side by side.
-    :return: tokens, padding included.
-    """
-    return min(_MOST_TOKENS, _TOKENS_A_THREAD * max(1, threads // streams))
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -73,7 +54,6 @@ class ClassifierOptions(TypedDict, total=False):
     long_texts: LongTexts
     batch_tokens: int | None
     profile: TuningProfile | str | os.PathLike[str] | None
-    few_shapes: bool
     mmap: bool
 
 
@@ -104,10 +84,6 @@ class EmotionClassifier(TextClassifier):
     :param profile: a tuning profile or its file, which `ov-emotions bench` writes. It fills in the
         threads, streams, tokens of a batch and chunk size that are not given here. On another
         machine it is left unused, with a warning that says why.
-    :param few_shapes: for processes that run long and get ever other numbers of texts. OpenVINO
-        prepares each new shape of a batch for itself, which takes longer than to compute it, and
-        keeps some MB of each; so batches are padded to one of few shapes, and computed rows and
-        tokens that are not needed.
     :param mmap: map the file of weights; False reads it, so that a process outlives what is done to
         the file later. A mapped file that is cut short ends the process (SIGBUS).
     :raises BundleError: if the model is missing or damaged.
@@ -115,12 +91,8 @@ class EmotionClassifier(TextClassifier):
     :raises InputError: if an argument is of the wrong kind or out of range.
     """
 
-    # Of kinds that are made otherwise and leave them as they are.
-    _few_shapes = False
     _task: Task = "multi_label"
     _long_texts: LongTexts = "window"
-    _bulk: BulkBackend | None = None
-    _singles: SingleTextBackends | None = None
 
     def __init__(
         self,
@@ -135,7 +107,6 @@ class EmotionClassifier(TextClassifier):
         long_texts: LongTexts = "window",
         batch_tokens: int | None = None,
         profile: TuningProfile | str | os.PathLike[str] | None = None,
-        few_shapes: bool = False,
         mmap: bool = True,
     ) -> None:
         if long_texts not in get_args(LongTexts):
@@ -144,73 +115,74 @@ class EmotionClassifier(TextClassifier):
         threads, streams, batch_tokens = (
             value if value is None else check_count(name, value) for name, value in given.items()
         )
-        self._few_shapes = few_shapes
         bundle = (
             model
             if isinstance(model, Bundle)
             else Bundle.load(DEFAULT_MODEL if model is None else model)
         )
         manifest = bundle.manifest
-        one_model = streams is not None or device != "CPU"
-        budget, chunk_size = batch_tokens, None
+        if cache_dir is not None:  # absolute, as the working directory may be another one later
+            cache_dir = Path(cache_dir).expanduser().absolute()
+        # What the classifier is made of: a copy, another process and a forked child make it anew.
+        self._made_of = ClassifierOptions(
+            device=device,
+            threads=threads,
+            streams=streams,
+            precision=precision,
+            cache_dir=cache_dir,
+            thresholds=thresholds,
+            long_texts=long_texts,
+            batch_tokens=batch_tokens,
+            profile=profile,
+            mmap=mmap,
+        )
+        one = streams is not None or device != "CPU"
+        chunk_size = None
         if profile is not None:
-            from ov_emotions.tuning.profile import usable_settings
+            from ov_emotions.tuning.profile import TuningProfile, usable_settings
 
+            if not isinstance(profile, TuningProfile):
+                profile = self._made_of["profile"] = TuningProfile.read(profile)
             settings = usable_settings(profile, manifest)
             if settings is not None:
                 chunk_size = settings.chunk_size
-                budget = budget or settings.batch_tokens
+                batch_tokens = batch_tokens or settings.batch_tokens
                 if threads is streams is None:  # they were measured together
                     threads, streams = settings.threads, settings.streams
-                    one_model = one_model or streams > 1
+                    one = one or streams > 1
         if threads is streams is None and device == "CPU":
             defaults = inference_defaults()
             threads, streams = defaults.threads, defaults.streams
-        cores = cpu_budget().cores
-        self._batch_tokens = budget or default_batch_tokens(threads or cores, streams or 1)
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
-        self._long_texts = long_texts
         self._task = manifest.task
+        self._long_texts = long_texts
         self._thresholds = merge_thresholds(manifest.thresholds, thresholds, manifest.labels)
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, long_texts)
-        compiled = partial(
-            OpenVINOBackend,
+        self._models: Models = OpenVINOModels(
             bundle,
-            device=device,
-            precision=precision,
-            cache_dir=(
-                cache_dir_from_environment() if cache_dir is None else Path(cache_dir).expanduser()
+            self._encoder,
+            ModelSettings(
+                device=device,
+                threads=threads,
+                streams=streams,
+                precision=precision,
+                cache_dir=cache_dir or cache_dir_from_environment(),
+                batch_tokens=batch_tokens,
+                mmap=mmap,
+                one=one,
             ),
-            mmap=mmap,
         )
-        self._backend: Backend = compiled(threads=threads, streams=streams)
-        weights = (bundle.folder / WEIGHTS_NAME).stat().st_size
-        if not one_model and weights <= _LIGHT_BYTES:
-            self._singles = SingleTextBackends(
-                manifest.max_length,
-                lambda tokens: compiled(
-                    threads=threads, streams=streams, cache_dir=None, shape=(1, tokens)
-                ),
-            )
-        several = min(threads or cores, cores)
-        if not one_model:
-
-            def make() -> BulkModel | None:
-                from ov_emotions.runtime.packed import compile_bulk  # only lists need it
-
-                with_streams = partial(compiled, threads=several, streams=several)
-                return compile_bulk(with_streams, self._backend, self._encoder, threads=several)
-
-            self._bulk = BulkBackend(
-                several,
-                budget or default_batch_tokens(several, several),
-                make,
-                few_shapes=few_shapes,
-            )
-            self._chunk_size = DEFAULT_CHUNK_SIZE * -(-several // _THREADS_A_CHUNK)
         if chunk_size is not None:
             self._chunk_size = chunk_size
+        elif not one:
+            cores = cpu_budget().cores
+            several = min(threads or cores, cores)
+            self._chunk_size = DEFAULT_CHUNK_SIZE * -(-several // _THREADS_A_CHUNK)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what the classifier was made of; a copy opens a model of its own."""
+        return partial(type(self), self._bundle, **self._made_of), ()
 
     @classmethod
     def from_pretrained(
@@ -355,22 +327,20 @@ class EmotionClassifier(TextClassifier):
         check_count("repeats", repeats)
         if not checked:
             raise InputError("profile() needs at least one text")
-        # Kinds that run elsewhere have no encoder, or no backend either.
-        if not isinstance(vars(self).get("_backend"), OpenVINOBackend):
+        models = vars(self).get("_models")
+        if not isinstance(models, OpenVINOModels):
             raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
-        runner = self._runner(self._encoder.encode(checked))
         cuts = _cuts(self._labels, self._thresholds)
 
-        def decided(encoded: EncodedTexts, *found: Any) -> tuple[Any, ...]:
-            scores = to_probabilities(self._join(encoded, *found), self._task)
+        def decided(encoded: EncodedTexts, windows: NDArray[np.float32] | None) -> tuple[Any, ...]:
+            scores = to_probabilities(self._join(encoded, windows), self._task)
             present = apply_thresholds(scores, cuts, self._task)
             return present, scores, encoded.truncated.tolist()
 
         return profile_stages(
             checked,
             encoder=self._encoder,
-            backend=cast("OpenVINOBackend", runner.backend),
-            arrange=runner.arrange,
+            plan=models.plan,
             decide=decided,
             build=lambda made: rank(self._labels, *made),
             whole=self._predict,
@@ -383,16 +353,11 @@ class EmotionClassifier(TextClassifier):
         For programs that would rather wait at their start. Where `streams` was given there is
         nothing to do.
         """
-        for more in (self._bulk, self._singles):
-            if more is not None:
-                more.make_now()
+        self._models.warm_up()
 
     def close(self) -> None:
         """Let go of the compiled models; later calls raise DeviceError."""
-        self._backend.close()
-        for more in (self._bulk, self._singles):
-            if more is not None:
-                more.close()
+        self._models.close()
 
     def __enter__(self) -> Self:
         return self
@@ -407,44 +372,30 @@ class EmotionClassifier(TextClassifier):
 
     def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
-        encoded = self._encoder.encode(texts)
-        runner = self._runner(encoded)
-        groups, batches = runner.arrange(encoded)
-        found = runner.backend.infer(batches) if groups else []
-        return self._join(encoded, groups, found), encoded.truncated
-
-    def _runner(self, encoded: EncodedTexts) -> Runner:
-        """Choose the compiled model for texts."""
-        backend, width, tokens = self._backend, None, len(encoded.ids)
-        if len(encoded.lengths) == 1:
-            if self._singles is not None and (single := self._singles.take(tokens)):
-                backend, width = single[0] or backend, single[1]
-        elif self._bulk is not None and tokens and (bulk := self._bulk.take(tokens)):
-            return bulk
-        return Runner(backend, self._batch_tokens, width, self._few_shapes)
+        with NATIVE:
+            encoded = self._encoder.encode(texts)
+            windows = self._models.run(encoded) if len(encoded.lengths) else None
+        return self._join(encoded, windows), encoded.truncated
 
     def _join(
-        self,
-        encoded: EncodedTexts,
-        groups: list[NDArray[np.int64]],
-        batches: list[NDArray[np.float32]],
+        self, encoded: EncodedTexts, windows: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
         """Give the logits of texts, shape (texts, labels), from those of their windows."""
         logits = np.full((encoded.texts, len(self._labels)), -np.inf, dtype=np.float32)
-        if groups:
-            windows = in_order(groups, batches)
-            if not np.isfinite(windows).all():
-                raise DeviceError("the model gave logits that are not finite; try precision='f32'")
-            if encoded.texts == len(windows) == 1:
-                return windows
-            firsts = np.flatnonzero(np.diff(encoded.owners, prepend=-1))
-            if self._task == "single_label":
-                counts = np.diff(firsts, append=len(windows))[:, None]
-                joined = np.add.reduceat(windows, firsts, axis=0) / counts
-            else:
-                # The sigmoid is monotonic: the highest logit is the highest probability.
-                joined = np.maximum.reduceat(windows, firsts, axis=0)
-            logits[encoded.owners[firsts]] = joined
+        if windows is None:
+            return logits
+        if not np.isfinite(windows).all():
+            raise DeviceError("the model gave logits that are not finite; try precision='f32'")
+        if encoded.texts == len(windows) == 1:
+            return windows
+        firsts = np.flatnonzero(np.diff(encoded.owners, prepend=-1))
+        if self._task == "single_label":
+            counts = np.diff(firsts, append=len(windows))[:, None]
+            joined = np.add.reduceat(windows, firsts, axis=0) / counts
+        else:
+            # The sigmoid is monotonic: the highest logit is the highest probability.
+            joined = np.maximum.reduceat(windows, firsts, axis=0)
+        logits[encoded.owners[firsts]] = joined
         return logits
 
     def _score(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Sequence[bool | None]]:

@@ -5,10 +5,9 @@ Arrays are built by whole rows and groups, so that the cost of Python does not g
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, islice
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -16,18 +15,13 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from ov_emotions.normalize import replace_surrogates
-from ov_emotions.words import WordTable, is_plain, splits_at_spaces
+from ov_emotions.process import NATIVE
 
 LongTexts = Literal["window", "truncate"]
 
 # The tokenizers library keeps some hundred bytes a token until its encodings are let go.
 _SLICE_CHARACTERS = 1 << 20
 _SLICE_TEXTS = 4096
-
-# Fewer texts than that are tokenised sooner than words of theirs are looked up.
-_WORTHWHILE_TEXTS = 4
-
-_CHARACTERS_A_TOKEN = 8
 
 # A group of at least this part of the budget, and no more than this many tokens, is worth an
 # inference of its own ...
@@ -43,27 +37,8 @@ _WIDTH_STEPS = ((16, 1), (32, 2), (64, 4), (128, 8))
 _WIDEST_STEP = 32
 # A list of so few windows is one batch, if their lengths allow.
 _FEW_ROWS = 8
-# One window alone is as wide as it is, up to this number of tokens.
-_EXACT_WIDTH = 32
-
-# The shapes of those who ask for few: sizes, and the step of larger ones.
-_BATCHES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
-_TOKENS = (8, 16, 24, 32, 48, 64)
 
 _PAD_TOKENS = ("[PAD]", "<pad>")
-
-
-def round_up(size: int, steps: Sequence[int]) -> int:
-    """Find the step that a size fits in.
-
-    :param size: at least 1.
-    :param steps: ascending; beyond the last, multiples of half of it.
-    :return: the smallest step that is not below the size.
-    """
-    if size <= steps[-1]:
-        return steps[bisect_left(steps, size)]
-    half = steps[-1] // 2
-    return -(-size // half) * half
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,46 +100,37 @@ class EncodedTexts:
             start += rows
         return groups
 
-    def batches(
-        self,
-        groups: Sequence[NDArray[np.int64]],
-        *,
-        few_shapes: bool = False,
-        width: int | None = None,
-    ) -> Iterator[EncodedBatch]:
+    def batches(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[EncodedBatch]:
         """Pad each group to its longest window or little more, one group at a time.
 
         :param groups: window positions per batch.
-        :param few_shapes: pad on, to one of few shapes; the last rows of a batch may repeat its
-            first then.
-        :param width: of the batch, where there is one window.
         :return: yields the batches in that order.
         """
-        if width is not None:
-            ids = np.full((1, width), self.pad_id, dtype=np.int64)
-            mask = np.zeros((1, width), dtype=np.int64)
-            ids[0, : len(self.ids)] = self.ids
-            mask[0, : len(self.ids)] = 1
-            yield EncodedBatch(ids, mask)
-            return
-        if len(self.lengths) == 1 and len(self.ids) <= _EXACT_WIDTH and not few_shapes:
-            yield EncodedBatch(self.ids[None], np.ones((1, len(self.ids)), dtype=np.int64))
-            return
         starts = np.cumsum(self.lengths) - self.lengths
         for rows in groups:
             lengths = self.lengths[rows]
-            if few_shapes:
-                missing = round_up(len(rows), _BATCHES) - len(rows)
-                rows = np.concatenate([rows, np.full(missing, rows[0])])
-                lengths = self.lengths[rows]
-                tokens = min(round_up(int(lengths.max()), _TOKENS), self.max_length)
-            else:
-                tokens = int(_widths(lengths.max(), self.max_length))
-            columns = np.arange(tokens)
+            columns = np.arange(int(_widths(lengths.max(), self.max_length)))
             present = columns < lengths[:, None]
             ids = np.full(present.shape, self.pad_id, dtype=np.int64)
             ids[present] = self.ids[(starts[rows][:, None] + columns)[present]]
             yield EncodedBatch(ids, present.astype(np.int64))
+
+    def alone(
+        self, width: int | None = None
+    ) -> tuple[list[NDArray[np.int64]], tuple[EncodedBatch, ...]]:
+        """Do for a single window what `groups` and `batches` do for more.
+
+        :param width: to pad it to; None is the next step.
+        :return: its group and its batch.
+        """
+        tokens = len(self.ids)
+        if width is None:
+            width = int(_widths(self.lengths.max(), self.max_length))
+        ids = np.full((1, width), self.pad_id, dtype=np.int64)
+        mask = np.zeros((1, width), dtype=np.int64)
+        ids[0, :tokens] = self.ids
+        mask[0, :tokens] = 1
+        return [np.arange(1)], (EncodedBatch(ids, mask),)
 
 
 def _widths(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int64]:
@@ -218,7 +184,6 @@ class TextEncoder:
         tokenizer.enable_truncation(max_length, stride=stride)
         self._tokenizer = tokenizer
         self._max_length = max_length
-        self._words = WordTable(tokenizer) if splits_at_spaces(tokenizer) else None
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
         """Tokenise.
@@ -226,9 +191,16 @@ class TextEncoder:
         :param texts: raw texts.
         :return: their windows.
         """
+        with NATIVE:
+            return self._encode(texts)
+
+    def _encode(self, texts: Sequence[str]) -> EncodedTexts:
         if len(texts) == 1:
             return self._tokenize([texts[0]])
-        parts = [self._encode_part(part) for part in _slices(texts)]
+        parts = []
+        for part in _slices(texts):
+            NATIVE.rest()
+            parts.append(self._tokenize(part))
         if len(parts) == 1:
             return parts[0]
         firsts = np.cumsum([0, *(part.texts for part in parts)])
@@ -240,49 +212,6 @@ class TextEncoder:
             lengths=np.concatenate([empty, *(part.lengths for part in parts)]),
             owners=np.concatenate([empty, *owners]),
             truncated=np.concatenate([empty > 0, *(part.truncated for part in parts)]),
-            pad_id=self._pad_id,
-            max_length=self._max_length,
-        )
-
-    def _encode_part(self, texts: list[str]) -> EncodedTexts:
-        """Tokenise by word what can be, and the rest by the tokeniser."""
-        if self._words is None or len(texts) < _WORTHWHILE_TEXTS:
-            return self._tokenize(texts)
-        # What will not fit into a window needs the tokeniser all the same.
-        longest = _CHARACTERS_A_TOKEN * self._max_length
-        plain = [len(text) <= longest and is_plain(text) for text in texts]
-        rows = list(compress(range(len(texts)), plain))
-        known = self._words.encode(list(compress(texts, plain))) if rows else None
-        if known is None:
-            return self._tokenize(texts)
-        lengths = known.lengths
-        fits = lengths <= self._max_length
-        fits[known.left] = False
-        positions = np.array(rows, dtype=np.int64)
-        others = np.ones(len(texts), dtype=np.bool_)
-        others[positions[fits]] = False
-        if not others.any():
-            return self._whole(known.ids, lengths, positions, len(texts))
-        kept = np.repeat(fits, lengths)
-        by_word = self._whole(known.ids[kept], lengths[fits], positions[fits], len(texts))
-        left = np.flatnonzero(others)
-        return _merge(by_word, self._tokenize([texts[i] for i in left]), left)
-
-    def _whole(
-        self,
-        ids: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        texts: int,
-    ) -> EncodedTexts:
-        """Make one window of every text that has a token."""
-        present = lengths > 0
-        return EncodedTexts(
-            texts=texts,
-            ids=ids,
-            lengths=lengths[present],
-            owners=positions[present],
-            truncated=np.zeros(texts, dtype=np.bool_),
             pad_id=self._pad_id,
             max_length=self._max_length,
         )
@@ -322,32 +251,6 @@ class TextEncoder:
             # Lone surrogates are rare: only the slice that the tokeniser refuses pays for them.
             encodings = self._tokenizer.encode_batch_fast([replace_surrogates(t) for t in texts])
         return encodings
-
-
-def _merge(one: EncodedTexts, other: EncodedTexts, rows: NDArray[np.int64]) -> EncodedTexts:
-    """Put windows of two parts of a list in its order.
-
-    :param one: its owners and texts are of the list.
-    :param other: of the texts that `one` left out.
-    :param rows: int64: which texts those are.
-    :return: both.
-    """
-    lengths = np.concatenate([one.lengths, other.lengths])
-    owners = np.concatenate([one.owners, rows[other.owners]])
-    order = np.argsort(owners, kind="stable")
-    starts = (np.cumsum(lengths) - lengths)[order]
-    lengths = lengths[order]
-    places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-    one.truncated[rows] = other.truncated
-    return EncodedTexts(
-        texts=one.texts,
-        ids=np.concatenate([one.ids, other.ids])[places],
-        lengths=lengths,
-        owners=owners[order],
-        truncated=one.truncated,
-        pad_id=one.pad_id,
-        max_length=one.max_length,
-    )
 
 
 def _slices(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -399,6 +399,16 @@ def shared_core() -> ov.Core:
         return _core
 
 
+def core_after_fork() -> ov.Core | None:
+    """Return the core that a forked child has of its parent, if there is one.
+
+    To be called in the child before there is a second thread.
+    """
+    global _lock
+    _lock = threading.Lock()  # a thread of the parent may have held the old one
+    return _core
+
+
 @contextmanager
 def core_for_others() -> Iterator[None]:
     """Let `openvino.Core` and `openvino.compile_model`, which make a core a call, share ours.

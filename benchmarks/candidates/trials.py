@@ -18,6 +18,7 @@ from openvino import opset13 as ops
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import EncodedBatch
+from ov_emotions.runtime.models import OpenVINOModels, in_order
 from ov_emotions.system import cpu_budget
 
 _CHUNK = 256
@@ -54,33 +55,19 @@ def trials(model: str, texts: list[str], cores: int | None) -> Iterator[Trial]:
     threads = cores or cpu_budget().cores
     # One model, so that nothing but the candidate differs.
     ours = EmotionClassifier(bundle, threads=threads, streams=1)
-    yield from _tokenising(ours, bundle, texts, threads)
+    yield from _tokenising(ours, texts)
     yield from _batching(ours, texts, threads)
     yield from _models(ours, bundle, texts, threads)
     yield from _tensors(ours, bundle, texts, threads)
     yield from _around(ours, texts)
 
 
-def _tokenising(
-    ours: EmotionClassifier, bundle: Bundle, texts: list[str], threads: int
-) -> Iterator[Trial]:
-    plain = EmotionClassifier(bundle, threads=threads, streams=1)
-    plain._encoder._words = None
-    yield Trial(
-        "words tokenised once, tokenising alone",
-        True,
-        "5 times as fast once the words are known",
-        lambda: plain._encoder.encode(texts),
-        lambda: ours._encoder.encode(texts),
-    )
-    yield Trial(
-        "words tokenised once, whole call",
-        True,
-        "15 % on the tiny model, 2 % on the small one",
-        lambda: plain(texts),
-        lambda: ours(texts),
-    )
+def _opened(ours: EmotionClassifier) -> OpenVINOModels:
+    assert isinstance(ours._models, OpenVINOModels)
+    return ours._models
 
+
+def _tokenising(ours: EmotionClassifier, texts: list[str]) -> Iterator[Trial]:
     def overlapped() -> None:
         parts = [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
         with ThreadPoolExecutor(1) as pool:
@@ -88,8 +75,9 @@ def _tokenising(
             for part in [*parts[1:], []]:
                 encoded = following.result()
                 following = pool.submit(ours._encoder.encode, part)
-                groups = encoded.groups(ours._batch_tokens)
-                ours._join(encoded, groups, ours._backend.infer(encoded.batches(groups)))
+                groups = encoded.groups(_opened(ours)._batch_tokens)
+                found = _opened(ours)._plain.infer(encoded.batches(groups))
+                ours._join(encoded, in_order(groups, found))
 
     def in_turn() -> None:
         for i in range(0, len(texts), _CHUNK):
@@ -109,9 +97,9 @@ def _batching(ours: EmotionClassifier, texts: list[str], threads: int) -> Iterat
 
     def with_budget(tokens: int) -> Callable[[], object]:
         batches = list(encoded.batches(encoded.groups(tokens)))
-        return lambda: ours._backend.infer(batches)
+        return lambda: _opened(ours)._plain.infer(batches)
 
-    base = with_budget(ours._batch_tokens)
+    base = with_budget(_opened(ours)._batch_tokens)
     yield Trial(
         "1,024 tokens a thread instead of 4,096 a batch",
         True,
@@ -128,10 +116,10 @@ def _batching(ours: EmotionClassifier, texts: list[str], threads: int) -> Iterat
     )
 
     def in_given_order() -> object:
-        size = max(1, ours._batch_tokens // int(encoded.lengths.max()))
+        size = max(1, _opened(ours)._batch_tokens // int(encoded.lengths.max()))
         rows = np.arange(len(encoded.lengths))
         groups = [rows[i : i + size] for i in range(0, len(rows), size)]
-        return ours._backend.infer(encoded.batches(groups))
+        return _opened(ours)._plain.infer(encoded.batches(groups))
 
     yield Trial(
         "texts of like length batched together",
@@ -239,7 +227,7 @@ def _tensors(
     ours: EmotionClassifier, bundle: Bundle, texts: list[str], threads: int
 ) -> Iterator[Trial]:
     encoded = ours._encoder.encode(texts)
-    batches = list(encoded.batches(encoded.groups(ours._batch_tokens)))
+    batches = list(encoded.batches(encoded.groups(_opened(ours)._batch_tokens)))
     options = {
         "INFERENCE_PRECISION_HINT": bundle.manifest.inference_precision,
         "INFERENCE_NUM_THREADS": threads,

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Manifest
-from ov_emotions.errors import DeviceError
 from ov_emotions.files import atomic_folder
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,12 +32,17 @@ MAX_ENTRIES = 8
 _OFF = ("off", "0", "no", "false")
 _ENTRY = re.compile(r"[0-9a-f]{16}")
 _T = TypeVar("_T")
+_told: set[Path] = set()
 
 
 def cache_dir_from_environment() -> Path | None:
     """Return the folder that the environment names, or None."""
     named = os.environ.get(VARIABLE, "")
-    return None if not named or named.lower() in _OFF else Path(named).expanduser()
+    if not named or named.lower() in _OFF:
+        return None
+    with suppress(RuntimeError):  # "~" where there is no home
+        return Path(named).expanduser().absolute()
+    return Path(named).absolute()
 
 
 def user_cache_dir() -> Path | None:
@@ -65,18 +69,18 @@ def compile_cached(
     cache_dir: Path,
     manifest: Manifest,
     key: tuple[str, str, Mapping[str, Any]],
-    compile_into: Callable[[str], _T],
+    compile_into: Callable[[str | None], _T],
 ) -> _T:
     """Compile a model through its entry of the cache.
 
     :param cache_dir: the folder; made if need be.
     :param manifest: of the model.
     :param key: OpenVINO's version, the device and its options.
-    :param compile_into: compiles with a CACHE_DIR.
-    :return: what it returned.
-    :raises DeviceError: if the folder cannot be used.
+    :param compile_into: compiles with a CACHE_DIR, or with none.
+    :return: what it returned. A folder that cannot be used costs its entry and one warning.
     """
     entry = cache_dir / _entry_name(manifest, key)
+    compiled = None
     try:
         cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if entry.is_dir():
@@ -86,10 +90,24 @@ def compile_cached(
         with atomic_folder(entry) as temporary:
             compiled = compile_into(str(temporary))
     except OSError as error:
-        raise DeviceError(f"cache_dir {cache_dir} cannot be used: {error}") from error
+        _warn_once(cache_dir, error)
+        return compile_into(None) if compiled is None else compiled
     if cache_dir == user_cache_dir():
         _drop_oldest(cache_dir)
     return compiled
+
+
+def _warn_once(folder: Path, error: OSError) -> None:
+    if folder not in _told:
+        _told.add(folder)
+        _LOGGER.warning(
+            "compiled models are not kept: %s cannot be used (%s); name another folder with "
+            "cache_dir or the variable %s, or switch it off with %s=off",
+            folder,
+            error.strerror or error,
+            VARIABLE,
+            VARIABLE,
+        )
 
 
 def _entry_name(manifest: Manifest, key: tuple[str, str, Mapping[str, Any]]) -> str:

@@ -1,28 +1,72 @@
-"""The local runtime: an OpenVINO compiled model and a pool of asynchronous requests."""
+"""A compiled model of OpenVINO and a pool of asynchronous requests."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, LifoQueue
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import MODEL_INPUTS, Bundle
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
-from ov_emotions.runtime.base import Batch
+from ov_emotions.process import NATIVE, forked, forked_while_busy, warm_bindings, watch
 from ov_emotions.runtime.cache import compile_cached
-from ov_emotions.runtime.profiling import LayerCounter
 from ov_emotions.system import import_openvino, shared_core
 
 _LOGGER = logging.getLogger(__name__)
 
 _PACKED_INPUTS = frozenset({*MODEL_INPUTS, "positions", "segments", "places"})
 _OUTPUT = "logits"
+_CLOSED = "this classifier was closed; make a new one"
+
+
+class Batch(Protocol):
+    """What one inference takes; a packed one has more arrays than others."""
+
+    @property
+    def input_ids(self) -> NDArray[np.int64]:
+        """Token ids, shape (rows, tokens), padding included."""
+
+    def inputs(self) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays by the names of the model's inputs."""
+
+
+class Backend(Protocol):
+    """A runtime with a model in it; safe to use from several threads at once."""
+
+    def infer(self, batches: Iterable[Batch]) -> list[NDArray[np.float32]]:
+        """Run a model on batches; several may be under way at a time.
+
+        :param batches: read lazily, as the runtime has room for them.
+        :return: per batch, in the order given, the logits: float32, shape (batch, labels).
+        :raises DeviceError: if the runtime fails, or was closed.
+        """
+
+    def close(self) -> None:
+        """Let go of the model; what is under way finishes first."""
+
+
+@dataclass(frozen=True)
+class LayerCounter:
+    """One layer of a compiled model after some inferences.
+
+    :param name: of the layer.
+    :param kind: its type.
+    :param implementation: the kernel that ran it.
+    :param seconds: of all inferences together.
+    """
+
+    name: str
+    kind: str
+    implementation: str
+    seconds: float
 
 
 class OpenVINOBackend:
@@ -32,7 +76,7 @@ class OpenVINOBackend:
     :param device: an OpenVINO device name.
     :param threads: CPU threads at most; `None` leaves it to OpenVINO, which takes all cores.
     :param streams: inferences that run side by side and share the threads; `None` is one, which
-        answers soonest.
+        answers soonest. In a forked child, whatever is asked for runs in the calling thread.
     :param precision: INFERENCE_PRECISION_HINT; `None` is what the bundle was approved at.
     :param cache_dir: folder for compiled models, which start sooner the next time.
     :param mmap: map the file of weights instead of reading it.
@@ -56,39 +100,29 @@ class OpenVINOBackend:
         shape: tuple[int, int] | None = None,
         packed: bool = False,
     ) -> None:
-        config: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
-        }
-        if threads is not None:
-            config["INFERENCE_NUM_THREADS"] = threads
-        if streams is None:
-            config["PERFORMANCE_HINT"] = "LATENCY"
-        else:
-            config["NUM_STREAMS"] = streams
-        if not mmap:
-            config["ENABLE_MMAP"] = False
-        self._bundle, self._device, self._config = bundle, device, config
+        self._bundle, self._device = bundle, device
         self._shape, self._packed = shape, packed
-        if cache_dir is None:
-            compiled = self._compile({})
-        else:
-            changes = {k: v for k, v in (("shape", shape), ("packed", packed)) if v}
-            compiled = compile_cached(
-                cache_dir,
-                bundle.manifest,
-                (import_openvino().__version__, device, config | changes),
-                lambda folder: self._compile({"CACHE_DIR": folder}),
-            )
+        self._config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
+            **_layout(device, threads, streams),
+            **({} if mmap else {"ENABLE_MMAP": False}),
+        }
         self._inputs = _PACKED_INPUTS if packed else frozenset(bundle.manifest.inputs)
         self._usual = packed or self._inputs == frozenset(MODEL_INPUTS)
-        _check_signature(bundle, compiled, self._inputs)
-        # One request more than can run, so that the next batch waits ready beside the device.
-        count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
+        self._process = os.getpid()
         self._closed = False
         self._free: LifoQueue[Any] = LifoQueue()
-        for _ in range(count):
-            self._free.put(compiled.create_infer_request())
-        _LOGGER.debug("compiled %s for %s: %s", bundle.manifest.name, device, config)
+        with NATIVE:
+            warm_bindings()
+            self._compiled = self._through_cache(cache_dir)
+            _check_signature(bundle, self._compiled, self._inputs)
+            # One request more than can run, so that the next batch waits ready beside the device.
+            count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + 1
+            self._requests = [self._compiled.create_infer_request() for _ in range(count)]
+        for request in self._requests:
+            self._free.put(request)
+        watch(self)
+        _LOGGER.debug("compiled %s for %s: %s", bundle.manifest.name, device, self._config)
 
     def infer(self, batches: Iterable[Batch]) -> list[NDArray[np.float32]]:
         """Run the model on batches, as many at a time as the pool allows.
@@ -97,27 +131,34 @@ class OpenVINOBackend:
         :return: per batch, in the order given, the logits: float32, shape (batch, labels).
         :raises DeviceError: if the runtime fails, or was closed.
         """
+        if os.getpid() != self._process:
+            raise DeviceError(
+                "this model was opened before the process was forked, and the threads that run it "
+                "are not here; open it in the process that uses it"
+            )
         pending: deque[Any] = deque()
         logits: list[NDArray[np.float32]] = []
-        try:
-            for batch in batches:
-                if (request := self._take(wait=not pending)) is None:
-                    # To wait for another call's request while holding our own could deadlock two
-                    # calls; our own oldest always comes back.
-                    logits.append(_result(pending[0]))
-                    request = pending.popleft()
-                pending.append(request)
-                request.start_async(self._arrays(batch), share_inputs=True)
-            while pending:
-                logits.append(_result(pending[0]))
-                self._free.put(pending.popleft())
-        except RuntimeError as error:
-            raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
-        finally:
-            # Only after an error: the requests must be idle before another call takes them.
-            for request in pending:
-                _settle(request)
-                self._free.put(request)
+        with NATIVE:
+            try:
+                for batch in batches:
+                    if NATIVE.shut:  # by a fork, or by the end of the process
+                        self._collect(pending, logits)
+                        NATIVE.rest()
+                    if (request := self._take(wait=not pending)) is None:
+                        # To wait for another call's request while holding our own could deadlock
+                        # two calls; our own oldest always comes back.
+                        logits.append(_result(pending[0]))
+                        request = pending.popleft()
+                    pending.append(request)
+                    request.start_async(self._arrays(batch), share_inputs=True)
+                self._collect(pending, logits)
+            except RuntimeError as error:
+                raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
+            finally:
+                # Only after an error: the requests must be idle before another call takes them.
+                for request in pending:
+                    _settle(request)
+                    self._free.put(request)
         return logits
 
     def count_layers(self, batches: Sequence[Batch]) -> list[LayerCounter]:
@@ -127,16 +168,16 @@ class OpenVINOBackend:
         :return: a counter a layer that was executed.
         :raises DeviceError: if the runtime fails.
         """
-        compiled = self._compile({"PERF_COUNT": True})
-        request = compiled.create_infer_request()
         passes = []
-        for _ in range(2):
-            try:
-                for batch in batches:
-                    request.infer(self._arrays(batch), share_inputs=True)
-            except RuntimeError as error:
-                raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
-            passes.append({info.node_name: info for info in request.get_profiling_info()})
+        with NATIVE:
+            request = self._compile({"PERF_COUNT": True}).create_infer_request()
+            for _ in range(2):
+                try:
+                    for batch in batches:
+                        request.infer(self._arrays(batch), share_inputs=True)
+                except RuntimeError as error:
+                    raise DeviceError(f"OpenVINO failed on a batch: {_reason(error)}") from error
+                passes.append({info.node_name: info for info in request.get_profiling_info()})
         first, both = passes
         # A counter holds the mean over all inferences since it was made.
         return [
@@ -144,8 +185,7 @@ class OpenVINOBackend:
                 name,
                 info.node_type,
                 info.exec_type,
-                len(batches)
-                * max(0.0, 2 * info.real_time.total_seconds() - _mean(first.get(name))),
+                len(batches) * max(0.0, 2 * _seconds(info) - _seconds(first.get(name))),
             )
             for name, info in both.items()
             if info.status == info.Status.EXECUTED
@@ -154,10 +194,17 @@ class OpenVINOBackend:
     def close(self) -> None:
         """Let go of the model; what is under way in other threads finishes first."""
         self._closed = True
+        if os.getpid() != self._process:
+            return
         while self._take_free() is not None:
             pass
+        self._requests, self._compiled = [], None
         # Wakes a call that waits for a request, and every one after it.
         self._free.put(None)
+
+    def native_objects(self) -> list[object]:
+        """Give what must not be destroyed in a forked child."""
+        return [self._compiled, *self._requests]
 
     def _arrays(self, batch: Batch) -> dict[str, NDArray[np.generic]]:
         """Give what the model takes: fewer arrays than usual, or types of tokens, all 0."""
@@ -167,8 +214,35 @@ class OpenVINOBackend:
         arrays["token_type_ids"] = np.zeros_like(arrays["input_ids"])
         return {name: arrays[name] for name in self._inputs}
 
+    def _collect(self, pending: deque[Any], logits: list[NDArray[np.float32]]) -> None:
+        while pending:
+            logits.append(_result(pending[0]))
+            self._free.put(pending.popleft())
+
+    def _through_cache(self, cache_dir: Path | None) -> Any:
+        if cache_dir is None:
+            return self._compile({})
+        changes = {k: v for k, v in (("shape", self._shape), ("packed", self._packed)) if v}
+        return compile_cached(
+            cache_dir,
+            self._bundle.manifest,
+            (import_openvino().__version__, self._device, self._config | changes),
+            lambda folder: self._compile({"CACHE_DIR": folder} if folder else {}),
+        )
+
     def _compile(self, options: dict[str, Any]) -> Any:
         """Read the model, change its graph as was asked for, and compile it."""
+        if forked_while_busy():
+            raise DeviceError(
+                "this process was forked while another thread ran a model, which leaves locks "
+                "behind that nobody opens; start processes with spawn, or fork before that thread "
+                "begins"
+            )
+        if forked() and self._device != "CPU":
+            raise DeviceError(
+                f"device {self._device!r} cannot be used in a forked process; start processes with "
+                "spawn, or use the CPU"
+            )
         core, config = shared_core(), self._config | options
         path, manifest = self._bundle.model_path, self._bundle.manifest
         try:
@@ -198,14 +272,12 @@ class OpenVINOBackend:
 
     def _take(self, *, wait: bool) -> Any:
         """Check out a request; None if none is free and the caller does not want to wait."""
-        if self._closed and wait:
-            raise DeviceError("this classifier was closed; make a new one")
         if not wait:
             return self._take_free()
-        request = self._free.get()
+        request = None if self._closed else self._free.get()
         if request is None:
             self._free.put(None)
-            raise DeviceError("this classifier was closed; make a new one")
+            raise DeviceError(_CLOSED)
         return request
 
     def _take_free(self) -> Any:
@@ -218,7 +290,17 @@ class OpenVINOBackend:
         return request
 
 
-def _mean(info: Any) -> float:
+def _layout(device: str, threads: int | None, streams: int | None) -> dict[str, Any]:
+    """Give OpenVINO's options for threads and streams."""
+    if forked() and device == "CPU":
+        return {"NUM_STREAMS": 0}
+    config: dict[str, Any] = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+    if streams is None:
+        return config | {"PERFORMANCE_HINT": "LATENCY"}
+    return config | {"NUM_STREAMS": streams}
+
+
+def _seconds(info: Any) -> float:
     return 0.0 if info is None else float(info.real_time.total_seconds())
 
 

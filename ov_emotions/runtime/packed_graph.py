@@ -138,7 +138,9 @@ def _ask(source: Any, inputs: dict[Any, Any]) -> Any:
     ov = import_openvino()
     try:
         asked = ov.Model([source], list(inputs), "asked")
-        return shared_core().compile_model(asked, "CPU")(list(inputs.values()))[0]
+        # In this thread: an executor that stays behind would be one that a forked child waits for.
+        compiled = shared_core().compile_model(asked, "CPU", {"NUM_STREAMS": 0})
+        return compiled(list(inputs.values()))[0]
     except RuntimeError as error:
         raise UnpackableError("its masks or positions depend on more than they should") from error
 

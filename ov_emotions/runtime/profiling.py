@@ -12,24 +12,21 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.encoding import EncodedTexts, TextEncoder
-
-if TYPE_CHECKING:
-    from ov_emotions.prediction import Prediction
-    from ov_emotions.runtime.base import Batch
-    from ov_emotions.runtime.openvino import OpenVINOBackend
+from ov_emotions.prediction import Prediction
+from ov_emotions.runtime.models import Plan
+from ov_emotions.runtime.openvino import LayerCounter
 
 _T = TypeVar("_T")
 _TOP = 10
 
-Decide = Callable[[EncodedTexts, list[NDArray[np.int64]], list[NDArray[np.float32]]], Any]
-Build = Callable[[Any], "list[Prediction]"]
-Arrange = Callable[[EncodedTexts], "tuple[list[NDArray[np.int64]], Iterable[Batch]]"]
+Decide = Callable[[EncodedTexts, NDArray[np.float32] | None], Any]
+Build = Callable[[Any], list[Prediction]]
 
 
 @dataclass(frozen=True)
@@ -76,22 +73,6 @@ class LayerTime:
     layers: int
     seconds: float
     share: float
-
-
-@dataclass(frozen=True)
-class LayerCounter:
-    """One layer of a compiled model after some inferences.
-
-    :param name: of the layer.
-    :param kind: its type.
-    :param implementation: the kernel that ran it.
-    :param seconds: of all inferences together.
-    """
-
-    name: str
-    kind: str
-    implementation: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -142,8 +123,7 @@ def profile_stages(
     texts: Sequence[str],
     *,
     encoder: TextEncoder,
-    backend: OpenVINOBackend,
-    arrange: Arrange,
+    plan: Callable[[EncodedTexts], Plan],
     decide: Decide,
     build: Build,
     whole: Callable[[Sequence[str]], object],
@@ -153,9 +133,8 @@ def profile_stages(
 
     :param texts: at least one.
     :param encoder: its tokeniser.
-    :param backend: its compiled model.
-    :param arrange: lays texts out in batches for it.
-    :param decide: makes of the logits what `build` takes.
+    :param plan: chooses the model and lays texts out for it.
+    :param decide: makes of the windows' logits, or of None for no window, what `build` takes.
     :param build: makes the predictions.
     :param whole: the ordinary call.
     :param repeats: how often every stage is timed, after a first pass that is not.
@@ -169,20 +148,26 @@ def profile_stages(
         taken[name].append(time.perf_counter() - started)
         return made
 
-    def group(encoded: EncodedTexts) -> tuple[list[NDArray[np.int64]], list[Batch]]:
-        groups, batches = arrange(encoded)
-        return groups, list(batches)
+    def laid_out(encoded: EncodedTexts) -> Plan | None:
+        if not len(encoded.lengths):
+            return None
+        chosen = plan(encoded)
+        return chosen._replace(batches=list(chosen.batches))
+
+    def run(chosen: Plan | None) -> NDArray[np.float32] | None:
+        return chosen and chosen.run()
 
     for _ in range(repeats + 1):
         timed("whole", whole, texts)
         encoded = timed("tokenize", encoder.encode, texts)
-        groups, batches = timed("group", group, encoded)
-        logits = timed("infer", backend.infer, batches)
-        timed("results", build, timed("threshold", decide, encoded, groups, logits))
+        chosen = timed("group", laid_out, encoded)
+        windows = timed("infer", run, chosen)
+        timed("results", build, timed("threshold", decide, encoded, windows))
     # The first pass prepares kernels for shapes that are new to them.
     medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
     whole_s = medians.pop("whole")
-    types, top = summarise_layers(backend.count_layers(batches) if batches else [])
+    batches = list(chosen.batches) if chosen else []
+    types, top = summarise_layers(chosen.backend.count_layers(batches) if chosen else [])
     return ClassifierProfile(
         texts=len(texts),
         windows=len(encoded.lengths),

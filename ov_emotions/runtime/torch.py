@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,43 +10,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.encoding import LongTexts, TextEncoder
+from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import InputError
 from ov_emotions.prediction import check_count
-from ov_emotions.runtime.base import Batch
+from ov_emotions.runtime.models import in_order
 from ov_emotions.system import require
 
 TorchPrecision = Literal["fp32", "bf16", "fp16"]
 
 
-class TorchBackend:
-    """A model of `ov_emotions.training` behind the protocol of the backends.
+class TorchModels:
+    """Runs a model of `ov_emotions.training` for a classifier.
 
     :param model: an `EmotionModel`, on its device and in evaluation mode.
+    :param batch_tokens: tokens of a batch at most, padding included.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, batch_tokens: int) -> None:
         self._torch = require("torch", extra="train")
-        self._model = model
+        self._model, self._batch_tokens = model, batch_tokens
         self._device = next(model.parameters()).device
 
-    def infer(self, batches: Iterable[Batch]) -> list[NDArray[np.float32]]:
-        """Run the model on batches, one after the other.
-
-        :param batches: padded batches.
-        :return: per batch the logits, float32, shape (batch, labels).
-        """
+    def run(self, encoded: EncodedTexts) -> NDArray[np.float32]:
+        """Run the model on windows; see `ov_emotions.runtime.models.Models`."""
         torch = self._torch
+        groups = encoded.groups(self._batch_tokens)
         found = []
         with torch.inference_mode():
-            for batch in batches:
+            for batch in encoded.batches(groups):
                 given = batch.inputs()
                 ids, mask = (
                     torch.from_numpy(given[name]).to(self._device)
                     for name in ("input_ids", "attention_mask")
                 )
                 found.append(self._model(ids, mask).float().cpu().numpy())
-        return found
+        return in_order(groups, found)
+
+    def warm_up(self) -> None:
+        """Do nothing: there is one model."""
 
     def close(self) -> None:
         """Let go of nothing: the weights go with their last user."""
@@ -78,17 +79,27 @@ class CheckpointClassifier(EmotionClassifier):
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         facts = checkpoints.read_checkpoint_facts(checkpoint)
         model = models.EmotionModel.load(checkpoint).to(device, dtypes[precision])
-        self.folder = checkpoint
+        self.folder = checkpoint.absolute()
+        self._made_of_checkpoint = partial(
+            type(self),
+            self.folder,
+            device,
+            precision,
+            long_texts=long_texts,
+            batch_tokens=batch_tokens,
+        )
         self._bundle = None
         self._label_names_ru: dict[str, str] = dict(facts.label_names_ru)
         self._labels = tuple(facts.labels)
         self._thresholds = {label: float(facts.thresholds[label]) for label in self._labels}
-        self._batch_tokens = check_count("batch_tokens", batch_tokens)
         self._long_texts = long_texts
         self._encoder = TextEncoder(
             checkpoints.load_tokenizer(str(checkpoint)), facts.max_length, long_texts
         )
-        self._backend = TorchBackend(model)
+        self._models = TorchModels(model, check_count("batch_tokens", batch_tokens))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._made_of_checkpoint, ()
 
     @property
     def label_names_ru(self) -> dict[str, str]:

@@ -104,7 +104,6 @@ def _load(settings: ServerSettings) -> EmotionClassifier:
         precision=settings.precision,
         cache_dir=settings.cache_dir,
         long_texts=settings.long_texts,
-        few_shapes=True,
         mmap=False,
     )
 

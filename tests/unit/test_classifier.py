@@ -19,7 +19,6 @@ from ov_emotions import EmotionClassifier, Prediction
 from ov_emotions import prediction as module
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import ClassifierOptions
-from ov_emotions.encoding import EncodedTexts
 from ov_emotions.errors import BundleNotFoundError, DeviceError, InputError
 
 LONG_JOY_LAST = "слово злость " * 30 + "радость " * 12
@@ -293,19 +292,9 @@ def test_a_model_that_overflows_is_told_not_hidden(
 ) -> None:
     classifier = EmotionClassifier(tiny_bundle, threads=1)
     broken = [np.full((1, 3), np.nan, dtype=np.float32)]
-    monkeypatch.setattr(classifier._backend, "infer", lambda _: broken)
+    monkeypatch.setattr(classifier._models._plain, "infer", lambda _: broken)
     with pytest.raises(DeviceError, match="not finite"):
         classifier("слово")
-
-
-def test_one_text_skips_sorting(
-    tiny_classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    groups = EncodedTexts.groups
-    monkeypatch.setattr(EncodedTexts, "groups", lambda *a: asked.append(groups(*a)) or asked[-1])
-    tiny_classifier("слово")
-    assert [[g.tolist() for g in found] for found in asked] == [[[0]]]
 
 
 def test_predictions_are_values() -> None:
@@ -360,31 +349,3 @@ def test_a_tilde_in_cache_dir_is_the_home_folder(tiny_bundle, tmp_path, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     EmotionClassifier(tiny_bundle, cache_dir="~/compiled")("да")
     assert list((tmp_path / "compiled").glob("*/*"))
-
-
-def test_few_shapes_change_no_answer_and_are_few(
-    tiny_bundle: Bundle, tiny_classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(0)
-    words = ["злость", "радость", "слово", "я", "чёрт"]
-    lists = [
-        [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(rng.integers(1, 40))]
-        for _ in range(60)
-    ]
-    shapes = set()
-    with EmotionClassifier(tiny_bundle, threads=1, few_shapes=True) as classifier:
-        before = classifier._backend.infer
-
-        def infer(batches: Any) -> Any:
-            kept = list(batches)
-            shapes.update(batch.input_ids.shape for batch in kept)
-            return before(kept)
-
-        monkeypatch.setattr(classifier._backend, "infer", infer)
-        for texts in lists:
-            found, expected = (one.predict_proba(texts) for one in (classifier, tiny_classifier))
-            np.testing.assert_allclose(found, expected, atol=1e-5)
-        assert classifier("радость").labels == ("joy",)
-        assert classifier.predict_proba([]).shape == (0, 3)
-    assert len(shapes) < 20
-    assert all(tokens in (8, 16, 24) for _, tokens in shapes)

@@ -5,7 +5,7 @@ import pytest
 
 from ov_emotions import encoding as module
 from ov_emotions.bundle import Bundle
-from ov_emotions.encoding import EncodedTexts, TextEncoder, round_up
+from ov_emotions.encoding import EncodedTexts, TextEncoder
 
 
 @pytest.fixture(scope="module")
@@ -144,17 +144,11 @@ def test_a_batch_is_padded_to_its_own_longest_and_no_further() -> None:
     assert first.input_ids.dtype == first.attention_mask.dtype == np.int64
 
 
-def test_one_window_needs_no_padding() -> None:
+def test_one_window_is_padded_to_a_width_or_to_the_next_step() -> None:
     encoded = of_lengths(3)
-    (batch,) = encoded.batches(encoded.groups(4096))
-    assert batch.input_ids.tolist() == [[1, 2, 3]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1]]
-    assert batch.attention_mask.dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [(1, 8), (8, 8), (9, 16), (33, 48), (64, 64), (65, 96), (97, 128), (300, 320)],
-)
-def test_sizes_are_rounded_up_to_few_steps(size: int, expected: int) -> None:
-    assert round_up(size, (8, 16, 24, 32, 48, 64)) == expected
+    groups, (batch,) = encoded.alone(5)
+    assert [group.tolist() for group in groups] == [[0]]
+    assert batch.input_ids.tolist() == [[1, 2, 3, 0, 0]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 0, 0]]
+    assert encoded.alone()[1][0].input_ids.tolist() == [[1, 2, 3]]
+    assert of_lengths(33).alone()[1][0].input_ids.shape == (1, 36)

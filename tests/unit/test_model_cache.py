@@ -11,7 +11,6 @@ import pytest
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
-from ov_emotions.errors import DeviceError
 from ov_emotions.runtime import cache as model_cache
 from ov_emotions.runtime.cache import VARIABLE, compile_cached, user_cache_dir
 from ov_emotions.system import inference_defaults, usable_sockets
@@ -102,10 +101,17 @@ def test_a_damaged_entry_is_compiled_again(tiny_bundle: Bundle, tmp_path: Path) 
     assert EmotionClassifier(tiny_bundle, threads=1, cache_dir=tmp_path)("слово") == expected
 
 
-def test_a_folder_that_cannot_be_used_is_named(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_costs_the_cache_and_one_warning(
+    tiny_bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DeviceError, match="file cannot be used"):
-        compile_cached(tmp_path / "file", tiny_bundle.manifest, KEY, fill)
+    for _ in range(2):
+        classifier = EmotionClassifier(tiny_bundle, threads=1, cache_dir=tmp_path / "file")
+        classifier.warm_up()
+        assert classifier("радость").labels == ("joy",)
+    (record,) = caplog.records
+    assert "file cannot be used" in record.message
+    assert "OV_EMOTIONS_CACHE=off" in record.message
 
 
 CONVERTER = """
@@ -172,6 +178,6 @@ def test_a_classifier_under_a_quota_starts_no_more_threads_than_it_pays_for(
 
     monkeypatch.setattr(module, "inference_defaults", lambda: InferenceDefaults(1, None))
     made = EmotionClassifier(tiny_bundle)
-    assert made._backend._config["INFERENCE_NUM_THREADS"] == 1  # type: ignore[attr-defined]
+    assert made._models._plain._config["INFERENCE_NUM_THREADS"] == 1  # type: ignore[attr-defined]
     given = EmotionClassifier(tiny_bundle, threads=2)
-    assert given._backend._config["INFERENCE_NUM_THREADS"] == 2  # type: ignore[attr-defined]
+    assert given._models._plain._config["INFERENCE_NUM_THREADS"] == 2  # type: ignore[attr-defined]

@@ -148,9 +148,6 @@ def test_compiled_models_are_cached_by_content(tiny_bundle: Bundle, tmp_path: Pa
     again = OpenVINOBackend(tiny_bundle, cache_dir=cache).infer([batch(1, 4)])
     np.testing.assert_array_equal(first[0], again[0])
     assert list(cache.glob("*/*")) == blobs
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DeviceError, match="cache_dir"):
-        OpenVINOBackend(tiny_bundle, cache_dir=tmp_path / "file")
 
 
 def test_a_model_with_other_ports_is_refused(

@@ -37,8 +37,8 @@ def test_layers_are_counted_on_a_copy(tiny_classifier: EmotionClassifier) -> Non
     assert sum(layer.share for layer in profile.layer_types) == pytest.approx(1, abs=1e-6)
     assert {layer.name for layer in profile.layer_types} & {"Gather", "Reduce", "ReduceSum"}
     assert tiny_classifier(TEXTS) == before
-    request = tiny_classifier._backend._free.get()  # type: ignore[attr-defined]
-    tiny_classifier._backend._free.put(request)  # type: ignore[attr-defined]
+    request = tiny_classifier._models._plain._free.get()  # type: ignore[attr-defined]
+    tiny_classifier._models._plain._free.put(request)  # type: ignore[attr-defined]
     assert request.get_compiled_model().get_property("PERF_COUNT") == "NO"
 
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_profiled_is_said(
         tiny_classifier.profile(["слово"], repeats=0)
     with pytest.raises(InputError, match="position 0"):
         tiny_classifier.profile([None])  # type: ignore[list-item]
-    monkeypatch.setattr(tiny_classifier, "_backend", object())
+    monkeypatch.setattr(tiny_classifier, "_models", object())
     with pytest.raises(DeviceError, match="in OpenVINO"):
         tiny_classifier.profile(["слово"])
 

@@ -9,9 +9,9 @@ import pytest
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
-from ov_emotions.classifier import default_batch_tokens
 from ov_emotions.cli.main import main
 from ov_emotions.errors import InputError
+from ov_emotions.runtime.models import default_batch_tokens
 from ov_emotions.tuning.profile import (
     Settings,
     TuningProfile,
@@ -47,13 +47,13 @@ def test_a_classifier_uses_the_settings_that_the_caller_leaves_open(
     path = tmp_path / "tuned.json"
     profile.write(path)
     tuned = EmotionClassifier(tiny_bundle, profile=path)
-    assert (tuned._batch_tokens, tuned._chunk_size) == (777, 33)
-    assert tuned._backend._config["NUM_STREAMS"] == 1  # type: ignore[attr-defined]
-    assert tuned._backend._config["INFERENCE_NUM_THREADS"] == 1  # type: ignore[attr-defined]
+    assert (tuned._models._batch_tokens, tuned._chunk_size) == (777, 33)
+    assert tuned._models._plain._config["NUM_STREAMS"] == 1  # type: ignore[attr-defined]
+    assert tuned._models._plain._config["INFERENCE_NUM_THREADS"] == 1  # type: ignore[attr-defined]
     own = EmotionClassifier(tiny_bundle, profile=profile, threads=2, batch_tokens=50)
-    assert own._batch_tokens == 50
-    assert own._backend._config["INFERENCE_NUM_THREADS"] == 2  # type: ignore[attr-defined]
-    assert "NUM_STREAMS" not in own._backend._config, "streams belong to their threads"  # type: ignore[attr-defined]
+    assert own._models._batch_tokens == 50
+    assert own._models._plain._config["INFERENCE_NUM_THREADS"] == 2  # type: ignore[attr-defined]
+    assert "NUM_STREAMS" not in own._models._plain._config, "streams belong to their threads"  # type: ignore[attr-defined]
     assert tuned(["радость"] * 5) == EmotionClassifier(tiny_bundle, threads=1)(["радость"] * 5)
 
 
@@ -70,7 +70,7 @@ def test_a_profile_of_another_machine_is_left_unused_with_a_warning(
     other = dataclasses.replace(profile, fingerprint=there)
     with pytest.warns(UserWarning, match="64 instead of .*CPU quota 1.5 instead of none") as caught:
         classifier = EmotionClassifier(tiny_bundle, profile=other, threads=1)
-    assert classifier._batch_tokens == default_batch_tokens(1)
+    assert classifier._models._batch_tokens == default_batch_tokens(1)
     assert "\n" not in str(caught[0].message)
 
 

@@ -18,8 +18,8 @@ import pytest
 from ov_emotions import EmotionClassifier
 from ov_emotions import prediction as prediction_module
 from ov_emotions.bundle import SHIPPED
-from ov_emotions.classifier import default_batch_tokens
 from ov_emotions.encoding import EncodedTexts
+from ov_emotions.runtime.models import default_batch_tokens
 from ov_emotions.runtime.packing import Packing
 from ov_emotions.tuning.sample import sample_texts
 
@@ -76,7 +76,7 @@ class _Request:
 def classifier(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
     """As it is before lists have a model of their own."""
     with EmotionClassifier(request.param, threads=1) as made:
-        made._bulk = None
+        vars(made._models)["_lists"] = None
         yield made
 
 
@@ -89,9 +89,7 @@ def packed(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
 
 
 def bulk_backend(classifier: EmotionClassifier) -> Any:
-    assert classifier._bulk is not None
-    assert classifier._bulk._model.made is not None
-    return classifier._bulk._model.made.backend
+    return vars(classifier._models)["_lists"]._made.backend
 
 
 def passes_each_once(
@@ -150,7 +148,7 @@ def test_a_packed_list_passes_each_stage_once(
 
 
 def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier._backend)
+    requests = Requests(vars(classifier._models)["_plain"])
     classifier(TEXTS)
     tokens = len(classifier._encoder.encode(TEXTS).ids)
     computed = sum(rows * columns for rows, columns in requests.shapes)
@@ -161,7 +159,7 @@ def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier
 
 
 def test_batches_reach_the_model_without_a_copy(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier._backend)
+    requests = Requests(vars(classifier._models)["_plain"])
     classifier(TEXTS[:50])
     classifier("слово")
     assert all(requests.shared)
@@ -172,62 +170,52 @@ def test_batches_reach_the_model_without_a_copy(classifier: EmotionClassifier) -
 def test_one_text_is_one_batch_of_one_of_few_widths(
     classifier: EmotionClassifier, words: int, width: int
 ) -> None:
-    requests = Requests(classifier._backend)
+    requests = Requests(vars(classifier._models)["_plain"])
     classifier("да " * words)
     assert requests.shapes == [(1, width)]
 
 
 def test_a_long_text_is_no_wider_than_its_step(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier._backend)
+    requests = Requests(vars(classifier._models)["_plain"])
     classifier("да " * 70)
     assert requests.shapes == [(1, 72)]
 
 
 def test_texts_without_words_cost_no_inference(classifier: EmotionClassifier) -> None:
-    requests = Requests(classifier._backend)
+    requests = Requests(vars(classifier._models)["_plain"])
     classifier(["", "...", "😀"] * 20)
     assert requests.shapes == []
 
 
-def test_a_list_is_tokenised_in_one_call_and_its_words_once(
+def test_a_list_is_tokenised_in_one_call(
     classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    encoder = classifier._encoder
+    original = classifier._encoder._tokenizer
 
     class Tokenizer:
-        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+        def encode_batch_fast(self, texts: list[str]) -> Any:
             asked.append(len(texts))
-            return original.encode_batch_fast(texts, **options)
+            return original.encode_batch_fast(texts)
 
-    original = encoder._tokenizer
-    assert encoder._words is not None
-    encoder._words._clear()
-    monkeypatch.setattr(encoder, "_tokenizer", Tokenizer())
-    monkeypatch.setattr(encoder._words, "_tokenizer", Tokenizer())
-    words = len(set(" ".join(TEXTS).split()))
+    monkeypatch.setattr(classifier._encoder, "_tokenizer", Tokenizer())
     classifier(TEXTS)
-    assert asked == [words], "one call, each word once"
-    classifier(TEXTS)
-    assert asked == [words], "known words ask nothing"
     classifier("да")
-    assert asked == [words, 1]
-    classifier([*TEXTS[:9], "смайлик 🙂"])
-    assert asked == [words, 1, 1], "only what is not plain goes to the tokeniser"
+    assert asked == [len(TEXTS), 1]
 
 
 def test_a_call_passes_each_stage_once(
     classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = (EncodedTexts, "groups"), (EncodedTexts, "batches")
-    passes_each_once(classifier, classifier._backend, *layout, monkeypatch)
+    passes_each_once(classifier, vars(classifier._models)["_plain"], *layout, monkeypatch)
 
 
 def test_a_stream_classifies_whole_chunks(
     classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counter = Counter(monkeypatch)
-    counter.watch(classifier._backend, "infer")
+    counter.watch(vars(classifier._models)["_plain"], "infer")
     predictions = list(classifier.stream(iter(TEXTS)))
     assert len(predictions) == len(TEXTS)
     chunks = -(-len(TEXTS) // prediction_module.DEFAULT_CHUNK_SIZE)
