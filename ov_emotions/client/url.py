@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ov_emotions.errors import InputError
 
@@ -13,6 +13,9 @@ EXAMPLE = "grpc://host:9000/emotions or http://host:8000/emotions"
 _PORTS = {"http": 80, "https": 443, "grpcs": 443}
 _SCHEMES = ("http", "https", "grpc", "grpcs", "tfs+http", "tfs+grpc", "tfs+grpcs")
 _MODEL = re.compile(r"[\w.\-]+")
+_NAMED = r"(?P<model>[^/]+)(?:/versions/?(?P<version>[^/]*))?"
+_PATH = re.compile(rf"(?:/{_NAMED})?")
+_REST_PATH = re.compile(rf"(?P<prefix>(?:/[^/]+)*?)/v2(?:/models(?:/{_NAMED})?)?")
 _VERSION = re.compile(r"0*[1-9][0-9]{0,17}")
 
 
@@ -85,29 +88,43 @@ def parse_url(url: str, *, schemes: tuple[str, ...] = _SCHEMES) -> ServerAddress
         )
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = parts.port or _PORTS.get(parts.scheme)
     except ValueError as error:
         raise InputError(f"the URL {_without_secrets(url)!r} is malformed: {error}") from None
-    _check_parts(parts, url)
-    prefix, model, version = _split_path(parts.path, url)
-    if prefix and "grpc" in parts.scheme:
-        raise InputError(f"a gRPC URL has no path before the model's name, unlike {url!r}")
-    if port is None:
-        port = _PORTS.get(parts.scheme)
+    if parts.username is not None or parts.password is not None:
+        raise InputError(
+            f"the URL {_without_secrets(url)!r} holds credentials; give them as headers, "
+            "an authorization header say"
+        )
+    if not parts.hostname:
+        raise InputError(f"the URL {url!r} has no host")
     if not port:
         raise InputError(f"the URL {url!r} has no port; Model Server's is usually 9000 for gRPC")
-    return ServerAddress(parts.scheme, parts.hostname or "", port, prefix, model, version)
+    if parts.query or parts.fragment:
+        raise InputError(f"the URL {url!r} has a query or fragment, which no server's URL has")
+    path = re.sub("/+", "/", f"/{parts.path}").rstrip("/")
+    found = _REST_PATH.fullmatch(path) or _PATH.fullmatch(path)
+    if found is None:
+        raise InputError(
+            f"the path of the URL {url!r} should be /MODEL, /MODEL/versions/N or "
+            "/PREFIX/v2/models/MODEL"
+        )
+    told = found.groupdict()
+    prefix, model, version = told.get("prefix") or "", unquote(told["model"] or ""), told["version"]
+    if prefix and "grpc" in parts.scheme:
+        raise InputError(f"a gRPC URL has no path before the model's name, unlike {url!r}")
+    if model and not _MODEL.fullmatch(model):
+        raise InputError(f"the URL {url!r} names the model {model!r}, which no server would accept")
+    if version is not None and not _VERSION.fullmatch(version):
+        raise InputError(
+            f"the URL {url!r} asks for version {version!r}; versions are numbers above 0"
+        )
+    return ServerAddress(parts.scheme, parts.hostname, port, prefix, model, version or "")
 
 
-def parse_model_url(url: str, *, schemes: tuple[str, ...] = _SCHEMES) -> ServerAddress:
-    """Read the URL of a served model that must name the model.
-
-    :param url: the URL.
-    :param schemes: those that are allowed.
-    :return: its parts.
-    :raises InputError: if something is wrong with it, or it names no model.
-    """
-    address = parse_url(url, schemes=schemes)
+def parse_model_url(url: str) -> ServerAddress:
+    """Read the URL of a served model that must name the model; see `parse_url`."""
+    address = parse_url(url)
     if not address.model:
         raise InputError(f"the URL {url!r} names no model; add its name, as in {EXAMPLE}")
     return address
@@ -116,42 +133,3 @@ def parse_model_url(url: str, *, schemes: tuple[str, ...] = _SCHEMES) -> ServerA
 def _without_secrets(url: str) -> str:
     # Messages end up in logs; what stands before an @ may be a password.
     return re.sub(r"//[^/@]*@", "//...@", url)
-
-
-def _check_parts(parts: SplitResult, url: str) -> None:
-    if parts.username is not None or parts.password is not None:
-        raise InputError(
-            f"the URL {_without_secrets(url)!r} holds credentials; give them as headers, "
-            "an authorization header say"
-        )
-    if not parts.hostname:
-        raise InputError(f"the URL {url!r} has no host")
-    if parts.query or parts.fragment:
-        raise InputError(f"the URL {url!r} has a query or fragment, which no server's URL has")
-
-
-def _split_path(path: str, url: str) -> tuple[str, str, str]:
-    """Take a path apart into prefix, model and version."""
-    steps = [unquote(step) for step in path.split("/") if step]
-    prefix: list[str] = []
-    for i, step in enumerate(steps):
-        if step == "v2" and (i + 1 == len(steps) or steps[i + 1] == "models"):
-            prefix, steps = steps[:i], steps[i + 2 :]
-            break
-    version = ""
-    if len(steps) >= 2 and steps[1] == "versions":
-        version = steps[2] if len(steps) > 2 else ""
-        if not _VERSION.fullmatch(version):
-            raise InputError(
-                f"the URL {url!r} asks for version {version!r}; versions are numbers above 0"
-            )
-        steps = [steps[0], *steps[3:]]
-    if len(steps) > 1:
-        raise InputError(
-            f"the path of the URL {url!r} should be /MODEL, /MODEL/versions/N or "
-            "/PREFIX/v2/models/MODEL"
-        )
-    model = steps[0] if steps else ""
-    if model and not _MODEL.fullmatch(model):
-        raise InputError(f"the URL {url!r} names the model {model!r}, which no server would accept")
-    return "".join(f"/{step}" for step in prefix), model, version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -196,55 +197,51 @@ def test_an_old_server_gives_what_the_process_gives(
 ) -> None:
     model.served.takes = takes
     local = EmotionClassifier(tiny_bundle, threads=1, long_texts="truncate")
+    options = replace(FAST, batch_texts=2, batch_tokens=20)
     with (
         tfs_server(model, protocol) as url,
-        classify(
-            url,
-            tiny_bundle,
-            long_texts="truncate",
-            options=replace(FAST, batch_texts=2, batch_tokens=20),
-        ) as remote,
+        classify(url, tiny_bundle, long_texts="truncate", options=options) as remote,
     ):
         assert remote.labels == local.labels
-        np.testing.assert_allclose(
-            remote.predict_proba([*TEXTS, LONG]),
-            local.predict_proba([*TEXTS, LONG]),
-            rtol=0,
-            atol=1e-6,
-        )
-        expected = [(found.labels, found.truncated) for found in local([*TEXTS, LONG])]
-        assert [(f.labels, f.truncated) for f in remote([*TEXTS, LONG])] == expected
+        found, expected = remote.predict_proba([*TEXTS, LONG]), local.predict_proba([*TEXTS, LONG])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        told = [(one.labels, one.truncated) for one in local([*TEXTS, LONG])]
+        assert [(one.labels, one.truncated) for one in remote([*TEXTS, LONG])] == told
         assert remote([]) == []
-        assert [f.labels for f in remote.stream(TEXTS, chunk_size=2)] == [
-            labels for labels, _ in expected[:-1]
-        ]
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_the_bundle_has_to_be_given(model: TfsModel, protocol: str) -> None:
-    with (
-        tfs_server(model, protocol) as url,
-        pytest.raises(ServerMismatchError, match="does not tell the labels and thresholds"),
-    ):
-        classify(url, None)
+def test_another_model_or_none_is_refused(
+    model: TfsModel, tiny_bundle: Bundle, protocol: str
+) -> None:
+    with tfs_server(model, protocol) as url:
+        with pytest.raises(ServerMismatchError, match="does not tell the labels and thresholds"):
+            classify(url, None)
+        model.served.thresholds["joy"] = 0.999
+        with pytest.raises(ServerMismatchError, match="threshold of joy is higher"):
+            classify(url, tiny_bundle)
+        with pytest.raises(ServerError, match="Model with requested name is not found"):
+            classify(url.replace("/emotions", "/nope"), tiny_bundle)
+    with pytest.raises(ServerUnavailableError, match=r"refused.*\(tried 3 times\)"):
+        classify(f"tfs+{protocol}://127.0.0.1:1/emotions", tiny_bundle)
 
 
 def test_a_newer_server_is_refused_and_told_what_to_use(
     model: TfsModel, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model.server_version = "2026.3.0"
-    with (
-        http_server(model.rest) as (port, _),
-        pytest.raises(
-            ServerError,
-            match=r"no TensorFlow Serving API \(OpenVINO Model Server 2026\.3\.0\).*use http://",
-        ),
-    ):
-        classify(f"tfs+http://127.0.0.1:{port}/emotions", tiny_bundle)
-    with http_server(model.rest) as (port, _):
-        assert main(["ovms", "check", f"tfs+http://127.0.0.1:{port}/emotions"]) == 1
-    assert "live       FAILED" in (page := capsys.readouterr().out)
-    assert "use http://" in page
+    newer = r"no TensorFlow Serving API \(OpenVINO Model Server 2026\.3\.0\).*use http://"
+    with tfs_server(model, "http") as url:
+        with pytest.raises(ServerError, match=newer):
+            classify(url, tiny_bundle)
+        assert main(["ovms", "check", url]) == 1
+        assert "use http://" in capsys.readouterr().out
+        model.server_version = None  # of unknown version it is taken at its word
+        with classify(url, tiny_bundle) as remote:
+            assert remote("злость").labels == ("anger",)
+            model.refusals = [Reply.of({"error": "Functionality not implemented"}, 500)]
+            with pytest.raises(ServerError, match="has no TensorFlow Serving API"):
+                remote("слово")
     with (
         grpc_model(model, implemented=False) as port,
         pytest.raises(ServerError, match=r"use grpc:// .*ov-emotions\[serving\]"),
@@ -252,110 +249,52 @@ def test_a_newer_server_is_refused_and_told_what_to_use(
         classify(f"tfs+grpc://127.0.0.1:{port}/emotions", tiny_bundle)
 
 
-def test_a_server_that_took_the_api_away_meanwhile_is_told_too(
-    model: TfsModel, tiny_bundle: Bundle
-) -> None:
-    gone = Reply.of({"error": "Functionality not implemented"}, 500)
-    with tfs_server(model, "http") as url, classify(url, tiny_bundle) as remote:
-        model.refusals = [gone]
-        with pytest.raises(ServerError, match="has no TensorFlow Serving API"):
-            remote("слово")
-
-
-def test_a_server_of_unknown_version_is_taken_at_its_word(
-    model: TfsModel, tiny_bundle: Bundle
-) -> None:
-    model.server_version = None
-    with tfs_server(model, "http") as url, classify(url, tiny_bundle) as remote:
-        assert remote("злость").labels == ("anger",)
-
-
 def test_what_passes_is_tried_again(model: TfsModel, tiny_bundle: Bundle) -> None:
     import grpc
 
-    with tfs_server(model, "grpc") as url, classify(url, tiny_bundle) as remote:
-        model.refusals = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAVAILABLE]
-        assert remote("злость").labels == ("anger",)
-        model.refusals = [grpc.StatusCode.INVALID_ARGUMENT]
-        with pytest.raises(ServerError, match=r"\(INVALID_ARGUMENT\): busy"):
-            remote("злость")
-        assert remote("злость").labels == ("anger",)
-    with tfs_server(model, "http") as url, classify(url, tiny_bundle) as remote:
-        model.refusals = [Reply.of({"error": "busy"}, 503), Reply(drop=True)]
-        assert remote("злость").labels == ("anger",)
-        model.refusals = [Reply.of({"error": "no"}, 400)]
-        with pytest.raises(ServerError, match=r"refused the request.*no"):
-            remote("злость")
-
-
-def test_a_slow_answer_runs_out_of_time(model: TfsModel, tiny_bundle: Bundle) -> None:
+    passing = {
+        "grpc": [grpc.StatusCode.UNAVAILABLE] * 2 + [grpc.StatusCode.RESOURCE_EXHAUSTED] * 5,
+        "http": [Reply.of({"error": "busy"}, 503), Reply(drop=True)],
+    }
+    final = {"grpc": grpc.StatusCode.INVALID_ARGUMENT, "http": Reply.of({"error": "busy"}, 400)}
+    for protocol, refusals in passing.items():
+        with tfs_server(model, protocol) as url, classify(url, tiny_bundle) as remote:
+            model.refusals = list(refusals)
+            assert remote("злость").labels == ("anger",)
+            model.refusals = [final[protocol]]
+            with pytest.raises(ServerError, match=r"refused the request \(.*busy"):
+                remote("злость")
+            assert remote("злость").labels == ("anger",)
     options = replace(FAST, timeout=0.2, deadline=0.5, attempts=2)
-    with (
-        tfs_server(model, "http") as url,
-        classify(url, tiny_bundle, options=options) as remote,
-    ):
+    with tfs_server(model, "http") as url, classify(url, tiny_bundle, options=options) as remote:
         model.refusals = [Reply(delay=0.6)] * 2
         with pytest.raises(ServerUnavailableError, match="did not answer in time"):
             remote("злость")
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(200, b"<html></html>"),
-        Reply(200, b"[" * 100_000),
-        Reply.of([]),
-        Reply.of({"outputs": {"x": [1]}}),
-    ],
-)
-def test_answers_that_make_no_sense_are_told(
-    model: TfsModel, tiny_bundle: Bundle, reply: Reply
-) -> None:
+def test_answers_that_make_no_sense_are_told(model: TfsModel, tiny_bundle: Bundle) -> None:
+    senseless = [Reply(200, b"<html></html>"), Reply(200, b"[" * 100_000), Reply.of([])]
     with tfs_server(model, "http") as url, classify(url, tiny_bundle) as remote:
-        model.refusals = [reply]
-        with pytest.raises(ServerError):
-            remote("злость")
-        assert remote("злость").labels == ("anger",)
+        for reply in [*senseless, Reply.of({"outputs": {"x": [1]}})]:
+            model.refusals = [reply]
+            with pytest.raises(ServerError):
+                remote("злость")
+            assert remote("злость").labels == ("anger",)
+    for protocol in ("grpc", "http"):
+        for answer in (b"what?\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n[["):
+            with raw_server(answer) as port, pytest.raises(ServerError, match=f"127.0.0.1:{port}"):
+                classify(f"tfs+{protocol}://127.0.0.1:{port}/emotions", tiny_bundle)
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "http"])
-@pytest.mark.parametrize(
-    "answer", [b"what?\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n[["]
-)
-def test_what_is_no_server_of_that_kind_is_told(
-    tiny_bundle: Bundle, protocol: str, answer: bytes
+def test_what_the_old_client_cannot_do_is_told(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with raw_server(answer) as port, pytest.raises(ServerError, match=f"127.0.0.1:{port}"):
-        classify(f"tfs+{protocol}://127.0.0.1:{port}/emotions", tiny_bundle)
-
-
-@pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_an_unknown_model_and_a_silent_port_are_told(
-    model: TfsModel, tiny_bundle: Bundle, protocol: str
-) -> None:
-    with (
-        tfs_server(model, protocol) as url,
-        pytest.raises(ServerError, match="Model with requested name is not found"),
-    ):
-        classify(url.replace("/emotions", "/nope"), tiny_bundle)
-    with pytest.raises(ServerUnavailableError, match=r"refused.*\(tried 3 times\)"):
-        classify(f"tfs+{protocol}://127.0.0.1:1/emotions", tiny_bundle)
-
-
-def test_what_the_old_client_cannot_do_is_told(tiny_bundle: Bundle) -> None:
     with pytest.raises(InputError, match="sends no headers"):
         classify("tfs+http://h:1/emotions", tiny_bundle, options=replace(FAST, headers={"a": "b"}))
     with pytest.raises(InputError, match="not under /prefix"):
         classify("tfs+http://h:1/prefix/v2/models/emotions", tiny_bundle)
     with pytest.raises(InputError, match="needs ca_file for TLS"):
         classify("tfs+grpcs://h:1/emotions", tiny_bundle)
-
-
-def test_a_missing_extra_names_the_command(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "ovmsclient", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ov-emotions\[ovms-legacy\]'"):
         classify("tfs+grpc://127.0.0.1:1/emotions", tiny_bundle)
