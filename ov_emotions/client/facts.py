@@ -19,6 +19,7 @@ from ov_emotions.schema import Schema, from_builtins
 
 Takes = Literal["text", "tokens"]
 HASH_KEY = "manifest_sha256"
+_TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Signature:
         as it stands in a bundle.
     :param width: its labels; None where the server leaves it open.
     :param names: whether there is an output `labels` too, the names of what reaches its threshold.
+    :param inputs: their names, in the order of the alphabet.
     """
 
     takes: Takes
     output: str
     width: int | None
     names: bool = False
+    inputs: tuple[str, ...] = ("text",)
 
 
 @dataclass(frozen=True)
@@ -187,8 +190,8 @@ def signature_of(metadata: ModelMetadata, where: str) -> Signature:
     takes: Takes | None = None
     if inputs == {"text": ("BYTES", 1)}:
         takes = "text"
-    elif inputs == {"input_ids": ("INT64", 2), "attention_mask": ("INT64", 2)}:
-        takes = "tokens"
+    elif "input_ids" in inputs and set(inputs) <= set(_TOKENS):
+        takes = "tokens" if set(inputs.values()) == {("INT64", 2)} else None
     if takes is None or output is None:
         raise ServerMismatchError(
             f"{where} serves another kind of model: it takes {_told(metadata.inputs)} and gives "
@@ -197,7 +200,7 @@ def signature_of(metadata: ModelMetadata, where: str) -> Signature:
         )
     width = next(spec.shape[1] for spec in metadata.outputs if spec.name == output)
     names = outputs.get("labels") == ("BYTES", 1)
-    return Signature(takes, output, width if width >= 0 else None, names)
+    return Signature(takes, output, width if width >= 0 else None, names, tuple(sorted(inputs)))
 
 
 def _told(specs: tuple[TensorSpec, ...]) -> str:

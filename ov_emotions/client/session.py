@@ -31,7 +31,7 @@ from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.probes import Compared, Expected
 from ov_emotions.client.transport import Tensor, text_bytes
 from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
-from ov_emotions.client.verify import Scores, ServedModel, Verifier, scores_of
+from ov_emotions.client.verify import Scores, ServedModel, Verifier, scores_of, token_tensors
 from ov_emotions.encoding import LongTexts, TextEncoder
 from ov_emotions.errors import InputError, ServerError, ServerMismatchError
 from ov_emotions.normalize import NO_NORMALIZER, normalize
@@ -281,10 +281,7 @@ class ServerSession:
         if groups:
             requests = []
             for batch in encoded.batches(groups):
-                tensors = [
-                    Tensor("input_ids", "INT64", batch.input_ids),
-                    Tensor("attention_mask", "INT64", batch.attention_mask),
-                ]
+                tensors = token_tensors(batch, served.signature)
                 requests.append(partial(self._infer, served, tensors))
             windows = np.empty((len(encoded.lengths), scores.shape[1]), np.float32)
             windows[np.concatenate(groups)] = np.concatenate(await self._gather(requests))

@@ -34,7 +34,7 @@ from ov_emotions.client.facts import (
 from ov_emotions.client.probes import PROBES, Compared, Expected, compare, known_answers
 from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, text_bytes
 from ov_emotions.client.url import ServerAddress
-from ov_emotions.encoding import TextEncoder
+from ov_emotions.encoding import EncodedBatch, TextEncoder
 from ov_emotions.errors import InputError, ServerError, ServerMismatchError, ServerUnavailableError
 from ov_emotions.thresholds import to_probabilities
 
@@ -130,7 +130,9 @@ class Verifier:
                     f"{'; '.join(found.wrong[:2])}{more}. {_WAY_OUT} to see which model it is"
                 )
             proof, versions = str(found), {answered} if answered else versions
-        self._caller.known = True
+        for caller in (self._caller, self._beside):
+            if caller is not None:
+                caller.known = True
         return ServedModel(signature, facts, proof, frozenset(versions))
 
     async def _facts(
@@ -178,10 +180,7 @@ class Verifier:
             manifest = expected.bundle.manifest
             encoder = TextEncoder(expected.bundle.tokenizer(), manifest.max_length, "truncate")
             batch = next(encoder.encode(PROBES).batches([np.arange(len(PROBES))]))
-            tensors = [
-                Tensor("input_ids", "INT64", batch.input_ids),
-                Tensor("attention_mask", "INT64", batch.attention_mask),
-            ]
+            tensors = token_tensors(batch, signature)
         outputs = [signature.output, *(["labels"] if signature.names else [])]
         answers = await self._caller.infer(tensors, outputs, version)
         if len({answer.version for answer in answers}) > 1:
@@ -195,6 +194,17 @@ class Verifier:
                     f"{self._address} gave {len(names)} labels for {len(texts)} texts"
                 )
         return compare(known, expected.bundle, scores, names), answers[0].version
+
+
+def token_tensors(batch: EncodedBatch, signature: Signature) -> list[Tensor]:
+    """Make a request's inputs for a model that takes tokens.
+
+    :param batch: int64, shape (rows, tokens) each.
+    :param signature: of the model.
+    :return: those inputs that it takes.
+    """
+    arrays = batch.inputs() | {"token_type_ids": np.zeros_like(batch.input_ids)}
+    return [Tensor(name, "INT64", arrays[name]) for name in signature.inputs]
 
 
 def scores_of(

@@ -23,7 +23,7 @@ from ov_emotions.client import ServerOptions
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.runtime.openvino import OpenVINOBackend
 from ov_emotions.serving.triton import TritonConfig, facts
-from ov_emotions.thresholds import sigmoid
+from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
 FAST = ServerOptions(timeout=2.0, deadline=5.0, attempts=3, backoff=0.01, max_backoff=0.02)
 
@@ -285,7 +285,8 @@ class ServedBundle:
         else:
             batch = EncodedBatch(tensors["input_ids"], tensors["attention_mask"])
             logits = self._tokens.infer([batch])[0]
-        return self.spoil(logits if self.output == "logits" else sigmoid(logits))
+        task = self.bundle.manifest.task
+        return self.spoil(logits if self.output == "logits" else to_probabilities(logits, task))
 
     def run(self, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Every output; an overload or a batch beyond the bound is refused."""
@@ -307,16 +308,11 @@ class ServedBundle:
                 self._running -= 1
         found: dict[str, np.ndarray] = {self.output: scores}
         if self.takes == "text":
-            names = self.bundle.manifest.label_names_ru
-            labels = self.bundle.manifest.labels
-            named = [
-                ", ".join(
-                    names[label]
-                    for label, score in zip(labels, row, strict=False)
-                    if score >= self.thresholds[label]
-                )
-                for row in scores
-            ]
+            manifest = self.bundle.manifest
+            cuts = [self.thresholds.get(label, 0.0) for label in manifest.labels]
+            present = apply_thresholds(scores, np.array(cuts[: scores.shape[1]]), manifest.task)
+            names = [manifest.label_names_ru[label] for label in manifest.labels]
+            named = [", ".join(np.array(names[: len(row)])[row]) for row in present]
             found["labels"] = np.array([name.encode() for name in named], dtype=np.object_)
         return found
 

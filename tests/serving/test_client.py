@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import openvino as ov
 import pytest
@@ -33,7 +34,7 @@ from fake_kserve import (
 )
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import Bundle, Manifest, write_bundle
 from ov_emotions.errors import (
     InputError,
     MissingExtraError,
@@ -173,6 +174,36 @@ def test_nul_leaves_in_no_encoding(served: ServedBundle) -> None:
             with classify(url, metadata_url=beside, options=options) as remote:
                 assert remote("\0радость\0").labels == ("joy",)
     assert sent == [" радость ".encode()] * 3
+
+
+@pytest.mark.parametrize("takes", ["text", "tokens"])
+def test_a_single_label_model_is_known_and_served_as_such(
+    tiny_manifest: Manifest,
+    tiny_tokenizer_json: str,
+    build_tiny_model: Callable[..., ov.Model],
+    tmp_path: Path,
+    takes: str,
+) -> None:
+    single = msgspec.structs.replace(
+        tiny_manifest,
+        name="single",
+        task="single_label",
+        thresholds={"anger": 0.1, "joy": 0.6, "neutral": 0.1},
+    )
+    bundle = write_bundle(tmp_path / "single", single, build_tiny_model(), tiny_tokenizer_json)
+    local = EmotionClassifier(bundle, threads=1, long_texts="window")
+    served = ServedBundle(bundle, takes=takes)
+    texts = TEXTS if takes == "tokens" else SHORT
+    with http_server(served.rest) as (port, _), grpc_server(served.grpc) as (grpc_port, _):
+        for url in (f"http://127.0.0.1:{port}", f"grpc://127.0.0.1:{grpc_port}"):
+            with classify(f"{url}/emotions", model=bundle) as remote:
+                found, expected = remote.predict_proba(texts), local.predict_proba(texts)
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+                assert [p.labels for p in remote(texts)] == [p.labels for p in local(texts)]
+        if takes == "text":
+            served.thresholds["joy"] = 1.1  # never named
+            with pytest.raises(ServerMismatchError, match="threshold of joy is higher"):
+                classify(f"grpc://127.0.0.1:{grpc_port}/emotions", model=bundle)
 
 
 def test_a_server_that_takes_tokens_is_given_windows(

@@ -174,7 +174,7 @@ SCORES = TensorSpec.of("probabilities", "FP32", [-1, 3])
     ("inputs", "outputs"),
     [
         ([], []),
-        ([IDS], [SCORES]),
+        ([MASK], [SCORES]),
         ([IDS, MASK, TEXT], [SCORES]),
         ([TensorSpec.of("text", "BYTES", [-1, 1])], [SCORES]),
         ([TensorSpec.of("text", "UINT8", [-1])], [SCORES]),
