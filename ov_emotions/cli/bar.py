@@ -66,10 +66,10 @@ class Bar:
             return
         if self.terminal:
             self._due = now + _DRAW_SECONDS
-            self._draw(progress)
+            self._draw(progress, self._told(progress, now))
         else:
             self._due = now + _LINE_SECONDS
-            self.message(self._line(progress, now))
+            self.message(self._told(progress, now))
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
         """Show how far the work is, in the unit of the bar.
@@ -95,32 +95,24 @@ class Bar:
             self._drawn.stop()
             self._drawn = None
 
-    def _draw(self, progress: Progress) -> None:
+    def _draw(self, progress: Progress, told: str) -> None:
         if self._drawn is None:
             self._drawn = self._new_bar()
+            self._drawn.add_task("", told="")
             self._drawn.start()
-            self._drawn.add_task("", total=None, count="", note="")
         (task,) = self._drawn.task_ids
-        total = progress.total or None
-        of = f"/{total:,}" if total else ""
-        count = f"{progress.done:,}{of} {progress.unit}"
-        self._drawn.update(
-            task, completed=progress.done, total=total, count=count, note=progress.note
-        )
+        self._drawn.update(task, completed=progress.done, total=progress.total or None, told=told)
         self._drawn.refresh()
 
     def _new_bar(self) -> Any:
         from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         # Not drawn by a thread of its own: work that forks would take half of it along.
         return RichProgress(
             BarColumn(24),
-            TaskProgressColumn(show_speed=True),
-            TextColumn("{task.fields[count]}", markup=False),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.fields[told]}", markup=False),
             console=Console(file=self.stream, force_terminal=True),
             auto_refresh=False,
             transient=True,
@@ -128,16 +120,19 @@ class Bar:
             redirect_stderr=False,
         )
 
-    def _line(self, progress: Progress, now: float) -> str:
+    def _told(self, progress: Progress, now: float) -> str:
         assert self._first is not None
         start, first = self._first
-        rate = (progress.done - first) / max(now - start, 1e-9)
-        if not progress.total:
-            parts = [f"{progress.done:,} {progress.unit}", f"{rate:,.0f}/s"]
-        else:
-            parts = [f"{progress.done:,} of {progress.total:,} {progress.unit}"]
-            if rate > 0:
+        # What a second has not shown yet is no rate.
+        rate = (progress.done - first) / (now - start) if now - start >= 1 else 0.0
+        parts = [f"{progress.done:,} {progress.unit}"]
+        if progress.total:
+            share = f"{progress.done / progress.total:.0%}"
+            parts = [f"{progress.done:,} of {progress.total:,} {progress.unit}", share]
+            if rate:
                 parts.append(f"{_clock((progress.total - progress.done) / rate)} left")
+        elif rate:
+            parts.append(f"{rate:,.0f}/s")
         return ", ".join([*parts, *([progress.note] if progress.note else [])])
 
 
