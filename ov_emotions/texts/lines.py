@@ -60,8 +60,12 @@ def open_txt(source: Source, kind: str, settings: ReadSettings) -> Table:
     def read(wanted: Wanted) -> Iterator[Row | BadRow]:
         start = wanted.start or Start()
         for number, line in text_lines(lines.read(start.offset), start.line):
-            text = text_value(number, line) if isinstance(line, str) else line
-            yield Row(number, text, NO_CELLS) if isinstance(text, str) else text
+            if isinstance(line, BadRow):
+                yield line
+            elif line and not line.isspace():
+                yield Row(number, line, NO_CELLS)
+            else:
+                yield BadRow(number, "the text is empty")
 
     def cut(rows: int) -> Iterator[tuple[Start, int]]:
         return _cut_lines(lines, rows, blank=True)

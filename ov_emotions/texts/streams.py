@@ -328,16 +328,13 @@ def _is_utf8(line: bytes, *, cut: bool) -> bool:
     return True
 
 
-def broken_byte(text: str) -> str:
-    """Say which byte of a line was none of UTF-8; empty if each was."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        character = text[error.start]
-        if "\udc80" <= character <= "\udcff":
-            place = len(text[: error.start].encode("utf-8")) + 1
-            return f"byte 0x{ord(character) - 0xDC00:02x} at {place}"
-    return ""
+def _broken_byte(error: UnicodeEncodeError) -> str:
+    """Say which byte of a line was none of UTF-8; empty for half of a surrogate pair."""
+    character = error.object[error.start]
+    if not "\udc80" <= character <= "\udcff":
+        return ""
+    place = len(error.object[: error.start].encode("utf-8")) + 1
+    return f"byte 0x{ord(character) - 0xDC00:02x} at {place}"
 
 
 def text_lines(lines: Iterable[str], before: int = 0) -> Iterator[tuple[int, str | BadRow]]:
@@ -350,10 +347,14 @@ def text_lines(lines: Iterable[str], before: int = 0) -> Iterator[tuple[int, str
     for number, line in enumerate(lines, start=before + 1):
         if len(line) >= MAX_LINE:
             yield number, BadRow(number, f"the line is longer than {MAX_LINE // 2**20} MiB")
-        elif line.isascii() or not (broken := broken_byte(line)):
-            yield number, line.rstrip("\r\n")
-        else:
-            yield number, BadRow(number, f"the line is not UTF-8: {broken}")
+            continue
+        try:
+            line.encode("utf-8")
+        except UnicodeEncodeError as error:
+            if broken := _broken_byte(error):
+                yield number, BadRow(number, f"the line is not UTF-8: {broken}")
+                continue
+        yield number, line.rstrip("\r\n")
 
 
 def as_they_come(items: Iterable[_T], most: int, patience: float = 0.02) -> Iterator[list[_T]]:

@@ -11,6 +11,8 @@ import codecs
 import csv
 import io
 import json
+import pickle
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -281,44 +283,62 @@ class _CellWriter(RowWriter):
 
 
 class _XlsxWriter(_CellWriter):
+    """Holds the rows back in a file without a name: openpyxl's own would outlive a killed process.
+
+    A sheet is made of them at the end.
+    """
+
     def __init__(self, out: BinaryIO, columns: Sequence[str], text: str, added: Added) -> None:
         from ov_emotions.system import require
 
         RowWriter.__init__(self, columns, text, added)
-        openpyxl = require("openpyxl", extra="excel")
-        cell = require("openpyxl.cell", extra="excel")
-        self.illegal = require("openpyxl.cell.cell", extra="excel").ILLEGAL_CHARACTERS_RE
-        self.cell = cell.WriteOnlyCell
+        require("openpyxl", extra="excel")
         self.out = out
         self.rows = 0
-        self.book = openpyxl.Workbook(write_only=True)
-        self.sheet = self.book.create_sheet("emotions")
+        self.held = tempfile.TemporaryFile()  # noqa: SIM115, closed when it is let go
         self.join = joined(added.written(added.labels), ",")
-        self._append([*columns, *added.columns(cells=True)])
+        self._hold([*columns, *added.columns(cells=True)])
 
     def write(self, row: Row, answer: Answer) -> None:
-        self._append([*self._values(row), *self._added(answer, row.source)])
+        self._hold([*self._values(row), *self._added(answer, row.source)])
 
-    def _append(self, values: Sequence[Any]) -> None:
+    def _hold(self, values: Sequence[Any]) -> None:
         self.rows += 1
         if self.rows > _SHEET_ROWS:
             raise DataError(f"a sheet holds no more than {_SHEET_ROWS:,} rows; write .csv instead")
-        self.sheet.append([self._cell(value) for value in values])
-
-    def _cell(self, value: Any) -> Any:
-        if isinstance(value, bool | int | float | date | time) and not (
-            isinstance(value, datetime) and value.tzinfo
-        ):
-            return value
-        text = value if isinstance(value, str) else spelt(value)
-        text = self.illegal.sub("\N{REPLACEMENT CHARACTER}", text)
-        text = text.encode("utf-8", "replace").decode("utf-8")
-        cell = self.cell(self.sheet, text[:_SHEET_CELL])
-        cell.data_type = "s"  # a text that begins with = is no formula
-        return cell
+        pickle.dump(list(map(_sheet_value, values)), self.held)
 
     def finish(self) -> None:
-        self.book.save(self.out)
+        from ov_emotions.system import require
+
+        openpyxl = require("openpyxl", extra="excel")
+        cells = require("openpyxl.cell.cell", extra="excel")
+        book = openpyxl.Workbook(write_only=True)
+        sheet = book.create_sheet("emotions")
+
+        def cell(value: Any) -> Any:
+            if not isinstance(value, str):
+                return value
+            clean = cells.ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", value)
+            made = cells.WriteOnlyCell(sheet, clean[:_SHEET_CELL])
+            made.data_type = "s"  # a text that begins with = is no formula
+            return made
+
+        with self.held:
+            self.held.seek(0)
+            for _ in range(self.rows):
+                sheet.append([cell(value) for value in pickle.load(self.held)])  # noqa: S301, written above
+        book.save(self.out)
+
+
+def _sheet_value(value: Any) -> Any:
+    """Return a value that a sheet has a type for, or its text."""
+    if isinstance(value, datetime | time) and value.tzinfo is not None:
+        return value.isoformat()
+    if isinstance(value, bool | int | float | date | time):
+        return value
+    text = value if isinstance(value, str) else spelt(value)
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class _JsonlWriter(RowWriter):
