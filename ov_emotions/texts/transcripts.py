@@ -34,7 +34,7 @@ _PREFIX = re.compile(
 _STAMP = rf"(?:{CLOCK}|\d+(?:[.,]\d+)?)"
 _TIMED = re.compile(
     rf"\s*[\[(]?\s*(?P<start>{_STAMP})(?:(?:\s*(?:-->|[-–—,;])\s*|\s+)(?P<end>{_STAMP}))?\s*[\])]?"
-    r"\s+(?P<speaker>[^\s:]{1,60})\s+(?P<text>\S.*)"
+    r"\s+(?P<speaker>\w[^\s:()\[\]]{0,59})\s+(?P<text>\S.*)"
 )
 _VOSK = frozenset(
     ("result", "text", "partial", "partial_result", "alternatives", "spk", "spk_frames", "speaker")

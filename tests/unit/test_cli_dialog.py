@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
 
+import numpy as np
 import pytest
 from dialogue_examples import MADE_UP_CALL, WordClassifier
 
@@ -70,6 +72,88 @@ def test_rules_are_flags(call, capsys):
     assert found["settings"]["bandwidth"] == 3.0
     assert [s["role"] for s in found["dialogues"][0]["speakers"]] == ["client", "operator"]
     assert found["clients"][0]["segment"] == "calm"
+
+
+WHISPERX = {
+    "segments": [
+        {"start": 7.0, "end": 9.0, "text": " я злюсь на вас", "speaker": "SPEAKER_01"},
+        {"start": 1.0, "end": 2.0, "text": " добрый день", "speaker": "SPEAKER_00"},
+    ]
+}
+SRT = """1
+00:00:01,000 --> 00:00:02,000
+[SPEAKER_00]: добрый день
+
+2
+00:00:07,000 --> 00:00:09,000
+[SPEAKER_01]: я злюсь на вас
+"""
+
+
+@pytest.mark.usefixtures("words")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", json.dumps(WHISPERX)),
+        ("a.srt", SRT),
+        ("a.vtt", "WEBVTT\n\n" + SRT.replace(",", ".")),
+        ("a.txt", "1.0 SPEAKER_00 добрый день\n7.0 SPEAKER_01 я злюсь на вас\n"),
+        ("a.txt", "[1.0 - 2.0] SPEAKER_00: добрый день\n[7.0 - 9.0] SPEAKER_01: я злюсь на вас\n"),
+        ("a.csv", "Start;SPEAKER; Text\n1;SPEAKER_00;добрый день\n7;SPEAKER_01;я злюсь на вас\n"),
+    ],
+)
+def test_transcripts_of_recognisers_have_times_and_roles(tmp_path, capsys, name, content):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    roles = ["--roles", "SPEAKER_00=operator,SPEAKER_01=client"]
+    assert main(["dialog", str(path), *roles, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["dialogues"]
+    assert [(s["name"], s["role"]) for s in found["speakers"]] == [
+        ("SPEAKER_00", "operator"),
+        ("SPEAKER_01", "client"),
+    ]
+    assert [(u["time"], u["text"]) for u in found["utterances"]] == [
+        (1.0, "добрый день"),
+        (7.0, "я злюсь на вас"),
+    ]
+
+
+@pytest.mark.usefixtures("words")
+def test_a_transcript_without_speakers_is_one_speakers_and_says_so(tmp_path, capsys):
+    path = tmp_path / "a.srt"
+    path.write_text(SRT.replace("[SPEAKER_00]: ", "").replace("[SPEAKER_01]: ", ""), "utf-8")
+    assert main(["dialog", str(path), "--json"]) == 0
+    captured = capsys.readouterr()
+    (found,) = json.loads(captured.out)["dialogues"]
+    assert [s["name"] for s in found["speakers"]] == ["UNKNOWN"]
+    assert "does not name every speaker" in captured.err
+
+
+def test_a_model_without_the_label_of_the_hand_over_rule_says_so(call, monkeypatch, capsys):
+    class Other(WordClassifier):
+        def __init__(self):
+            super().__init__()
+            self._labels = ("joy", "a|b", "neutral")
+
+        def predict_proba(self, texts):
+            return np.tile(np.array([[0.9, 0.8, 0.1]], dtype=np.float32), (len(texts), 1))
+
+    monkeypatch.setattr(dialog, "load_classifier", lambda _args: Other())
+    table = call.parent / "a.csv"
+    flags = ["--negative", "a|b", "--csv", str(table), "--language", "ru"]
+    assert main(["dialog", str(call), *flags]) == 0
+    assert "the model has no label 'anger', which one of the two rules" in capsys.readouterr().err
+    with table.open(encoding="utf-8", newline="") as file:
+        first = next(csv.DictReader(file))
+    assert json.loads(first["labels"]) == ["радость", "a|b"]
+    assert "радость" in first
+
+
+@pytest.mark.usefixtures("words")
+def test_roles_that_there_are_not_are_wrong_usage(call, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["dialog", str(call), "--roles", "Клиент=boss"])
+    assert (error.value.code, "'Клиент=boss'" in capsys.readouterr().err) == (2, True)
 
 
 @pytest.mark.usefixtures("words")

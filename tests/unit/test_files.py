@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,45 +23,59 @@ class CrashError(Exception):
     pass
 
 
-def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
-    target = tmp_path / "new" / "file.txt"
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """`open_whole` with a path, as the others have."""
+    with files.open_whole(target) as file:
+        file.write(b"half")
+        yield target
+
+
+@contextmanager
+def without_unnamed_files(target: Path) -> Iterator[Path]:
+    """`open_whole` where the system has no files without a name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_unnamed", lambda _folder: None)
+        with whole_file(target) as path:
+            yield path
+
+
+@contextmanager
+def file_at_a_path(target: Path) -> Iterator[Path]:
     with atomic_path(target) as path:
         path.write_text("half", encoding="utf-8")
+        yield path
+
+
+@contextmanager
+def folder(target: Path) -> Iterator[Path]:
+    with atomic_folder(target) as path:
+        write_text(path / "new.txt", "half")
+        yield path
+
+
+NAMES = ["file.txt", "n" * 255, "ы" * 127]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", [whole_file, without_unnamed_files, file_at_a_path, folder])
+def test_a_write_is_whole_or_absent_and_leaves_nothing_beside_it(tmp_path, way, name):
+    target = tmp_path / "new" / name
+
+    def content() -> str:
+        return (target / "new.txt" if target.is_dir() else target).read_text(encoding="utf-8")
+
+    with way(target):
         assert not target.exists()
-    assert target.read_text(encoding="utf-8") == "half"
-    assert _names(target.parent) == ["file.txt"]
-
-
-def test_a_crash_leaves_the_old_file_and_nothing_beside_it(tmp_path):
-    target = tmp_path / "file.txt"
-    write_text(target, "old")
-    with pytest.raises(CrashError), atomic_path(target) as path:
-        path.write_text("half", encoding="utf-8")
+    assert (content(), _names(target.parent)) == ("half", [name])
+    inside = target / "new.txt" if target.is_dir() else target
+    inside.write_text("old", encoding="utf-8")
+    with pytest.raises(CrashError), way(target):
         raise CrashError
-    assert target.read_text(encoding="utf-8") == "old"
-    assert _names(tmp_path) == ["file.txt"]
-
-
-def test_a_folder_is_replaced_as_a_whole(tmp_path):
-    target = tmp_path / "folder"
-    target.mkdir()
-    write_text(target / "old.txt", "old")
-    with atomic_folder(target) as folder:
-        write_text(folder / "new.txt", "new")
-        assert _names(target) == ["old.txt"]
-    assert _names(target) == ["new.txt"]
-    assert _names(tmp_path) == ["folder"]
-
-
-def test_a_crash_leaves_the_old_folder_and_nothing_beside_it(tmp_path):
-    target = tmp_path / "folder"
-    with atomic_folder(target) as folder:
-        write_text(folder / "old.txt", "old")
-    with pytest.raises(CrashError), atomic_folder(target) as folder:
-        write_text(folder / "new.txt", "new")
-        raise CrashError
-    assert _names(target) == ["old.txt"]
-    assert _names(tmp_path) == ["folder"]
+    assert (content(), _names(target.parent)) == ("old", [name])
+    with way(target):
+        assert content() == "old"
+    assert (content(), _names(target.parent)) == ("half", [name])
 
 
 def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
@@ -104,38 +120,39 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
 HALF = """
 import sys, time
 from pathlib import Path
-from ov_emotions.files import atomic_folder
-with atomic_folder(Path(sys.argv[1])) as folder:
-    (folder / "half.txt").write_text("half")
+from ov_emotions.files import atomic_folder, atomic_path
+way = atomic_folder if sys.argv[2] == "folder" else atomic_path
+with way(Path(sys.argv[1])) as path:
+    (path / "half.txt" if path.is_dir() else path).write_text("half")
     print("writing", flush=True)
     time.sleep(60)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
-def test_what_a_killed_writer_left_goes_with_the_next_write_and_not_before_it_is_dead(tmp_path):
-    target, others = tmp_path / "folder", [".folder.tmp", ".folder2.0123abcd.tmp", "x.tmp"]
+@pytest.mark.parametrize(("kind", "way"), [("folder", folder), ("file", file_at_a_path)])
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_not_before_it_is_dead(
+    tmp_path, kind, way
+):
+    target, others = tmp_path / "a", [".a.tmp", ".a2.0123abcd.tmp", "x.tmp"]
     for name in others:
         (tmp_path / name).mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-c", HALF, target], stdout=subprocess.PIPE, text=True
-    ) as writer:
+    command = [sys.executable, "-c", HALF, target, kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         try:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "writing\n"
-            with atomic_folder(target) as folder:
-                write_text(folder / "a.txt", "ours")
-            (half,) = set(_names(tmp_path)) - {"folder", *others}
-            assert _names(tmp_path / half) == ["half.txt"]  # it still writes
+            with way(target):
+                pass
+            (half,) = set(_names(tmp_path)) - {"a", *others}  # it still writes
         finally:
             writer.kill()
-    with pytest.raises(CrashError), atomic_folder(target):
+    with pytest.raises(CrashError), way(target):
         raise CrashError
-    assert (tmp_path / half).is_dir()
-    with atomic_folder(target) as folder:
-        write_text(folder / "b.txt", "ours")
-    assert _names(tmp_path) == sorted(["folder", *others])
-    assert _names(target) == ["b.txt"]
+    assert (tmp_path / half).exists()
+    with way(target):
+        pass
+    assert _names(tmp_path) == sorted(["a", *others])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
@@ -161,13 +178,6 @@ def test_json_is_readable_and_ends_with_a_newline(tmp_path):
     assert "ё" in text
     assert text.endswith("}\n")
     assert json.loads(text) == {"ё": [1, None]}
-
-
-def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
-    write_json(tmp_path / "a.json", 1)
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "a.json", {1, 2})
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == 1
 
 
 def test_hashes_are_sha256_of_the_bytes(tmp_path):
