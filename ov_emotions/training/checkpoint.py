@@ -117,8 +117,6 @@ def is_checkpoint(folder: str | Path) -> bool:
 def read_checkpoint_facts(folder: Path) -> CheckpointFacts:
     """Read and check `checkpoint.json`.
 
-    :param folder: a checkpoint folder.
-    :return: its facts.
     :raises CheckpointError: if it is missing, malformed or of another schema.
     """
     path = folder / CHECKPOINT_NAME
@@ -199,11 +197,7 @@ def load_tokenizer(base: str) -> Tokenizer:
 
 
 def with_asr_normalizer(tokenizer: Tokenizer) -> Tokenizer:
-    """Put the current normaliser inside a tokeniser and switch off padding and truncation.
-
-    :param tokenizer: any fast tokeniser; changed in place.
-    :return: the same object.
-    """
+    """Put the current normaliser inside a tokeniser and switch off padding and truncation."""
     tokenizer.normalizer = build_normalizer()
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -230,13 +224,7 @@ def token_limit(encoder: Mapping[str, Any], default: int) -> int:
 def save_checkpoint(
     folder: Path, model: EmotionModel, tokenizer: Tokenizer, facts: CheckpointFacts
 ) -> None:
-    """Write a checkpoint folder as a whole.
-
-    :param folder: where; replaced.
-    :param model: the weights.
-    :param tokenizer: with its normaliser inside.
-    :param facts: what `checkpoint.json` shall hold.
-    """
+    """Write a checkpoint folder as a whole."""
     with atomic_folder(folder) as temporary:
         model.save(temporary)
         (temporary / TOKENIZER_NAME).write_text(tokenizer.to_str(), encoding="utf-8")

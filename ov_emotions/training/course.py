@@ -85,7 +85,6 @@ class RunState(Schema, frozen=True, kw_only=True):
 def writing(path: Path) -> Iterator[None]:
     """Turn what a write can fail with, a full disk above all, into one sentence.
 
-    :param path: what is written, so that what stood there stays until it is whole.
     :raises TrainingError: if it fails; what stood there before is intact.
     """
     try:
@@ -169,9 +168,6 @@ def last_saved(output: Path) -> Path | None:
 def check_resumable(output: Path, state: RunState) -> bool:
     """Compare a run with the one whose folder it goes on in.
 
-    :param output: the folder.
-    :param state: of the run that is asked for.
-    :return: whether that run has ended already.
     :raises TrainingError: if it belongs to a run with other settings, which are named, or data.
     """
     if (output / "state.pt").is_file():
@@ -198,12 +194,7 @@ def check_resumable(output: Path, state: RunState) -> bool:
 
 
 class Course(TrainerCallback, ExportableState):
-    """How far a run has come; says when to score, to save and to stop.
-
-    :param config: the run.
-    :param batches: of an epoch.
-    :param tell: told after each step; None for nobody.
-    """
+    """How far a run has come; says when to score, to save and to stop."""
 
     def __init__(self, config: RunConfig, batches: LengthBatches, tell: Tell | None) -> None:
         self.batches = batches
@@ -267,10 +258,7 @@ class Course(TrainerCallback, ExportableState):
         return float(np.mean(self.losses))
 
     def take_in(self, evaluation: Evaluation[Any], step: int) -> bool:
-        """Add an evaluation to the history.
-
-        :return: whether it is the best so far.
-        """
+        """Add an evaluation to the history."""
         scores = evaluation.scores
         self.history.append(
             {
@@ -291,11 +279,7 @@ class Course(TrainerCallback, ExportableState):
 
 
 class WeightAverage(TrainerCallback):
-    """An exponential moving average of a model's weights.
-
-    :param model: whose weights; where it is trained.
-    :param decay: of the average, reached as steps go by.
-    """
+    """An exponential moving average of a model's weights; its decay is reached as steps go by."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._model = model
@@ -329,11 +313,7 @@ class WeightAverage(TrainerCallback):
 
 
 def write_history(output: Path, history: list[dict[str, Any]]) -> None:
-    """Write one row an evaluation, as JSON and as CSV.
-
-    :param output: the run's folder.
-    :param history: rows of the same keys.
-    """
+    """Write one row an evaluation, as JSON and as CSV."""
     with writing(output / HISTORY_JSON):
         write_json(output / HISTORY_JSON, history)
         table = io.StringIO()

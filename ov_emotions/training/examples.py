@@ -29,9 +29,6 @@ _BLANK = -1
 def chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
     """Leave out the sets whose weight is 0, and draw a subset where one is asked for.
 
-    :param data: the training split.
-    :param config: the run.
-    :return: the rows that are left.
     :raises TrainingError: if a set has no rows, or none are left.
     """
     weights = config.origin_weight or {}
@@ -54,8 +51,6 @@ def chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
 def entry_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     """Say how much each label of each row counts.
 
-    :param data: the rows.
-    :param config: weighs classes and labels, and names sets that only teachers label.
     :return: float32, shape (rows, labels); 0 for unknown.
     :raises InputError: if a label is none of the data's.
     """
@@ -73,8 +68,6 @@ def entry_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float3
 def row_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     """Say how much each row counts.
 
-    :param data: the rows.
-    :param config: weighs rows by label, set and the method that made them.
     :return: float32, shape (rows,).
     :raises InputError: if a label is none of the data's.
     :raises TrainingError: if a weight is out of range, or is of a method that made no row.
@@ -123,13 +116,7 @@ class Examples(torch.utils.data.Dataset[dict[str, Any]]):
         teacher: NDArray[np.float32] | None,
         config: TrainConfig,
     ) -> Examples:
-        """Say what is to be learned from labelled rows, and from texts that only teachers label.
-
-        :param data: the labelled rows.
-        :param ids: theirs, then those of the other texts.
-        :param teacher: what the teachers say of all of them.
-        :param config: the run.
-        """
+        """Say what is to be learned from labelled rows, and from texts that only teachers label."""
         smoothing = config.label_smoothing
         targets = np.clip(data.targets, 0, 1).astype(np.float32) * (1 - smoothing) + smoothing / 2
         blank = np.zeros((len(ids) - len(data), targets.shape[1]), dtype=np.float32)
@@ -165,13 +152,7 @@ def collate_examples(items: list[dict[str, Any]], pad_id: int) -> dict[str, Tens
 
 
 def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Ids]:
-    """Tokenise, cutting long texts.
-
-    :param tokenizer: a tokeniser with its normaliser inside; its truncation is reset afterwards.
-    :param texts: raw texts.
-    :param max_length: tokens at most, special ones included.
-    :return: ids per text.
-    """
+    """Tokenise, cutting long texts."""
     tokenizer.enable_truncation(max_length)
     try:
         encodings = tokenizer.encode_batch_fast(texts)
@@ -183,8 +164,6 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Id
 def pad(ids: list[Ids], pad_id: int) -> tuple[Tensor, Tensor]:
     """Pad rows to the longest of them.
 
-    :param ids: token ids per row.
-    :param pad_id: id of the padding token.
     :return: ids and mask, int64, shape (rows, tokens); the mask is 0 at padding.
     """
     width = max(map(len, ids))
@@ -197,12 +176,7 @@ def pad(ids: list[Ids], pad_id: int) -> tuple[Tensor, Tensor]:
 
 
 def by_length(ids: list[Ids], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    """Group rows of like length, for evaluation.
-
-    :param ids: token ids of all rows.
-    :param batch_size: rows in a batch.
-    :return: yields row positions.
-    """
+    """Group rows of like length, for evaluation."""
     order = np.argsort([len(row) for row in ids], kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

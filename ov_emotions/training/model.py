@@ -102,11 +102,7 @@ class EmotionModel(nn.Module):
         return int(self.config.pad_token_id or 0)
 
     def set_dropout(self, dropout: float, hidden_dropout: float) -> None:
-        """Change the rates of a head that is trained on.
-
-        :param dropout: before the first layer.
-        :param hidden_dropout: before the output layer; of no matter to a head of one layer.
-        """
+        """Change the rates of a head that is trained on."""
         self.head = replace(self.head, dropout=dropout, hidden_dropout=hidden_dropout)
         self.dropout.p = dropout
         if self.head.hidden_size:
@@ -127,10 +123,6 @@ class EmotionModel(nn.Module):
     def from_base(base: str, head: HeadConfig, attention: Attention = "auto") -> EmotionModel:
         """Put a fresh head on a pretrained encoder.
 
-        :param base: folder or Hub id.
-        :param head: what to put on it.
-        :param attention: how it computes attention.
-        :return: a model in float32.
         :raises CheckpointError: if the base is no encoder that can be loaded, trained and exported.
         """
         check_base(base)
@@ -140,9 +132,6 @@ class EmotionModel(nn.Module):
     def load(folder: Path, attention: Attention = "auto") -> EmotionModel:
         """Read what `save` wrote.
 
-        :param folder: a checkpoint folder.
-        :param attention: how it computes attention.
-        :return: the model in float32, in evaluation mode.
         :raises CheckpointError: if files are missing or do not fit together.
         """
         head = read_head(folder)
@@ -157,11 +146,7 @@ class EmotionModel(nn.Module):
         return model.float().eval()
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-        """Write weights, encoder configuration and head.
-
-        :param folder: an existing folder.
-        :param dtype: what to store the weights in.
-        """
+        """Write weights, encoder configuration and head."""
         self.config.save_pretrained(folder)
         (folder / HEAD_NAME).write_text(json.dumps(asdict(self.head)), encoding="utf-8")
         state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}

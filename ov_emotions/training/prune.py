@@ -66,12 +66,7 @@ def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def used_pieces(tokenizer: Tokenizer, texts: Iterable[str]) -> set[str]:
-    """Collect the pieces that a corpus tokenises to.
-
-    :param tokenizer: a tokeniser with its normaliser in place.
-    :param texts: raw texts, read once.
-    :return: the pieces.
-    """
+    """Collect the pieces that a corpus tokenises to."""
     used: set[int] = set()
     for batch in _batches(texts, 4096):
         for encoding in tokenizer.encode_batch_fast(batch):
@@ -102,9 +97,6 @@ def _prune_model(model: dict[str, Any], keep: set[str]) -> tuple[list[str], list
 def prune_base(config: PruneConfig, texts: Iterable[str]) -> dict[str, int]:
     """Write a copy of a base encoder with the normaliser inside and a smaller vocabulary.
 
-    :param config: what to make of what.
-    :param texts: the corpus that says which pieces are needed.
-    :return: vocabulary sizes before and after.
     :raises CheckpointError: if the base is not of that form.
     """
     base, max_positions = config.base, config.max_positions

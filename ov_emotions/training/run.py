@@ -89,7 +89,7 @@ def train(config: TrainConfig, tell: Tell | None = None) -> CheckpointFacts:
         check_base(config.base)
     prepared = open_prepared(config, ("thresholds", "selection"))
     data = _rows(prepared, config)
-    find_teachers(config, data.label_set.labels)
+    teachers = find_teachers(config, data.label_set.labels)
     tracker = MlflowTracker(config) if config.track == "mlflow" else None
     args = trainer_arguments(config, device)
     # The others begin when the one that writes has put the folder in order.
@@ -97,7 +97,7 @@ def train(config: TrainConfig, tell: Tell | None = None) -> CheckpointFacts:
         wait(args)
         state = run_state(config, args)
         if not check_resumable(config.output, state):
-            _train(config, args, device, prepared, data, tracker, tell)
+            _train(config, args, device, prepared, data, teachers, tracker, tell)
             finish(config, args, state)
         return read_checkpoint_facts(config.output / BEST_NAME)
 
@@ -108,6 +108,7 @@ def _train(
     device: Device,
     prepared: PreparedData,
     data: LabelledTexts,
+    teachers: list[Path],
     tracker: MlflowTracker | None,
     tell: Tell | None,
 ) -> None:
@@ -119,7 +120,6 @@ def _train(
     texts = [*data.texts, *drawn.texts]
     ids = tokenize(tokenizer, texts, config.max_length)
     _check_tokens(config, tokenizer, ids, model)
-    teachers = find_teachers(config, labels)
     taught = teach(texts, teachers, config, tell) if teachers else None
     facts = _facts(config, args, device, prepared, data, drawn, earlier)
 
@@ -153,8 +153,6 @@ def _train(
 def open_prepared(config: RunConfig, parts: Sequence[str]) -> PreparedData:
     """Open the prepared folder of a run, and see that it holds what the run reads.
 
-    :param config: the run.
-    :param parts: of validation.
     :raises DataError: names what is missing, and what there is.
     """
     prepared = PreparedData.open(config.data)
@@ -299,13 +297,7 @@ def training_sources(
     further: Sequence[TrainingSource] = (),
     earlier: Sequence[TrainingSource] = (),
 ) -> tuple[TrainingSource, ...]:
-    """List what a model learned from, for its card: the sets with their licences.
-
-    :param prepared: the prepared data.
-    :param origins: the set of each training row.
-    :param further: what it learned from besides.
-    :param earlier: what the model that it went on from had learned from.
-    """
+    """List what a model learned from, for its card: the sets with their licences."""
     rows = Counter(origins)
     names = ("name", "licence", "url", "attribution")
     sources = [

@@ -278,8 +278,6 @@ def preset_description(name: str) -> str:
 def preset_values(name: str) -> dict[str, Any]:
     """Read a preset.
 
-    :param name: of the preset.
-    :return: the fields that it sets.
     :raises TrainingError: if there is none of that name.
     """
     if name not in preset_names():
@@ -337,11 +335,7 @@ def _plain(config: RunConfig) -> dict[str, Any]:
 
 
 def settings_text(config: RunConfig) -> str:
-    """Write every setting as commented TOML that `load_settings` reads back as the same run.
-
-    :param config: the run.
-    :return: the file's text.
-    """
+    """Write every setting as commented TOML that `load_settings` reads back as the same run."""
     writer = require("tomli_w", extra="train")
     texts: dict[str, str] = {}
     for kind in reversed(type(config).__mro__):
@@ -363,9 +357,5 @@ def settings_text(config: RunConfig) -> str:
 
 
 def write_settings(output: Path, config: RunConfig) -> None:
-    """Write the resolved settings into a run's folder.
-
-    :param output: the folder.
-    :param config: the run.
-    """
+    """Write the resolved settings into a run's folder."""
     write_text(output / CONFIG_NAME, settings_text(config))

@@ -63,11 +63,6 @@ def draw_texts(
 ) -> DrawnTexts:
     """Draw the texts that a run's teachers label beside the training texts.
 
-    :param texts: the training texts.
-    :param prepared: whose held-out texts, and what nearly equals them, must not be among them.
-    :param config: says how many of which, and the seed.
-    :param tell: told how many are compared with the held-out ones.
-    :return: the texts; fewer than asked for where the files hold fewer or some were left out.
     :raises DataError: if a file cannot be read.
     """
     if not (config.unlabelled_rows or config.recombined_rows):
@@ -101,11 +96,6 @@ def recombine(texts: Sequence[str], rows: int, rng: np.random.Generator) -> list
     Both are cut at a word chosen at random, so that the new ones are as long as the old on
     average. They are not sensible, but they hold the words and turns of the domain in new company,
     and a teacher's opinion of them says more about the teacher than that of texts it has learned.
-
-    :param texts: to cut.
-    :param rows: how many to make.
-    :param rng: chooses the pairs and the cuts.
-    :return: the texts.
     """
     words = [text.split() for text in texts]
     made = []
@@ -123,91 +113,61 @@ def recombine(texts: Sequence[str], rows: int, rng: np.random.Generator) -> list
     return made
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A checkpoint or bundle whose opinion is learned.
-
-    :param name: as the settings have it.
-    :param folder: where it lies.
-    :param is_bundle: whether OpenVINO runs it.
-    """
-
-    name: str
-    folder: Path
-    is_bundle: bool
-
-    @property
-    def weights(self) -> Path:
-        """The file that its opinion depends on."""
-        return self.folder / (BUNDLE_WEIGHTS if self.is_bundle else WEIGHTS_NAME)
-
-
-def find_teachers(config: TrainConfig, labels: tuple[str, ...]) -> list[Teacher]:
+def find_teachers(config: TrainConfig, labels: tuple[str, ...]) -> list[Path]:
     """Look the teachers up, before anything that takes long.
 
-    :param config: names them, and the files of texts without labels.
-    :param labels: of the student; the teachers must have the same.
-    :return: the teachers.
     :raises TrainingError: if one is not there, or is no model.
-    :raises CheckpointError: if one has other labels.
-    :raises DataError: if a file of texts is not there.
+    :raises CheckpointError: if one has other labels than the student.
+    :raises DataError: if a file of texts for them is not there.
     """
     for path in config.unlabelled:
         if not path.is_file():
             raise DataError(f"unlabelled: there is no file {path}")
-    teachers = []
+    folders = []
     for name in config.teachers:
         try:
             folder = resolve(name)
-        except BundleError as error:
-            raise TrainingError(f"teachers: {error}") from error
-        is_bundle = (folder / MANIFEST_NAME).is_file()
-        try:
-            theirs = (
-                Bundle.load(folder).manifest.labels
-                if is_bundle
-                else read_checkpoint_facts(folder).labels
-            )
-        except CheckpointError as error:
+            if _is_bundle(folder):
+                theirs = Bundle.load(folder).manifest.labels
+            else:
+                theirs = read_checkpoint_facts(folder).labels
+        except (BundleError, CheckpointError) as error:
             raise TrainingError(f"teachers: {error}") from error
         check_labels(f"the teacher {name}", theirs, labels)
-        teachers.append(Teacher(name, folder, is_bundle))
-    return teachers
+        folders.append(folder)
+    return folders
 
 
 def teach(
-    texts: Sequence[str],
-    teachers: Sequence[Teacher],
-    config: TrainConfig,
-    tell: Tell | None = None,
+    texts: Sequence[str], folders: Sequence[Path], config: TrainConfig, tell: Tell | None = None
 ) -> NDArray[np.float32]:
-    """Let the teachers score every text.
+    """Let the teachers in these folders score every text.
 
-    :param texts: raw texts.
-    :param teachers: at least one.
-    :param config: says where what they said is kept, and how checkpoints compute.
-    :param tell: told how many texts each has scored.
     :return: the mean of their probabilities, float32, shape (texts, labels).
     """
     scores = []
-    for teacher in teachers:
-        kept = _kept(config, teacher.weights, texts)
+    for folder in folders:
+        bundle = _is_bundle(folder)
+        kept = _kept(config, folder / (BUNDLE_WEIGHTS if bundle else WEIGHTS_NAME), texts)
         if kept is not None and kept.is_file():
             scores.append(np.load(kept))
             continue
 
-        def told(done: int, total: int, name: str = teacher.name) -> None:
+        def told(done: int, total: int, name: str = folder.name) -> None:
             if tell:
                 tell(Progress(done, total, "texts", f"asking {name}"))
 
-        ask = _ask_bundle if teacher.is_bundle else ask_checkpoint
-        scores.append(ask(teacher.folder, texts, config, told))
+        scores.append((_ask_bundle if bundle else ask_checkpoint)(folder, texts, config, told))
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(kept) as path, path.open("wb") as file:
                 np.save(file, scores[-1])
     mean: NDArray[np.float32] = np.mean(scores, axis=0, dtype=np.float32)
     return mean
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (folder / MANIFEST_NAME).is_file()
 
 
 def ask_checkpoint(
@@ -218,10 +178,6 @@ def ask_checkpoint(
 ) -> NDArray[np.float32]:
     """Score texts with a checkpoint.
 
-    :param folder: the checkpoint.
-    :param texts: raw texts.
-    :param config: says on which device, in which precision, and where texts are cut.
-    :param report: told how many texts are scored, of how many.
     :return: probabilities, float32, shape (texts, labels).
     """
     device = choose_device(config.device, config.precision)

@@ -140,11 +140,7 @@ class MlflowTracker(TrainerCallback):
 
 
 def plot_history(history: list[dict[str, Any]], folder: Path) -> None:
-    """Draw the curves of a run: loss.png and f1.png, over steps.
-
-    :param history: rows as `write_history` takes them.
-    :param folder: an existing folder.
-    """
+    """Draw the curves of a run: loss.png and f1.png, over steps."""
     figures = require("matplotlib.figure", extra="tracking")
     steps = [row["step"] for row in history]
     for name, keys in (("loss", ["loss"]), ("f1", ["weighted_f1", "macro_f1"])):

@@ -36,6 +36,7 @@ from transformers import (
 from ov_emotions.errors import TrainingError
 from ov_emotions.metrics import score
 from ov_emotions.progress import Tell
+from ov_emotions.system import quiet_transformers
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 from ov_emotions.training.course import (
     SAVED,
@@ -82,11 +83,7 @@ class _Seq2SeqOnDevice(_OnDevice, Seq2SeqTrainingArguments):
 
 
 def trainer_arguments(config: LoopConfig, device: Device) -> TrainingArguments:
-    """Say a run's settings as the Trainer takes them. Joins the other processes, if there are any.
-
-    :param config: the run.
-    :param device: where it computes.
-    """
+    """Say a run's settings as the Trainer takes them; joins the other processes, if any."""
     kind = _OnDevice if isinstance(config, TrainConfig) else _Seq2SeqOnDevice
     kind.where = device.torch_device
     if device.torch_device.type == "cuda":
@@ -110,19 +107,13 @@ def trainer_arguments(config: LoopConfig, device: Device) -> TrainingArguments:
         save_total_limit=1,
         disable_tqdm=True,
         report_to=[],
-        log_level="error",
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
     )
 
 
 def make_optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
-    """Make the optimiser: a head has a rate of its own, and biases and norms no decay.
-
-    :param model: whose parameters are trained.
-    :param config: names the optimiser and its rates.
-    :return: AdamW, Adam, or Adafactor (Shazeer and Stern, 2018).
-    """
+    """Make the optimiser: a head has a rate of its own, and biases and norms no decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -141,15 +132,8 @@ def make_optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.Optimize
 class RunTrainer(Trainer, Generic[Found]):
     """A run over rows that are tokenised already; a kind of run says how it learns and is scored.
 
-    :param model: what is trained.
-    :param config: how.
-    :param args: what `trainer_arguments` gives.
-    :param rows: the training rows, a data set.
-    :param lengths: tokens of each.
-    :param collate: makes a batch of rows.
-    :param tell: told after each step; None for nobody.
     :param keep: called with every evaluation that is the best so far, to write `best/`.
-    :param trackers: callbacks that are told of every evaluation.
+    :param trackers: told of every evaluation.
     """
 
     def __init__(
@@ -175,7 +159,8 @@ class RunTrainer(Trainer, Generic[Found]):
         args.warmup_steps = math.ceil(config.warmup * self.course.total)
         callbacks = [self.course, *trackers]
         optimizers = (make_optimizer(model, config), None)
-        super().__init__(model, args, collate, rows, callbacks=callbacks, optimizers=optimizers)
+        with quiet_transformers():
+            super().__init__(model, args, collate, rows, callbacks=callbacks, optimizers=optimizers)
         self.remove_callback(PrinterCallback)
         decay = getattr(config, "ema_decay", 0.0)
         self.average = WeightAverage(model, decay) if decay else None
@@ -190,7 +175,8 @@ class RunTrainer(Trainer, Generic[Found]):
         """Train to the end, or until validation stops improving, from the last saved state on."""
         saved = last_saved(self.config.output)
         torch.manual_seed(self.config.seed + self.args.process_index)  # each its own dropout
-        self.train(resume_from_checkpoint=str(saved) if saved else None)
+        with quiet_transformers():
+            self.train(resume_from_checkpoint=str(saved) if saved else None)
         if self.args.should_save:
             for folder in self.config.output.glob(f"{SAVED}*"):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -292,13 +278,7 @@ class Validation:
 
 
 class LabelTrainer(RunTrainer[NDArray[np.float32]]):
-    """Learns labels: the loss over those that are known, mixed with what teachers say.
-
-    :param model: see `RunTrainer`.
-    :param config: see there.
-    :param device: where the model computes.
-    :param validation: what it is scored on.
-    """
+    """Learns labels: the loss over those that are known, mixed with what teachers say."""
 
     config: TrainConfig
     train_dataset: Examples

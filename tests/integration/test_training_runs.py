@@ -503,7 +503,7 @@ def test_texts_that_nobody_labelled_are_drawn_scored_once_and_counted(
     told: list[Progress] = []
     facts = train(student, told.append)
     assert {"texts", "steps"} == {progress.unit for progress in told}
-    assert any(progress.note == f"asking {checkpoint}" for progress in told)
+    assert any(progress.note == f"asking {checkpoint.name}" for progress in told)
     assert facts.drawn_rows == {
         "unlabelled": 2,
         "recombined": len(drawn.recombined),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -92,12 +93,10 @@ class TextToTextClassifier(TextClassifier):
         tokenizer = loading.load_target_tokenizer(str(folder))
         model = loading.load_model(str(folder))
         loading.check_can_write(str(folder), model, tokenizer, target)
-        options = loading.WritingOptions(
-            manifest.prefix,
-            manifest.max_source_length,
-            manifest.max_target_length,
-            manifest.beams if beams is None else beams,
-            manifest.constrained if constrained is None else constrained,
+        options = msgspec.structs.replace(
+            manifest,
+            beams=manifest.beams if beams is None else beams,
+            constrained=manifest.constrained if constrained is None else constrained,
         )
         chosen = choose_device(device, _PRECISIONS[precision])
         if threads is not None:
@@ -134,8 +133,6 @@ class TextToTextClassifier(TextClassifier):
     def write(self, texts: Sequence[str]) -> Written:
         """Let the model write, and count what cannot be read.
 
-        :param texts: a list or tuple of texts.
-        :return: what was written, word for word, and what it means.
         :raises InputError: if something is not a text; the message names its position.
         """
         written = self._writer.write(as_texts(texts))

@@ -42,7 +42,6 @@ from ov_emotions.training.text_to_text.targets import (
 )
 from ov_emotions.training.text_to_text.writer import (
     LabelWriter,
-    WritingOptions,
     check_can_write,
     load_model,
     load_target_tokenizer,
@@ -50,6 +49,11 @@ from ov_emotions.training.text_to_text.writer import (
 )
 from ov_emotions.training.trainer import TextTrainer, trainer_arguments
 
+_READ = (
+    *("names", "no_emotion", "prefix", "max_source_length", "max_target_length", "beams"),
+    "constrained",
+)
+"""Settings that the model is read with later."""
 IGNORED = -100
 """The target id that the cross-entropy leaves out: padding."""
 
@@ -80,9 +84,6 @@ def training_rows(
 ) -> tuple[LabelledTexts, dict[str, int]]:
     """Choose the rows that are trained on.
 
-    :param data: the training split.
-    :param config: names the sets, the rule for unknown labels and how many rows are drawn.
-    :return: the rows, and by set how many were left out for an unknown label.
     :raises TrainingError: if a set has no rows, or none are left.
     """
     if unknown := sorted(set(config.sets) - set(data.origins)):
@@ -119,11 +120,6 @@ def make_pairs(
 ) -> Pairs:
     """Tokenise the training rows.
 
-    :param data: the rows.
-    :param tokenizer: the model's.
-    :param target: how labels are written.
-    :param config: the prefix and the lengths.
-    :return: the pairs.
     :raises TrainingError: if a target is longer than what the model may write.
     """
     labels = np.array(target.labels)
@@ -195,14 +191,7 @@ def _train(
     model = load_model(config.base)
     check_can_write(config.base, model, tokenizer, target)
     model.to(device.torch_device)
-    options = WritingOptions(
-        config.prefix,
-        config.max_source_length,
-        config.max_target_length,
-        config.beams,
-        config.constrained,
-    )
-    writer = LabelWriter(model, tokenizer, target, options, device)
+    writer = LabelWriter(model, tokenizer, target, config, device)
     pairs = make_pairs(data, tokenizer, target, config)
     pad_id = int(model.generation_config.pad_token_id or 0)
 
@@ -221,13 +210,7 @@ def _train(
         manifest = Text2TextManifest(
             labels=labels,
             label_names_ru=dict(data.label_set.russian),
-            names=config.names,
-            no_emotion=config.no_emotion,
-            prefix=config.prefix,
-            max_source_length=config.max_source_length,
-            max_target_length=config.max_target_length,
-            beams=config.beams,
-            constrained=config.constrained,
+            **{name: getattr(config, name) for name in _READ},
             normalizer=NORMALIZER_VERSION,
             base_model=config.base,
             training=config.to_dict(),

@@ -68,27 +68,16 @@ class TargetFormat:
                 raise TrainingError(f"{name!r} cannot be written between commas")
 
     def name(self, label: str) -> str:
-        """Return what is written for a label.
-
-        :param label: its identifier.
-        :return: its name.
-        """
+        """Return what is written for a label."""
         return self.russian[label] if self.names == "russian" else label
 
     def write(self, present: Sequence[str]) -> str:
-        """Write labels, in the fixed order whatever theirs is.
-
-        :param present: identifiers.
-        :return: the text that the model is to write.
-        """
+        """Write labels, in the fixed order whatever theirs is."""
         chosen = [self.name(label) for label in self.labels if label in present]
         return SEPARATOR.join(chosen) or self.no_emotion
 
     def all_targets(self) -> list[str]:
-        """Write every set of labels that there is: 2 to the power of their number.
-
-        :return: the texts, the one for no emotion first.
-        """
+        """Write every set of labels that there is: 2 to the power of their number."""
         sizes = range(len(self.labels) + 1)
         return [self.write(chosen) for size in sizes for chosen in combinations(self.labels, size)]
 
@@ -100,9 +89,6 @@ class TargetFormat:
         """Read an output: case, spaces, order, repetitions and a final full stop do not matter.
 
         Beside labels the word for no emotion contradicts them, and counts as an unknown piece.
-
-        :param text: what a model wrote.
-        :return: the labels and what is none.
         """
         pieces = [_key(piece) for piece in text.split(",")]
         found = {self._by_name[piece] for piece in pieces if piece in self._by_name}
@@ -138,11 +124,7 @@ class OutputCounts:
 
     @staticmethod
     def of(parsed: Sequence[ParsedTarget]) -> OutputCounts:
-        """Count.
-
-        :param parsed: the outputs, read.
-        :return: the counts.
-        """
+        """Count."""
         return OutputCounts(
             len(parsed),
             sum(not p.parseable for p in parsed),
@@ -172,11 +154,7 @@ class OutputCounts:
 
 
 def is_text_to_text(source: str | os.PathLike[str] | None) -> bool:
-    """Say whether a folder holds a model that writes labels.
-
-    :param source: what a caller named; a Hub id or a shipped name is none.
-    :return: whether its manifest is there.
-    """
+    """Say whether a folder holds a model that writes labels."""
     return source is not None and (Path(source) / TEXT2TEXT_NAME).is_file()
 
 
@@ -249,8 +227,6 @@ class Text2TextManifest(Schema, frozen=True, kw_only=True):
     def read(folder: Path) -> Text2TextManifest:
         """Read and check a folder's manifest.
 
-        :param folder: the `best` folder of a run.
-        :return: the manifest.
         :raises CheckpointError: if it is missing, malformed, of another schema, or its texts are
             normalised by rules that this library does not have.
         """

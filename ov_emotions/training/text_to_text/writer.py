@@ -22,34 +22,18 @@ from ov_emotions.normalize import normalize
 from ov_emotions.system import quiet_transformers, require
 from ov_emotions.training.checkpoint import TOKENIZER_NAME
 from ov_emotions.training.device import Device
+from ov_emotions.training.settings import Text2TextConfig
 from ov_emotions.training.text_to_text.targets import (
     OutputCounts,
     ParsedTarget,
     TargetFormat,
+    Text2TextManifest,
     is_text_to_text,
 )
 
 logger = logging.getLogger(__name__)
 
 MAX_CONSTRAINED_LABELS = 10
-
-
-@dataclass(frozen=True)
-class WritingOptions:
-    """How a model is asked.
-
-    :param prefix: what stands before every text.
-    :param max_source_length: tokens that prefix and text are cut to.
-    :param max_target_length: tokens written at most.
-    :param beams: width of the beam search.
-    :param constrained: whether nothing but label names can be written.
-    """
-
-    prefix: str
-    max_source_length: int
-    max_target_length: int
-    beams: int = 1
-    constrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,11 +58,7 @@ class Written:
 class LabelWriter:
     """A model and the ways to ask it.
 
-    :param model: a sequence-to-sequence model, on the device.
-    :param tokenizer: its tokeniser; copied.
-    :param target: how labels are written.
-    :param options: how it is asked.
-    :param device: where it is.
+    :param options: prefix, lengths, beams, and whether nothing but labels can be written.
     :param batch_tokens: source tokens of a batch at most, padding included.
     :raises InputError: if constrained writing is asked for and the labels are too many.
     """
@@ -88,7 +68,7 @@ class LabelWriter:
         model: Any,
         tokenizer: Tokenizer,
         target: TargetFormat,
-        options: WritingOptions,
+        options: Text2TextConfig | Text2TextManifest,
         device: Device,
         batch_tokens: int = 4096,
     ) -> None:
@@ -103,11 +83,7 @@ class LabelWriter:
         self._allowed = allowed_tokens(tokenizer, target) if options.constrained else None
 
     def write(self, texts: Sequence[str]) -> Written:
-        """Let the model write about texts.
-
-        :param texts: raw texts; one without a letter or digit never reaches the model.
-        :return: what was written and what it means.
-        """
+        """Let the model write about texts."""
         normalized = [normalize(text) for text in texts]
         readable = [i for i, text in enumerate(normalized) if text]
         encoded = self._encoder.encode([self.options.prefix + normalized[i] for i in readable])
@@ -174,9 +150,6 @@ def allowed_tokens(
 ) -> Callable[[int, Tensor], list[int]]:
     """Make the rule that lets only whole target texts be written.
 
-    :param tokenizer: the model's.
-    :param target: how labels are written.
-    :return: what `generate` takes as `prefix_allowed_tokens_fn`.
     :raises InputError: if there are more than `MAX_CONSTRAINED_LABELS` labels: the target texts
         are 2 to that power.
     """
@@ -246,8 +219,6 @@ def _first(*values: Any) -> Any:
 def load_target_tokenizer(base: str) -> Tokenizer:
     """Load a base model's tokeniser as it is, for texts that are normalised and for targets.
 
-    :param base: folder or Hub id.
-    :return: a tokeniser without padding and truncation.
     :raises CheckpointError: if there is none.
     :raises MissingExtraError: if what reads a SentencePiece vocabulary is not installed.
     """
@@ -275,10 +246,6 @@ def load_target_tokenizer(base: str) -> Tokenizer:
 def check_can_write(base: str, model: Any, tokenizer: Tokenizer, target: TargetFormat) -> None:
     """Check that the tokeniser fits the model and holds what the target texts need.
 
-    :param base: what both were loaded from.
-    :param model: the model.
-    :param tokenizer: its tokeniser.
-    :param target: how labels are written.
     :raises CheckpointError: if a label's name does not survive tokenising (a vocabulary without
         Cyrillic letters, say), a text does not end in the model's end token, or the tokeniser has
         more pieces than the model.
@@ -304,12 +271,7 @@ def check_can_write(base: str, model: Any, tokenizer: Tokenizer, target: TargetF
 
 
 def save_model(folder: Path, model: Any, tokenizer: Tokenizer) -> None:
-    """Write weights (float32: T5 overflows in fp16), configuration and tokeniser.
-
-    :param folder: an existing folder.
-    :param model: what `load_model` gave.
-    :param tokenizer: what `load_target_tokenizer` gave.
-    """
+    """Write weights (float32: T5 overflows in fp16), configuration and tokeniser."""
     with quiet_transformers():
         model.save_pretrained(folder, max_shard_size="1TB")
     # Not by its own method, whose errors of a full disk are of no kind.
