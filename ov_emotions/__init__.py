@@ -31,6 +31,7 @@ from ov_emotions.errors import (
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
     from ov_emotions.classifier import EmotionClassifier
+    from ov_emotions.conversion.run import convert
     from ov_emotions.prediction import Prediction
 
 __version__ = "0.1.0"
@@ -64,11 +65,13 @@ __all__ = [
     "ServerUnavailableError",
     "TrainingError",
     "__version__",
+    "convert",
 ]
 
 # Imported at first use: OpenVINO takes a moment that `ov-emotions --help` need not wait for.
 _LAZY = {
     "Bundle": "ov_emotions.bundle",
+    "convert": "ov_emotions.conversion.run",
     "EmotionClassifier": "ov_emotions.classifier",
     "Prediction": "ov_emotions.prediction",
 }

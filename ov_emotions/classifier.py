@@ -269,6 +269,11 @@ class EmotionClassifier(TextClassifier):
         return dict(self._thresholds)
 
     @property
+    def task(self) -> Task:
+        """`multi_label` for sigmoids and thresholds, `single_label` for a softmax."""
+        return self._task
+
+    @property
     def long_texts(self) -> LongTexts:
         """What is done with texts longer than the model reads at a time."""
         return self._long_texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def score(targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Seque
 
 
 def _resampled(
-    targets: NDArray[np.int8], predicted: NDArray[np.bool_], weights: NDArray[np.int64]
+    targets: NDArray[np.int8], predicted: NDArray[np.bool_], weights: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float64]]:
     """Give weighted F1, macro F1 and the F1 of each annotated label for every resample.
 
@@ -113,8 +114,8 @@ def _resampled(
     known = targets >= 0
     columns = known.any(axis=0)
     present, given = (targets == 1)[:, columns], (predicted & known)[:, columns]
-    per_row = np.concatenate([present & given, present, given], axis=1).astype(np.float64)
-    hits, support, predictions = np.split(weights @ per_row, 3, axis=1)
+    per_row = np.concatenate([present & given, present, given], axis=1).astype(np.float32)
+    hits, support, predictions = np.split((weights @ per_row).astype(np.float64), 3, axis=1)
     f1 = 2 * hits / np.maximum(support + predictions, 1)
     return {
         "weighted_f1": (f1 * support).sum(axis=1) / np.maximum(support.sum(axis=1), 1),
@@ -123,9 +124,14 @@ def _resampled(
     }
 
 
-def _draws(rows: int, samples: int, seed: int) -> NDArray[np.int64]:
+@lru_cache(maxsize=4)
+def _draws(rows: int, samples: int, seed: int) -> NDArray[np.float32]:
+    """Draw resamples once for all that is computed on the same rows.
+
+    In float32, which counts exactly up to 2**24 and multiplies ten times as fast as int64.
+    """
     rng = np.random.default_rng(seed)
-    return rng.multinomial(rows, np.full(rows, 1 / rows), samples)
+    return rng.multinomial(rows, np.full(rows, 1 / rows), samples).astype(np.float32)
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -240,7 +246,7 @@ def _paired(
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Give by metric the differences: of all rows first, then of the resamples."""
-    once = np.ones((1, len(targets)), dtype=np.int64)
+    once = np.ones((1, len(targets)), dtype=np.float32)
     draws = np.concatenate([once, _draws(len(targets), samples, seed)])
     ours, theirs = (_resampled(targets, d, draws) for d in (predicted, reference))
     return {name: ours[name] - theirs[name] for name in ours}

@@ -185,7 +185,12 @@ def f1_of(
 
 
 def cross_fit(
-    probabilities: Probabilities, targets: Targets, fit: Fit, seed: int, folds: int = FOLDS
+    probabilities: Probabilities,
+    targets: Targets,
+    fit: Fit,
+    seed: int,
+    folds: int = FOLDS,
+    applied: Probabilities | None = None,
 ) -> NDArray[np.bool_]:
     """Decide every row at thresholds that were fitted on the other folds.
 
@@ -194,18 +199,20 @@ def cross_fit(
     :param fit: as `threshold_fitter` gives it.
     :param seed: of the folds.
     :param folds: at least 2.
+    :param applied: probabilities of the same rows to decide by; None takes those fitted to.
     :return: bool, shape (rows, labels).
     :raises InputError: if there are fewer rows than folds.
     """
     if len(targets) < folds:
         raise InputError(f"{len(targets)} rows are too few to cross-fit in {folds} folds")
     order = np.random.default_rng(seed).permutation(len(targets))
+    decided_by = probabilities if applied is None else applied
     predicted = np.zeros(targets.shape, dtype=np.bool_)
     for fold in range(folds):
         held = order[fold::folds]
         rest = np.setdiff1d(order, held)
         cuts = fit(probabilities[rest], targets[rest])
-        predicted[held] = apply_thresholds(probabilities[held], cuts)
+        predicted[held] = apply_thresholds(decided_by[held], cuts)
     return predicted
 
 

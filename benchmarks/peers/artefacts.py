@@ -14,7 +14,7 @@ from benchmarks.peers.environments import python_of
 from benchmarks.peers.plan import LARGE, ROOT, SMALL, WORKERS
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.prepare import PreparedData
-from ov_emotions.quantization.calibration import stratified_rows
+from ov_emotions.quantization.ptq import stratified_rows
 
 CHECKPOINTS = ROOT / "quantize" / "checkpoints"
 CALIBRATION_TEXTS = {SMALL: 300, LARGE: 16}

@@ -24,7 +24,7 @@ from ov_emotions.thresholds import METHODS, Metric, ThresholdMethod
 
 if TYPE_CHECKING:
     from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.evaluation import Scored
+    from ov_emotions.evaluation.run import Scored
 
 _WORST = 20
 
@@ -33,7 +33,7 @@ _WORST = 20
 class RefitOptions:
     """What is fitted on, and where the fit goes.
 
-    :param data: prepared folder.
+    :param data: labelled texts: a prepared folder or a file.
     :param write: write a bundle with the fit.
     :param output: write the figures there as JSON too.
     """
@@ -71,16 +71,15 @@ def thresholds(options: ThresholdOptions, refit: RefitOptions, answer: Answer) -
     cross-fitting: on rows that had no part in its thresholds.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.evaluation.run import predict_rows
-    from ov_emotions.evaluation.sources import open_source
+    from ov_emotions.data.plain import open_data
+    from ov_emotions.evaluation.run import open_source, predict_rows
     from ov_emotions.thresholds import compare_methods, sigmoid, threshold_fitter, with_thresholds
 
     part = "validation:thresholds"
     with open_source(options.model) as source:
         if refit.write and source.facts["backend"] != "openvino":
             raise InputError(f"{options.model} is no bundle; --write needs one (export it first)")
-        data, logits = predict_rows(source, PreparedData.open(refit.data), part)
+        data, logits = predict_rows(source, open_data(refit.data, source.labels), part)
     probabilities = sigmoid(logits)
     scores = compare_methods(probabilities, data.targets, options.metric, options.seed)
     fitted = threshold_fitter(options.method, options.metric, options.seed)(
@@ -141,12 +140,13 @@ def calibrate(options: CalibrateOptions, refit: RefitOptions, answer: Answer) ->
     logits by them and thresholds move along: decisions stay.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.data.plain import open_data
     from ov_emotions.evaluation.calibration import calibrate
     from ov_emotions.reports.evaluation import render_calibration
 
-    prepared = PreparedData.open(refit.data)
-    found = calibrate(Bundle.load(options.model), prepared, options.temperature, refit.write)
+    bundle = Bundle.load(options.model)
+    prepared = open_data(refit.data, bundle.manifest.labels)
+    found = calibrate(bundle, prepared, options.temperature, refit.write)
     write_answer(refit.output, found)
     if options.html:
         with open_output(options.html) as file:
@@ -181,7 +181,7 @@ class EvaluateOptions:
 
     :param bundles: shipped names, bundles, Hub ids, checkpoint folders, URLs of served models
         (http://host:8000/emotions, grpc://…); text-to-text folders too.
-    :param data: prepared folder.
+    :param data: labelled texts: a prepared folder or a file.
     :param split: split, or validation:PART; repeatable (default: validation:selection).
     :param precision: instead of the model's (default: the model's).
     :param metadata_url: REST URL of a Model Server that is asked over gRPC, which tells no labels
@@ -218,12 +218,12 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
     precision.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.evaluation import data_facts, record_metrics
+    from ov_emotions.conversion.run import source_data
+    from ov_emotions.evaluation.run import data_facts, record_metrics
 
     if options.compare and len(options.bundles) < 2:
         raise UsageError("--compare needs two models at least")
-    prepared = PreparedData.open(options.data)
+    prepared = source_data(options.bundles[0], options.data)
     splits = list(options.split or ["validation:selection"])
     prepared.check_splits(splits)
     ask = (prepared, splits, options.precision, options.metadata_url)
@@ -270,7 +270,7 @@ def _evaluate(
         from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
 
         return evaluate_text_to_text(Path(source), prepared, splits, precision), None
-    from ov_emotions.evaluation import evaluate_source, open_source
+    from ov_emotions.evaluation.run import evaluate_source, open_source
 
     with open_source(source, precision, metadata_url) as opened:
         return evaluate_source(opened, prepared, splits)
@@ -296,7 +296,7 @@ def _detailed(
 def _compare(
     names: tuple[str, ...], pairs: list[tuple[dict[str, Any], list[Scored] | None]]
 ) -> list[dict[str, Any]]:
-    from ov_emotions.evaluation.compare import compare_scored
+    from ov_emotions.evaluation.analysis import compare_scored
 
     kept: list[list[Scored]] = []
     for name, (_, found) in zip(names, pairs, strict=True):

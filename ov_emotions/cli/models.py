@@ -1,4 +1,4 @@
-"""`ov-emotions info`, `export`, `prune`: single models."""
+"""`ov-emotions info`, `prune`: single models."""
 
 from __future__ import annotations
 
@@ -122,61 +122,6 @@ def _machine_lines(machine: Machine, runtime: dict[str, Any], precision: str) ->
         f"CPU runs        {', '.join(runtime['cpu_capabilities']) or 'not known'}",
         f"precision hint  {precision}, unless --precision says otherwise",
     ]
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What an exported bundle is called and says of itself.
-
-    :param checkpoint: folder that `train` wrote (RUN/best).
-    :param output: folder of the bundle; replaced as a whole.
-    :param data: prepared folder.
-    :param name: name of the bundle (default: the output folder's).
-    :param base_model: published name of the encoder (default: what training started from).
-    :param base_licence: SPDX licence of the encoder.
-    :param licence: SPDX licence of the bundle.
-    """
-
-    checkpoint: Annotated[Path, Flag(positional=True)]
-    output: Annotated[Path, Flag(positional=True)]
-    data: Path
-    name: str | None = None
-    base_model: str = ""
-    base_licence: str = "unknown"
-    licence: str = "unknown"
-
-
-@verb()
-def export(options: ExportOptions, answer: Answer) -> int:
-    """Convert a checkpoint to an fp32 OpenVINO bundle.
-
-    It is checked against torch on real texts of every length group.
-    """
-    from ov_emotions.bundle import MANIFEST_NAME
-    from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.export import ExportConfig, export_bundle, parity_texts
-
-    check_output_folder(options.output, MANIFEST_NAME)
-    prepared = PreparedData.open(options.data)
-    config = ExportConfig(
-        options.checkpoint,
-        options.output,
-        options.name or options.output.resolve().name,
-        options.base_model,
-        options.base_licence,
-        options.licence,
-    )
-    bundle, parity = export_bundle(config, parity_texts(prepared))
-    if answer.json:
-        print_json({"bundle": str(bundle.folder), "parity": parity.to_dict()})
-        return 0
-    rows: list[tuple[object, ...]] = [("tokens", "texts", "largest logit difference to torch")]
-    rows += [
-        (name, group["texts"], f"{group['largest_difference']:.1e}")
-        for name, group in parity.groups.items()
-    ]
-    print_text(f"{table(rows)}\nwrote {bundle.folder}")
-    return 0
 
 
 @dataclass(frozen=True, kw_only=True)

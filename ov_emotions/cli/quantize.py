@@ -17,6 +17,7 @@ from ov_emotions.cli.output import (
     print_text,
     write_answer,
 )
+from ov_emotions.progress import Progress
 from ov_emotions.quantization.recipe import (
     DEFAULT_RECIPE,
     load_recipe,
@@ -32,7 +33,7 @@ class QuantizeOptions:
 
     :param source: fp32 bundle or checkpoint: a folder or a Hub id.
     :param output: folder of the new bundle; replaced as a whole.
-    :param data: prepared folder (no default; not for --recipes).
+    :param data: labelled texts: a prepared folder or a file (no default; not for --recipes).
     :param recipe: name of one that comes with the library, or a .toml file.
     :param precision: inference precision that the thresholds are fitted at and the bundle is
         approved at (default: the source's).
@@ -65,9 +66,8 @@ def quantize(options: QuantizeOptions, answer: Answer) -> int:
     if options.source is None or options.output is None or options.data is None:
         raise UsageError("a source, an output folder and --data are required")
     from ov_emotions.bundle import MANIFEST_NAME, WEIGHTS_NAME
-    from ov_emotions.data.prepare import PreparedData
-    from ov_emotions.quantization.run import quantize_bundle
-    from ov_emotions.quantization.source import fp32_bundle
+    from ov_emotions.conversion.run import open_fp32, source_data
+    from ov_emotions.quantization.quantize import quantize_bundle
     from ov_emotions.system import environment
 
     check_output_folder(options.output, MANIFEST_NAME)
@@ -76,8 +76,8 @@ def quantize(options: QuantizeOptions, answer: Answer) -> int:
     recipe = load_recipe(options.recipe)
     if options.subset_size is not None:
         recipe = with_subset_size(recipe, options.subset_size)
-    prepared = PreparedData.open(options.data)
-    with fp32_bundle(options.source, prepared) as source, Bar("texts") as bar:
+    prepared = source_data(options.source, options.data)
+    with open_fp32(options.source, prepared) as (source, _), Bar("texts") as bar:
         bundle = quantize_bundle(source, prepared, options.output, recipe, options.precision, bar)
         sizes = [(b.folder / WEIGHTS_NAME).stat().st_size for b in (source, bundle)]
     record = bundle.manifest.provenance["quantization"]
@@ -122,12 +122,13 @@ class ReportOptions:
 
     :param source: checkpoint or fp32 bundle: folder or Hub id.
     :param output: folder of the report.
-    :param data: prepared folder (no default; not for --from-study).
+    :param data: labelled texts: a prepared folder or a file (no default; not for --from-study).
     :param recipe: recipe or .toml file; repeatable (default: all that come with the library).
     :param precision: repeatable (default: those that this CPU has).
     :param final_split: split that confirms the choice, which validation makes; none for no such
         split (default: the first test split of the prepared folder, if it has one).
     :param max_drop: weighted F1 that may be lost to fp32.
+    :param subset_size: calibration texts (default: each recipe's); for own data that have fewer.
     :param rounds: of timing.
     :param single_texts: classified one by one in a round.
     :param offline_texts: classified in one call in a round.
@@ -143,6 +144,7 @@ class ReportOptions:
     precision: Annotated[tuple[Precision, ...], Flag(each=True)] = ()
     final_split: Annotated[str | None, Flag("SPLIT")] = None
     max_drop: float = 0.003
+    subset_size: Count | None = None
     rounds: Count = 5
     single_texts: Count = 150
     offline_texts: Count = 400
@@ -183,10 +185,11 @@ def report(options: ReportOptions, answer: Answer) -> int:
 
 
 def _study(options: ReportOptions, source: str, data: Path) -> dict[str, Any]:
-    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.conversion.run import open_fp32, source_data
     from ov_emotions.quantization.study import StudyConfig, run_study
+    from ov_emotions.schema import to_builtins
 
-    prepared = PreparedData.open(data)
+    prepared = source_data(source, data)
     final = prepared.test_split if options.final_split is None else options.final_split
     if final not in (None, "none"):
         prepared.check_splits([final])
@@ -196,11 +199,14 @@ def _study(options: ReportOptions, source: str, data: Path) -> dict[str, Any]:
         precisions=options.precision,
         final_split=None if final == "none" else final,
         max_drop=options.max_drop,
+        subset_size=options.subset_size,
         rounds=options.rounds,
         single_texts=options.single_texts,
         offline_texts=options.offline_texts,
         bundles=options.bundles,
     )
     with Bar("steps") as bar:
-        study = run_study(config, prepared, bar.update)
-    return {"command": command_line(), **study}
+        bar(Progress(0, None, "steps", "opening"))
+        with open_fp32(source, prepared) as (bundle, checkpoint):
+            study = run_study(config, bundle, prepared, checkpoint=checkpoint, tell=bar)
+    return {**to_builtins(study), "command": command_line()}

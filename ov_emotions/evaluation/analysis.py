@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.errors import DataError
+from ov_emotions.evaluation.results import Interval, Readings
 from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, Scored
-from ov_emotions.metrics import label_intervals
+from ov_emotions.metrics import (
+    bootstrap_intervals,
+    label_intervals,
+    paired_comparison,
+    paired_differences,
+    score,
+)
+from ov_emotions.normalize import normalize
+from ov_emotions.thresholds import apply_thresholds, cross_fit, fit_thresholds
+
+if TYPE_CHECKING:
+    from ov_emotions.classifier import EmotionClassifier
 
 
 def analyse(scored: Scored) -> dict[str, Any]:
@@ -108,3 +123,77 @@ def worst_errors(scored: Scored, most: int) -> list[dict[str, Any]]:
         }
         for i in order
     ]
+
+
+def compare_scored(
+    reference: Sequence[Scored],
+    other: Sequence[Scored],
+    samples: int = BOOTSTRAP_SAMPLES,
+    seed: int = BOOTSTRAP_SEED,
+) -> dict[str, dict[str, Any]]:
+    """Compare decisions by the paired bootstrap, split by split.
+
+    :param reference: what is compared with.
+    :param other: on the same splits.
+    :param samples: resamples with replacement.
+    :param seed: of the resampling.
+    :return: by split what `metrics.paired_comparison` gives.
+    :raises DataError: if the splits, their rows or labels differ.
+    """
+    answer = {}
+    if [a.name for a in reference] != [b.name for b in other]:
+        raise DataError("the two models were scored on different splits")
+    for a, b in zip(reference, other, strict=True):
+        same = a.data.texts == b.data.texts and np.array_equal(a.data.targets, b.data.targets)
+        if not same or a.data.label_set.labels != b.data.label_set.labels:
+            raise DataError(f"the two models were scored on different rows of {a.name}")
+        answer[a.name] = paired_comparison(
+            a.data.targets,
+            a.predicted,
+            b.predicted,
+            a.data.label_set.labels,
+            samples=samples,
+            seed=seed,
+        )
+    return answer
+
+
+def score_readings(classifier: EmotionClassifier, data: LabelledTexts, name: str) -> Readings:
+    """Score a model on texts as they are, and on what a recogniser would have written of them.
+
+    Every row is decided at thresholds that were fitted to other rows as written (cross-fitting):
+    the difference is what a model loses that is given transcripts and knows nothing of it.
+
+    :param classifier: with its own tokeniser.
+    :param data: labelled texts, with capitals and punctuation.
+    :param name: of the split.
+    :return: both scores, and their paired difference.
+    """
+    labels, targets = data.label_set.labels, data.targets
+    written = classifier.predict_proba(list(data.texts))
+    recognised = classifier.predict_proba([normalize(text) for text in data.texts])
+    pair = (written, recognised)
+    if classifier.task == "single_label":
+        none = np.zeros(len(labels), dtype=np.float32)
+        decisions = [apply_thresholds(given, none, "single_label") for given in pair]
+    else:
+        decisions = [
+            cross_fit(written, targets, fit_thresholds, BOOTSTRAP_SEED, applied=given)
+            for given in pair
+        ]
+    both = []
+    for predicted in decisions:
+        intervals = bootstrap_intervals(targets, predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED)
+        low, high = intervals["weighted_f1"]
+        value = round(score(targets, predicted, labels).weighted_f1, 6)
+        both.append(Interval(value=value, low=low, high=high))
+    plain, stripped = decisions
+    found = paired_differences(targets, plain, stripped, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED)
+    return Readings(
+        split=name,
+        rows=len(data),
+        as_written=both[0],
+        as_recognised=both[1],
+        difference=Interval(**found["weighted_f1"]),
+        largest_change=round(float(np.abs(written - recognised).max()), 4),
+    )

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import ExportError
-from ov_emotions.evaluation.run import predict_rows
-from ov_emotions.evaluation.sources import open_bundle
+from ov_emotions.evaluation.run import open_bundle, predict_rows
 from ov_emotions.thresholds import (
     TemperatureScope,
     apply_thresholds,

@@ -13,6 +13,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from ov_emotions.bundle import Task
 from ov_emotions.errors import QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.quantization.ptq import (
@@ -24,7 +25,7 @@ from ov_emotions.quantization.ptq import (
 )
 from ov_emotions.quantization.recipe import AccuracyControl, PtqConfig
 from ov_emotions.system import quiet_nncf, require, shared_core
-from ov_emotions.thresholds import apply_thresholds, sigmoid
+from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
 Item = tuple[NDArray[np.int32], NDArray[np.int8]]
 """One validation text: token ids, shape (tokens,); targets, shape (labels,)."""
@@ -40,11 +41,13 @@ class Validation:
 
     :param thresholds: float32, shape (labels,): fitted on other rows, and frozen.
     :param labels: names of the outputs.
+    :param task: of the model.
     :param answers: the items and the weighted F1 of every call so far.
     """
 
     thresholds: NDArray[np.float32]
     labels: Sequence[str]
+    task: Task = "multi_label"
     answers: list[tuple[int, float]] = field(default_factory=list)
 
     def __call__(
@@ -61,7 +64,8 @@ class Validation:
         """
         ids, targets = zip(*items, strict=True)
         logits = _logits(compiled, ids)
-        predicted = apply_thresholds(sigmoid(logits), self.thresholds)
+        probabilities = to_probabilities(logits, self.task)
+        predicted = apply_thresholds(probabilities, self.thresholds, self.task)
         metric = score(np.stack(targets), predicted, self.labels).weighted_f1
         self.answers.append((len(targets), metric))
         return metric, [[row[np.newaxis]] for row in logits]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.errors import QuantizationError
 from ov_emotions.metrics import (
     bootstrap_intervals,
     expected_calibration_error,
@@ -16,68 +16,64 @@ from ov_emotions.metrics import (
     paired_differences,
     score,
 )
-from ov_emotions.thresholds import apply_thresholds
+from ov_emotions.quantization.study_schema import (
+    Change,
+    Difference,
+    Intervals,
+    LabelF1,
+    Quality,
+    Scoring,
+)
+from ov_emotions.schema import from_builtins, to_builtins
 
 _CHANGES = 10
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a candidate says.
+    """What a candidate says about a split.
 
-    :param probabilities: by split, float32, shape (rows, labels).
-    :param refitted: thresholds fitted on its own probabilities, float32, shape (labels,).
+    :param probabilities: float32, shape (rows, labels).
+    :param frozen: bool, same shape: decisions at the reference's thresholds.
+    :param refitted: bool, same shape: at thresholds fitted on its own probabilities of other rows.
     """
 
-    probabilities: dict[str, NDArray[np.float32]]
-    refitted: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    frozen: NDArray[np.bool_]
+    refitted: NDArray[np.bool_]
 
 
 def compare(
     data: LabelledTexts,
-    split: str,
-    answers: Answers,
+    ours: Answers,
     reference: Answers,
-    frozen: NDArray[np.float32],
+    *,
     samples: int,
     seed: int,
-) -> dict[str, Any]:
+    folds: int = 0,
+) -> Quality:
     """Score a candidate on a split and hold it against the reference.
 
     :param data: the split's rows.
-    :param split: its name.
-    :param answers: of the candidate.
-    :param reference: of the model that it is compared with, fp32.
-    :param frozen: thresholds that were fitted on the fp32 model, float32, shape (labels,).
+    :param ours: the candidate's answers.
+    :param reference: those of the model that it is compared with, fp32.
     :param samples: bootstrap resamples.
     :param seed: of the resampling.
-    :return: plain values for JSON: `frozen` and `refitted` with scores, intervals, paired
-        differences and flips, `ece`, `ece_labels` and `largest_changes`.
+    :param folds: in which `refitted` was cross-fitted; 0 where it was fitted on another split.
+    :return: scores, intervals, paired differences, flips, calibration and largest changes.
     """
     labels = data.label_set.labels
-    ours, theirs = answers.probabilities[split], reference.probabilities[split]
-    errors = expected_calibration_error(ours, data.targets)
-    pairs = {
-        "frozen": (frozen, frozen),
-        "refitted": (answers.refitted, reference.refitted),
-    }
+    errors = expected_calibration_error(ours.probabilities, data.targets)
     known = {label: e for label, e in zip(labels, errors, strict=True) if not np.isnan(e)}
-    return {
-        "rows": len(data),
-        **{
-            name: _scoring(
-                data,
-                apply_thresholds(ours, mine),
-                apply_thresholds(theirs, other),
-                samples,
-                seed,
-            )
-            for name, (mine, other) in pairs.items()
-        },
-        "ece": round(float(np.mean(list(known.values()))), 6),
-        "ece_labels": {label: round(float(e), 6) for label, e in known.items()},
-        "largest_changes": largest_changes(data, ours, theirs),
-    }
+    return Quality(
+        rows=len(data),
+        frozen=_scoring(data, ours.frozen, reference.frozen, samples, seed),
+        refitted=_scoring(data, ours.refitted, reference.refitted, samples, seed),
+        ece=round(float(np.mean(list(known.values()))), 6),
+        ece_labels={label: round(float(e), 6) for label, e in known.items()},
+        largest_changes=largest_changes(data, ours.probabilities, reference.probabilities),
+        cross_fitted=folds,
+    )
 
 
 def _scoring(
@@ -86,25 +82,23 @@ def _scoring(
     reference: NDArray[np.bool_],
     samples: int,
     seed: int,
-) -> dict[str, Any]:
+) -> Scoring:
     labels = data.label_set.labels
     scores = score(data.targets, predicted, labels).to_dict()
+    paired = paired_differences(data.targets, reference, predicted, samples, seed)
     flipped = predicted != reference
-    return {
-        **{key: scores[key] for key in ("weighted_f1", "macro_f1", "labels")},
-        "intervals_95": {
-            **_lists(bootstrap_intervals(data.targets, predicted, samples, seed)),
-            "labels": _lists(label_intervals(data.targets, predicted, labels, samples, seed)),
-        },
-        "difference": paired_differences(data.targets, reference, predicted, samples, seed),
-        "flipped": round(float(flipped.mean()), 6),
-        "flipped_rows": round(float(flipped.any(axis=1).mean()), 6),
-    }
-
-
-def _lists(intervals: dict[str, tuple[float, float]]) -> dict[str, list[float]]:
-    """Give intervals as JSON gives them back."""
-    return {name: list(interval) for name, interval in intervals.items()}
+    return Scoring(
+        weighted_f1=scores["weighted_f1"],
+        macro_f1=scores["macro_f1"],
+        labels=from_builtins(scores["labels"], dict[str, LabelF1], "scores", QuantizationError),
+        intervals_95=Intervals(
+            **bootstrap_intervals(data.targets, predicted, samples, seed),
+            labels=label_intervals(data.targets, predicted, labels, samples, seed),
+        ),
+        difference=from_builtins(to_builtins(paired), Difference, "scores", QuantizationError),
+        flipped=round(float(flipped.mean()), 6),
+        flipped_rows=round(float(flipped.any(axis=1).mean()), 6),
+    )
 
 
 def largest_changes(
@@ -112,29 +106,25 @@ def largest_changes(
     probabilities: NDArray[np.float32],
     reference: NDArray[np.float32],
     count: int = _CHANGES,
-) -> list[dict[str, Any]]:
+) -> tuple[Change, ...]:
     """List the rows whose probabilities moved most, each with the label that moved.
 
     :param data: the rows.
     :param probabilities: float32, shape (rows, labels).
     :param reference: the same of the model that they are compared with.
     :param count: rows at most.
-    :return: `row` (counted from 0 within the split), `text`, `label`, `reference`, `candidate`.
+    :return: the changes, rows counted from 0 within the split.
     """
     moved = np.abs(probabilities - reference)
     order = np.argsort(-moved.max(axis=1), kind="stable")[:count]
-    changes = []
-    for row in order:
-        if not moved[row].any():
-            break
-        label = int(moved[row].argmax())
-        changes.append(
-            {
-                "row": int(row),
-                "text": data.texts[row],
-                "label": data.label_set.labels[label],
-                "reference": round(float(reference[row, label]), 4),
-                "candidate": round(float(probabilities[row, label]), 4),
-            }
+    return tuple(
+        Change(
+            row=int(row),
+            text=data.texts[row],
+            label=data.label_set.labels[label := int(moved[row].argmax())],
+            reference=round(float(reference[row, label]), 4),
+            candidate=round(float(probabilities[row, label]), 4),
         )
-    return changes
+        for row in order
+        if moved[row].any()
+    )

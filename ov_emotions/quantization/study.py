@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,20 +13,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ov_emotions.bundle import INFERENCE_PRECISIONS, MODEL_NAME, WEIGHTS_NAME, Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import OvEmotionsError, QuantizationError
-from ov_emotions.evaluation import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
+from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
+from ov_emotions.progress import Progress, Tell
 from ov_emotions.quantization.compare import Answers, compare
-from ov_emotions.quantization.probe import Order, run_probe
-from ov_emotions.quantization.recipe import load_recipe
-from ov_emotions.quantization.run import quantize_bundle
-from ov_emotions.quantization.source import find_source, fp32_bundle, model_name
-from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread
+from ov_emotions.quantization.quantize import quantize_bundle
+from ov_emotions.quantization.recipe import Recipe, load_recipe, recipe_names, with_subset_size
+from ov_emotions.quantization.study_schema import (
+    KIND,
+    SCHEMA,
+    Absent,
+    Candidate,
+    Data,
+    Latency,
+    Model,
+    Noise,
+    Ratios,
+    Readings,
+    Split,
+    Spread,
+    Start,
+    Step,
+    Study,
+    Throughput,
+)
+from ov_emotions.quantization.timing import Order, cpu_jiffies, judge_noise, run_probe, spread
 from ov_emotions.runtime.torch import CheckpointClassifier, TorchPrecision
 from ov_emotions.system import (
     available_cores,
@@ -36,44 +53,39 @@ from ov_emotions.system import (
     reset_peak,
     shared_core,
 )
-from ov_emotions.thresholds import fit_thresholds
+from ov_emotions.thresholds import FOLDS, apply_thresholds, cross_fit, fit_thresholds
 
 _LOGGER = logging.getLogger(__name__)
 
-SCHEMA = 1
-KIND = "ov-emotions study"
 REFERENCE = "fp32/f32"
-THRESHOLDS_SPLIT = "validation:thresholds"
+CHOICE_SPLIT = "validation"
 CALIBRATION_SPLIT = "validation:calibration"
 _CUDA: list[tuple[str, TorchPrecision]] = [("torch-cuda", "fp16"), ("torch-cuda", "bf16")]
-
-Report = Callable[[int, int, str], None]
-"""Told how many steps are done, of how many, and what comes next."""
 
 
 @dataclass(frozen=True)
 class StudyConfig:
     """What is compared, and how.
 
-    :param source: checkpoint or fp32 bundle: folder or Hub id.
+    :param source: what the model is called in the report: its folder or Hub id.
     :param recipes: names or files; fp32 is added, as the reference.
     :param precisions: inference precisions; those that the CPU multiplies fast where empty.
-    :param choice_split: what the verdict is reached on.
     :param final_split: what the verdict is confirmed on; None for nothing.
     :param max_drop: weighted F1 that a model may lose to fp32.
+    :param subset_size: calibration texts; None takes each recipe's own number.
     :param rounds: of timing; 0 for none.
     :param single_texts: classified one by one in a round.
     :param offline_texts: classified in one call in a round.
-    :param seed: of the choice of texts.
+    :param seed: of the choice of texts, and of the folds.
     :param bundles: folder to keep the bundles in; they are deleted where None.
     """
 
     source: str
     recipes: tuple[str, ...]
     precisions: tuple[str, ...] = ()
-    choice_split: str = "validation:selection"
     final_split: str | None = "test_goemotions"
     max_drop: float = 0.003
+    subset_size: int | None = None
     rounds: int = 5
     single_texts: int = 150
     offline_texts: int = 400
@@ -91,20 +103,25 @@ class StudyConfig:
             if precision not in INFERENCE_PRECISIONS:
                 allowed = ", ".join(INFERENCE_PRECISIONS)
                 raise QuantizationError(f"precisions must be of {allowed}, not {precision!r}")
+        if self.precisions and "f32" not in self.precisions:
+            raise QuantizationError("precisions must hold f32: the reference is fp32 in f32")
 
 
 @dataclass
-class _Candidate:
-    """One row of the study on its way."""
+class _Row:
+    """A candidate on its way: what is known of it, and what it answered."""
 
-    facts: dict[str, Any]
+    facts: Candidate
     folder: Path | None = None
-    answers: Answers | None = None
+    answers: dict[str, Answers] = field(default_factory=dict)
     rounds: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def id(self) -> str:
-        return str(self.facts["id"])
+        return self.facts.id
+
+    def know(self, **facts: Any) -> None:
+        self.facts = self.facts.replace(**facts)
 
     def fail(self, error: Exception) -> None:
         """Take it out of what follows, and say why; without the reference nothing follows."""
@@ -114,7 +131,7 @@ class _Candidate:
                 f"the fp32 reference failed, so that nothing can be compared: {said}"
             ) from error
         _LOGGER.warning("%s failed: %s", self.id, said)
-        self.facts |= {"status": "failed", "error": said}
+        self.know(status="failed", error=said)
         self.folder = None
 
 
@@ -125,51 +142,62 @@ def fast_precisions() -> tuple[str, ...]:
 
 
 def run_study(
-    config: StudyConfig, prepared: PreparedData, report: Report = lambda *_: None
-) -> dict[str, Any]:
+    config: StudyConfig,
+    bundle: Bundle,
+    data: PreparedData,
+    *,
+    checkpoint: Path | None = None,
+    readings: Readings | None = None,
+    tell: Tell = lambda _: None,
+) -> Study:
     """Quantize, score and time every candidate.
 
-    One model is in memory at a time: candidates are scored one after the other, and timed in
-    processes of their own that take turns (A B C A B C ...).
+    The choice is made on all of validation: each row is decided at thresholds that were fitted on
+    other rows (cross-fitting), so that none is lost to the fitting. One model is in memory at a
+    time: candidates are scored one after the other, and timed in processes of their own that take
+    turns (A B C A B C ...).
 
     :param config: what to compare.
-    :param prepared: the prepared data.
-    :param report: told how far the work is.
-    :return: the study, plain values for JSON; the report and its verdict are made from it.
-    :raises OvEmotionsError: if the source, the data or a recipe's file cannot be used, or the
-        reference fails. Any other recipe that fails on the model, or candidate that cannot be run,
-        is a failed candidate.
+    :param bundle: the model with fp32 weights.
+    :param data: labelled texts.
+    :param checkpoint: of ours, which torch is measured with too; None leaves torch out.
+    :param readings: to put into the study: F1 as written and as recognised.
+    :param tell: told how far the work is.
+    :return: the study.
+    :raises OvEmotionsError: if the data or a recipe's file cannot be used, or the reference fails.
+        Any other recipe that fails on the model, or candidate that cannot be run, is a failed
+        candidate.
     """
-    return _Run(config, prepared, report).run()
+    return _Run(config, bundle, data, checkpoint, readings, tell).run()
 
 
 class _Run:
-    def __init__(self, config: StudyConfig, prepared: PreparedData, report: Report) -> None:
-        self.config = config
-        self.prepared = prepared
-        self.report = report
-        names = dict.fromkeys(("fp32", *config.recipes))
-        self.recipes = [load_recipe(name) for name in names]
+    def __init__(
+        self,
+        config: StudyConfig,
+        bundle: Bundle,
+        data: PreparedData,
+        checkpoint: Path | None,
+        readings: Readings | None,
+        tell: Tell,
+    ) -> None:
+        self.config, self.bundle, self.data = config, bundle, data
+        self.checkpoint, self.readings, self.tell = checkpoint, readings, tell
+        names = dict.fromkeys(("fp32", *(config.recipes or recipe_names())))
+        self.recipes = [_sized(load_recipe(name), config.subset_size) for name in names]
         self.precisions = config.precisions or fast_precisions()
-        if "f32" not in self.precisions:
-            raise QuantizationError("precisions must hold f32: the reference is fp32 in f32")
-        self.splits = {
-            name: read_rows(prepared, name)
-            for name in (config.choice_split, config.final_split)
-            if name
-        }
-        self.fitting = read_rows(prepared, THRESHOLDS_SPLIT)
-        self.steps: list[dict[str, Any]] = []
-        self.not_measured: list[dict[str, str]] = []
-        made = len(self.recipes) * len(self.precisions) + 1
-        self.total = 1 + len(self.recipes) + made * (1 + config.rounds)
+        chosen = (CHOICE_SPLIT, *([config.final_split] if config.final_split else []))
+        self.splits = {name: read_rows(data, name) for name in chosen}
+        self.random = bool(bundle.manifest.provenance.get("random_weights"))
+        self.steps: list[Step] = []
+        self.not_measured: list[Absent] = []
+        self.noise = Noise(noisy=False, sentence="Nothing was timed.")
+        made = len(self.recipes) * len(self.precisions) + (checkpoint is not None)
+        self.total = len(self.recipes) + made * (1 + config.rounds)
         self.done = 0
-        self.noise: dict[str, Any] = judge_noise({}, (0, 0), (0, 0)) | {
-            "sentence": "Nothing was timed."
-        }
 
     def _tell(self, what: str) -> None:
-        self.report(self.done, self.total, what)
+        self.tell(Progress(min(self.done, self.total), self.total, "steps", what))
         self.done += 1
 
     @contextmanager
@@ -177,201 +205,210 @@ class _Run:
         reset_peak()
         started = time.monotonic()
         yield
-        self.steps.append(
-            {
-                "step": name,
-                "seconds": round(time.monotonic() - started, 1),
-                "peak_memory_mb": peak_mb(),
-            }
-        )
+        seconds = round(time.monotonic() - started, 1)
+        self.steps.append(Step(step=name, seconds=seconds, peak_memory_mb=peak_mb()))
 
-    def run(self) -> dict[str, Any]:
-        folder, is_checkpoint = find_source(self.config.source)
+    def run(self) -> Study:
         with ExitStack() as stack:
-            if self.config.bundles:
-                bundles = self.config.bundles
-            else:
-                bundles = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            self._tell("opening")
-            with self._step("export" if is_checkpoint else "open"):
-                fp32 = stack.enter_context(fp32_bundle(self.config.source, self.prepared))
-            random = bool(fp32.manifest.provenance.get("random_weights"))
-            candidates = self._quantized(fp32, bundles)
-            candidates += self._torch(folder) if is_checkpoint else []
-            self._tell_absent(is_checkpoint)
-            if not random:
-                self._score(candidates, fp32)
+            folder = self.config.bundles
+            if folder is None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            rows = self._quantized(folder) + self._torch()
+            if not self.random:
+                self._score(rows)
             if self.config.rounds:
-                self._time(candidates)
-            return {
-                **self._facts(folder, fp32, random),
-                "candidates": [candidate.facts for candidate in candidates],
-                "steps": self.steps,
-            }
+                self._time(rows)
+            return self._study(tuple(row.facts for row in rows))
 
-    def _quantized(self, fp32: Bundle, bundles: Path) -> list[_Candidate]:
-        made: list[_Candidate] = []
+    def _quantized(self, folder: Path) -> list[_Row]:
+        made = []
         for recipe in self.recipes:
             self._tell(f"quantize {recipe.name}")
             bundle: Bundle | None = None
-            error = None
+            facts: dict[str, Any] = {"status": "ok"}
             try:
                 with self._step(f"quantize {recipe.name}"):
-                    bundle = quantize_bundle(fp32, self.prepared, bundles / recipe.name, recipe)
+                    # Thresholds are fitted to each candidate as it is scored; those in the bundle
+                    # matter only to who keeps it.
+                    bundle = quantize_bundle(
+                        self.bundle,
+                        self.data,
+                        folder / recipe.name,
+                        recipe,
+                        fit=self.config.bundles is not None,
+                    )
             except OvEmotionsError as failure:
                 _LOGGER.warning("%s failed: %s", recipe.name, failure)
-                error = str(failure)
+                facts = {"status": "failed", "error": str(failure)}
+            else:
+                files = [bundle.folder / name for name in (MODEL_NAME, WEIGHTS_NAME)]
+                facts |= {
+                    "quantization": bundle.manifest.provenance["quantization"],
+                    "size_bytes": sum(path.stat().st_size for path in files),
+                }
             for precision in self.precisions:
-                facts = _blank(
-                    f"{recipe.name}/{precision}", recipe.description, recipe.weights, precision
-                ) | {"recipe": recipe.name, "runtime": "openvino"}
-                if bundle is None:
-                    facts |= {"status": "failed", "error": error}
-                else:
-                    facts |= {
-                        "quantization": bundle.manifest.provenance["quantization"],
-                        "size_bytes": sum(
-                            (bundle.folder / name).stat().st_size
-                            for name in (MODEL_NAME, WEIGHTS_NAME)
-                        ),
-                    }
-                made.append(_Candidate(facts, bundle.folder if bundle else None))
+                candidate = Candidate(
+                    id=f"{recipe.name}/{precision}",
+                    recipe=recipe.name,
+                    runtime="openvino",
+                    description=recipe.description,
+                    weights=recipe.weights,
+                    precision=precision,
+                    **facts,
+                )
+                made.append(_Row(candidate, bundle.folder if bundle else None))
         return made
 
-    def _torch(self, folder: Path) -> list[_Candidate]:
-        kinds: list[tuple[str, TorchPrecision]] = [("torch-cpu", "fp32")]
+    def _torch(self) -> list[_Row]:
+        """Measure the checkpoint in torch, and keep which rows a reader may look for in vain."""
+        cuda = [f"{runtime}/{precision}" for runtime, precision in _CUDA]
+        if self.checkpoint is None:
+            why = "only checkpoints of `ov-emotions train` are run in torch"
+            names = ["torch-cpu/fp32", *cuda]
+            self.not_measured += [Absent(id=name, why=why) for name in names]
+            return []
+        kinds: list[tuple[Any, str]] = [("torch-cpu", "fp32")]
         if require("torch", extra="train").cuda.is_available():
             kinds += _CUDA
-        size = (folder / "model.safetensors").stat().st_size
+        else:
+            why = "torch sees no CUDA device here"
+            self.not_measured += [Absent(id=name, why=why) for name in cuda]
+        size = (self.checkpoint / "model.safetensors").stat().st_size
         return [
-            _Candidate(
-                _blank(
-                    f"{runtime}/{precision}",
-                    "The checkpoint as it was trained, run by torch.",
-                    precision,
-                    precision,
-                )
-                | {"recipe": None, "runtime": runtime, "size_bytes": size},
-                folder,
+            _Row(
+                Candidate(
+                    id=f"{runtime}/{precision}",
+                    runtime=runtime,
+                    description="The checkpoint as it was trained, run by torch.",
+                    weights=precision,
+                    precision=precision,
+                    status="ok",
+                    size_bytes=size,
+                ),
+                self.checkpoint,
             )
             for runtime, precision in kinds
         ]
 
-    def _tell_absent(self, is_checkpoint: bool) -> None:
-        """Keep for the report which rows a reader may look for in vain."""
-        cuda = [f"{runtime}/{precision}" for runtime, precision in _CUDA]
-        if not is_checkpoint:
-            why = "the source is a bundle, and torch runs checkpoints"
-            absent = ["torch-cpu/fp32", *cuda]
-        elif not require("torch", extra="train").cuda.is_available():
-            why, absent = "torch sees no CUDA device here", cuda
-        else:
-            return
-        self.not_measured += [{"id": name, "why": why} for name in absent]
-
-    def _score(self, candidates: list[_Candidate], fp32: Bundle) -> None:
-        for candidate in candidates:
-            if candidate.folder is not None:
-                self._tell(f"score {candidate.id}")
-                with self._step(f"score {candidate.id}"):
+    def _score(self, rows: list[_Row]) -> None:
+        for row in rows:
+            if row.folder is not None:
+                self._tell(f"score {row.id}")
+                with self._step(f"score {row.id}"):
                     try:
-                        candidate.answers = self._answers(candidate.folder, candidate.facts)
+                        row.answers = self._answers(row.facts, row.folder)
                     except (OvEmotionsError, RuntimeError) as error:  # torch out of memory, too
-                        candidate.fail(error)
-        found = {candidate.id: candidate.answers for candidate in candidates}
-        reference = found[REFERENCE]
-        if reference is None:  # its recipe failed
+                        row.fail(error)
+        reference = rows[0].answers
+        if not reference:  # its recipe failed
             raise QuantizationError("the fp32 reference failed, so that nothing can be compared")
         with self._step("compare"):
-            for candidate in candidates:
-                if candidate.answers is not None:
-                    candidate.facts["quality"] = {
-                        name: self._compared(name, data, candidate.answers, reference, fp32)
-                        for name, data in self.splits.items()
-                    }
+            for row in rows:
+                if row.answers:
+                    row.know(
+                        quality={
+                            name: compare(
+                                rows_of_split,
+                                row.answers[name],
+                                reference[name],
+                                samples=BOOTSTRAP_SAMPLES,
+                                seed=BOOTSTRAP_SEED,
+                                folds=FOLDS if name == CHOICE_SPLIT else 0,
+                            )
+                            for name, rows_of_split in self.splits.items()
+                        }
+                    )
 
-    def _compared(
-        self, name: str, data: LabelledTexts, ours: Answers, reference: Answers, fp32: Bundle
-    ) -> dict[str, Any]:
-        frozen = fp32.manifest.threshold_array()
-        return compare(data, name, ours, reference, frozen, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED)
-
-    def _answers(self, folder: Path, facts: dict[str, Any]) -> Answers:
-        texts = [list(data.texts) for data in (self.fitting, *self.splits.values())]
-        if facts["runtime"] == "openvino":
-            with EmotionClassifier(folder, precision=facts["precision"]) as classifier:
-                found = [classifier.predict_proba(part) for part in texts]
+    def _answers(self, facts: Candidate, folder: Path) -> dict[str, Answers]:
+        texts = {name: list(data.texts) for name, data in self.splits.items()}
+        if facts.runtime == "openvino":
+            with EmotionClassifier(folder, precision=facts.precision) as classifier:
+                found = {name: classifier.predict_proba(part) for name, part in texts.items()}
         else:
-            device = facts["runtime"].removeprefix("torch-")
-            original = CheckpointClassifier(folder, device, facts["precision"])
-            found = [original.predict_proba(part) for part in texts]
-        thresholds = fit_thresholds(found[0], self.fitting.targets)
-        return Answers(dict(zip(self.splits, found[1:], strict=True)), thresholds)
+            device = facts.runtime.removeprefix("torch-")
+            original = CheckpointClassifier(folder, device, facts.precision)  # type: ignore[arg-type]
+            found = {name: original.predict_proba(part) for name, part in texts.items()}
+        return {name: self._decided(name, found) for name in texts}
 
-    def _time(self, candidates: list[_Candidate]) -> None:
+    def _decided(self, name: str, found: dict[str, NDArray[np.float32]]) -> Answers:
+        """Decide a split's rows at the reference's thresholds, and at some of their own."""
+        task = self.bundle.manifest.task
+        frozen = apply_thresholds(found[name], self.bundle.manifest.threshold_array(), task)
+        if task == "single_label":
+            return Answers(found[name], frozen, frozen)
+        targets = self.splits[CHOICE_SPLIT].targets
+        if name == CHOICE_SPLIT:
+            refitted = cross_fit(found[name], targets, fit_thresholds, self.config.seed)
+        else:
+            own = fit_thresholds(found[CHOICE_SPLIT], targets)
+            refitted = apply_thresholds(found[name], own)
+        return Answers(found[name], frozen, refitted)
+
+    def _time(self, rows: list[_Row]) -> None:
         config = self.config
-        texts = self.splits[config.choice_split].texts
+        texts = self.splits[CHOICE_SPLIT].texts
         order = np.random.default_rng(config.seed).permutation(len(texts))
         singles = tuple(texts[i] for i in order[: config.single_texts])
         offline = tuple(texts[i] for i in order[: config.offline_texts])
-        ready = [c for c in candidates if c.folder is not None]
+        ready = [row for row in rows if row.folder is not None]
         before = cpu_jiffies()
         with self._step("time"):
             for number in range(config.rounds):
-                for candidate in ready:
-                    self._tell(f"round {number + 1}: {candidate.id}")
-                    asked = Order(
-                        str(candidate.folder),
-                        candidate.facts["runtime"],
-                        candidate.facts["precision"],
+                for row in ready:
+                    self._tell(f"round {number + 1}: {row.id}")
+                    facts = row.facts
+                    order_ = Order(
+                        str(row.folder),
+                        facts.runtime,
+                        facts.precision,
                         available_cores(),
                         singles,
                         offline,
                     )
                     try:
-                        candidate.rounds.append(run_probe(asked))
+                        row.rounds.append(run_probe(order_))
                     except QuantizationError as error:
-                        candidate.fail(error)
-                ready = [c for c in ready if c.folder is not None]
-        p50 = {c.id: [r["p50_ms"] for r in c.rounds] for c in ready}
-        self.noise = judge_noise(p50, before, cpu_jiffies())
-        reference = next(c for c in ready if c.id == REFERENCE)
-        for candidate in ready:
-            candidate.facts |= _timings(candidate.rounds, reference.rounds)
+                        row.fail(error)
+                ready = [row for row in ready if row.folder is not None]
+        p50 = {row.id: [r["p50_ms"] for r in row.rounds] for row in ready}
+        self.noise = Noise(**judge_noise(p50, before, cpu_jiffies()))
+        for row in ready:
+            row.know(**_timings(row.rounds, ready[0].rounds))
 
-    def _facts(self, folder: Path, fp32: Bundle, random: bool) -> dict[str, Any]:
-        config, manifest = self.config, fp32.manifest
-        splits = {
-            **self.splits,
-            THRESHOLDS_SPLIT: self.fitting,
-            CALIBRATION_SPLIT: read_rows(self.prepared, CALIBRATION_SPLIT),
-        }
-        return {
-            "schema": SCHEMA,
-            "kind": KIND,
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "model": {
-                "name": model_name(folder),
-                "checkpoint": config.source,
-                "weights_sha256": manifest.files[WEIGHTS_NAME],
-                "labels": list(manifest.labels),
-                "label_names_ru": dict(manifest.label_names_ru),
-                "parameters": _parameters(fp32),
-                "random_weights": random,
-            },
-            "data": {
-                "choice_split": config.choice_split,
-                "final_split": config.final_split,
-                "thresholds_split": THRESHOLDS_SPLIT,
-                "calibration_split": CALIBRATION_SPLIT,
-                "splits": {name: {"rows": len(rows)} for name, rows in splits.items()},
-                "manifest_sha256": sha256_file(self.prepared.folder / MANIFEST_NAME),
-                "seed": self.prepared.manifest["seed"],
-            },
-            "settings": {
+    def _study(self, candidates: tuple[Candidate, ...]) -> Study:
+        config, manifest = self.config, self.bundle.manifest
+        splits = {**self.splits, CALIBRATION_SPLIT: read_rows(self.data, CALIBRATION_SPLIT)}
+        prepared = self.data.folder / MANIFEST_NAME
+        return Study(
+            schema=SCHEMA,
+            kind=KIND,
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            model=Model(
+                name=manifest.name,
+                checkpoint=config.source,
+                weights_sha256=manifest.files[WEIGHTS_NAME],
+                labels=manifest.labels,
+                label_names_ru=dict(manifest.label_names_ru),
+                parameters=_parameters(self.bundle),
+                random_weights=self.random,
+                task=manifest.task,
+                normalizer=manifest.normalizer,
+            ),
+            data=Data(
+                choice_split=CHOICE_SPLIT,
+                final_split=config.final_split,
+                thresholds_split=f"the other of its {FOLDS} folds",
+                calibration_split=CALIBRATION_SPLIT,
+                splits={name: Split(rows=len(rows)) for name, rows in splits.items()},
+                manifest_sha256=sha256_file(prepared if prepared.is_file() else self.data.folder),
+                seed=self.data.manifest["seed"],
+            ),
+            settings={
                 "bootstrap_samples": BOOTSTRAP_SAMPLES,
                 "bootstrap_seed": BOOTSTRAP_SEED,
                 "seed": config.seed,
+                "folds": FOLDS,
+                "subset_size": config.subset_size,
                 "rounds": config.rounds,
                 "single_texts": config.single_texts,
                 "offline_texts": config.offline_texts,
@@ -382,46 +419,36 @@ class _Run:
             **environment(
                 "openvino", "nncf", "optimum-intel", "torch", "transformers", "tokenizers", "numpy"
             ),
-            "noise": self.noise,
-            "not_measured": self.not_measured,
-            "reference": REFERENCE,
-        }
+            noise=self.noise,
+            not_measured=tuple(self.not_measured),
+            reference=REFERENCE,
+            candidates=candidates,
+            steps=tuple(self.steps),
+            readings=self.readings,
+            parity=manifest.provenance.get("parity"),
+        )
 
 
-def _blank(identity: str, description: str, weights: str, precision: str) -> dict[str, Any]:
-    return {
-        "id": identity,
-        "description": description,
-        "weights": weights,
-        "precision": precision,
-        "status": "ok",
-        "error": None,
-        "quantization": None,
-        "size_bytes": None,
-        "quality": None,
-        "start": None,
-        "latency": None,
-        "throughput": None,
-        "ratios": None,
-    }
+def _sized(recipe: Recipe, texts: int | None) -> Recipe:
+    return with_subset_size(recipe, texts) if texts and recipe.ptq else recipe
 
 
 def _timings(rounds: list[dict[str, float]], reference: list[dict[str, float]]) -> dict[str, Any]:
-    def summary(*names: str) -> dict[str, Any]:
-        return {name: spread([figures[name] for figures in rounds]) for name in names}
-
+    figures = {name: Spread(**spread([one[name] for one in rounds])) for name in rounds[0]}
     pairs = list(zip(rounds, reference, strict=True))
     return {
-        "start": summary("load_s", "first_inference_ms", "rss_mb"),
-        "latency": summary("p50_ms", "p90_ms", "p99_ms"),
-        "throughput": summary("texts_per_second"),
-        "ratios": {
-            "p50": spread([theirs["p50_ms"] / ours["p50_ms"] for ours, theirs in pairs]),
-            "throughput": spread(
-                [ours["texts_per_second"] / theirs["texts_per_second"] for ours, theirs in pairs]
+        "start": Start(**{n: figures[n] for n in ("load_s", "first_inference_ms", "rss_mb")}),
+        "latency": Latency(**{name: figures[name] for name in ("p50_ms", "p90_ms", "p99_ms")}),
+        "throughput": Throughput(texts_per_second=figures["texts_per_second"]),
+        "ratios": Ratios(
+            p50=Spread(**spread([theirs["p50_ms"] / ours["p50_ms"] for ours, theirs in pairs])),
+            throughput=Spread(
+                **spread(
+                    [ours["texts_per_second"] / other["texts_per_second"] for ours, other in pairs]
+                )
             ),
-        },
-        "rounds": rounds,
+        ),
+        "rounds": tuple(rounds),
     }
 
 

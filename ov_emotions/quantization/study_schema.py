@@ -20,14 +20,39 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from ov_emotions.errors import DataError
+from ov_emotions.evaluation.results import Count, Interval, Readings, Share
 from ov_emotions.schema import Schema, from_builtins
+
+__all__ = [
+    "Absent",
+    "Candidate",
+    "Change",
+    "Data",
+    "Difference",
+    "Interval",
+    "Intervals",
+    "LabelF1",
+    "Latency",
+    "Model",
+    "Noise",
+    "Quality",
+    "Ratios",
+    "Readings",
+    "Scoring",
+    "Split",
+    "Spread",
+    "Start",
+    "Step",
+    "Study",
+    "Throughput",
+    "parse_study",
+    "read_study",
+]
 
 SCHEMA = 1
 KIND = "ov-emotions study"
 
 Name = Annotated[str, Meta(min_length=1, pattern=r"\S")]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
 Cost = Annotated[float, Meta(ge=0)]
 
 
@@ -48,14 +73,6 @@ class Spread(Schema, frozen=True):
     def overlaps(self, other: Spread) -> bool:
         """Tell whether two spreads share a value, so that they cannot be told apart."""
         return self.min <= other.max and other.min <= self.max
-
-
-class Interval(Schema, frozen=True):
-    """A value with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class LabelF1(Schema, frozen=True):
@@ -295,21 +312,6 @@ class Absent(Schema, frozen=True):
 
     id: Name
     why: str
-
-
-class Readings(Schema, frozen=True):
-    """The fp32 model on one split's texts as they are, and stripped to what a recogniser writes.
-
-    `difference` is weighted F1 stripped minus as written, paired by row; `largest_change` the
-    largest change of a probability.
-    """
-
-    split: str
-    rows: Count
-    as_written: Interval
-    as_recognised: Interval
-    difference: Interval
-    largest_change: Share
 
 
 class Study(Schema, frozen=True):

@@ -123,17 +123,20 @@ def prepared(prepared_folder: Path) -> PreparedData:
 
 @pytest.fixture(scope="session")
 def fp32(checkpoint: Path, prepared: PreparedData, tmp_path_factory) -> Bundle:
-    from ov_emotions.export import ExportConfig, export_bundle, parity_texts
+    from ov_emotions.conversion.config import ConversionConfig
+    from ov_emotions.conversion.run import to_fp32
 
     output = tmp_path_factory.mktemp("bundles") / "fp32"
-    config = ExportConfig(checkpoint, output, "tiny", base_licence="MIT", licence="MIT")
-    return export_bundle(config, parity_texts(prepared))[0]
+    config = ConversionConfig(
+        str(checkpoint), output, name="tiny", base_licence="MIT", licence="MIT"
+    )
+    return to_fp32(config, prepared)[0]
 
 
 @pytest.fixture(scope="session")
 def int8(fp32: Bundle, prepared: PreparedData) -> Bundle:
+    from ov_emotions.quantization.quantize import quantize_bundle
     from ov_emotions.quantization.recipe import PtqConfig, Recipe
-    from ov_emotions.quantization.run import quantize_bundle
 
     recipe = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
     return quantize_bundle(fp32, prepared, fp32.folder.parent / "int8", recipe)

@@ -10,8 +10,7 @@ import pytest
 
 from ov_emotions.cli.main import main
 from ov_emotions.errors import DataError, InputError
-from ov_emotions.evaluation import evaluate_source
-from ov_emotions.evaluation.sources import Source
+from ov_emotions.evaluation.run import Source, evaluate_source
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle

@@ -76,14 +76,14 @@ def deberta() -> Any:
     return transformers.DebertaV2Model(config)
 
 
-def converted(encoder: Any, pooling: Any, folder: Path) -> ov.Model:
-    from ov_emotions.export import convert
+def converted(encoder: Any, pooling: Any) -> ov.Model:
+    from ov_emotions.conversion.ir import to_ir
+    from ov_emotions.conversion.modules import Whole
     from ov_emotions.training.checkpoint import HeadConfig
     from ov_emotions.training.model import EmotionModel
 
-    folder.mkdir(parents=True)
-    EmotionModel(encoder, HeadConfig(3, pooling=pooling)).save(folder)
-    return convert(folder)
+    model = EmotionModel(encoder, HeadConfig(3, pooling=pooling)).eval()
+    return to_ir(Whole(model, encoder), encoder.config.max_position_embeddings, lambda *_: None)
 
 
 def texts(pad_id: int) -> EncodedTexts:

@@ -18,18 +18,19 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
 pytest.importorskip("transformers", reason="training needs transformers", exc_type=ImportError)
 pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=ImportError)
-pytest.importorskip("optimum.intel", reason="export needs optimum-intel", exc_type=ImportError)
 pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportError)
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
-from ov_emotions.errors import AlreadyQuantizedError, BundleNotFoundError, QuantizationError
+from ov_emotions.conversion.run import open_fp32
+from ov_emotions.errors import AlreadyQuantizedError, CheckpointError, QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.quantization import accuracy_control
 from ov_emotions.quantization import study as study_module
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
 from ov_emotions.quantization.ptq import feed
+from ov_emotions.quantization.quantize import quantize_bundle
 from ov_emotions.quantization.recipe import (
     AccuracyControl,
     AlphaSearch,
@@ -37,10 +38,10 @@ from ov_emotions.quantization.recipe import (
     PtqConfig,
     Recipe,
 )
-from ov_emotions.quantization.run import quantize_bundle
-from ov_emotions.quantization.source import find_source, fp32_bundle
 from ov_emotions.quantization.study import StudyConfig, fast_precisions, run_study
+from ov_emotions.quantization.study_schema import parse_study
 from ov_emotions.runtime.torch import CheckpointClassifier
+from ov_emotions.schema import to_builtins
 from ov_emotions.system import shared_core
 from ov_emotions.thresholds import apply_thresholds
 
@@ -246,17 +247,20 @@ def test_the_command_says_whether_the_limit_was_reached_and_writes_its_record(
 
 
 def test_a_checkpoint_is_exported_on_the_way(checkpoint, prepared):
-    assert find_source(str(checkpoint)) == (checkpoint, True)
-    with fp32_bundle(str(checkpoint), prepared) as bundle:
+    with open_fp32(str(checkpoint), prepared) as (bundle, found):
+        assert found == checkpoint
         assert bundle.manifest.precision == "fp32"
         assert bundle.manifest.name == "run"  # RUN/best is called RUN
         folder = bundle.folder
     assert not folder.exists()
 
 
-def test_a_folder_that_is_neither_is_refused(tmp_path):
-    with pytest.raises(BundleNotFoundError, match=r"neither emotions.json nor checkpoint.json"):
-        find_source(str(tmp_path))
+def test_a_folder_of_no_known_kind_is_refused(tmp_path):
+    with (
+        pytest.raises(CheckpointError, match=r"no config.json: it is none of the kinds"),
+        open_fp32(str(tmp_path), None),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
@@ -368,7 +372,7 @@ def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one_and_the_next_run_t
                 time.sleep(60)
             return real(path)
         from ov_emotions.cli import main as cli
-        import ov_emotions.quantization.run as run
+        import ov_emotions.quantization.quantize as run
         real_write = run.write_bundle
         def write(folder, *rest):
             if folder.name == "out":
@@ -401,7 +405,8 @@ def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one_and_the_next_run_t
 def study(checkpoint, prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
     (folder / "toy.toml").write_text(TOML, encoding="utf-8")
-    (folder / "greedy.toml").write_text(TOML.replace("40", "4000"), encoding="utf-8")
+    greedy = TOML.replace("40", "4000") + "[search]\nalphas = [0.5]\n"
+    (folder / "greedy.toml").write_text(greedy, encoding="utf-8")
     config = StudyConfig(
         str(checkpoint),
         (str(folder / "toy.toml"), str(folder / "greedy.toml")),
@@ -410,9 +415,11 @@ def study(checkpoint, prepared, tmp_path_factory):
         offline_texts=10,
     )
     told = []
-    found = run_study(config, prepared, lambda *step: told.append(step))
-    assert [done for done, _, _ in told] == list(range(len(told)))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    with open_fp32(str(checkpoint), prepared) as (bundle, _):
+        made = run_study(config, bundle, prepared, checkpoint=checkpoint, tell=told.append)
+    assert [step.done for step in told] == list(range(len(told)))
+    found = json.loads(json.dumps(to_builtins(made), allow_nan=False))
+    assert parse_study(found) == made
     return found
 
 
@@ -426,12 +433,14 @@ def test_a_study_holds_every_candidate_at_every_precision(study):
 def test_a_recipe_that_fails_is_a_failed_candidate(study):
     failed = [c for c in study["candidates"] if c["status"] == "failed"]
     assert {c["recipe"] for c in failed} == {"greedy"}
-    assert all("asks for 4000" in c["error"] and c["latency"] is None for c in failed)
+    assert all("do not calibrate" in c["error"] and c["latency"] is None for c in failed)
 
 
-def test_candidates_are_compared_on_both_splits_at_both_thresholds(study):
+def test_candidates_are_compared_on_both_splits_at_both_thresholds(study, prepared):
     toy = next(c for c in study["candidates"] if c["id"] == "toy/f32")
-    assert set(toy["quality"]) == {"validation:selection", "test_goemotions"}
+    assert set(toy["quality"]) == {"validation", "test_goemotions"}
+    assert toy["quality"]["validation"]["rows"] == len(prepared.split("validation"))
+    assert toy["quality"]["validation"]["cross_fitted"] == 5
     for found in toy["quality"].values():
         for name in ("frozen", "refitted"):
             difference = found[name]["difference"]["weighted_f1"]
@@ -453,7 +462,7 @@ def test_candidates_take_turns_in_processes_of_their_own(study):
 
 def test_every_step_says_its_time_and_peak_memory(study):
     steps = {step["step"]: step for step in study["steps"]}
-    assert {"export", "quantize toy", "score toy/f32", "compare", "time"} <= set(steps)
+    assert {"quantize toy", "score toy/f32", "compare", "time"} <= set(steps)
     assert all(step["peak_memory_mb"] > 50 for step in steps.values())
 
 
@@ -482,14 +491,14 @@ def test_a_study_says_why_there_are_no_cuda_rows(study, fp32, prepared):
         ids = [absent["id"] for absent in study["not_measured"]]
         assert ids == ["torch-cuda/fp16", "torch-cuda/bf16"]
         assert study["not_measured"][0]["why"] == "torch sees no CUDA device here"
-    config = StudyConfig(str(fp32.folder), (), ("f32",), final_split=None, rounds=0)
-    of_bundle = run_study(config, prepared)
-    assert len(of_bundle["not_measured"]) == 3
-    assert "the source is a bundle" in of_bundle["not_measured"][0]["why"]
+    config = StudyConfig(str(fp32.folder), ("fp32",), ("f32",), final_split=None, rounds=0)
+    absent = run_study(config, fp32, prepared).not_measured
+    assert len(absent) == 3
+    assert "only checkpoints" in absent[0].why
 
 
 def test_cuda_rows_stand_beside_the_others_and_one_that_fails_is_told(
-    checkpoint, prepared, monkeypatch
+    checkpoint, fp32, prepared, monkeypatch
 ):
     import torch
 
@@ -501,18 +510,18 @@ def test_cuda_rows_stand_beside_the_others_and_one_that_fails_is_told(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(study_module, "CheckpointClassifier", on_cuda)
-    config = StudyConfig(str(checkpoint), (), ("f32",), final_split=None, rounds=0)
-    found = run_study(config, prepared)
-    rows = {c["id"]: c for c in found["candidates"]}
+    config = StudyConfig(str(checkpoint), ("fp32",), ("f32",), final_split=None, rounds=0)
+    found = run_study(config, fp32, prepared, checkpoint=checkpoint)
+    rows = {c.id: c for c in found.candidates}
     assert list(rows) == ["fp32/f32", "torch-cpu/fp32", "torch-cuda/fp16", "torch-cuda/bf16"]
-    assert rows["torch-cuda/fp16"]["quality"] is not None
-    assert rows["torch-cuda/bf16"]["status"] == "failed"
-    assert rows["torch-cuda/bf16"]["error"] == "CUDA out of memory. Tried to allocate 2 GiB"
-    assert found["not_measured"] == []
+    assert rows["torch-cuda/fp16"].quality is not None
+    assert rows["torch-cuda/bf16"].status == "failed"
+    assert rows["torch-cuda/bf16"].error == "CUDA out of memory. Tried to allocate 2 GiB"
+    assert found.not_measured == ()
 
 
 def test_a_candidate_that_cannot_be_timed_is_failed_and_the_others_go_on(
-    checkpoint, prepared, monkeypatch
+    checkpoint, fp32, prepared, monkeypatch
 ):
     figures = ("load_s", "first_inference_ms", "rss_mb", "p50_ms", "p90_ms", "p99_ms")
     dying = ["torch-cpu"]
@@ -523,14 +532,15 @@ def test_a_candidate_that_cannot_be_timed_is_failed_and_the_others_go_on(
         return dict.fromkeys((*figures, "texts_per_second"), 1.0)
 
     monkeypatch.setattr(study_module, "run_probe", probe)
-    config = StudyConfig(str(checkpoint), (), ("f32",), final_split=None, rounds=2)
-    rows = {c["id"]: c for c in run_study(config, prepared)["candidates"]}
-    assert rows["torch-cpu/fp32"]["error"] == "it could not be timed: Killed"
-    assert rows["torch-cpu/fp32"]["latency"] is None
-    assert rows["fp32/f32"]["latency"]["p50_ms"]["median"] == 1.0
+    config = StudyConfig(str(checkpoint), ("fp32",), ("f32",), final_split=None, rounds=2)
+    found = run_study(config, fp32, prepared, checkpoint=checkpoint)
+    rows = {c.id: c for c in found.candidates}
+    assert rows["torch-cpu/fp32"].error == "it could not be timed: Killed"
+    assert rows["torch-cpu/fp32"].latency is None
+    assert rows["fp32/f32"].latency.p50_ms.median == 1.0
     dying.append("openvino")
     with pytest.raises(QuantizationError, match=r"fp32 reference failed.*could not be timed"):
-        run_study(config, prepared)
+        run_study(config, fp32, prepared, checkpoint=checkpoint)
 
 
 def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
@@ -538,18 +548,18 @@ def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
         provenance={**fp32.manifest.provenance, "random_weights": True}
     )
     model = shared_core().read_model(fp32.model_path)
-    write_bundle(tmp_path / "random", manifest, model, fp32.tokenizer().to_str())
-    config = StudyConfig(str(tmp_path / "random"), (), precisions=("f32",), rounds=0)
-    found = run_study(config, prepared)
-    assert found["model"]["random_weights"]
-    assert [c["quality"] for c in found["candidates"]] == [None]
+    bundle = write_bundle(tmp_path / "random", manifest, model, fp32.tokenizer().to_str())
+    config = StudyConfig("random", ("fp32",), precisions=("f32",), rounds=0)
+    found = run_study(config, bundle, prepared)
+    assert found.model.random_weights
+    assert [c.quality for c in found.candidates] == [None]
 
 
-def test_a_study_without_f32_or_with_another_precision_is_refused(prepared, fp32):
+def test_a_study_without_f32_or_with_another_precision_is_refused(fp32):
     with pytest.raises(QuantizationError, match="precisions must be of f32, bf16"):
         StudyConfig(str(fp32.folder), (), precisions=("f16",))
     with pytest.raises(QuantizationError, match="must hold f32"):
-        run_study(StudyConfig(str(fp32.folder), (), precisions=("bf16",)), prepared)
+        StudyConfig(str(fp32.folder), (), precisions=("bf16",))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from fake_kserve import ServedBundle
 
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import InputError, ServerError
-from ov_emotions.evaluation import evaluate_source, open_source
+from ov_emotions.evaluation.run import evaluate_source, open_source
 from ov_emotions.labels import LabelSet
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ov_emotions.quantization.calibration import stratified_rows
+from ov_emotions.quantization.ptq import stratified_rows
 
 
 def test_a_rare_label_is_as_often_in_the_sample_as_a_frequent_one():

@@ -87,33 +87,25 @@ def test_a_candidate_is_held_against_the_reference(data):
     reference = rng.random(data.targets.shape).astype(np.float32)
     ours = reference.copy()
     ours[7, 3] = 1 - ours[7, 3] + (0.2 if abs(ours[7, 3] - 0.5) < 0.1 else 0.0)
-    half = np.full(len(LABELS), 0.5, dtype=np.float32)
-    found = compare(
-        data,
-        "s",
-        Answers({"s": ours}, half - 0.1),
-        Answers({"s": reference}, half - 0.1),
-        half,
-        100,
-        1,
-    )
-    assert found["rows"] == 300
-    assert found["frozen"]["flipped"] == pytest.approx(1 / ours.size, abs=1e-6)
-    assert found["frozen"]["flipped_rows"] == pytest.approx(1 / 300, abs=1e-6)
-    assert found["refitted"]["weighted_f1"] != found["frozen"]["weighted_f1"]
-    (change,) = found["largest_changes"]
-    assert (change["row"], change["label"], change["text"]) == (7, LABELS[3], "текст 7")
-    assert change["candidate"] == pytest.approx(ours[7, 3], abs=1e-4)
-    assert 0 < found["ece"] < 1
-    assert set(found["ece_labels"]) == set(LABELS)
+    both = (Answers(p, p >= 0.5, p >= 0.4) for p in (ours, reference))
+    found = compare(data, *both, samples=100, seed=1, folds=5)
+    assert found.rows == 300
+    assert found.frozen.flipped == pytest.approx(1 / ours.size, abs=1e-6)
+    assert found.frozen.flipped_rows == pytest.approx(1 / 300, abs=1e-6)
+    assert found.refitted.weighted_f1 != found.frozen.weighted_f1
+    (change,) = found.largest_changes
+    assert (change.row, change.label, change.text) == (7, LABELS[3], "текст 7")
+    assert change.candidate == pytest.approx(ours[7, 3], abs=1e-4)
+    assert 0 < found.ece < 1
+    assert set(found.ece_labels) == set(LABELS)
 
 
 def test_the_rows_that_moved_most_come_first(data):
     reference = np.zeros(data.targets.shape, dtype=np.float32)
     ours = reference.copy()
     ours[5, 0], ours[9, 1], ours[11, 2] = 0.1, 0.3, 0.2
-    assert [c["row"] for c in largest_changes(data, ours, reference, 2)] == [9, 11]
-    assert largest_changes(data, reference, reference) == []
+    assert [c.row for c in largest_changes(data, ours, reference, 2)] == [9, 11]
+    assert largest_changes(data, reference, reference) == ()
 
 
 # Timing

@@ -7,8 +7,13 @@ import pytest
 
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import DataError
-from ov_emotions.evaluation.analysis import analyse, confusion, correlation, worst_errors
-from ov_emotions.evaluation.compare import compare_scored
+from ov_emotions.evaluation.analysis import (
+    analyse,
+    compare_scored,
+    confusion,
+    correlation,
+    worst_errors,
+)
 from ov_emotions.evaluation.run import Scored
 from ov_emotions.labels import EKMAN
 from ov_emotions.metrics import bootstrap_intervals, score

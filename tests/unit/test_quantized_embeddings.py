@@ -8,7 +8,7 @@ import pytest
 from openvino import opset13 as ops
 
 from ov_emotions.bundle import SHIPPED, Bundle
-from ov_emotions.quantization.embeddings import look_up_before_dequantizing
+from ov_emotions.quantization.ptq import look_up_before_dequantizing
 from ov_emotions.system import shared_core
 
 ROWS, WIDTH = 50, 8

@@ -28,7 +28,7 @@ assert len(threading.enumerate()) == 1, threading.enumerate()
 CONVERSION = f"""
 {WATCH}
 import ov_emotions
-from ov_emotions.quantization.compression import compress_weights
+from ov_emotions.quantization.ptq import compress_weights
 from ov_emotions.quantization.recipe import Compression
 from ov_emotions.system import shared_core
 compress_weights(shared_core().read_model(sys.argv[1] + "/model.xml"), Compression())

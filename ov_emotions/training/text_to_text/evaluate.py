@@ -8,7 +8,7 @@ from typing import Any
 
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError
-from ov_emotions.evaluation import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
+from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
 from ov_emotions.metrics import bootstrap_intervals, score
 from ov_emotions.system import environment

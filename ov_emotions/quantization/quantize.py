@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,28 +12,39 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Manifest, write_bundle
+from ov_emotions.bundle import Bundle, Manifest, Task, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.progress import Tell, counted
-from ov_emotions.quantization.calibration import stratified_rows
-from ov_emotions.quantization.embeddings import look_up_before_dequantizing
-from ov_emotions.quantization.ptq import feed, quantize, refuse_quantized, search_alpha
+from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
+from ov_emotions.quantization.ptq import (
+    compress_weights,
+    feed,
+    look_up_before_dequantizing,
+    quantize,
+    refuse_quantized,
+    search_alpha,
+    stratified_rows,
+)
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.system import shared_core
-from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
+from ov_emotions.thresholds import apply_thresholds, fit_thresholds, to_probabilities
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def quantize_bundle(
     bundle: Bundle,
-    prepared: PreparedData,
+    data: PreparedData | None,
     output: Path,
     recipe: Recipe,
     precision: str | None = None,
     tell: Tell | None = None,
+    *,
+    fit: bool = True,
 ) -> Bundle:
     """Follow a recipe, and fit the thresholds anew at the precision that will be served.
 
@@ -43,12 +55,15 @@ def quantize_bundle(
     measures in f32, so that it is taken once more at the precision that will be served.
 
     :param bundle: an fp32 bundle.
-    :param prepared: the prepared data.
+    :param data: labelled texts; None for a recipe that does not calibrate, and thresholds as they
+        are.
     :param output: folder of the new bundle; replaced.
     :param recipe: what to do.
     :param precision: INFERENCE_PRECISION_HINT that the bundle is approved at; None is the fp32
         bundle's.
     :param tell: told the calibration texts read; NNCF reads them several times.
+    :param fit: False leaves the thresholds as they are. Those of a single-label model that has
+        none, and of random weights, are left in any case.
     :return: the new bundle; its metrics are empty until it is evaluated.
     :raises AlreadyQuantizedError: if the bundle is not fp32, by its manifest or by its model.
     :raises QuantizationError: if NNCF fails, or the data do not do for it.
@@ -59,13 +74,14 @@ def quantize_bundle(
             f"{bundle.folder} has {manifest.precision} weights; give the fp32 bundle or the "
             "checkpoint that it came from"
         )
-    fitting = prepared.validation_part("thresholds")
-    if fitting.label_set.labels != manifest.labels:
+    if data is None and recipe.ptq is not None:
+        raise QuantizationError(f"{recipe.name} calibrates, which needs data")
+    if data is not None and data.label_set.labels != manifest.labels:
         raise QuantizationError(
-            f"{prepared.folder} has the labels {', '.join(fitting.label_set.labels)}, "
+            f"{data.folder} has the labels {', '.join(data.label_set.labels)}, "
             f"the bundle has {', '.join(manifest.labels)}"
         )
-    model, record = _apply(bundle, prepared, recipe, tell)
+    model, record = _apply(bundle, data, recipe, tell)
     look_up_before_dequantizing(model)
     record = {"recipe": recipe.to_dict(), **record}
     tokenizer_json = bundle.tokenizer().to_str()
@@ -76,14 +92,18 @@ def quantize_bundle(
     )
     thresholds = dict(manifest.thresholds)
     # There is nothing to fit to random weights, and a large model would take minutes over it.
-    if not manifest.provenance.get("random_weights"):
-        probabilities = _served(made, model, tokenizer_json, list(fitting.texts))
-        fitted = fit_thresholds(probabilities, fitting.targets)
-        thresholds = {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
+    fit &= bool(thresholds) and not manifest.provenance.get("random_weights")
+    if data is not None and (fit or recipe.accuracy_control):
+        part = data.validation_part("thresholds")
+        probabilities = _served(made, model, tokenizer_json, list(part.texts))
+        if fit:
+            fitted = fit_thresholds(probabilities, part.targets)
+            thresholds = {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
         if recipe.accuracy_control:
             rows = record["validation_texts"]
-            frozen = apply_thresholds(probabilities[:rows], manifest.threshold_array())
-            metric = score(fitting.targets[:rows], frozen, manifest.labels).weighted_f1
+            cuts = manifest.threshold_array()
+            frozen = apply_thresholds(probabilities[:rows], cuts, manifest.task)
+            metric = score(part.targets[:rows], frozen, manifest.labels).weighted_f1
             record |= {
                 "served_precision": made.inference_precision,
                 "served_metric": round(metric, 6),
@@ -107,33 +127,27 @@ def _served(
 
 
 def _apply(
-    bundle: Bundle, prepared: PreparedData, recipe: Recipe, tell: Tell | None
+    bundle: Bundle, data: PreparedData | None, recipe: Recipe, tell: Tell | None
 ) -> tuple[ov.Model, dict[str, Any]]:
     model = shared_core().read_model(bundle.model_path)
     # Here too, for the recipes that change nothing but what the manifest says.
     refuse_quantized(model)
     if recipe.compression:
-        from ov_emotions.quantization.compression import compress_weights
-
         return compress_weights(model, recipe.compression)
-    if not recipe.ptq:
+    if recipe.ptq is None or data is None:
         return model, {}
-    texts = _Texts(bundle, prepared, recipe.ptq, tell)
+    texts = _Texts(bundle, data, recipe.ptq, tell)
+    manifest = bundle.manifest
     if recipe.accuracy_control:
-        from ov_emotions.quantization.accuracy_control import (
-            Validation,
-            quantize_with_accuracy_control,
-        )
-
         # Not the selection part: a model that was tuned on it would be chosen on it.
-        rows = prepared.validation_part("thresholds")
+        rows = data.validation_part("thresholds")
         targets = rows.targets[: recipe.accuracy_control.validation_rows]
         ids = texts.tokenize(list(rows.texts[: len(targets)]))
         return quantize_with_accuracy_control(
             model,
             texts.calibration(),
             list(zip(ids, targets, strict=True)),
-            Validation(bundle.manifest.threshold_array(), bundle.manifest.labels),
+            Validation(manifest.threshold_array(), manifest.labels, manifest.task),
             recipe.ptq,
             recipe.accuracy_control,
         )
@@ -144,7 +158,7 @@ def _apply(
             texts.calibration(),
             recipe.ptq,
             recipe.search,
-            lambda candidate: _probabilities(candidate, others),
+            lambda candidate: _probabilities(candidate, others, manifest.task),
         )
     return quantize(model, texts.calibration(), recipe.ptq)
 
@@ -153,14 +167,15 @@ class _Texts:
     """The calibration part of validation, tokenised as the bundle tokenises."""
 
     def __init__(
-        self, bundle: Bundle, prepared: PreparedData, config: PtqConfig, tell: Tell | None
+        self, bundle: Bundle, data: PreparedData, config: PtqConfig, tell: Tell | None
     ) -> None:
         self._tell = tell
-        self._part = prepared.validation_part("calibration")
+        self._part = data.validation_part("calibration")
         _check_calibration_part(self._part, config)
         self._chosen = stratified_rows(self._part.targets, config.subset_size, config.seed)
         self._tokenizer = bundle.tokenizer()
         self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(bundle.manifest.max_length)
 
     def tokenize(self, texts: list[str]) -> list[NDArray[np.int32]]:
@@ -169,7 +184,7 @@ class _Texts:
 
     def calibration(self) -> list[NDArray[np.int32]]:
         ids = self.tokenize([self._part.texts[i] for i in self._chosen])
-        return _Counted(ids, self._tell)
+        return _Counted([row for row in ids if len(row)], self._tell)
 
     def others(self, count: int) -> list[NDArray[np.int32]]:
         """Texts of the part that do not calibrate."""
@@ -177,9 +192,10 @@ class _Texts:
         if not len(rest):
             raise QuantizationError(
                 "a search needs texts that do not calibrate, and the calibration part has none "
-                "left; lower subset_size in the recipe"
+                "left; lower subset_size (--subset-size, or in the recipe)"
             )
-        return self.tokenize([self._part.texts[i] for i in rest])
+        ids = self.tokenize([self._part.texts[i] for i in rest])
+        return [row for row in ids if len(row)]
 
 
 class _Counted(list[NDArray[np.int32]]):
@@ -196,11 +212,15 @@ class _Counted(list[NDArray[np.int32]]):
 
 
 def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
+    """Warn of few texts, and of labels whose texts none of them shows."""
+    if not len(part):
+        raise QuantizationError("the calibration part of validation has no texts; give more data")
     if len(part) < config.subset_size:
-        raise QuantizationError(
-            f"the calibration part of validation has {len(part)} texts, the recipe asks for "
-            f"{config.subset_size}; prepare more data, or lower subset_size (--subset-size, or in "
-            "the recipe)"
+        _LOGGER.warning(
+            "the calibration part of validation has %d texts, where the recipe asks for %d: INT8 "
+            "ranges of fewer texts are less certain",
+            len(part),
+            config.subset_size,
         )
     absent = [
         label
@@ -208,12 +228,15 @@ def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
         if not (part.targets[:, i] == 1).any()
     ]
     if absent:
-        raise QuantizationError(
-            f"the calibration part of validation has no text with {', '.join(absent)}, so that "
-            "ranges could not be told for it; prepare data that has"
+        _LOGGER.warning(
+            "no text that INT8 ranges are told by has %s; what it takes may be clipped",
+            ", ".join(absent),
         )
 
 
-def _probabilities(model: ov.Model, ids: list[NDArray[np.int32]]) -> NDArray[np.float32]:
+def _probabilities(
+    model: ov.Model, ids: list[NDArray[np.int32]], task: Task
+) -> NDArray[np.float32]:
     compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return sigmoid(np.concatenate([compiled(feed(row))["logits"] for row in ids]))
+    logits = np.concatenate([compiled(feed(row))["logits"] for row in ids])
+    return to_probabilities(logits, task)

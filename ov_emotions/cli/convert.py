@@ -1,0 +1,154 @@
+"""`ov-emotions convert`, `export`: checkpoints of any known kind to bundles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.frame import Answer, Flag, verb
+from ov_emotions.cli.output import (
+    check_output_folder,
+    command_line,
+    make_output_folder,
+    print_json,
+    print_text,
+    table,
+)
+from ov_emotions.conversion.config import ConversionConfig
+
+if TYPE_CHECKING:
+    from ov_emotions.conversion.ir import Parity
+    from ov_emotions.conversion.run import Conversion
+    from ov_emotions.evaluation.results import Readings
+
+
+@verb(positional=("model", "output"), config=True)
+def convert(config: ConversionConfig, answer: Answer) -> int:
+    """Convert a fine-tuned classifier to a served INT8 model, with the evidence.
+
+    MODEL is a folder or Hub id with a transformers sequence classification, a PEFT adapter, what
+    optimum-cli wrote (OpenVINO or ONNX), or a checkpoint of `ov-emotions train`; or a TOML file
+    that describes the head of a state dict. The IR is held against the original first. The model's
+    tokeniser stays as it is.
+
+    With --data the model is calibrated, its thresholds are fitted and its figures measured, on
+    texts as they are and on what a speech recogniser would have written of them. Without, weights
+    alone are made small and nothing is measured.
+    """
+    from ov_emotions.bundle import MANIFEST_NAME
+    from ov_emotions.conversion.run import convert_model
+
+    check_output_folder(config.output, MANIFEST_NAME)
+    if config.report is not None:
+        make_output_folder(config.report)
+    with Bar("steps") as bar:
+        made = convert_model(config, bar)
+    files = _report(made, config.report) if config.report is not None else []
+    if answer.json:
+        print_json({**made.to_dict(), "command": command_line(), "report": [str(f) for f in files]})
+        return 0
+    print_text("\n".join(_told(made)))
+    if files:
+        print_text("wrote " + ", ".join(str(path) for path in files))
+    return 0
+
+
+def _report(made: Conversion, folder: Path) -> list[Path]:
+    from ov_emotions.reports.run import write_report
+    from ov_emotions.schema import to_builtins
+
+    return write_report({**to_builtins(made.study), "command": command_line()}, folder)
+
+
+def _told(made: Conversion) -> list[str]:
+    manifest = made.bundle.manifest
+    several = "several labels a text" if manifest.task == "multi_label" else "one label a text"
+    lines = [
+        f"{made.kind}: {len(manifest.labels)} labels, {several}",
+        table(_parity_rows(made.parity)),
+    ]
+    if made.readings is not None:
+        lines.append(_reading_line(made.readings))
+    if made.metrics is not None:
+        low, high = made.metrics["intervals_95"]["weighted_f1"]
+        lines.append(
+            f"weighted F1 {made.metrics['weighted_f1']:.4f} ({low:.3f} to {high:.3f}) on "
+            f"{made.metrics['rows']:,} texts that nothing was fitted to"
+        )
+    else:
+        lines.append("nothing was measured: --data FILE calibrates, fits thresholds and measures")
+    size = sum(p.stat().st_size for p in made.bundle.folder.glob("model.*"))
+    lines.append(
+        f"wrote {made.bundle.folder}: {manifest.precision} weights, {size / 1e6:.1f} MB, run in "
+        f"{manifest.inference_precision}"
+    )
+    return lines
+
+
+def _reading_line(readings: Readings) -> str:
+    change = readings.difference
+    return (
+        f"on texts as written weighted F1 is {readings.as_written.value:.4f}; stripped to what a "
+        f"recogniser writes, {readings.as_recognised.value:.4f}: a change of {change.value:+.4f} "
+        f"({change.low:+.4f} to {change.high:+.4f}) on {readings.rows:,} texts, probabilities move "
+        f"by up to {readings.largest_change:.2f}"
+    )
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an exported bundle is called and says of itself.
+
+    :param checkpoint: folder that `train` wrote (RUN/best).
+    :param output: folder of the bundle; replaced as a whole.
+    :param data: labelled texts: a prepared folder or a file.
+    :param name: name of the bundle (default: the output folder's).
+    :param base_model: published name of the encoder (default: what training started from).
+    :param base_licence: SPDX licence of the encoder.
+    :param licence: SPDX licence of the bundle.
+    """
+
+    checkpoint: Annotated[Path, Flag(positional=True)]
+    output: Annotated[Path, Flag(positional=True)]
+    data: Path
+    name: str | None = None
+    base_model: str = ""
+    base_licence: str = "unknown"
+    licence: str = "unknown"
+
+
+@verb()
+def export(options: ExportOptions, answer: Answer) -> int:
+    """Convert a checkpoint to an fp32 OpenVINO bundle.
+
+    It is checked against torch on real texts of every length group.
+    """
+    from ov_emotions.bundle import MANIFEST_NAME
+    from ov_emotions.conversion.run import source_data, to_fp32
+
+    check_output_folder(options.output, MANIFEST_NAME)
+    source = str(options.checkpoint)
+    config = ConversionConfig(
+        source,
+        options.output,
+        name=options.name or "",
+        base_model=options.base_model,
+        base_licence=options.base_licence,
+        licence=options.licence,
+    )
+    bundle, parity = to_fp32(config, source_data(source, options.data))
+    if answer.json:
+        print_json({"bundle": str(bundle.folder), "parity": parity.to_dict()})
+        return 0
+    print_text(f"{table(_parity_rows(parity))}\nwrote {bundle.folder}")
+    return 0
+
+
+def _parity_rows(parity: Parity) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [("tokens", "texts", "largest logit difference to torch")]
+    return rows + [
+        (name, group["texts"], f"{group['largest_difference']:.1e}")
+        for name, group in parity.groups.items()
+    ]

@@ -1,0 +1,278 @@
+"""A torch classifier turned into an OpenVINO IR, and held against its own forward."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from ov_emotions.bundle import MODEL_INPUTS
+from ov_emotions.errors import ExportError, OvEmotionsError
+from ov_emotions.system import quiet_transformers, require, shared_core
+
+LENGTH_GROUPS = ((3, 8), (9, 16), (17, 32), (33, 64), (65, 512))
+"""Token counts, special tokens included, in each of which parity is checked."""
+
+PARITY_TOLERANCE = 1e-3
+"""Largest logit difference that float32 arithmetic in another order explains."""
+
+# Of logits that are large themselves: random weights make hundreds of them.
+_RELATIVE_TOLERANCE = 1e-5
+_BATCHES = (1, 2, 16)
+"""Rows of the batches that parity is checked on, in turn."""
+
+Rows = Sequence[NDArray[np.int32]]
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Token ids and attention mask, each int64, shape (rows, tokens)."""
+Reference = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""The original's own forward: token ids and mask to logits, float32, shape (rows, labels)."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the IR's logits are from the original's, both in float32.
+
+    :param groups: per length group the texts compared and the largest absolute difference.
+    :param largest: the largest of them all.
+    :param way: how the IR was made.
+    """
+
+    groups: dict[str, dict[str, float]]
+    largest: float
+    way: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def torch_reference(model: Any) -> Reference:
+    """Ask a torch module as the original.
+
+    :param model: takes `input_ids` and `attention_mask`, gives logits; in evaluation mode.
+    :return: its forward on NumPy arrays.
+    """
+    torch = require("torch", extra="train")
+
+    def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            found = model(torch.from_numpy(ids), torch.from_numpy(mask))
+        logits: NDArray[np.float32] = found.float().numpy()
+        return logits
+
+    return ask
+
+
+def to_ir(model: Any, limit: int, accept: Callable[[ov.Model, str], None]) -> ov.Model:
+    """Convert a torch classifier by the first way whose IR is accepted.
+
+    The ways: `torch.export` of its forward with dynamic shapes, with the attention that it has and
+    then with eager attention; tracing with eager attention; optimum-intel's exporter.
+
+    :param model: takes `input_ids` and `attention_mask`, gives logits; has `set_attention`, which
+        changes the encoder's kind of attention, and `config`, the encoder's.
+    :param limit: tokens that it reads at most.
+    :param accept: is given each IR and its way, and raises ExportError if it is not exact.
+    :return: the IR: inputs `input_ids` and `attention_mask`, int64, shape (rows, tokens), to
+        `logits`, float32, shape (rows, labels); rows and tokens are dynamic.
+    :raises ExportError: if no way gives an exact IR; names what each came to.
+    """
+    said = []
+    for way, convert in _ways(model, limit):
+        try:
+            with warnings.catch_warnings(), quiet_transformers():
+                warnings.simplefilter("ignore")  # of every branch that depends on a shape
+                ir = _named(convert())
+            accept(ir, way)
+        except OvEmotionsError as error:
+            said.append(f"{way}: {error}")
+        except Exception as error:  # each raises whatever its passes meet
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            said.append(f"{way}: {line[:200]}")
+        else:
+            return ir
+    raise ExportError(
+        f"encoders of type {model.config.model_type} cannot be exported; " + "; ".join(said)
+    )
+
+
+def _ways(model: Any, limit: int) -> Iterator[tuple[str, Callable[[], ov.Model]]]:
+    yield "torch.export", lambda: _export(model, limit)
+    model.set_attention("eager")
+    yield "torch.export, eager attention", lambda: _export(model, limit)
+    yield "tracing, eager attention", lambda: _trace(model)
+    yield "optimum-intel", lambda: _optimum(model)
+
+
+def _example(limit: int = 12) -> tuple[Any, Any]:
+    """Make a padded batch; no dimension is 1, which an exporter would take for fixed."""
+    torch = require("torch", extra="train")
+    width = min(12, limit)
+    mask = torch.ones(3, width, dtype=torch.long)
+    mask[1, width // 2 :] = 0
+    return torch.arange(3 * width).reshape(3, width) % 5 + 5, mask
+
+
+def _export(model: Any, limit: int) -> ov.Model:
+    torch = require("torch", extra="train")
+    rows = torch.export.Dim("rows", min=1, max=8192)
+    tokens = torch.export.Dim("tokens", min=1, max=limit)
+    shapes = {0: rows, 1: tokens}
+    with torch.no_grad():
+        program = torch.export.export(
+            model, _example(limit), dynamic_shapes=(shapes, shapes), strict=False
+        )
+    return ov.convert_model(program)
+
+
+def _trace(model: Any) -> ov.Model:
+    torch = require("torch", extra="train")
+    with torch.no_grad():
+        given = dict(zip(MODEL_INPUTS, _example(), strict=True))
+        return ov.convert_model(model, example_input=given)
+
+
+def _optimum(model: Any) -> ov.Model:
+    export = require("optimum.exporters.openvino.convert", extra="export").export_pytorch
+    require("optimum.exporters.openvino.model_configs", extra="export")
+    constructor = require(
+        "optimum.exporters.tasks", extra="export"
+    ).TasksManager.get_exporter_config_constructor(
+        exporter="openvino",
+        model_type=model.config.model_type,
+        task="text-classification",
+        library_name="transformers",
+    )
+
+    class TwoInputs(getattr(constructor, "func", constructor)):  # type: ignore[misc]
+        @property
+        def inputs(self) -> dict[str, dict[int, str]]:
+            return {name: axes for name, axes in super().inputs.items() if name in MODEL_INPUTS}
+
+    config = TwoInputs(model.config, task="text-classification")
+    named = require("ov_emotions.conversion.modules", extra="train").Named(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        export(named, config, path, library_name="transformers")
+        # From memory, because the folder goes away under a memory-mapped file.
+        return shared_core().read_model(path.read_bytes(), path.with_suffix(".bin").read_bytes())
+
+
+def _named(model: ov.Model) -> ov.Model:
+    """Give inputs and output the names that a bundle's have, and dynamic shapes."""
+    if len(model.inputs) != len(MODEL_INPUTS) or len(model.outputs) != 1:
+        raise ExportError(
+            f"the IR has {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected "
+            "input_ids and attention_mask, and logits"
+        )
+    for given, name in zip(model.inputs, MODEL_INPUTS, strict=True):
+        if name not in given.get_names():
+            given.get_tensor().set_names({name})
+        given.get_node().set_friendly_name(name)
+        given.get_node().set_element_type(ov.Type.i64)
+        given.get_node().set_partial_shape(ov.PartialShape([-1, -1]))
+    # Both inputs have one shape; with packed rows only that of the ids is the one of the tokens.
+    ids, mask = (given.get_node() for given in model.inputs)
+    for user in mask.output(0).get_target_inputs():
+        if user.get_node().get_type_name() == "ShapeOf":
+            user.replace_source_output(ids.output(0))
+    model.outputs[0].get_tensor().set_names({"logits"})
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def sample_by_length(ids: Rows, per_group: int, seed: int) -> dict[str, list[NDArray[np.int32]]]:
+    """Choose rows of every length group.
+
+    :param ids: token ids of the texts to choose from.
+    :param per_group: rows of a group at most.
+    :param seed: of the choice.
+    :return: group name ("9-16") to rows; groups without rows are left out.
+    """
+    rng = np.random.default_rng(seed)
+    chosen: dict[str, list[NDArray[np.int32]]] = {}
+    for low, high in LENGTH_GROUPS:
+        members = [row for row in ids if low <= len(row) <= high]
+        if members:
+            order = rng.permutation(len(members))[:per_group]
+            chosen[f"{low}-{high}"] = [members[i] for i in order]
+    return chosen
+
+
+def padded_batches(rows: Rows, pad_id: int) -> Iterator[Batch]:
+    """Pad rows to batches of several sizes: alone without padding, two by two, many.
+
+    :param rows: token ids.
+    :param pad_id: the padding token.
+    :return: yields token ids and mask.
+    """
+    start, turn = 0, 0
+    while start < len(rows):
+        part = rows[start : start + _BATCHES[turn % len(_BATCHES)]]
+        start, turn = start + len(part), turn + 1
+        width = max(map(len, part))
+        ids = np.full((len(part), width), pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for i, row in enumerate(part):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        yield ids, mask
+
+
+class ParityCheck:
+    """The original's answers, taken once, for the IRs that are held against them.
+
+    :param reference: the original's forward.
+    :param groups: what `sample_by_length` gives.
+    :param pad_id: the padding token.
+    :param what: names the original in messages.
+    """
+
+    def __init__(
+        self, reference: Reference, groups: Mapping[str, Rows], pad_id: int, what: str
+    ) -> None:
+        self._what = what
+        self._groups = {
+            name: (len(rows), [(*b, reference(*b)) for b in padded_batches(rows, pad_id)])
+            for name, rows in groups.items()
+        }
+
+    def __call__(self, model: ov.Model, way: str = "") -> Parity:
+        """Hold an IR against them.
+
+        :param model: the IR.
+        :param way: how it was made, for the record.
+        :return: the differences.
+        :raises ExportError: if one exceeds what float32 arithmetic in another order explains.
+        """
+        compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found: dict[str, dict[str, float]] = {}
+        exact = True
+        for name, (texts, batches) in self._groups.items():
+            largest = 0.0
+            for ids, mask, expected in batches:
+                logits = compiled(dict(zip(MODEL_INPUTS, (ids, mask), strict=True)))["logits"]
+                if logits.shape != expected.shape:
+                    raise ExportError(
+                        f"the IR of {self._what} gives logits of shape {logits.shape}, the "
+                        f"original {expected.shape}"
+                    )
+                difference = float(np.abs(expected - logits).max())
+                allowed = PARITY_TOLERANCE + _RELATIVE_TOLERANCE * float(np.abs(expected).max())
+                exact &= difference <= allowed  # a NaN is not
+                largest = max(largest, difference)
+            found[name] = {"texts": texts, "largest_difference": largest}
+        parity = Parity(found, max(g["largest_difference"] for g in found.values()), way)
+        if not exact:
+            raise ExportError(
+                f"the IR of {self._what} differs from the original by {parity.largest:.2e} in a "
+                f"logit, more than {PARITY_TOLERANCE:.0e}: {found}"
+            )
+        return parity

@@ -1,0 +1,197 @@
+"""The tokeniser of a checkpoint: read as transformers would, checked on Russian words."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ov_emotions.errors import CheckpointError
+from ov_emotions.system import quiet_transformers, require
+from ov_emotions.training.checkpoint import token_limit
+
+_LOGGER = logging.getLogger(__name__)
+
+LONGEST_WINDOW = 512
+"""Tokens that a window has at most where nobody asks for more: attention grows with their square,
+and longer texts are read in several windows."""
+
+_VOCABULARIES = (
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+    "spm.model",
+)
+_MOST_UNKNOWN = 0.5
+
+PROBES = (
+    "Здравствуйте! Спасибо вам большое, всё очень понравилось.",
+    "да что же это такое опять ничего не работает",
+    "Мне грустно: осень, дождь, и ты не звонишь…",
+    "Ура, мы выиграли 3:1!!!",
+    "я боюсь ходить там вечером одна",
+    "Ну и гадость — есть это невозможно.",
+    "Как?! Он правда сам приехал?",
+    "завтра в десять утра собрание отдела",
+    "Ё-моё, ёлка упала прямо на кота :)",
+    "Хорошо",
+    "ок",
+    "Привет, hello, 你好 😀",
+)
+"""Texts that tokenisers and models are tried on where no others are given."""
+
+
+def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    """Read a fast tokeniser as it is.
+
+    :param folder: of the checkpoint.
+    :return: the tokeniser, and what tokenizer_config.json says.
+    :raises CheckpointError: if there is none, only a slow one, or it knows no Russian.
+    """
+    settings = _settings(folder)
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the tokenizers library raises bare Exception
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
+    else:
+        tokenizer = Tokenizer.from_str(_converted(folder))
+    check_words(folder, tokenizer, PROBES)
+    return tokenizer, settings
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _converted(folder: Path) -> str:
+    """Have transformers make a fast tokeniser of a vocabulary."""
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise CheckpointError(
+            f"{folder} has no tokeniser: neither tokenizer.json nor a vocabulary; save it beside "
+            "the weights (tokenizer.save_pretrained)"
+        )
+    transformers = require("transformers", extra="train")
+    try:
+        with quiet_transformers():
+            loaded = transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # whatever the conversion of a vocabulary meets
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"transformers cannot read the tokeniser of {folder}: {line}") from (
+            error
+        )
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if backend is None:
+        raise CheckpointError(
+            f"{folder} has a slow tokeniser only ({type(loaded).__name__}); one that the "
+            "tokenizers library runs is needed (tokenizer.json)"
+        )
+    return str(backend.to_str())
+
+
+def check_words(where: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+    """Refuse a tokeniser that does not know the language.
+
+    :param where: names the checkpoint in messages.
+    :param tokenizer: its tokeniser.
+    :param texts: in the language.
+    :raises CheckpointError: if most words hold an unknown token.
+    """
+    unknown = _unknown_id(tokenizer)
+    if unknown is None:
+        return
+    words = [word for text in texts for word in text.split() if word.isalpha()]
+    lost = sum(
+        unknown in encoding.ids
+        for encoding in tokenizer.encode_batch_fast(words, add_special_tokens=False)
+    )
+    if lost > _MOST_UNKNOWN * len(words):
+        raise CheckpointError(
+            f"the tokeniser of {where} knows {len(words) - lost} of {len(words)} Russian words: "
+            "it was made for another language"
+        )
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    """Find the id of the unknown token; None for a tokeniser of bytes."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    return tokenizer.token_to_id(token) if token else None
+
+
+def token_window(
+    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    tokenizer: Tokenizer | None,
+    wished: int | None = None,
+) -> tuple[int, int]:
+    """Tell how many tokens a window has, and how many the encoder reads at most.
+
+    :param config: config.json.
+    :param settings: tokenizer_config.json.
+    :param tokenizer: whose truncation counts.
+    :param wished: by the caller.
+    :return: both numbers, special tokens included.
+    :raises CheckpointError: if more is wished for than the encoder reads.
+    """
+    limit = token_limit(config, int(config.get("n_positions") or 1 << 16))
+    if wished is not None:
+        if not 4 <= wished <= limit:
+            raise CheckpointError(f"max_length must be in [4, {limit}], not {wished}")
+        return wished, limit
+    said = [limit, LONGEST_WINDOW]
+    truncation = (tokenizer.truncation if tokenizer is not None else None) or {}
+    said += [n for n in (truncation.get("max_length"), settings.get("model_max_length")) if n]
+    return int(min(n for n in said if n >= 4)), limit
+
+
+def same_reading(folder: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> Tokenizer:
+    """Hold a tokeniser against transformers' reading of the same folder.
+
+    transformers changes some tokenisers as it loads them; the model was trained with its reading.
+
+    :param folder: of the checkpoint.
+    :param tokenizer: as tokenizer.json has it.
+    :param texts: real ones.
+    :return: the tokeniser, or transformers' where they differ.
+    :raises CheckpointError: if transformers' own is not of the tokenizers library, or gives token
+        types that are not 0.
+    """
+    transformers = require("transformers", extra="train")
+    with quiet_transformers():
+        loaded = transformers.AutoTokenizer.from_pretrained(folder)
+    asked = loaded(list(texts), return_token_type_ids=True)
+    if any(any(types) for types in asked.get("token_type_ids", ())):
+        raise CheckpointError(
+            f"the tokeniser of {folder} gives tokens of a single text types other than 0, which "
+            "the model would not get here"
+        )
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    if [e.ids for e in plain.encode_batch(list(texts))] == asked["input_ids"]:
+        return tokenizer
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if backend is None:
+        raise CheckpointError(f"{folder} has a slow tokeniser only ({type(loaded).__name__})")
+    _LOGGER.warning(
+        "tokenizer.json of %s reads texts otherwise than transformers does; its reading is taken",
+        folder,
+    )
+    return Tokenizer.from_str(backend.to_str())

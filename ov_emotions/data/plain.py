@@ -1,0 +1,217 @@
+"""Labelled texts straight from files, in the place of a prepared folder.
+
+    data = open_data([Path("val.csv")], labels=("радость", "грусть"), seed=1)
+    data.validation_part("calibration")
+
+A file is a validation split: its rows are dealt by seed to what calibrates, what thresholds are
+fitted on, and what is left to choose by.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.data.import_config import ImportConfig
+from ov_emotions.data.own_labels import find_columns, listed_labels, make_label_set, one_hot_cell
+from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.splits import VALIDATION_PARTS, stratified_parts
+from ov_emotions.errors import DataError
+from ov_emotions.files import sha256_file
+from ov_emotions.labels import LABEL_SETS, LabelSet
+from ov_emotions.texts import BadRow, Record, column_names, read_records
+
+_LOGGER = logging.getLogger(__name__)
+
+FEWEST_ROWS = 30
+"""Rows below which the smallest part would hold so few that no figure could be honest."""
+
+FEW_ROWS = 500
+"""Rows below which a warning says how uncertain figures are."""
+
+DEFAULT_SEED = 20261122
+_NUMBERS = re.compile(r"\[[\d.\s]*\]")
+
+
+@dataclass(frozen=True)
+class PlainData(PreparedData):
+    """Rows of files behind what a prepared folder offers; `validation` is the only split.
+
+    :param rows: all usable rows, texts that stand there twice once.
+    """
+
+    rows: LabelledTexts
+
+    def split(self, name: str) -> LabelledTexts:
+        """Give the rows.
+
+        :param name: `validation`.
+        :return: all rows.
+        :raises DataError: for another name.
+        """
+        if name != "validation":
+            raise DataError(f"{self.folder} is a file with one split, validation, not {name!r}")
+        return self.rows
+
+
+def open_data(
+    source: Path | Sequence[Path],
+    labels: Sequence[str] | None = None,
+    seed: int = DEFAULT_SEED,
+    text_column: str = "text",
+) -> PreparedData:
+    """Open what `--data` names: a prepared folder, or files with labelled texts.
+
+    Labels stand in one column of 0 and 1 each, or in a column called labels or label: names, a list
+    of names, an index or a list of indices into the model's labels, or a list of as many zeros and
+    ones.
+
+    :param source: a folder that `ov-emotions data` wrote; or .csv, .tsv, .jsonl, .parquet files.
+    :param labels: of the model, in the order of its outputs; None takes those of the files.
+    :param seed: of the parts that the rows are dealt to.
+    :param text_column: the column with the text.
+    :return: the data.
+    :raises DataError: if it cannot be read, or has too few rows for any honest figure.
+    """
+    paths = [source] if isinstance(source, Path) else list(source)
+    if len(paths) == 1 and not paths[0].is_file():
+        return PreparedData.open(paths[0])
+    rows = _read(paths, labels, text_column)
+    if len(rows) < FEWEST_ROWS:
+        raise DataError(
+            f"{paths[0]} has {len(rows)} different texts with labels, and with fewer than "
+            f"{FEWEST_ROWS} no figure could be honest; give more, or leave --data out"
+        )
+    if len(rows) < FEW_ROWS:
+        _LOGGER.warning(
+            "%s has %d texts: figures and thresholds of so few are uncertain", paths[0], len(rows)
+        )
+    parts = stratified_parts(rows.targets, VALIDATION_PARTS, np.random.default_rng(seed))
+    digest = "".join(sha256_file(path) for path in paths)
+    facts = {"rows": len(rows), "sha256": digest[:64], "labels": rows.label_counts()}
+    manifest = {
+        "seed": seed,
+        "files": [{"name": path.name, "sha256": sha256_file(path)} for path in paths],
+        "splits": {"validation": facts},
+        "validation_parts": parts,
+    }
+    return PlainData(paths[0], manifest, rows.label_set, rows)
+
+
+def _read(paths: Sequence[Path], labels: Sequence[str] | None, text_column: str) -> LabelledTexts:
+    label_set = _label_set(paths, labels, text_column)
+    texts: dict[str, tuple[int, NDArray[np.int8], str]] = {}
+    bad: list[BadRow] = []
+    for path in paths:
+        columns, listed = _columns(path, label_set, text_column)
+        for record in read_records(path, text_column, columns):
+            try:
+                if isinstance(record, BadRow):
+                    raise DataError(record.reason)
+                target = _target(record, label_set, listed)
+            except DataError as error:
+                bad.append(BadRow(record.row, str(error)))
+            else:
+                texts.setdefault(record.text, (record.row, target, path.name))
+    if bad:
+        reason = f"row {bad[0].row}: {bad[0].reason}"
+        if not texts:
+            raise DataError(f"{paths[0]} has no usable row: {reason}")
+        _LOGGER.warning("%s: %d rows are left out, such as %s", paths[0], len(bad), reason)
+    return LabelledTexts(
+        label_set,
+        tuple(texts),
+        np.stack([target for _, target, _ in texts.values()])
+        if texts
+        else np.empty((0, len(label_set)), dtype=np.int8),
+        tuple(name for _, _, name in texts.values()),
+        np.array([row for row, _, _ in texts.values()], dtype=np.int64),
+    )
+
+
+def _label_set(paths: Sequence[Path], labels: Sequence[str] | None, text_column: str) -> LabelSet:
+    if labels is None:
+        config = ImportConfig(tuple(paths), Path(), text_column=text_column)
+        found = find_columns(config)
+        names = found.one_hot or sorted(
+            {
+                name
+                for path in paths
+                for record in read_records(path, text_column, found.names)
+                if isinstance(record, Record)
+                for name in listed_labels(str(found.listed), record.cells[str(found.listed)], ",")
+            }
+        )
+        return make_label_set(config, names)
+    same = next((s for s in LABEL_SETS.values() if s.labels == tuple(labels)), None)
+    return same or LabelSet("model", tuple(labels), MappingProxyType({}))
+
+
+def _columns(path: Path, labels: LabelSet, text_column: str) -> tuple[tuple[str, ...], str | None]:
+    """Find the columns with labels: one each, or the one that lists them."""
+    names = column_names(path, text_column)
+    if set(labels.labels) <= set(names):
+        return labels.labels, None
+    listed = next((name for name in ("labels", "label") if name in names), None)
+    if listed is None:
+        raise DataError(
+            f"{path} has neither a column for each of the labels {', '.join(labels.labels)} nor "
+            f"one called labels; beside {text_column!r} it has {', '.join(names) or 'none'}"
+        )
+    return (listed,), listed
+
+
+def _target(record: Record, labels: LabelSet, listed: str | None) -> NDArray[np.int8]:
+    """Read a row's labels: int8, shape (labels,)."""
+    if listed is None:
+        values = [one_hot_cell(name, record.cells[name]) for name in labels.labels]
+        return np.array(values, dtype=np.int8)
+    cell = _plain_cell(record.cells[listed])
+    target = np.zeros(len(labels), dtype=np.int8)
+    numbers = cell if isinstance(cell, list) and cell and _all_numbers(cell) else None
+    if numbers is not None and len(numbers) == len(labels) and set(numbers) <= {0, 1}:
+        return np.array(numbers, dtype=np.int8)
+    if numbers is not None:
+        for number in numbers:
+            if not 0 <= number < len(labels) or number != int(number):
+                raise DataError(f"label {number} is no index of the model's {len(labels)} labels")
+            target[int(number)] = 1
+        return target
+    for name in listed_labels(listed, cell, ","):
+        if name not in labels.labels:
+            raise DataError(f"label {name!r} is not among {', '.join(labels.labels)}")
+        target[labels.index(name)] = 1
+    return target
+
+
+def _plain_cell(cell: Any) -> Any:
+    """Read numbers, which the reader of names does not take: 3, [1, 2], [1 2]."""
+    if isinstance(cell, int | float) and not isinstance(cell, bool) and cell == cell:
+        return [cell]
+    if not isinstance(cell, str):
+        return cell
+    text = cell.strip()
+    if text.isdecimal():
+        return [int(text)]
+    if _NUMBERS.fullmatch(text):
+        return [float(n) for n in text.strip("[]").split()]
+    if text.startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return cell
+    return cell
+
+
+def _all_numbers(values: list[Any]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
