@@ -22,14 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.import_config import ImportConfig
-from ov_emotions.data.own_labels import find_columns, listed_labels, make_label_set, one_hot_cell
+from ov_emotions.data.own_labels import (
+    find_columns,
+    listed_labels,
+    make_label_set,
+    one_hot_cell,
+    open_labelled,
+)
 from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.settings import ImportConfig
 from ov_emotions.data.splits import VALIDATION_PARTS, stratified_parts
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import LABEL_SETS, LabelSet
-from ov_emotions.texts import BadRow, Record, column_names, read_records
+from ov_emotions.texts import BadRow, Row, Table
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -76,7 +82,7 @@ def open_data(
     of names, an index or a list of indices into the model's labels, or a list of as many zeros and
     ones.
 
-    :param source: a folder that `ov-emotions data` wrote; or .csv, .tsv, .jsonl, .parquet files.
+    :param source: a folder that `ov-emotions data` wrote, or files that `classify` reads.
     :param labels: of the model, in the order of its outputs; None takes those of the files.
     :param seed: of the parts that the rows are dealt to.
     :param text_column: the column with the text.
@@ -109,69 +115,76 @@ def open_data(
 
 
 def _read(paths: Sequence[Path], labels: Sequence[str] | None, text_column: str) -> LabelledTexts:
-    label_set = _label_set(paths, labels, text_column)
+    config = ImportConfig(tuple(paths), Path(), text_column=text_column)
+    tables = [open_labelled(path, config) for path in paths]
+    label_set = _label_set(config, tables, labels)
     texts: dict[str, tuple[int, NDArray[np.int8], str]] = {}
     bad: list[BadRow] = []
-    for path in paths:
-        columns, listed = _columns(path, label_set, text_column)
-        for record in read_records(path, text_column, columns):
+    for table in tables:
+        columns, listed = _columns(table, label_set)
+        for record in table.rows(columns, strict=True):
+            if isinstance(record, BadRow):
+                bad.append(record)
+                continue
             try:
-                if isinstance(record, BadRow):
-                    raise DataError(record.reason)
                 target = _target(record, label_set, listed)
             except DataError as error:
                 bad.append(BadRow(record.row, str(error)))
             else:
-                texts.setdefault(record.text, (record.row, target, path.name))
+                texts.setdefault(record.text, (record.row, target, table.path.name))
     if bad:
         reason = f"row {bad[0].row}: {bad[0].reason}"
         if not texts:
             raise DataError(f"{paths[0]} has no usable row: {reason}")
         _LOGGER.warning("%s: %d rows are left out, such as %s", paths[0], len(bad), reason)
+    found = texts.values()
+    targets = [target for _, target, _ in found] or [np.empty((0, len(label_set)), np.int8)]
     return LabelledTexts(
         label_set,
         tuple(texts),
-        np.stack([target for _, target, _ in texts.values()])
-        if texts
-        else np.empty((0, len(label_set)), dtype=np.int8),
-        tuple(name for _, _, name in texts.values()),
-        np.array([row for row, _, _ in texts.values()], dtype=np.int64),
+        np.array(targets, dtype=np.int8).reshape(-1, len(label_set)),
+        tuple(name for _, _, name in found),
+        np.array([row for row, _, _ in found], dtype=np.int64),
     )
 
 
-def _label_set(paths: Sequence[Path], labels: Sequence[str] | None, text_column: str) -> LabelSet:
-    if labels is None:
-        config = ImportConfig(tuple(paths), Path(), text_column=text_column)
-        found = find_columns(config)
-        names = found.one_hot or sorted(
-            {
-                name
-                for path in paths
-                for record in read_records(path, text_column, found.names)
-                if isinstance(record, Record)
-                for name in listed_labels(str(found.listed), record.cells[str(found.listed)], ",")
-            }
-        )
-        return make_label_set(config, names)
-    same = next((s for s in LABEL_SETS.values() if s.labels == tuple(labels)), None)
-    return same or LabelSet("model", tuple(labels), MappingProxyType({}))
+def _label_set(
+    config: ImportConfig, tables: Sequence[Table], labels: Sequence[str] | None
+) -> LabelSet:
+    if labels is not None:
+        same = next((s for s in LABEL_SETS.values() if s.labels == tuple(labels)), None)
+        return same or LabelSet("model", tuple(labels), MappingProxyType({}))
+    found = find_columns(config)
+    listed = found.listed
+    if listed is None:
+        return make_label_set(config, found.one_hot)
+    names = {
+        name
+        for table in tables
+        for record in table.rows((listed,))
+        if isinstance(record, Row)
+        for name in listed_labels(listed, record.cells[listed], ",")
+    }
+    return make_label_set(config, sorted(names))
 
 
-def _columns(path: Path, labels: LabelSet, text_column: str) -> tuple[tuple[str, ...], str | None]:
+def _columns(table: Table, labels: LabelSet) -> tuple[tuple[str, ...], str | None]:
     """Find the columns with labels: one each, or the one that lists them."""
-    names = column_names(path, text_column)
+    names = table.all_fields()
     if set(labels.labels) <= set(names):
         return labels.labels, None
     listed = next((name for name in ("labels", "label") if name in names), None)
     if listed is None:
+        others = ", ".join(name for name in names if name != table.text) or "none"
         raise DataError(
-            f"{path} has neither a column for each of the labels {', '.join(labels.labels)} nor "
-            f"one called labels; beside {text_column!r} it has {', '.join(names) or 'none'}"
+            f"{table.path} has neither a column for each of the labels "
+            f"{', '.join(labels.labels)} nor one called labels; beside {table.text!r} it has "
+            f"{others}"
         )
     return (listed,), listed
 
 
-def _target(record: Record, labels: LabelSet, listed: str | None) -> NDArray[np.int8]:
+def _target(record: Row, labels: LabelSet, listed: str | None) -> NDArray[np.int8]:
     """Read a row's labels: int8, shape (labels,)."""
     if listed is None:
         values = [one_hot_cell(name, record.cells[name]) for name in labels.labels]

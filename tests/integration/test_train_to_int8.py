@@ -32,8 +32,8 @@ from ov_emotions.errors import (
     QuantizationError,
 )
 from ov_emotions.evaluation.run import evaluate, record_metrics
-from ov_emotions.quantization.recipe import PtqConfig, Recipe
 from ov_emotions.quantization.quantize import quantize_bundle
+from ov_emotions.quantization.recipe import PtqConfig, Recipe
 
 INT8 = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
 
