@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ov_emotions import __version__
-from ov_emotions.errors import MissingExtraError
+from ov_emotions.errors import DeviceError, MissingExtraError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -32,14 +32,23 @@ def require(module: str, *, extra: str) -> Any:
     :param module: dotted name.
     :param extra: the extra of this package that installs it.
     :return: the module.
-    :raises MissingExtraError: if it is not installed.
+    :raises MissingExtraError: if it is not installed, or if what is installed does not fit.
     """
     try:
         return importlib.import_module(module)
+    except MissingExtraError:  # told by a module of ours
+        raise
     except ModuleNotFoundError as error:
         missing = error.name or module
         raise MissingExtraError(
             f"this needs {missing}, which is not installed: pip install 'ov-emotions[{extra}]'"
+        ) from error
+    # What packages raise that find another one too old, too new, or built for something else.
+    except (ImportError, AttributeError, RuntimeError, ValueError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MissingExtraError(
+            f"{module} is installed, but does not work with what is installed beside it "
+            f"({reason.rstrip('.')}): pip install --upgrade 'ov-emotions[{extra}]'"
         ) from error
 
 
@@ -367,6 +376,10 @@ def import_openvino() -> Any:
         sys.modules[converter] = None  # type: ignore[assignment]
         try:
             module = importlib.import_module("openvino")
+        except (ImportError, OSError) as error:
+            raise DeviceError(
+                f"OpenVINO cannot be imported ({error}): pip install --upgrade ov-emotions"
+            ) from error
         finally:
             del sys.modules[converter]
 

@@ -122,20 +122,18 @@ def apply_thresholds(
     return reached
 
 
-ThresholdMethod = Literal["bootstrap-median", "per-label", "global", "shrunk"]
+ThresholdMethod = Literal["bootstrap-median", "per-label", "global"]
 Metric = Literal["weighted", "macro"]
 
 METHODS: dict[ThresholdMethod, str] = {
     "bootstrap-median": "each label's best cut, as the median over bootstrap resamples",
     "per-label": "each label's best cut on all rows",
     "global": "one threshold for all labels",
-    "shrunk": "the bootstrap median drawn towards the global one, as far as cross-fitting says",
 }
 """What each way does, for people."""
 
 
 FOLDS = 5
-_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _GRID = 200
 
 Probabilities = NDArray[np.float32]
@@ -143,16 +141,15 @@ Targets = NDArray[np.int8]
 Fit = Callable[[Probabilities, Targets], Probabilities]
 
 
-def threshold_fitter(method: ThresholdMethod, metric: Metric = "weighted", seed: int = 0) -> Fit:
+def threshold_fitter(method: ThresholdMethod, metric: Metric = "weighted") -> Fit:
     """Choose a way to fit thresholds.
 
     A label's own F1 depends on its own threshold alone, so that the ways that look at each label
-    by itself serve both means at once; `global` and `shrunk` weigh labels against each other, and
-    there the metric decides.
+    by itself serve both means at once; `global` weighs labels against each other, and there the
+    metric decides.
 
     :param method: the way.
     :param metric: weighted or macro F1, which is to be high.
-    :param seed: of the folds of `shrunk`.
     :return: takes probabilities, float32, shape (rows, labels), and targets, int8, same shape (1, 0
         or -1 for unknown); gives thresholds, float32, shape (labels,).
     :raises InputError: if there is no such way or metric.
@@ -164,7 +161,6 @@ def threshold_fitter(method: ThresholdMethod, metric: Metric = "weighted", seed:
         "bootstrap-median": fit_thresholds,
         "per-label": lambda p, t: fit_thresholds(p, t, smooth=0, resamples=0),
         "global": lambda p, t: _fit_global(p, t, metric),
-        "shrunk": lambda p, t: _fit_shrunk(p, t, metric, seed),
     }
     return ways[method]
 
@@ -250,7 +246,7 @@ class MethodScore:
 def compare_methods(
     probabilities: Probabilities, targets: Targets, metric: Metric, seed: int, repeats: int = 3
 ) -> list[MethodScore]:
-    """Score every way by cross-fitting; what `shrunk` chooses is chosen inside each fold.
+    """Score every way by cross-fitting.
 
     :param probabilities: float32, shape (rows, labels).
     :param targets: int8, same shape.
@@ -261,7 +257,7 @@ def compare_methods(
     """
     found = []
     for method in METHODS:
-        fit = threshold_fitter(method, metric, seed)
+        fit = threshold_fitter(method, metric)
         taken = [
             f1_of(targets, cross_fit(probabilities, targets, fit, seed + i)) for i in range(repeats)
         ]
@@ -279,41 +275,6 @@ def _fit_global(probabilities: Probabilities, targets: Targets, metric: Metric) 
     margin = np.finfo(np.float32).eps
     best = np.clip(cuts[int(np.argmax(scores))], margin, 1 - margin)
     return np.full(targets.shape[1], best, dtype=np.float32)
-
-
-def _logit(values: Probabilities) -> NDArray[np.float64]:
-    wide = values.astype(np.float64)
-    found: NDArray[np.float64] = np.log(wide) - np.log1p(-wide)
-    return found
-
-
-def _between(own: Probabilities, common: Probabilities, strength: float) -> Probabilities:
-    """Go from each label's own threshold towards the common one, along their logits."""
-    mixed = (1 - strength) * _logit(own) + strength * _logit(common)
-    return (1 / (1 + np.exp(-mixed))).astype(np.float32)
-
-
-def _fit_shrunk(
-    probabilities: Probabilities, targets: Targets, metric: Metric, seed: int
-) -> Probabilities:
-    """Choose the strength by cross-fitting, then fit on all rows with it."""
-
-    def fit(strength: float) -> Fit:
-        return lambda p, t: _between(fit_thresholds(p, t), _fit_global(p, t, metric), strength)
-
-    # Fitting is dear and mixing is cheap: each fold is fitted once for all strengths.
-    order = np.random.default_rng(seed).permutation(len(targets))
-    predicted = {s: np.zeros(targets.shape, dtype=np.bool_) for s in _STRENGTHS}
-    for fold in range(FOLDS):
-        held = order[fold::FOLDS]
-        rest = np.setdiff1d(order, held)
-        own = fit_thresholds(probabilities[rest], targets[rest])
-        common = _fit_global(probabilities[rest], targets[rest], metric)
-        for strength, decisions in predicted.items():
-            cuts = _between(own, common, strength)
-            decisions[held] = apply_thresholds(probabilities[held], cuts)
-    best = max(_STRENGTHS, key=lambda s: f1_of(targets, predicted[s])[metric])
-    return fit(best)(probabilities, targets)
 
 
 TemperatureScope = Literal["global", "per-label"]

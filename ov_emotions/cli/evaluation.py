@@ -82,9 +82,7 @@ def thresholds(options: ThresholdOptions, refit: RefitOptions, answer: Answer) -
         data, logits = predict_rows(source, open_data(refit.data, source.labels), part)
     probabilities = sigmoid(logits)
     scores = compare_methods(probabilities, data.targets, options.metric, options.seed)
-    fitted = threshold_fitter(options.method, options.metric, options.seed)(
-        probabilities, data.targets
-    )
+    fitted = threshold_fitter(options.method, options.metric)(probabilities, data.targets)
     values = {name: float(v) for name, v in zip(source.labels, fitted, strict=True)}
     record = {
         "method": options.method,

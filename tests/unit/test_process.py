@@ -1,0 +1,445 @@
+"""A classifier in threads, forks, copies and at the end of a process: it never hangs, nor aborts.
+
+Each script is a process of its own, under a time limit. Those of `_FORKS` and `_ENDS` hang, abort or
+fail where nothing looks after native threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ov_emotions import EmotionClassifier
+from ov_emotions.bundle import Bundle
+from ov_emotions.errors import InputError
+from ov_emotions.prediction import as_texts
+
+LIMIT = 120
+MAKE = """
+import sys, threading, time
+from ov_emotions import EmotionClassifier
+TEXTS = ["ура победа", "мне грустно"] * 20
+c = EmotionClassifier("emotions-ru-tiny")
+
+def use(text):
+    return c(text).labels
+"""
+MAIN = """
+if __name__ == "__main__":
+"""
+
+
+def run(
+    script: str, folder: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    path = folder / "script.py"
+    path.write_text(script)
+    return subprocess.run(
+        [sys.executable, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        cwd=folder,
+        env=os.environ | (environment or {}),
+        check=False,
+    )
+
+
+def fine(done: subprocess.CompletedProcess[str], *out: str) -> None:
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, list(out), "")
+
+
+FIRST_CALLS = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from ov_emotions import EmotionClassifier
+c = EmotionClassifier("emotions-ru-tiny")
+barrier, done = threading.Barrier(8), []
+
+def go():
+    barrier.wait()
+    done.append(len(c(["ура победа"] * 50)))
+
+threads = [threading.Thread(target=go) for _ in range(8)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(sum(done))
+"""
+
+
+@pytest.mark.slow
+def test_first_calls_of_several_threads_never_block_each_other(tmp_path: Path) -> None:
+    """About one process in thirty did."""
+    for _ in range(int(os.environ.get("OV_EMOTIONS_STRESS", "10"))):
+        fine(run(FIRST_CALLS, tmp_path), "400")
+
+
+def test_element_types_are_known_before_the_first_call(tmp_path: Path) -> None:
+    """What blocked them: to make an element type into one of numpy from several threads at first."""
+    script = """
+import openvino, threading
+main, asked = threading.current_thread(), []
+own = openvino.Type.to_dtype
+def to_dtype(self):
+    asked.append((threading.current_thread() is main, self.get_type_name()))
+    return own(self)
+openvino.Type.to_dtype = to_dtype
+from ov_emotions import EmotionClassifier
+EmotionClassifier("emotions-ru-tiny")
+print(*sorted(name for there, name in asked if there))
+"""
+    fine(run(script, tmp_path), "boolean", "f16", "f32", "i32", "i64", "u8")
+
+
+_FORKS = {
+    "a bare fork of a model that was used, and of one that was closed": """
+    import os
+    c.warm_up(); c(TEXTS * 50)
+    other = EmotionClassifier("emotions-ru-tiny"); other(TEXTS * 50); other.close()
+    if (child := os.fork()) == 0:
+        c.warm_up(); c(TEXTS * 50)
+        print(*use("ура победа"), flush=True)
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+""",
+    "a fork while other threads classify": """
+    import os
+    threading.Thread(target=lambda: [use("да") for _ in iter(int, 1)], daemon=True).start()
+    c(TEXTS)
+    if (child := os.fork()) == 0:
+        print(*use("ура победа"), flush=True)
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+""",
+    "a pool": """
+    import multiprocessing
+    with multiprocessing.get_context(METHOD).Pool(2) as pool:
+        print(*set(sum(pool.map(use, ["ура победа"] * 4), ())))
+""",
+    "an executor": """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor(1, multiprocessing.get_context(METHOD)) as pool:
+        print(*pool.submit(use, "ура победа").result())
+""",
+    "a DataLoader": """
+    from torch.utils.data import DataLoader
+    class Rows:
+        def __len__(self): return 4
+        def __getitem__(self, i): return use("ура победа")[0]
+    print(*set(sum(DataLoader(Rows(), batch_size=2, num_workers=2), [])))
+""",
+    "joblib": """
+    from joblib import Parallel, delayed
+    print(*set(sum(Parallel(2)(delayed(c)(["ура победа"]) for _ in range(4)), [])[0].labels))
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("a bare fork of a model that was used, and of one that was closed", "fork"),
+        ("a fork while other threads classify", "fork"),
+        ("a pool", "fork"),
+        pytest.param("a pool", "spawn", marks=pytest.mark.slow),
+        pytest.param("a pool", "forkserver", marks=pytest.mark.slow),
+        pytest.param("an executor", "fork", marks=pytest.mark.slow),
+        pytest.param("an executor", "spawn", marks=pytest.mark.slow),
+        pytest.param("a DataLoader", "fork", marks=pytest.mark.slow),
+        pytest.param("joblib", "loky", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_that_was_forked_opens_the_model_again(
+    tmp_path: Path, name: str, method: str
+) -> None:
+    for module in ("torch", "joblib"):
+        if module in _FORKS[name]:
+            pytest.importorskip(module)
+    script = _FORKS[name].replace("METHOD", repr(method))
+    fine(run(MAKE + MAIN + script, tmp_path), "joy")
+
+
+SERVERS = {
+    "gunicorn": (
+        *("-m", "gunicorn", "app:wsgi", "--preload", "--workers", "2"),
+        *("--bind", "127.0.0.1:{port}", "--log-level", "error"),
+    ),
+    "uvicorn": (
+        *("-m", "uvicorn", "app:asgi", "--workers", "2"),
+        *("--port", "{port}", "--log-level", "error"),
+    ),
+}
+APP = (
+    MAKE
+    + """
+c(TEXTS)
+
+def wsgi(environ, start):
+    start("200 OK", [])
+    return [" ".join(use("ура победа")).encode()]
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": " ".join(use("ура победа")).encode()})
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SERVERS)
+def test_servers_with_several_workers_answer_and_end(tmp_path: Path, kind: str) -> None:
+    import socket
+    import urllib.request
+
+    pytest.importorskip(kind)
+    (tmp_path / "app.py").write_text(APP)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, *(part.format(port=port) for part in SERVERS[kind])]
+    server = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        answers: list[bytes] = []
+        end = time.monotonic() + LIMIT
+        while len(answers) < 8 and time.monotonic() < end:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as reply:
+                    answers.append(reply.read())
+            except OSError:
+                time.sleep(0.2)
+        assert answers == [b"joy"] * 8
+    finally:
+        server.terminate()
+        _, said = server.communicate(timeout=LIMIT)
+    assert "Traceback" not in said
+
+
+_ENDS = {
+    "daemon threads": """
+    for _ in range(3):
+        threading.Thread(target=lambda: [c(TEXTS) for _ in iter(int, 1)], daemon=True).start()
+    time.sleep(0.3)
+""",
+    "an executor with work left": """
+    from concurrent.futures import ThreadPoolExecutor
+    pool = ThreadPoolExecutor(2)
+    [pool.submit(c, TEXTS) for _ in range(5)]
+""",
+    "a model that is still compiled": """
+    c(TEXTS * 300)
+    [c("да") for _ in range(40)]
+""",
+    "os._exit": """
+    import os
+    threading.Thread(target=lambda: [c(TEXTS) for _ in iter(int, 1)], daemon=True).start()
+    time.sleep(0.2)
+    os._exit(0)
+""",
+    "a stream that nobody reads on": """
+    stream = c.stream(iter(TEXTS * 100), chunk_size=8)
+    next(stream)
+""",
+}
+
+
+@pytest.mark.parametrize("name", _ENDS)
+def test_a_process_that_still_classifies_ends_quietly(tmp_path: Path, name: str) -> None:
+    for _ in range(3):
+        fine(run(MAKE + MAIN + _ENDS[name], tmp_path))
+
+
+def test_an_exception_of_the_streamed_generator_is_the_callers(tmp_path: Path) -> None:
+    def texts():
+        yield from ["да"] * 5
+        raise LookupError("gone")
+
+    with EmotionClassifier("emotions-ru-tiny", threads=1) as classifier:
+        found = classifier.stream(texts(), chunk_size=2)
+        assert len([next(found) for _ in range(4)]) == 4
+        with pytest.raises(LookupError, match="gone"):
+            next(found)
+        assert classifier("ура победа").labels == ("joy",)
+
+
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_a_process_with_its_own_code(tmp_path: Path, signal_name: str) -> None:
+    script = MAKE + "\nprint(1, flush=True)\nwhile True: c(TEXTS)\n"
+    (tmp_path / "s.py").write_text(script)
+    process = subprocess.Popen(
+        [sys.executable, "s.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.Signals[signal_name])
+    _, said = process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.Signals[signal_name]
+    assert b"terminate called" not in said
+    assert said.count(b"Traceback") == (signal_name == "SIGINT")
+
+
+def test_a_copy_opens_its_own_model_of_what_the_first_was_made_of(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_bundle.save(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    first = EmotionClassifier(
+        "model", threads=1, thresholds={"joy": 0.3}, long_texts="truncate", cache_dir="cache"
+    )
+    monkeypatch.chdir("/")
+    first.warm_up()
+    expected = first(["радость", "злость"] * 300)
+    for again in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):
+        assert again is not first
+        assert again(["радость", "злость"] * 300) == expected
+        assert again.thresholds == first.thresholds
+        assert again.long_texts == "truncate"
+    first.close()
+    assert again("радость").labels == expected[0].labels
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_a_bundle_of_a_shipped_model_is_found_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.load("emotions-ru-tiny")
+    there = Bundle(tmp_path / "site-packages", bundle.manifest, bundle.known_as)
+    assert pickle.loads(pickle.dumps(there)).folder == bundle.folder
+
+
+@pytest.mark.parametrize("name", ["threads", "streams", "batch_tokens"])
+def test_numbers_of_numpy_are_numbers(tiny_bundle: Bundle, name: str) -> None:
+    with EmotionClassifier(tiny_bundle, **{name: np.int64(1)}) as classifier:  # type: ignore[arg-type]
+        assert classifier("радость").labels == ("joy",)
+    for bad in (np.float64(1), np.int64(0), True, np.True_):
+        with pytest.raises(InputError, match=name):
+            EmotionClassifier(tiny_bundle, **{name: bad})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5)])
+def test_one_threshold_is_for_all_labels(tiny_bundle: Bundle, value: float) -> None:
+    with EmotionClassifier(tiny_bundle, threads=1, thresholds=value) as classifier:
+        assert classifier.thresholds == dict.fromkeys(classifier.labels, 0.5)
+    for bad in (0, 1.0, True, "0.5"):
+        with pytest.raises(InputError, match="threshold"):
+            EmotionClassifier(tiny_bundle, thresholds=bad)  # type: ignore[arg-type]
+
+
+TEXTS = ["ура", "мне грустно", "ура"]
+
+
+def test_columns_of_other_libraries_are_lists_of_texts(tiny_classifier: EmotionClassifier) -> None:
+    pa = pytest.importorskip("pyarrow")
+    column = pa.chunked_array([TEXTS[:2], TEXTS[2:]])
+    columns = [
+        np.array(TEXTS),
+        np.array(TEXTS, dtype=object),
+        column,
+        column.combine_chunks(),
+        column.cast(pa.string_view()),
+        column.cast(pa.large_string()),
+        column.dictionary_encode(),
+    ]
+    for module in ("pandas", "polars"):
+        try:
+            columns.append(__import__(module).Series(TEXTS))
+        except ImportError:
+            continue
+    expected = tiny_classifier(TEXTS)
+    for given in columns:
+        assert list(as_texts(given)) == TEXTS
+        assert tiny_classifier(given) == expected
+        assert list(tiny_classifier.stream(given)) == expected
+    with pytest.raises(InputError, match="position 1 is a NoneType"):
+        tiny_classifier(pa.array(["да", None]))
+    with pytest.raises(InputError, match="position 0 is a int"):
+        list(tiny_classifier.stream(pa.array([1])))
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("ModuleNotFoundError(name='beside')", "needs beside, which is not installed: pip install"),
+        ("ImportError('hub>=1,<2 is required, but found 3.\\nTry')", "required, but found 3): pip"),
+        ("ValueError('numpy.dtype size changed')", "does not work with .* size changed"),
+    ],
+)
+def test_a_package_that_does_not_fit_is_a_sentence_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: str, said: str
+) -> None:
+    from ov_emotions.errors import MissingExtraError
+    from ov_emotions.system import require
+
+    (tmp_path / "misfit.py").write_text(f"raise {raised}")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError, match=said) as caught:
+        require("misfit", extra="train")
+    assert "ov-emotions[train]" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+_VERBS = (["classify", "--model", "emotions-ru-tiny", "ура победа"], ["info"], ["--help"])
+
+
+@pytest.mark.parametrize("arguments", _VERBS, ids=lambda a: a[0])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HOME": "/proc/none", "XDG_CACHE_HOME": ""},
+        {"HOME": "", "XDG_CACHE_HOME": "/proc/none"},
+        {"OV_EMOTIONS_CACHE": "/proc/none"},
+        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"},
+    ],
+    ids=lambda e: ",".join(e),
+)
+def test_a_verb_works_where_nothing_can_be_kept(
+    arguments: list[str], environment: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ov_emotions", *arguments],
+        capture_output=True,
+        env=os.environ | {"OV_EMOTIONS_CACHE": ""} | environment,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.decode()
+    assert "Traceback" not in told
+    assert told.count("are not kept") <= 1
+    assert len(told.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_a_verb_in_order(closed: str) -> None:
+    command = f"{sys.executable} -m ov_emotions classify --model emotions-ru-tiny 'ура' {closed}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, timeout=LIMIT, check=False
+    )
+    assert done.returncode in (0, 1)
+    assert b"Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.2])
+def test_ctrl_c_of_the_first_moments_is_quiet(after: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ov_emotions", "classify", "--model", "emotions-ru-tiny", "ура"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=LIMIT)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    # Before our first line it is the interpreter's own business.
+    assert b"ov_emotions" not in said or b"Traceback" not in said
