@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
 
 from ov_emotions.errors import (
     AlreadyQuantizedError,
@@ -28,7 +27,10 @@ from ov_emotions.errors import (
     TrainingError,
 )
 
+TYPE_CHECKING = False  # typing takes as long to import as all the rest of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from ov_emotions.bundle import Bundle
     from ov_emotions.classifier import EmotionClassifier
     from ov_emotions.conversion.run import convert

@@ -203,6 +203,10 @@ def _told(error: OSError) -> str:
 
 
 def _complain(message: str, code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:  # else the flush at exit fails once more
+        _abandon_stdout()
     # A file name that is not UTF-8 holds surrogates, which standard error may refuse.
     told = f"{PROG}: {message}".encode("utf-8", "replace").decode("utf-8")
     with suppress(OSError):  # there may be no room for it either
