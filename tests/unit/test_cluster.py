@@ -28,6 +28,7 @@ from ov_emotions.cluster.worker import Outcome, PartWorker
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.schema import write_json
 from ov_emotions.system import processors_apart
+from ov_emotions.texts import open_table
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +143,38 @@ def test_parquet_keeps_types_and_metadata_whatever_its_row_groups(
     assert _bad(tmp_path / "out") == [("a.parquet", 2), ("a.parquet", 4)]
 
 
+def test_it_takes_what_classify_takes_and_names_the_file_of_each_row(source, tmp_path, settings):
+    openpyxl = pytest.importorskip("openpyxl", reason="needs the excel extra")
+    book = openpyxl.Workbook()
+    for row in (["Текст", "n"], ["радость", 1], ["=злость", 2]):
+        book.active.append(row)
+    book.active["A3"].data_type = "s"
+    book.save(source / "a.xlsx")
+    (source / "b.csv").write_bytes("id;ТЕКСТ\r\n1;радость, злость\r\n-x;рад\r\n".encode("cp1251"))
+    (source / "c.txt").write_text("радость\n\n", encoding="utf-16")
+    (source / "deep").mkdir()
+    srt = "1\n00:00:01,000 --> 00:00:02,000\nрадость\n"
+    (source / "deep/d.srt").write_text(srt, encoding="utf-8")
+    plan, outcomes = _do(source, tmp_path / "out", settings)
+    assert [outcome.error for outcome in outcomes] == [""] * 4
+    found = {}
+    for part in plan.parts:
+        rows = list(open_table(tmp_path / "out" / part.name).rows())
+        found[part.path] = (part.name.rpartition(".")[2], [(r.text, dict(r.cells)) for r in rows])
+    assert {path: kind for path, (kind, _) in found.items()} == {
+        "a.xlsx": "xlsx",
+        "b.csv": "csv",
+        "c.txt": "jsonl",
+        "deep/d.srt": "jsonl",
+    }
+    assert [text for text, _ in found["a.xlsx"][1]] == ["радость", "=злость"]
+    assert [cells["id"] for _, cells in found["b.csv"][1]] == ["1", "'-x"]
+    assert found["deep/d.srt"][1][0][1]["start"] == 1.0
+    for path, (_, rows) in found.items():
+        assert {cells["source_file"] for _, cells in rows} == {path}
+    assert _bad(tmp_path / "out") == [("c.txt", 2)]
+
+
 def test_a_compressed_file_is_one_part_and_written_plain(source, tmp_path, settings):
     with gzip.open(source / "a.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps({"text": "радость"}) + "\n" for _ in range(8))
@@ -223,22 +256,19 @@ def test_other_options_are_refused_and_nothing_is_lost_unless_restart_is_asked_f
 
 
 @pytest.mark.parametrize(
-    ("where", "reason"), [("in/out", "lies in the input"), ("in", "lies in the input")]
+    ("where", "reason"),
+    [
+        ("in/out", "lies in the input"),
+        ("in", "lies in the input"),
+        ("out", r"'letter\.txt' already"),
+    ],
 )
-def test_output_inside_the_input_is_refused(source, tmp_path, where, reason):
-    with (
-        pytest.raises(DataError, match=reason),
-        take_output(tmp_path / where, source, restart=True),
-    ):
-        pass
-
-
-def test_a_folder_with_other_files_is_refused_even_for_a_restart(source, tmp_path):
+def test_output_among_other_files_is_refused_even_for_a_restart(source, tmp_path, where, reason):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/letter.txt").write_text("dear", encoding="utf-8")
     with (
-        pytest.raises(DataError, match=r"'letter\.txt' already"),
-        take_output(tmp_path / "out", source, restart=True),
+        pytest.raises(DataError, match=reason),
+        take_output(tmp_path / where, source, restart=True),
     ):
         pass
     assert (tmp_path / "out/letter.txt").is_file()
