@@ -9,7 +9,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -85,8 +85,13 @@ def open_bytes(path: Path | None) -> Iterator[BinaryIO]:
                 raise PermissionError(0, "no permission")
             file = stack.enter_context(open_whole(path))
         with _named_failure(str(path), of_others=False):
-            yield file
-            file.flush()
+            try:
+                yield file
+                file.flush()
+            except BaseException:
+                with suppress(OSError):  # there is no more room for the rest than before
+                    file.close()
+                raise
 
 
 @contextmanager
