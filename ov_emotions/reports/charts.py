@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _WIDE, _NARROW = 760, 330
 _FONT = 12.5
-_LETTER = 0.56  # width of a letter over the font's size, on the mean
+_LETTER = 0.6  # width of a letter over the font's size, on the mean
 _DEAD = re.compile(r'<path class="(?:background|foreground)"[^>]*/>')
 _WHITE = re.compile(r'<rect width="[\d.]+" height="[\d.]+" fill="white"/>')
 _FRACTION = re.compile(r"(\d\.\d)\d{4,}")
@@ -412,7 +412,8 @@ def _names_axis(alt: Any, narrow: bool, left: float, above: int = -16) -> Any:
         return alt.Axis(
             **look, labelAlign="left", labelPadding=-2, labelOffset=above, labelLimit=310
         )
-    return alt.Axis(**look, labelPadding=10, labelLimit=left)
+    # The converter measures letters of another font: the room is told, not measured.
+    return alt.Axis(**look, labelPadding=10, labelLimit=left, minExtent=left, maxExtent=left)
 
 
 def f1_bars(rows: Rows, say: Language, *, title: str, described: str) -> Chart:

@@ -9,6 +9,7 @@ function followDialogue(part) {
   const here = plot.querySelector(".here");
   const slider = plot.parentElement;
   let now = -1;
+  let led = 0; // until when the transcript follows the curve, and not the other way round
   const place = (i) => (count > 1 ? first + ((last - first) * i) / (count - 1) : first);
   const mark = (i) => {
     if (i === now) return;
@@ -24,6 +25,7 @@ function followDialogue(part) {
   };
   const bring = (i) => {
     if (!said[i]) return;
+    led = performance.now() + 400;
     if (list.scrollHeight > list.clientHeight + 1) list.scrollTop = said[i].offsetTop - list.clientHeight / 3;
     else said[i].scrollIntoView({ block: "center" });
   };
@@ -50,6 +52,7 @@ function followDialogue(part) {
     bring(now);
   });
   const follow = () => {
+    if (performance.now() < led) return;
     const inside = list.scrollHeight > list.clientHeight + 1;
     if (!said[0].offsetParent && !inside) return;
     const line = inside ? list.getBoundingClientRect().top + list.clientHeight / 3 : innerHeight * 0.6;
