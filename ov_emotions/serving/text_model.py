@@ -17,21 +17,23 @@ without any text fails.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from ov_emotions.bundle import Bundle, stamp
+from ov_emotions.bundle import Bundle, Manifest, Task, stamp
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
+from ov_emotions.runtime.single import WIDTHS
 from ov_emotions.serving.text_nodes import (
-    at_least_one,
+    bounded,
     node,
     pack_strings,
     string_constants,
     string_core,
 )
-from ov_emotions.serving.text_tokenizer import special_tokens, tokenizer_graph
+from ov_emotions.serving.text_tokenizer import pad_id, special_tokens, tokenizer_graph
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -43,6 +45,13 @@ TOKEN_INPUTS = ("input_ids", "attention_mask")
 PROBABILITIES = "probabilities"
 LABELS = "labels"
 
+MAX_BATCH = 256
+"""Texts of one request: so many of the longest take some 250 MiB while they are computed."""
+
+_LARGEST_BATCH = 100_000
+_SMALL_WEIGHTS = 64 * 2**20
+_OF_THE_CLASSIFIER = "ov_emotions_classifier"
+
 
 @dataclass(frozen=True)
 class TextModelConfig:
@@ -53,13 +62,24 @@ class TextModelConfig:
     :param separator: between the names of one text.
     :param token_in: take `input_ids` and `attention_mask`, i64 [N, tokens], instead of `text`, and
         give `probabilities` alone, for callers who tokenise themselves.
+    :param max_batch: texts of one request at most; the server refuses more. Memory grows with it.
+    :param few_widths: hold copies of the classifier for single texts of few widths, which answer
+        one and a half times as soon; None does so for models of up to 64 MiB. They cost seconds
+        when the model is loaded.
     """
 
     names: LabelNames = "ru"
     separator: str = ", "
     token_in: bool = False
+    max_batch: int = MAX_BATCH
+    few_widths: bool | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.max_batch, int) or not 1 <= self.max_batch <= _LARGEST_BATCH:
+            raise InputError(
+                f"max_batch is {self.max_batch!r}; it must be a whole number from 1 to "
+                f"{_LARGEST_BATCH}"
+            )
         if self.names not in get_args(LabelNames):
             raise InputError(f"names must be 'ru' or 'en', not {self.names!r}")
         if not isinstance(self.separator, str) or not self.separator:
@@ -101,37 +121,85 @@ def build_text_model(bundle: Bundle, config: TextModelConfig | None = None) -> o
 
     config = config or TextModelConfig()
     names = label_names(bundle, config)
-    model, logits = _read_classifier(bundle)
-    theirs = {op.get_name() for op in model.get_ops()}
     if config.token_in:
-        parameters = [model.input(name).get_node() for name in TOKEN_INPUTS]
-        for parameter in parameters:
-            parameter.set_partial_shape(at_least_one(2))
-        mask = parameters[1].output(0)
+        shape = bounded(config.max_batch, bundle.manifest.max_length)
+        parameters = [ops.parameter(shape, ov.Type.i64, name=name) for name in TOKEN_INPUTS]
+        for parameter, name in zip(parameters, TOKEN_INPUTS, strict=True):
+            parameter.output(0).set_names({name})
+        ids, mask = (parameter.output(0) for parameter in parameters)
     else:
-        graph = tokenizer_graph(bundle)
-        parameters, mask = [graph.text], graph.attention_mask
-        for name, output in zip(TOKEN_INPUTS, (graph.input_ids, mask), strict=True):
-            for target in model.input(name).get_target_inputs():
-                target.replace_source_output(output)
-    scores = _probabilities(logits, mask, special_tokens(bundle))
+        graph = tokenizer_graph(bundle, config.max_batch)
+        parameters, ids, mask = [graph.text], graph.input_ids, graph.attention_mask
+    logits = _classify(bundle, ids, mask, _widths(bundle, config))
+    scores = _probabilities(logits, mask, special_tokens(bundle), bundle.manifest.task)
     outputs = {PROBABILITIES: scores}
     if not config.token_in:
-        thresholds = bundle.manifest.threshold_array()
-        outputs[LABELS] = _labels(scores, thresholds, names, config.separator)
+        outputs[LABELS] = _labels(scores, bundle.manifest, names, config.separator)
     results = []
     for name, output in outputs.items():
         output.set_names({name})
         results.append(ops.result(output))
     served = ov.Model(results, parameters, bundle.manifest.name)
-    _name_nodes(served, theirs)
+    _name_nodes(served, "text")
+    # A client of an input without a name of its own would see the node's.
+    for port in (*served.inputs, *served.outputs):
+        port.get_node().set_friendly_name(port.get_any_name())
     stamp(served, bundle.manifest)
     _stamp_serving(served, bundle, config)
     return served
 
 
-def _read_classifier(bundle: Bundle) -> tuple[Any, Any]:
-    """Read the bundle's IR: the model, and the output that its logits come from."""
+def _widths(bundle: Bundle, config: TextModelConfig) -> list[int]:
+    """Choose the widths for which the graph holds a copy of the classifier."""
+    weights = bundle.model_path.with_suffix(".bin").stat().st_size
+    if not (weights <= _SMALL_WEIGHTS if config.few_widths is None else config.few_widths):
+        return []
+    return [width for width in WIDTHS if width <= bundle.manifest.max_length]
+
+
+def _classify(bundle: Bundle, ids: Any, mask: Any, widths: Sequence[int]) -> Any:
+    """Run the classifier: logits, f32 [N, labels].
+
+    A single text takes the copy for the first of the widths that it fits in; all else takes the
+    copy of any shape. OpenVINO shares the weights of the copies, in the file and in memory.
+
+    :param ids: i64 [N, tokens].
+    :param mask: same shape.
+    :param widths: ascending.
+    """
+    import openvino.opset15 as ops
+    from openvino import Model, PartialShape, Type
+
+    if not widths:
+        return _copy(bundle, ids, mask, None)
+
+    def body(make: Callable[[Any, Any], Any], name: str) -> tuple[Any, list[Any], Any]:
+        inputs = [ops.parameter(PartialShape([-1, -1]), Type.i64, name=n) for n in TOKEN_INPUTS]
+        result = ops.result(make(*(parameter.output(0) for parameter in inputs)))
+        model = Model([result], inputs, name)
+        _name_nodes(model, name)
+        return model, inputs, result
+
+    width, *wider = widths
+    fits = ops.less_equal(ops.shape_of(ids, "i64"), _constant([1, width], np.int64))
+    chosen = ops.if_op(ops.reduce_logical_and(fits, _constant([0], np.int64)).output(0))
+    then, then_inputs, then_result = body(
+        lambda ids, mask: _copy(bundle, ids, mask, width), f"width{width}"
+    )
+    other, other_inputs, other_result = body(
+        lambda ids, mask: _classify(bundle, ids, mask, wider), f"above{width}"
+    )
+    chosen.set_then_body(then)
+    chosen.set_else_body(other)
+    for output, *inputs in zip((ids, mask), then_inputs, other_inputs, strict=True):
+        chosen.set_input(output, *inputs)
+    return chosen.set_output(then_result, other_result)
+
+
+def _copy(bundle: Bundle, ids: Any, mask: Any, width: int | None) -> Any:
+    """Read the bundle's IR and connect it: the output that its logits come from."""
+    import openvino.opset15 as ops
+
     try:
         model = string_core().read_model(bundle.model_path)
     except RuntimeError as error:
@@ -140,12 +208,36 @@ def _read_classifier(bundle: Bundle) -> tuple[Any, Any]:
         ) from error
     inputs = {name for port in model.inputs for name in port.get_names()}
     outputs = {name for port in model.outputs for name in port.get_names()}
-    if inputs != set(TOKEN_INPUTS) or "logits" not in outputs:
+    expected = set(bundle.manifest.inputs)
+    if inputs != expected or "logits" not in outputs:
         raise BundleSchemaError(
             f"{bundle.model_path} takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's "
-            f"model takes {sorted(TOKEN_INPUTS)} and gives ['logits']"
+            f"model takes {sorted(expected)} and gives ['logits']"
         )
-    return model, model.output("logits").get_node().input_value(0)
+    for op in model.get_ops():
+        op.get_rt_info()[_OF_THE_CLASSIFIER] = ""
+    if width is not None:
+        ids = _pad(ids, width, pad_id(bundle))
+        mask = _pad(mask, width, 0)
+    arrays = {"input_ids": ids, "attention_mask": mask}
+    if "token_type_ids" in inputs:
+        zero = _constant(0, np.int64)
+        arrays["token_type_ids"] = ops.broadcast(zero, ops.shape_of(ids)).output(0)
+    for name in inputs:
+        for target in model.input(name).get_target_inputs():
+            target.replace_source_output(arrays[name])
+    return model.output("logits").get_node().input_value(0)
+
+
+def _pad(array: Any, width: int, value: int) -> Any:
+    """Pad one row to a width that the compiler knows, i64 [1, width]."""
+    import openvino.opset15 as ops
+
+    row = ops.reshape(array, _constant([-1], np.int64), special_zero=False)
+    longer = ops.concat([row, _constant([value] * width, np.int64)], 0)
+    first, last, step, axis = (_constant([n], np.int64) for n in (0, width, 1, 0))
+    cut = ops.slice(longer, first, last, step, axis)
+    return ops.reshape(cut, _constant([1, width], np.int64), special_zero=False).output(0)
 
 
 def _constant(value: Any, kind: type[np.generic]) -> Any:
@@ -154,22 +246,29 @@ def _constant(value: Any, kind: type[np.generic]) -> Any:
     return ops.constant(np.array(value, dtype=kind))
 
 
-def _probabilities(logits: Any, mask: Any, special: int) -> Any:
-    """Sigmoid of the logits; 0 where a text has no token of its own, f32 [N, labels]."""
+def _probabilities(logits: Any, mask: Any, special: int, task: Task) -> Any:
+    """Sigmoid or softmax; 0 where a text has no token of its own, f32 [N, labels]."""
     import openvino.opset15 as ops
 
     tokens = ops.reduce_sum(ops.convert(mask, "i32"), _constant([1], np.int64), keep_dims=True)
     some = ops.greater(tokens, _constant(special, np.int32))
+    scores = ops.sigmoid(logits) if task == "multi_label" else ops.softmax(logits, axis=1)
     # Selected rather than multiplied: a row of padding alone may have logits that are no numbers.
-    return ops.select(some, ops.sigmoid(logits), _constant(0, np.float32)).output(0)
+    return ops.select(some, scores, _constant(0, np.float32)).output(0)
 
 
-def _labels(scores: Any, thresholds: Any, names: list[str], separator: str) -> Any:
-    """Join the names of the labels that reach their threshold, strings [N]."""
+def _labels(scores: Any, manifest: Manifest, names: list[str], separator: str) -> Any:
+    """Join the names of the labels that are present, strings [N]."""
     import openvino.opset15 as ops
 
+    thresholds = _constant(manifest.threshold_array(), np.float32)
+    reached = ops.greater_equal(scores, thresholds)
+    if manifest.task == "single_label":
+        highest = ops.reduce_max(scores, _constant([1], np.int64), keep_dims=True)
+        reached = ops.logical_and(reached, ops.greater_equal(scores, highest))
+        # A text without a token of its own has only zeros, and no label.
+        reached = ops.logical_and(reached, ops.greater(scores, _constant(0, np.float32)))
     count = len(names)
-    reached = ops.greater_equal(scores, _constant(thresholds, np.float32))
     # Those that do not reach it go behind all that do. Stable, so that of two equal ones the
     # earlier label comes first, as in the classifier.
     ranked = ops.topk(
@@ -185,6 +284,9 @@ def _labels(scores: Any, thresholds: Any, names: list[str], separator: str) -> A
     vocabulary = [*names, *(separator + name for name in names), ""]
     shift = _constant([[0] + [count] * (count - 1)], np.int32)
     present = ops.greater_equal(ranked.output(0), _constant(0, np.float32))
+    if manifest.task == "single_label":
+        first = _constant([[True] + [False] * (count - 1)], np.bool_)
+        present = ops.logical_and(present, first)
     skipped = _constant(2 * count, np.int32)
     words = ops.select(present, ops.add(ranked.output(1), shift), skipped)
     skip = _constant([2 * count], np.int32)
@@ -193,14 +295,13 @@ def _labels(scores: Any, thresholds: Any, names: list[str], separator: str) -> A
     return pack_strings([*node("FuzeRagged", ragged), characters])
 
 
-def _name_nodes(model: Any, kept: set[str]) -> None:
+def _name_nodes(model: Any, prefix: str) -> None:
     """Give the nodes around the classifier names that do not depend on what ran before."""
     for position, op in enumerate(model.get_ordered_ops()):
-        if op.get_name() not in kept:
-            op.set_friendly_name(f"text/{position}/{op.get_type_name()}")
-    # A client of an input without a name of its own would see the node's.
-    for port in (*model.inputs, *model.outputs):
-        port.get_node().set_friendly_name(port.get_any_name())
+        if _OF_THE_CLASSIFIER in (info := op.get_rt_info()):
+            del info[_OF_THE_CLASSIFIER]
+        else:
+            op.set_friendly_name(f"{prefix}/{position}/{op.get_type_name()}")
 
 
 def _stamp_serving(model: Any, bundle: Bundle, config: TextModelConfig) -> None:
@@ -208,6 +309,7 @@ def _stamp_serving(model: Any, bundle: Bundle, config: TextModelConfig) -> None:
     facts = {
         "input": "tokens" if config.token_in else "text",
         "manifest": json.dumps(manifest, ensure_ascii=False, separators=(",", ":")),
+        "batch_size": f"1:{config.max_batch}",
     }
     if not config.token_in:
         facts["long_texts"] = "truncate"

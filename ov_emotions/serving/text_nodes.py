@@ -94,19 +94,19 @@ def _opset(kind: str, inputs: Outputs) -> Outputs:
     return outputs
 
 
-def at_least_one(dimensions: int) -> Any:
-    """Give the shape of an input of any size that is never empty.
+def bounded(*sizes: int) -> Any:
+    """Give the shape of an input that is never empty, and never too large.
 
-    A runtime refuses what does not fit it. Without that, OpenVINO leaves out operations whose
-    input is empty (and on one thread all of them), and answers with the memory of the request
-    before: its answers, or a crash.
+    A runtime refuses what does not fit it. Without the lower bound, OpenVINO leaves out operations
+    whose input is empty (and on one thread all of them), and answers with the memory of the request
+    before: its answers, or a crash. Without the upper one, one request can take all memory.
 
-    :param dimensions: how many.
-    :return: a partial shape, [1.., 1.., ...].
+    :param sizes: the largest of each dimension.
+    :return: a partial shape, [1..size, ...].
     """
     from openvino import Dimension, PartialShape
 
-    return PartialShape([Dimension(1, -1)] * dimensions)
+    return PartialShape([Dimension(1, size) for size in sizes])
 
 
 def near_parameter(begins: Any, array: Any) -> Any:

@@ -31,7 +31,7 @@ from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import BundleSchemaError
 from ov_emotions.serving.text_nodes import (
     Outputs,
-    at_least_one,
+    bounded,
     constant,
     near_parameter,
     node,
@@ -85,10 +85,20 @@ def special_tokens(bundle: Bundle) -> int:
     return int(bundle.tokenizer().num_special_tokens_to_add(False))
 
 
-def tokenizer_graph(bundle: Bundle) -> TokenizerGraph:
+def pad_id(bundle: Bundle) -> int:
+    """Find the token that fills a row.
+
+    :param bundle: whose tokeniser to ask.
+    :return: its id.
+    """
+    return TextEncoder(bundle.tokenizer(), bundle.manifest.max_length).encode([]).pad_id
+
+
+def tokenizer_graph(bundle: Bundle, max_batch: int = -1) -> TokenizerGraph:
     """Build the graph of a bundle's normaliser and tokeniser, truncation and padding included.
 
     :param bundle: WordPiece or Unigram, with the normaliser of this library.
+    :param max_batch: texts at most; any number if -1.
     :return: its nodes.
     :raises BundleSchemaError: if the tokeniser has a part that no graph can be made of.
     """
@@ -96,7 +106,7 @@ def tokenizer_graph(bundle: Bundle) -> TokenizerGraph:
     from openvino import Type
 
     spec = json.loads(bundle.tokenizer().to_str())
-    text = ops.parameter(at_least_one(1), Type.string, name="text")
+    text = ops.parameter(bounded(max_batch), Type.string, name="text")
     text.output(0).set_names({"text"})
     try:
         unpacked = unpack_strings(text)
@@ -267,9 +277,10 @@ def _pad(tokens: Outputs, bundle: Bundle) -> tuple[Any, Any]:
     import openvino.opset15 as ops
 
     begins, ends, ids = tokens
-    encoder = TextEncoder(bundle.tokenizer(), bundle.manifest.max_length)
-    width = ops.reduce_max(ops.subtract(ends, begins), constant(0)).output(0)
-    padding = constant(encoder.encode([]).pad_id)
+    width = ops.reduce_max(ops.subtract(ends, begins), constant(0))
+    # Without special tokens, a text may have none at all.
+    width = ops.maximum(width, constant(1)).output(0)
+    padding = constant(pad_id(bundle))
     dense, mask = node(
         "RaggedToDense",
         [begins, ends, ids, width, padding],
