@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import LongTexts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ov_emotions.serving.profile import Goal, ServingProfile
     from ov_emotions.serving.repository import Published
     from ov_emotions.serving.text_check import Comparison
+    from ov_emotions.serving.validate import Finding
     from ov_emotions.tuning.profile import TuningProfile
 
 Names = Literal["ru", "en"]
@@ -49,13 +50,15 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What is kept, and what is looked at before.
+    """What a request may hold, what is kept, and what is looked at before.
 
+    :param max_batch: texts of one request at most; the server refuses more.
     :param keep: versions to keep, the new one included; older ones are removed (default: all).
     :param check: compare with the classifier on the texts of this file too (.txt, .csv, .tsv,
         .jsonl or .parquet), and list every text that differs, with the reason.
     """
 
+    max_batch: Count = 256
     keep: Count | None = None
     check: Annotated[Path | None, Flag("FILE")] = None
 
@@ -75,7 +78,9 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
     from ov_emotions.serving.text_model import TextModelConfig, build_text_model
     from ov_emotions.texts import open_table
 
-    config = TextModelConfig(model.names, model.separator, model.token_in)
+    config = TextModelConfig(
+        model.names, model.separator, model.token_in, max_batch=options.max_batch
+    )
     if options.check is not None:
         open_table(options.check)
     bundle = Bundle.load(model.bundle)
@@ -158,6 +163,9 @@ class RenderOptions:
     :param exclusive_cores: the cores are this container's alone: pin threads to them.
     :param name: of the model in URLs.
     :param base_path: the model's folder as the server sees it, or s3://... (default: /models/NAME).
+    :param token_model: list the model that takes token ids too, as NAME-tokens in the folder beside
+        (`ovms build --token-in`).
+    :param max_batch: texts of one request at most (default: 256, shared among the streams).
     :param versions: latest:COUNT, specific:VERSION,... or all.
     :param metrics: expose /metrics.
     :param cache: keep compiled models in /opt/cache of the container.
@@ -173,6 +181,8 @@ class RenderOptions:
     exclusive_cores: bool = False
     name: str = "emotions"
     base_path: Annotated[str | None, Flag("PATH")] = None
+    token_model: bool = False
+    max_batch: Count | None = None
     versions: Annotated[str, Flag("POLICY")] = "latest:1"
     metrics: bool = True
     cache: bool = False
@@ -202,6 +212,8 @@ def ovms_render(options: RenderOptions, answer: Answer) -> int:
     lines = [
         f"profile    {profile.goal}, {profile.cores} core(s) ({budget})",
         f"streams    {profile.streams}, {profile.infer_requests} requests inside the server",
+        f"batch      {profile.batch} texts of one request at most",
+        f"memory     {profile.memory_mib} MiB",
         f"precision  {profile.precision}",
         *(f"wrote      {path}" for path in written),
     ]
@@ -235,6 +247,8 @@ def _profile(options: RenderOptions) -> tuple[ServingProfile, str]:
         exclusive_cores=options.exclusive_cores,
         name=options.name,
         base_path=options.base_path or f"/models/{options.name}",
+        token_model=options.token_model,
+        max_batch=options.max_batch,
         versions=VersionPolicy.parse(options.versions),
         metrics=options.metrics,
         cache=options.cache,
@@ -281,13 +295,19 @@ class ValidateOptions:
 
 @verb()
 def ovms_validate(options: ValidateOptions, answer: Answer) -> int:
-    """Check a config.json as the server would, and beyond.
+    """Say what a server does with a config.json, at its start and when it reloads the file.
 
-    Say what the server would refuse (errors) and what it accepts without a word though it should
-    not (warnings). Exit code 1 for errors, and for warnings with --strict.
+    Errors are what the server refuses, at a start or at a reload; warnings are what it accepts
+    without a word though it should not. The two differ: an unknown metric or batch_size 0 ends a
+    start, and a reload takes it. Exit code 1 for errors, and for warnings with --strict.
     """
     from ov_emotions.serving.config_files import LocalFiles
-    from ov_emotions.serving.validate import ServerTraits, validate_file
+    from ov_emotions.serving.validate import (
+        ServerTraits,
+        reload_status,
+        start_verdict,
+        validate_file,
+    )
 
     look = options.check_paths or options.mount
     mounts = dict(_mount(text) for text in options.mount)
@@ -300,19 +320,39 @@ def ovms_validate(options: ValidateOptions, answer: Answer) -> int:
     errors = sum(finding.severity == "error" for finding in findings)
     failed = errors > 0 or (options.strict and bool(findings))
     if answer.json:
-        print_json({"valid": errors == 0, "findings": [asdict(found) for found in findings]})
+        print_json(
+            {
+                "valid": errors == 0,
+                "start": start_verdict(findings),
+                "reload_status": reload_status(findings),
+                "findings": [asdict(found) for found in findings],
+            }
+        )
     else:
         lines = [str(found) for found in findings]
-        lines.append(f"{options.config}: {_verdict(errors, len(findings) - errors, look)}")
+        lines.append(f"{options.config}: {_verdict(findings)}")
+        if not look:
+            lines.append("the folders that it names were not looked at (--mount)")
         print_text("\n".join(lines))
     return 1 if failed else 0
 
 
-def _verdict(errors: int, warnings: int, looked: Any) -> str:
-    if errors:
-        return f"the server refuses it; errors: {errors}, warnings: {warnings}"
-    verdict = f"the server takes it; warnings: {warnings}"
-    return verdict if looked else verdict + "; its folders were not looked at (--mount)"
+def _verdict(findings: list[Finding]) -> str:
+    from ov_emotions.serving.validate import reload_status, start_verdict
+
+    starts = {
+        "serves": "a start serves every model",
+        "unserved": "a server starts, but a model is not served or refuses a single text",
+        "exits": "a start ends with an error",
+    }
+    status = reload_status(findings)
+    reloads = {200: "a reload takes it", None: "a reload refuses it"}
+    told = reloads.get(status, f"a reload refuses it with status {status}")
+    errors = sum(finding.severity == "error" for finding in findings)
+    return (
+        f"{starts[start_verdict(findings)]}; {told}; "
+        f"errors: {errors}, warnings: {len(findings) - errors}"
+    )
 
 
 def _mount(text: str) -> tuple[str, Path]:

@@ -7,14 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
+from xml.etree import ElementTree
 
-from ov_emotions.serving.config_findings import REFUSED_PATH, Finding, accepted, refused
+from ov_emotions.serving.config_rules import REFUSED_PATH, Finding, accepted, refused
 
 Kind = Literal["folder", "file", "missing", "unknown"]
-
-_PARAMETER = re.compile(r'<layer\b[^>]*\btype="Parameter".*?</layer>', re.DOTALL)
-_NAME = re.compile(r'\bname="([^"]*)"')
-_PORT_NAMES = re.compile(r'<port\b[^>]*\bnames="([^"]*)"')
 
 
 class ModelFiles(Protocol):
@@ -32,8 +29,8 @@ class ModelFiles(Protocol):
         """List the files of a version."""
         ...
 
-    def inputs(self, path: str, version: int) -> Sequence[str] | None:
-        """List the names of a version's inputs; None if they cannot be told."""
+    def inputs(self, path: str, version: int) -> Mapping[str, int | None] | None:
+        """Give the number of dimensions by input of a version; None what cannot be told."""
         ...
 
 
@@ -67,19 +64,24 @@ class LocalFiles:
         local = self._local(path)
         return sorted(entry.name for entry in (local / str(version)).iterdir()) if local else []
 
-    def inputs(self, path: str, version: int) -> list[str] | None:
+    def inputs(self, path: str, version: int) -> dict[str, int | None] | None:
         """See `ModelFiles.inputs`."""
         local = self._local(path)
         found = sorted((local / str(version)).glob("*.xml")) if local else []
-        if not found:
+        try:
+            # Read as XML: reading the model takes the runtime and its tokenizer extension.
+            layers = ElementTree.parse(found[0]).findall("layers/layer")  # noqa: S314
+        except (IndexError, OSError, ElementTree.ParseError):
             return None
-        # Searched as text: reading the model takes the runtime and its tokenizer extension.
-        text = found[0].read_text(encoding="utf-8", errors="replace")
-        names = []
-        for layer in _PARAMETER.findall(text):
-            ports, own = _PORT_NAMES.search(layer), _NAME.search(layer)
-            names += [match.group(1).split(",")[0] for match in (ports or own,) if match]
-        return names
+        ranks: dict[str, int | None] = {}
+        for layer in layers:
+            if layer.get("type") == "Parameter":
+                port, data = layer.find("output/port"), layer.find("data")
+                names = port.get("names") if port is not None else None
+                shape = data.get("shape") if data is not None else None
+                name = (names or layer.get("name", "")).split(",")[0]
+                ranks[name] = shape.count(",") + 1 if shape else None
+        return ranks
 
     def _local(self, path: str) -> Path | None:
         if "://" in path:
@@ -120,7 +122,9 @@ def check_path(files: ModelFiles, path: str, where: str) -> Iterator[Finding]:
     :return: yields the findings.
     """
     kind = files.kind(path)
-    if kind == "missing":
+    if ".." in PurePosixPath(path).parts:
+        yield refused("path-dots", where, f"{path} leads upward, which the server refuses", None)
+    elif kind == "missing":
         yield refused("path-missing", where, f"there is no folder {path}", REFUSED_PATH)
     elif kind == "file":
         yield accepted(
@@ -135,6 +139,7 @@ def check_path(files: ModelFiles, path: str, where: str) -> Iterator[Finding]:
             where,
             f"{path} holds no folder named by a whole number above 0: the server starts and serves "
             "nothing; publish a model there",
+            "unserved",
         )
 
 
@@ -158,6 +163,7 @@ def check_versions(
             f"{where}.model_version_policy",
             f"{path} has no version {', '.join(map(str, missing))}: the server says nothing and "
             f"leaves it out; there are {', '.join(map(str, found))}",
+            "serves" if served_versions(policy, found) else "unserved",
         )
     for version in served_versions(policy, found):
         yield from _check_files(files.models(path, version), f"{path}/{version}", where)

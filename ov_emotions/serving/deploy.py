@@ -16,7 +16,6 @@ from pathlib import Path
 
 from ov_emotions.errors import InputError
 from ov_emotions.files import write_text
-from ov_emotions.serving.deploy_grafana import render_dashboard
 from ov_emotions.serving.profile import (
     DEFAULT_METRICS,
     GRPC_PORT,
@@ -32,6 +31,8 @@ MOUNT = "/models"
 
 BUCKET = "s3://emotions-models"
 """Stands for the bucket of whoever deploys."""
+
+_COPIES_MIB = 256
 
 _PLACEHOLDER = re.compile(r"@\{(\w+)\}")
 _HIDDEN = {"gitignore": ".gitignore"}
@@ -52,7 +53,6 @@ def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[st
         CONFIG_NAME: config,
         NOTES_NAME: render_notes(profile, budget),
         "config.s3.json": in_bucket,
-        "grafana/dashboards/emotions.json": render_dashboard(),
         f"kubernetes/base/{CONFIG_NAME}": config,
         f"{overlays}/s3/{CONFIG_NAME}": in_bucket,
         f"{overlays}/throughput/{CONFIG_NAME}": render_config(_throughput(profile)),
@@ -94,7 +94,7 @@ def _places(profile: ServingProfile) -> tuple[ServingProfile, ServingProfile]:
 
 
 def _throughput(profile: ServingProfile) -> ServingProfile:
-    return replace(profile, goal="throughput", cores=2 * profile.cores)
+    return replace(profile, goal="throughput", cores=2 * profile.cores, max_batch=None)
 
 
 def _values(profile: ServingProfile) -> dict[str, str]:
@@ -102,13 +102,19 @@ def _values(profile: ServingProfile) -> dict[str, str]:
         "image": IMAGE,
         "image_tag": IMAGE.rpartition(":")[2],
         "name": profile.name,
-        "name_pattern": re.escape(profile.name),
+        "name_pattern": "|".join(map(re.escape, profile.models)),
         "precision": profile.precision,
         "cores": str(profile.cores),
         "throughput_cores": str(_throughput(profile).cores),
         "cpuset": "0" if profile.cores == 1 else f"0-{profile.cores - 1}",
-        "memory": "1Gi",
-        "memory_compose": "1g",
+        "memory": f"{profile.memory_mib}Mi",
+        "memory_compose": f"{profile.memory_mib}m",
+        # With models from object storage, copies in /tmp count as memory too.
+        "memory_s3": f"{profile.memory_mib + _COPIES_MIB}Mi",
+        "memory_s3_compose": f"{profile.memory_mib + _COPIES_MIB}m",
+        "copies": f"{_COPIES_MIB}Mi",
+        "throughput_memory": f"{_throughput(profile).memory_mib}Mi",
+        "max_batch": str(profile.batch),
         "grpc_port": str(GRPC_PORT),
         "rest_port": str(REST_PORT),
         "arguments_json": json.dumps(profile.server_arguments()),
@@ -126,7 +132,8 @@ def _kserve_arguments(profile: ServingProfile) -> list[str]:
         f"--nireq={profile.infer_requests}",
         f"--plugin_config={json.dumps(profile.plugin_config)}",
         f"--model_version_policy={json.dumps(profile.versions.config())}",
-        "--grpc_workers=1",
+        f"--batch_size=1:{profile.batch}",
+        *profile.worker_arguments(),
     ]
     if profile.metrics:
         listed = ",".join((*DEFAULT_METRICS, *OPTIONAL_METRICS))

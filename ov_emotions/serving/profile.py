@@ -1,9 +1,8 @@
 """What a served model is asked for, as a typed profile, and what OpenVINO Model Server gets to do.
 
 A `ServingProfile` says what matters (latency or throughput), on how many cores, at which precision;
-`streams`, `infer_requests` and `plugin_config` follow from it. Nothing here was measured on a
-server: the rules are those of the OpenVINO and Model Server documentation, and a load test of your
-own may know better.
+streams, requests, the bound of a batch, the server's workers and its memory follow from it. What a
+rule rests on is said where it stands; a load test of your own may know better.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Literal, get_args
 
 from ov_emotions.bundle import INFERENCE_PRECISIONS
 from ov_emotions.errors import InputError
+from ov_emotions.serving.text_model import MAX_BATCH
 
 IMAGE = "openvino/model_server:2026.4.1"
 """The image that the rendered files name."""
@@ -37,6 +37,10 @@ DEFAULT_METRICS = (
 
 OPTIONAL_METRICS = ("ovms_infer_req_queue_size", "ovms_infer_req_active")
 """Metrics that are off until they are listed; a list replaces the default, so it names them all."""
+
+CLIENTS = 64
+"""Requests in flight that the server is made for where nobody says."""
+MAX_REST_WORKERS = 10_000
 
 MAX_CORES = 1024
 MAX_VERSION = 10**18 - 1
@@ -109,6 +113,9 @@ class ServingProfile:
         static CPU manager); only then are threads pinned.
     :param name: of the model in URLs.
     :param base_path: its folder as the server sees it, or an s3:// address.
+    :param token_model: serve the model that takes token ids beside it, as `NAME-tokens` from the
+        folder beside.
+    :param max_batch: texts of one request at most; None is 256, shared among the streams.
     :param versions: which versions are loaded.
     :param metrics: whether /metrics answers.
     :param cache: whether compiled models are kept in a folder, for a faster start.
@@ -124,6 +131,8 @@ class ServingProfile:
     exclusive_cores: bool = False
     name: str = "emotions"
     base_path: str = "/models/emotions"
+    token_model: bool = False
+    max_batch: int | None = None
     versions: VersionPolicy = field(default_factory=VersionPolicy)
     metrics: bool = True
     cache: bool = False
@@ -148,6 +157,8 @@ class ServingProfile:
                 )
         if self.concurrency is not None and self.concurrency < 1:
             raise InputError(f"concurrency is {self.concurrency}; it must be at least 1")
+        if self.max_batch is not None and self.max_batch < 1:
+            raise InputError(f"max_batch is {self.max_batch}; it must be at least 1")
         if not _NAME.fullmatch(self.name):
             raise InputError(
                 f"the model's name is {self.name!r}; it becomes a part of URLs and must be made of "
@@ -160,16 +171,46 @@ class ServingProfile:
             )
 
     @property
+    def models(self) -> dict[str, str]:
+        """The folder by name of each model, the one that takes texts first."""
+        found = {self.name: self.base_path}
+        if self.token_model:
+            found[f"{self.name}-tokens"] = f"{self.base_path.rstrip('/')}-tokens"
+        return found
+
+    @property
     def streams(self) -> int:
-        """Requests that are computed side by side; below cores and concurrency where it can be."""
+        """Requests that are computed side by side.
+
+        For throughput one a core: in OpenVINO, two streams on two cores answered 1.5 times as many
+        single texts as one stream of two threads (benchmarks/serving/graph.py measures it).
+        """
         if self.tuned_streams is not None:
             return self.tuned_streams
         if self.goal == "latency":
             return 1
-        streams = self.cores // 2
-        if self.concurrency is not None:
-            streams = min(streams, self.concurrency - 1)
-        return max(1, streams)
+        return min(self.cores, self.concurrency or self.cores)
+
+    @property
+    def batch(self) -> int:
+        """Texts of one request at most."""
+        if self.max_batch is not None:
+            return self.max_batch
+        return max(16, MAX_BATCH // self.streams)
+
+    @property
+    def memory_mib(self) -> int:
+        """What the container is given, for emotions-ru-small.
+
+        Measured in OpenVINO 2026.4 with the largest requests of the longest texts: 700 MiB with one
+        stream, 1,160 MiB with two, of which 300 and 390 are there before the first. Model Server
+        with one stream took 508 MiB for 256 long texts. Versions that are loaded beside the one
+        that answers, during a rollout one at least, only take the first part.
+        """
+        loaded = 288 + 96 * self.streams
+        computing = -(-512 * self.streams * self.batch // MAX_BATCH)
+        idle = max(1, self.versions.numbers[0] if self.versions.kind == "latest" else 2)
+        return -(-len(self.models) * (loaded * (1 + idle) + computing) // 256) * 256
 
     @property
     def one_stream(self) -> bool:
@@ -195,6 +236,19 @@ class ServingProfile:
             "ENABLE_CPU_PINNING": self.exclusive_cores,
         }
 
+    def worker_arguments(self) -> list[str]:
+        """Return the flags that let requests into the server, so that it measures their waiting.
+
+        A REST worker or gRPC thread is held by a request until its answer is out. By default they
+        are so few that clients queue before anything is counted, or are refused (gRPC).
+        """
+        clients = max(self.concurrency or CLIENTS, self.cores, 2)
+        return [
+            f"--rest_workers={min(clients, MAX_REST_WORKERS)}",
+            f"--grpc_max_threads={8 * clients}",
+            "--grpc_workers=1",
+        ]
+
     def server_arguments(self, config_path: str = "/config/config.json") -> list[str]:
         """Return the command line of the server.
 
@@ -205,7 +259,7 @@ class ServingProfile:
             f"--config_path={config_path}",
             f"--port={GRPC_PORT}",
             f"--rest_port={REST_PORT}",
-            "--grpc_workers=1",
+            *self.worker_arguments(),
             "--file_system_poll_wait_seconds=1",
             "--log_level=INFO",
         ]

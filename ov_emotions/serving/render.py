@@ -39,15 +39,19 @@ def render_config(profile: ServingProfile) -> str:
     :param profile: what is asked for.
     :return: indented JSON that ends with a newline; the same profile always gives the same text.
     """
-    model: dict[str, Any] = {
-        "name": profile.name,
-        "base_path": profile.base_path,
-        "model_version_policy": profile.versions.config(),
-        "target_device": "CPU",
-        "nireq": profile.infer_requests,
-        "plugin_config": profile.plugin_config,
-    }
-    config: dict[str, Any] = {"model_config_list": [{"config": model}]}
+    models = [
+        {
+            "name": name,
+            "base_path": path,
+            "batch_size": f"1:{profile.batch}",
+            "model_version_policy": profile.versions.config(),
+            "target_device": "CPU",
+            "nireq": profile.infer_requests,
+            "plugin_config": profile.plugin_config,
+        }
+        for name, path in profile.models.items()
+    ]
+    config: dict[str, Any] = {"model_config_list": [{"config": model} for model in models]}
     if profile.metrics:
         listed = [*DEFAULT_METRICS, *OPTIONAL_METRICS]
         config["monitoring"] = {"metrics": {"enable": True, "metrics_list": listed}}
@@ -63,6 +67,18 @@ def settings(profile: ServingProfile) -> list[Setting]:
     return [
         Setting("name", profile.name, "What stands in URLs: `/v2/models/" + profile.name + "`."),
         Setting("base_path", profile.base_path, _base_path(profile)),
+        Setting(
+            "batch_size",
+            f"1:{profile.batch}",
+            "Memory grows with the texts of a request: without a bound, one large request ends the "
+            "server. A larger one gets status 400 with the bound in its message, and the client "
+            "of this library splits by it. "
+            + (
+                f"With {profile.streams} streams, as many such requests may be computed at once."
+                if profile.streams > 1
+                else "256 of the longest texts fit into the memory that the files give."
+            ),
+        ),
         Setting("model_version_policy", profile.versions.config(), _versions(profile)),
         Setting("target_device", "CPU", "The model was quantized and measured for CPUs."),
         Setting(
@@ -121,13 +137,14 @@ def _plugin_settings(profile: ServingProfile) -> list[Setting]:
         spread = Setting(
             key + "NUM_STREAMS",
             profile.streams,
-            "Requests computed side by side, as the tuning profile found best. PERFORMANCE_HINT is "
-            "left out, because the two contradict each other."
-            if profile.tuned_streams is not None
-            else "Requests computed side by side: half the cores"
-            + ("" if profile.concurrency is None else f", below {profile.concurrency} in flight")
-            + ", at least one. A stream a core leaves nothing to unpack requests with. "
-            "PERFORMANCE_HINT is left out, because the two contradict each other.",
+            (
+                "Requests computed side by side, as the tuning profile found best. "
+                if profile.tuned_streams is not None
+                else "Requests computed side by side: one a core"
+                + ("" if profile.concurrency is None else f", at most {profile.concurrency}")
+                + ". One text gains little from a second core, another text all of it. "
+            )
+            + "PERFORMANCE_HINT is left out, because the two contradict each other.",
         )
     threads = Setting(
         key + "INFERENCE_NUM_THREADS",
@@ -165,8 +182,8 @@ _LEFT_OUT = """## Left out on purpose
 
 | key | why |
 | --- | --- |
-| `shape`, `batch_size` | The model takes any number of texts of any length. A fixed value refuses \
-the others; "auto" is deprecated and loads the model anew at every new shape. |
+| `shape` | The model takes texts of any length, and `batch_size` bounds their number. "auto" is \
+deprecated and loads the model anew at every new shape. |
 | `layout` | Nothing here is an image. |
 | `allow_cache` | Only models with shape "auto" need it. |
 | `precision`, `stateful`, `mean`, `scale` | The server refuses the whole file. |
@@ -189,10 +206,23 @@ def render_notes(profile: ServingProfile, budget: str = "given") -> str:
         "# Why config.json is what it is",
         f"Profile {profile.goal}, {profile.cores} core(s) ({budget}), for `{IMAGE}`. JSON has no "
         "comments, so they stand here. Both files come from `ov-emotions ovms render`.",
+        *(
+            [
+                "Two models are listed, with the same values: one that takes texts and "
+                f"`{profile.name}-tokens`, which takes token ids (`ov-emotions ovms build "
+                "--token-in`)."
+            ]
+            if profile.token_model
+            else []
+        ),
         f"| key | value | why |\n| --- | --- | --- |\n{rows}",
         _LEFT_OUT.rstrip(),
         "## The server's command line",
         arguments,
+        "`rest_workers` and `grpc_max_threads` are as many as requests may be in flight "
+        "(`--concurrency`; 64 unless it is said), eight threads each for gRPC: with the defaults, "
+        "REST requests wait before the server counts them, so that no metric shows it, and gRPC "
+        "requests are refused with RESOURCE_EXHAUSTED. "
         "`grpc_workers` is one: more of them only help with thousands of connections. Models and "
         "this file are looked at every second; publish a version by rename, as `ov-emotions ovms "
         "build` does, for a half-written one would be loaded too."

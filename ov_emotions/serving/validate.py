@@ -1,44 +1,56 @@
-"""Whether OpenVINO Model Server takes a config.json, and whether it does what it seems to say.
+"""What OpenVINO Model Server does with a config.json, at its start and when it reloads the file.
 
 `validate` finds what the server would refuse (errors) and what it accepts without a word though it
-is not what was meant (warnings). The server's own behaviour was recorded case by case; a test holds
-this module to the record. What it cannot know from here, it is told: which devices the server has,
+is not what was meant (warnings). Its form is a JSON Schema, `config.schema.json`; what a schema
+cannot say is in `config_rules`. The server's own behaviour was recorded case by case; tests hold
+this to the records. What it cannot know from here, it is told: which devices the server has,
 whether it was built with MediaPipe, and what lies in the folders that the file names.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 from ov_emotions.errors import DataError
-from ov_emotions.serving.config_files import (
-    ModelFiles,
-    check_path,
-    check_versions,
-    served_versions,
-)
-from ov_emotions.serving.config_findings import (
+from ov_emotions.serving.config_files import ModelFiles, check_path, check_versions, served_versions
+from ov_emotions.serving.config_rules import (
+    REFUSED_AS_JSON,
     REFUSED_MODEL,
+    TAKEN,
     Finding,
     Severity,
+    Start,
     accepted,
+    check_batch,
+    check_device,
+    check_layout,
+    check_metrics,
+    check_name,
+    check_plugin,
+    check_requests,
+    check_shape,
+    did_you_mean,
     refused,
     shown,
 )
-from ov_emotions.serving.config_forms import config_form
-from ov_emotions.serving.config_metrics import check_metrics
-from ov_emotions.serving.config_plugin import as_text, check_plugin
-from ov_emotions.serving.config_shapes import check_layout, check_shape
+from ov_emotions.system import require
 
-__all__ = ["Finding", "ServerTraits", "Severity", "validate", "validate_file", "validate_text"]
-
-_COMPOSITE_DEVICES = ("AUTO", "MULTI", "HETERO", "BATCH")
-_MOST_REQUESTS = 100_000
+__all__ = [
+    "Finding",
+    "ServerTraits",
+    "Severity",
+    "reload_status",
+    "start_verdict",
+    "validate",
+    "validate_file",
+    "validate_text",
+]
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,28 @@ class ServerTraits:
 
 
 DEFAULT_TRAITS = ServerTraits()
+
+
+def start_verdict(findings: Sequence[Finding]) -> Start:
+    """Say what a server does that starts with the file.
+
+    :param findings: all of them.
+    :return: "exits" if it ends, "unserved" if it runs and a model is not served or refuses a
+        single text, else "serves".
+    """
+    starts = {finding.start for finding in findings}
+    return "exits" if "exits" in starts else "unserved" if "unserved" in starts else "serves"
+
+
+def reload_status(findings: Sequence[Finding]) -> int | None:
+    """Say how a running server answers when it is told to reload the file.
+
+    :param findings: all of them.
+    :return: an HTTP status, 200 if it takes the file; None if it refuses it with a status that was
+        not recorded.
+    """
+    errors = [f.status for f in findings if f.severity == "error" and f.status != TAKEN]
+    return errors[0] if errors else TAKEN
 
 
 def validate_file(
@@ -84,7 +118,7 @@ def validate_text(
     :param files: what lies in the folders it names; they are not looked at if None.
     :return: the findings; none if all is well.
     """
-    twice: list[str] = []
+    twice: list[Finding] = []
     try:
         config = json.loads(
             data.decode("utf-8"),
@@ -93,27 +127,31 @@ def validate_text(
         )
         # Half of a surrogate pair is no character, for the server either.
         json.dumps(config, ensure_ascii=False).encode("utf-8")
-        findings = validate(config, traits, files)
+        return [*validate(config, traits, files), *twice]
     except UnicodeDecodeError as error:
-        return [refused("not-json", "", f"the file is not UTF-8 text: byte {error.start}")]
+        problem = f"the file is not UTF-8 text: byte {error.start}"
     except UnicodeEncodeError:
-        return [refused("not-json", "", "a text holds half of a surrogate pair")]
+        problem = "a text holds half of a surrogate pair"
     except RecursionError:
-        return [refused("not-json", "", "the file is nested too deeply")]
+        problem = "the file is nested too deeply"
     except ValueError as error:
-        return [refused("not-json", "", f"the file is not valid JSON: {error}")]
-    repeated = [
-        accepted("key-twice", key, "the key stands twice in one object; the server takes the first")
-        for key in twice
-    ]
-    return [*findings, *repeated]
+        problem = f"the file is not valid JSON: {error}"
+    return [_broken("not-json", "", problem)]
 
 
-def _first_of_each(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
+def _first_of_each(pairs: list[tuple[str, Any]], twice: list[Finding]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            twice.append(key)
+            twice.append(
+                accepted(
+                    "key-twice",
+                    key,
+                    f"the key stands twice in one object; the server takes the first, "
+                    f"{shown(found[key])}",
+                    "serves" if found[key] == value else "unserved",
+                )
+            )
         found.setdefault(key, value)
     return found
 
@@ -132,11 +170,58 @@ def validate(
     :param files: what lies in the folders it names; they are not looked at if None.
     :return: the findings, in the order in which the server comes upon them; none if all is well. A
         broken form hides the rest, as it does from the server.
+    :raises MissingExtraError: without the extra `ovms`.
     """
-    broken = list(config_form(traits.mediapipe).check(config, ""))
+    broken = [finding for error in _schema().iter_errors(config) for finding in _sentences(error)]
+    if isinstance(config, dict) and "mediapipe_config_list" in config and not traits.mediapipe:
+        reason = "this server was built without MediaPipe and refuses the whole file; leave it out"
+        broken.append(_broken("key-unknown", "mediapipe_config_list", reason))
     if broken or not isinstance(config, dict):
         return broken
     return list(_check_content(config, traits, files))
+
+
+@cache
+def _schema() -> Any:
+    """Return the checker of the file's form."""
+    jsonschema = require("jsonschema", extra="ovms")
+    text = (resources("ov_emotions.serving") / "config.schema.json").read_text(encoding="utf-8")
+    draft = jsonschema.Draft202012Validator
+    # Of JSON Schema's integers are 1.0 and 10^30 too; the server has 64 bits, and a type for them.
+    types = draft.TYPE_CHECKER.redefine(
+        "integer",
+        lambda _checker, value: (
+            isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64
+        ),
+    )
+    return jsonschema.validators.extend(draft, type_checker=types)(json.loads(text))
+
+
+def _broken(rule: str, where: str, message: str) -> Finding:
+    return refused(rule, where, message, REFUSED_AS_JSON, "exits")
+
+
+def _sentences(error: Any) -> Iterator[Finding]:
+    """Tell an error of the schema by its place in the file."""
+    where = ""
+    for step in error.absolute_path:
+        where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else step
+    value, form = error.instance, error.schema
+    if error.validator == "additionalProperties":
+        known = form.get("properties", {})
+        for key in value:
+            if key not in known:
+                reason = form.get("x-gone", {}).get(key) or (
+                    "there is no such key, and the server refuses the whole file"
+                    + (did_you_mean(key, known) or f": allowed are {', '.join(known)}")
+                )
+                yield _broken("key-unknown", f"{where}.{key}" if where else key, reason)
+    elif error.validator == "required":
+        missing = next(key for key in form["required"] if key not in value and key in error.message)
+        yield _broken("key-missing", where, f"{shown(missing)} is missing")
+    else:
+        message = f"it is {shown(value)}; it must be {form['description']}"
+        yield _broken("value", where, message)
 
 
 def _check_content(
@@ -147,12 +232,15 @@ def _check_content(
     graphs = config.get("mediapipe_config_list") or config.get("pipeline_config_list")
     if not models and not graphs:
         yield accepted(
-            "no-model", "model_config_list", "it is empty: the server starts and serves nothing"
+            "no-model",
+            "model_config_list",
+            "it is empty: the server starts and serves nothing",
+            "unserved",
         )
     seen: set[str] = set()
     for i, model in enumerate(models):
         where = f"model_config_list[{i}].config"
-        yield from _check_model(model, where)
+        yield from _check_model(model, where, traits, files, first=model["name"] not in seen)
         if model["name"] in seen:
             yield refused(
                 "name-twice",
@@ -160,150 +248,84 @@ def _check_content(
                 f"{shown(model['name'])} is the name of an earlier model; the server loads that "
                 "one alone and reports a failure",
                 REFUSED_MODEL,
+                "serves",
             )
-        else:
-            yield from _check_loading(model, where, traits, files)
         seen.add(model["name"])
 
 
-def _check_model(model: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    """Check what the server looks at before it touches a file."""
-    yield from _check_name(model["name"], f"{where}.name")
-    yield from _check_batch_size(model, where)
-    yield from check_shape(model.get("shape"), f"{where}.shape")
-    yield from check_layout(model.get("layout"), f"{where}.layout")
+def _check_model(
+    model: Mapping[str, Any],
+    where: str,
+    traits: ServerTraits,
+    files: ModelFiles | None,
+    *,
+    first: bool,
+) -> Iterator[Finding]:
+    """Check a model; one whose name an earlier one has is never loaded."""
     device = model.get("target_device", "CPU")
-    plugin = model.get("plugin_config", {})
-    yield from check_plugin(plugin, f"{where}.plugin_config", cpu=device == "CPU")
-    yield from _check_requests(model, where)
-    if "base_path" not in model and "graph_path" not in model and "subconfig" not in model:
+    ranks = _ranks(model, files)
+    yield from check_name(model["name"], f"{where}.name")
+    yield from check_batch(model, where)
+    yield from check_shape(model.get("shape"), f"{where}.shape")
+    yield from check_layout(model.get("layout"), ranks, f"{where}.layout")
+    yield from check_plugin(model.get("plugin_config", {}), f"{where}.plugin_config", device)
+    if not {"base_path", "graph_path", "subconfig"} & model.keys():
         yield accepted(
             "no-base-path",
             where,
             "base_path is missing: the server looks for versions in the folder of config.json and "
             "serves nothing; name the model's folder",
+            "unserved",
         )
+    if first:
+        yield from _check_folder(model, where, files, ranks)
+        yield from check_requests(model, where)
+        yield from check_device(device, f"{where}.target_device", traits.devices)
 
 
-def _check_name(name: str, where: str) -> Iterator[Finding]:
-    if not name:
-        yield accepted("name-url", where, "it is empty: the model loads and no URL leads to it")
-    elif not re.fullmatch(r"[\w.\-~]+", name, re.ASCII):
-        yield accepted(
-            "name-url",
-            where,
-            f"{shown(name)} does not fit into /v2/models/NAME: the model loads and cannot be "
-            "asked; use letters, digits, dots, dashes and underscores",
-        )
+def _ranks(model: Mapping[str, Any], files: ModelFiles | None) -> Mapping[str, int | None] | None:
+    """Give the number of dimensions by input of the model that would be loaded, if it is seen."""
+    path = model.get("base_path")
+    if files is None or not path or files.kind(path) != "folder":
+        return None
+    served = served_versions(model.get("model_version_policy", {}), files.versions(path))
+    return files.inputs(path, served[-1]) if served else None
 
 
-def _check_batch_size(model: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    if "batch_size" not in model:
-        return
-    where = f"{where}.batch_size"
-    size = str(model["batch_size"])
-    if "shape" in model:
-        yield accepted("batch-size", where, "it is ignored beside shape; leave both out")
-    elif size == "auto":
-        yield accepted(
-            "batch-size",
-            where,
-            '"auto" is deprecated and loads the model anew at every new size; leave it out',
-        )
-    elif size in ("0", "-1"):
-        yield accepted("batch-size", where, f"{size} says nothing; leave it out")
-    elif re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", size):
-        yield accepted(
-            "batch-size",
-            where,
-            f"the model takes any number of texts, and with {size} refuses the others; leave it "
-            "out",
-        )
-    else:
-        yield accepted(
-            "batch-size", where, f"{shown(size)} is no size: the server ignores it; leave it out"
-        )
-
-
-def _check_requests(model: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    count = model.get("nireq", 0)
-    streams = as_text(model.get("plugin_config", {}).get("NUM_STREAMS", ""))
-    if 0 < count <= _MOST_REQUESTS and streams.isdecimal() and count < int(streams):
-        yield accepted(
-            "nireq-below-streams",
-            f"{where}.nireq",
-            f"{count} requests cannot feed {streams} streams; take at least as many, or leave it "
-            "out",
-        )
-
-
-def _check_loading(
-    model: Mapping[str, Any], where: str, traits: ServerTraits, files: ModelFiles | None
+def _check_folder(
+    model: Mapping[str, Any],
+    where: str,
+    files: ModelFiles | None,
+    ranks: Mapping[str, int | None] | None,
 ) -> Iterator[Finding]:
     """Check what shows when the server loads the model."""
-    path = model.get("base_path")
+    path, shape = model.get("base_path"), model.get("shape")
     policy = model.get("model_version_policy", {})
     if not policy.get("specific", {"versions": [1]})["versions"]:
         yield accepted(
             "version-missing",
             f"{where}.model_version_policy",
             "it names no version: the server starts and serves nothing",
+            "unserved",
         )
     if files is not None and path:
         yield from check_path(files, path, f"{where}.base_path")
         if files.kind(path) == "folder":
             yield from check_versions(files, path, policy, where)
-            yield from _check_inputs(model, where, files, policy)
-    if model.get("nireq", 0) > _MOST_REQUESTS:
-        yield refused(
-            "nireq-too-high",
-            f"{where}.nireq",
-            f"it is {model['nireq']}; the server takes at most {_MOST_REQUESTS}",
-            REFUSED_MODEL,
-        )
-    yield from _check_device(model.get("target_device", "CPU"), f"{where}.target_device", traits)
-
-
-def _check_inputs(
-    model: Mapping[str, Any],
-    where: str,
-    files: ModelFiles,
-    policy: Mapping[str, Mapping[str, object]],
-) -> Iterator[Finding]:
-    shape, path = model.get("shape"), model["base_path"]
-    served = served_versions(policy, files.versions(path))
-    inputs = files.inputs(path, served[-1]) if served and shape else None
-    if inputs is None:
+    if ranks is None or shape is None:
         return
-    if isinstance(shape, str) and shape != "auto" and len(inputs) > 1:
+    if isinstance(shape, str) and shape != "auto" and len(ranks) > 1:
         yield refused(
             "shape-inputs",
             f"{where}.shape",
-            f"one shape cannot serve {len(inputs)} inputs; leave it out",
+            f"one shape cannot serve {len(ranks)} inputs; leave it out",
             REFUSED_MODEL,
         )
     for name in shape if isinstance(shape, dict) else ():
-        if name not in inputs:
+        if name not in ranks:
             yield refused(
                 "shape-inputs",
                 f"{where}.shape.{name}",
-                f"the model has no such input; it has {', '.join(inputs)}",
+                f"the model has no such input; it has {', '.join(ranks)}",
                 REFUSED_MODEL,
             )
-
-
-def _check_device(device: str, where: str, traits: ServerTraits) -> Iterator[Finding]:
-    for part in re.split(r"[:,]", device):
-        name = re.sub(r"\(.*\)$|\.\d+$", "", part)
-        if name not in _COMPOSITE_DEVICES and name not in traits.devices:
-            yield refused(
-                "device-absent",
-                where,
-                f"the server has no device {shown(name)}; it has {', '.join(traits.devices)}",
-            )
-    if device.startswith("BATCH"):
-        yield accepted(
-            "device-batch",
-            where,
-            "requests wait to be joined into a batch; on a CPU, streams do better: write CPU",
-        )

@@ -15,4 +15,4 @@ EXPOSE 8000 9000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8000 && printf 'GET /v2/models/emotions/ready HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200'"]
 # Arguments of the image's own entry point.
-CMD ["--config_path=/config/config.json", "--port=9000", "--rest_port=8000", "--grpc_workers=1", "--file_system_poll_wait_seconds=1", "--log_level=INFO"]
+CMD ["--config_path=/config/config.json", "--port=9000", "--rest_port=8000", "--rest_workers=64", "--grpc_max_threads=512", "--grpc_workers=1", "--file_system_poll_wait_seconds=1", "--log_level=INFO"]

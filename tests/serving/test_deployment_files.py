@@ -284,6 +284,23 @@ def test_selectors_find_the_pods(deployment: dict[str, Any]) -> None:
 KSERVE_KEYS = {"runtime", "runtimeVersion", "protocolVersion", "modelFormat", "storageUri"}
 
 
+def test_the_files_agree_on_the_memory_and_bad_requests_page_nobody() -> None:
+    limits = set()
+    for path in ("kubernetes/base/deployment.yaml", *(f"kserve/{n}.yaml" for n in KSERVE_FILES)):
+        found = re.findall(r"memory: (\d+)Mi", (FOLDER / path).read_text(encoding="utf-8"))
+        assert len(found) == 2
+        limits |= set(found)
+    assert limits == {str(ServingProfile("latency", 4).memory_mib)}
+    assert f"mem_limit: {limits.copy().pop()}m" in (FOLDER / "compose.yaml").read_text("utf-8")
+    assert f"give {limits.copy().pop()}Mi" in (FOLDER / "README.md").read_text("utf-8")
+    rules = documents("prometheus/alerts.yml")[0]["groups"][0]["rules"]
+    pages = [rule for rule in rules if rule["labels"]["severity"] == "critical"]
+    assert not [rule for rule in pages if "requests_fail" in rule["expr"]]
+
+
+KSERVE_FILES = ("inferenceservice", "inferenceservice-s3")
+
+
 @pytest.mark.parametrize("path", ["inferenceservice.yaml", "inferenceservice-s3.yaml"])
 def test_the_inference_service_holds_a_container_and_the_configs_values(path: str) -> None:
     *others, service = documents(f"kserve/{path}")
@@ -303,6 +320,8 @@ def test_the_inference_service_holds_a_container_and_the_configs_values(path: st
     assert json.loads(flags["plugin_config"]) == expected["plugin_config"]
     assert json.loads(flags["model_version_policy"]) == expected["model_version_policy"]
     assert flags["nireq"] == str(expected["nireq"])
+    assert flags["batch_size"] == expected["batch_size"]
+    assert {"rest_workers", "grpc_max_threads"} <= flags.keys()
     assert flags["metrics_list"].split(",") == config["monitoring"]["metrics"]["metrics_list"]
 
 
@@ -310,7 +329,7 @@ def test_the_inference_service_holds_a_container_and_the_configs_values(path: st
 
 
 def test_promtool_takes_the_configuration_and_the_rules() -> None:
-    assert "4 rules found" in run(
+    assert "5 rules found" in run(
         tool("promtool"), "check", "config", FOLDER / "prometheus" / "prometheus.yml"
     )
 
@@ -324,6 +343,10 @@ tests:
         values: '0x30'
       - series: 'ovms_requests_fail{name="m", method="ModelInfer", interface="REST"}'
         values: '0+6x30'
+      - series: 'ovms_requests_fail{name="broken", method="ModelInfer", interface="REST"}'
+        values: '0+6x30'
+      - series: 'ovms_requests_success{name="broken", method="ModelInfer", interface="REST"}'
+        values: '0x30'
       - series: 'ovms_requests_success{name="m", method="ModelInfer", interface="REST"}'
         values: '0+54x30'
       - series: 'ovms_request_time_us_bucket{name="m", le="1000000"}'
@@ -343,17 +366,28 @@ tests:
           - exp_labels: {severity: critical, job: ovms, instance: a}
             exp_annotations: {summary: a does not answer on /metrics}
       - eval_time: 25m
-        alertname: RequestsFail
+        alertname: RequestsEndInErrors
         exp_alerts:
-          - exp_labels: {severity: critical, name: m}
-            exp_annotations: {summary: 10% of the requests to m fail}
+          - exp_labels: {severity: info, name: m}
+            exp_annotations:
+              summary: "10% of the requests to m end in an error, a client's bad ones among them"
+          - exp_labels: {severity: info, name: broken}
+            exp_annotations:
+              summary: >-
+                100% of the requests to broken end in an error, a client's bad ones among them
+      - eval_time: 25m
+        alertname: NoRequestSucceeds
+        exp_alerts:
+          - exp_labels: {severity: warning, name: broken}
+            exp_annotations:
+              summary: "every request to broken ends in an error: run ov-emotions ovms check"
       - eval_time: 25m
         alertname: RequestsSlow
         exp_alerts:
           - exp_labels: {severity: warning, name: m}
             exp_annotations: {summary: p99 of m is 993.3k microseconds}
       - eval_time: 25m
-        alertname: RequestsQueue
+        alertname: RequestsWaitForASlot
         exp_alerts: []
 """
 

@@ -27,9 +27,9 @@ def test_render_writes_a_config_that_validate_takes(
     assert "throughput, 8 core(s) (given)" in told
     assert f"wrote      {tmp_path / 'config.json'}" in told
     assert main(["ovms", "validate", str(tmp_path / "config.json"), "--strict"]) == 0
-    assert "the server takes it; warnings: 0; its folders were not looked at" in (
-        capsys.readouterr().out
-    )
+    told = capsys.readouterr().out
+    assert "a start serves every model; a reload takes it; errors: 0, warnings: 0" in told
+    assert "folders that it names were not looked at" in told
 
 
 def test_render_finds_the_cores_where_none_are_given(
@@ -49,7 +49,16 @@ def test_render_finds_the_cores_where_none_are_given(
 
 def test_every_flag_of_render_reaches_the_config(tiny_bundle: Bundle, tmp_path: Path) -> None:
     flags = ["--cores", "8", "--profile", "throughput", "--concurrency", "3", "--name", "moods"]
-    flags += ["--versions", "specific:2,4", "--no-metrics", "--exclusive-cores", "--cache"]
+    flags += [
+        "--max-batch",
+        "40",
+        "--token-model",
+        "--versions",
+        "specific:2,4",
+        "--no-metrics",
+        "--exclusive-cores",
+        "--cache",
+    ]
     assert render(tiny_bundle, tmp_path, *flags) == 0
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     model = config["model_config_list"][0]["config"]
@@ -57,7 +66,9 @@ def test_every_flag_of_render_reaches_the_config(tiny_bundle: Bundle, tmp_path: 
     assert model["name"] == "moods"
     assert model["base_path"] == "/models/moods"
     assert model["model_version_policy"] == {"specific": {"versions": [2, 4]}}
-    assert model["plugin_config"]["NUM_STREAMS"] == 2
+    assert model["batch_size"] == "1:40"
+    assert config["model_config_list"][1]["config"]["base_path"] == "/models/moods-tokens"
+    assert model["plugin_config"]["NUM_STREAMS"] == 3
     assert model["plugin_config"]["ENABLE_CPU_PINNING"] is True
     assert "--cache_dir=/opt/cache" in (tmp_path / "config.md").read_text(encoding="utf-8")
 
@@ -141,6 +152,16 @@ def test_warnings_pass_unless_they_must_not(
     assert main(["ovms", "validate", str(warned), "--strict"]) == 1
 
 
+def test_a_start_may_end_on_what_a_reload_takes(
+    warned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = {"enable": True, "metrics_list": ["ovms_nothing"]}
+    config = {"model_config_list": [], "monitoring": {"metrics": metrics}}
+    warned.write_text(json.dumps(config), encoding="utf-8")
+    assert main(["ovms", "validate", str(warned)]) == 1
+    assert "a start ends with an error; a reload takes it; errors: 1" in capsys.readouterr().out
+
+
 def test_errors_fail_and_are_json_where_that_is_asked(
     warned: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +169,8 @@ def test_errors_fail_and_are_json_where_that_is_asked(
     assert main(["ovms", "validate", str(warned), "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {
         "valid": False,
+        "start": "exits",
+        "reload_status": 412,
         "findings": [
             {
                 "severity": "error",
@@ -155,6 +178,7 @@ def test_errors_fail_and_are_json_where_that_is_asked(
                 "where": "model_config_list",
                 "message": "it is {}; it must be a list",
                 "status": 412,
+                "start": "exits",
             }
         ],
     }

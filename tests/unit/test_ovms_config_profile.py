@@ -8,7 +8,7 @@ import openvino as ov
 import pytest
 
 from ov_emotions.errors import InputError
-from ov_emotions.serving.config_plugin import as_text
+from ov_emotions.serving.config_rules import as_text
 from ov_emotions.serving.profile import ServingProfile, VersionPolicy
 from ov_emotions.serving.render import render_config, render_notes, settings, write_config
 from ov_emotions.serving.validate import validate_text
@@ -29,36 +29,58 @@ def model_of(profile: ServingProfile) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=str)
-def test_what_is_rendered_is_what_the_validator_finds_nothing_in(profile: ServingProfile) -> None:
+def test_a_profile_renders_what_the_validator_finds_nothing_in(profile: ServingProfile) -> None:
     assert validate_text(render_config(profile).encode()) == []
-
-
-@pytest.mark.parametrize("profile", PROFILES, ids=str)
-def test_streams_stay_below_cores_and_concurrency_and_requests_feed_them(
-    profile: ServingProfile,
-) -> None:
-    assert 1 <= profile.streams < max(profile.cores, 2)
-    assert profile.streams < max(profile.concurrency or 1000, 2)
+    assert 1 <= profile.streams <= min(profile.cores, profile.concurrency or 1000)
     assert profile.infer_requests >= profile.streams
+    plugin = model_of(profile)["plugin_config"]
+    assert ("NUM_STREAMS" in plugin) != ("PERFORMANCE_HINT" in plugin)
+    assert plugin["INFERENCE_PRECISION_HINT"] == profile.precision
+    assert plugin["INFERENCE_NUM_THREADS"] == profile.cores
 
 
 @pytest.mark.parametrize(
-    ("profile", "streams", "hint"),
+    ("profile", "streams", "batch", "memory"),
     [
-        (ServingProfile("latency", 8), None, "LATENCY"),
-        (ServingProfile("throughput", 8), 4, None),
-        (ServingProfile("throughput", 8, concurrency=3), 2, None),
-        (ServingProfile("throughput", 1), 1, None),
+        (ServingProfile("latency", 8), 1, 256, 1280),
+        (ServingProfile("latency", 8, max_batch=64), 1, 64, 1024),
+        (ServingProfile("latency", 8, token_model=True), 1, 256, 2560),
+        (ServingProfile("latency", 8, versions=VersionPolicy("latest", (3,))), 1, 256, 2048),
+        (ServingProfile("throughput", 2), 2, 128, 1536),
+        (ServingProfile("throughput", 8), 8, 32, 2816),
+        (ServingProfile("throughput", 8, concurrency=3), 3, 85, 1792),
+        (ServingProfile("throughput", 1), 1, 256, 1280),
     ],
 )
-def test_one_of_hint_and_streams_is_said_and_the_precision_always(
-    profile: ServingProfile, streams: int | None, hint: str | None
+def test_streams_bound_and_memory_follow_from_the_goal(
+    profile: ServingProfile, streams: int, batch: int, memory: int
 ) -> None:
-    plugin = model_of(profile)["plugin_config"]
-    assert plugin.get("NUM_STREAMS") == streams
-    assert plugin.get("PERFORMANCE_HINT") == hint
-    assert plugin["INFERENCE_PRECISION_HINT"] == profile.precision
-    assert plugin["INFERENCE_NUM_THREADS"] == profile.cores
+    assert (profile.streams, profile.batch, profile.memory_mib) == (streams, batch, memory)
+    assert model_of(profile)["batch_size"] == f"1:{batch}"
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "cores", "rest", "grpc"),
+    [(None, 4, 64, 512), (200, 4, 200, 1600), (1, 1, 2, 16), (50_000, 4, 10_000, 400_000)],
+)
+def test_the_server_lets_in_as_many_requests_as_are_in_flight(
+    concurrency: int | None, cores: int, rest: int, grpc: int
+) -> None:
+    arguments = ServingProfile("latency", cores, concurrency=concurrency).server_arguments()
+    assert {f"--rest_workers={rest}", f"--grpc_max_threads={grpc}"} <= set(arguments)
+
+
+def test_text_and_token_model_are_listed_together() -> None:
+    profile = ServingProfile("latency", 2, token_model=True)
+    models = [item["config"] for item in json.loads(render_config(profile))["model_config_list"]]
+    assert [(model["name"], model["base_path"]) for model in models] == [
+        ("emotions", "/models/emotions"),
+        ("emotions-tokens", "/models/emotions-tokens"),
+    ]
+    for model in models:
+        del model["name"], model["base_path"]
+    assert models[0] == models[1]
+    assert "`emotions-tokens`" in render_notes(profile)
 
 
 @pytest.mark.parametrize("goal", ["latency", "throughput"])
@@ -127,6 +149,7 @@ def test_what_is_no_version_policy_is_one_sentence(text: str) -> None:
         ({"cores": 5000}, "between 1 and 1024"),
         ({"precision": "int8"}, "f32, bf16"),
         ({"concurrency": 0}, "at least 1"),
+        ({"max_batch": 0}, "at least 1"),
         ({"name": ""}, "part of URLs"),
         ({"name": "a/b"}, "part of URLs"),
         ({"base_path": "models"}, "absolute folder"),
