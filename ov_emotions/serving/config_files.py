@@ -79,7 +79,7 @@ class LocalFiles:
                 port, data = layer.find("output/port"), layer.find("data")
                 names = port.get("names") if port is not None else None
                 shape = data.get("shape") if data is not None else None
-                name = (names or layer.get("name", "")).split(",")[0]
+                name = (names or layer.get("name") or "").split(",")[0]
                 ranks[name] = shape.count(",") + 1 if shape else None
         return ranks
 

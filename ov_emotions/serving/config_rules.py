@@ -301,14 +301,13 @@ def check_layout(
                 REFUSED_MODEL,
             )
             continue
-        rank = (ranks or {}).get(name or next(iter(ranks or {""})))
         letters = plain.partition(":")[0]
         count = len(letters.replace("...", ""))
-        if (
-            rank is not None
-            and letters
-            and (count > rank or ("..." not in letters != count < rank))
-        ):
+        # A layout without a name is that of the first input.
+        rank = (ranks or {}).get(name or next(iter(ranks or {}), ""))
+        if rank is None or not letters:
+            continue
+        if count > rank or (count < rank and "..." not in letters):
             yield refused(
                 "layout",
                 place,
