@@ -31,7 +31,7 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedBatch, TextEncoder
 from ov_emotions.errors import ExportError
-from ov_emotions.normalize import normalize, replace_surrogates
+from ov_emotions.normalize import NO_NORMALIZER, replace_surrogates
 from ov_emotions.serving.text_model import (
     LABELS,
     PROBABILITIES,
@@ -52,6 +52,13 @@ Reason = Literal["rounding", "characters", "segmentation", "unexplained"]
 TOLERANCE = 0.03
 """By how much a text's INT8 probability may depend on how far its batch is padded: sums of another
 width are rounded otherwise, which can tip an activation to its next step."""
+
+_PLAIN = frozenset(
+    [chr(code) for code in range(0x20, 0x7F)]
+    + [chr(code) for code in range(0x410, 0x450)]
+    + list("Ёё«»—–…№„“”’")
+)
+"""Characters of every day, whose reading no table can excuse."""
 
 _EQUAL_SCORES = 1e-3
 """Scores of segmentations are sums of float32 logarithms."""
@@ -77,6 +84,9 @@ PROBES = (
     "а\x00б",
     "①②③ ½ ﬁ ℡ ㎏",
     "漢字かな한국어",
+    "Ну-ка, «скажи»: I'm fine, don't — 3,14 + 2=5 (и всё…)  два  пробела\tи\u00a0ещё\nстрока",
+    "ЁЛКА ёлка Йод йод №5 100% $5 €7 a_b c^d `e` ~f <g> |h| \\i",
+    "👩\u200d👩\u200d👧 ❤️ 👍🏽 ☺",
     "я" * 100,
     "я" * 101,
     "очень " * 300 + "рад",
@@ -194,7 +204,7 @@ class _Checker:
         self._classifier = EmotionClassifier(bundle, long_texts="truncate")
         self._config = config
         self._names = dict(zip(manifest.labels, label_names(bundle, config), strict=True))
-        self._thresholds = manifest.threshold_array()
+        self._thresholds, self._task = manifest.threshold_array(), manifest.task
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, "truncate")
         self._tokens = _TokenComparison(bundle)
 
@@ -248,7 +258,7 @@ class _Checker:
         return self._config.separator.join(self._names[label] for label in labels)
 
     def _names_of(self, scores: NDArray[np.float32]) -> str:
-        reached = apply_thresholds(scores, self._thresholds)
+        reached = apply_thresholds(scores, self._thresholds, self._task)
         order = np.argsort(-scores, kind="stable")
         labels = list(self._names)
         return self._join([labels[i] for i in order if reached[i]])
@@ -274,6 +284,7 @@ class _TokenComparison:
         self._cut = bundle.tokenizer()
         self._cut.encode_special_tokens = True
         self._cut.enable_truncation(manifest.max_length)
+        self._own_normalizer = manifest.normalizer != NO_NORMALIZER
         model = json.loads(self._whole.to_str())["model"]
         unigram = model["type"] == "Unigram"
         self._scores = np.array([s for _, s in model["vocab"]]) if unigram else None
@@ -288,38 +299,51 @@ class _TokenComparison:
     def explain(self, text: str) -> tuple[Reason, str]:
         """Find the reason why the tokens of a text differ."""
         answer = self._whole_graph({"text": [text]})
-        if str(answer["normalized"][0]) != normalize(text):
+        alike = str(answer["normalized"][0]) == self._normalize(text)
+        if not alike:
             return self._explain_characters(text)
         ours, theirs = next(_ids(answer)), self._whole.encode(text).ids
-        if self._scores is None or ours.count(self._unknown) != theirs.count(self._unknown):
+        if self._scores is not None and ours.count(self._unknown) == theirs.count(self._unknown):
+            gap = abs(float(self._scores[ours].sum() - self._scores[theirs].sum()))
+            if gap <= _EQUAL_SCORES:
+                return "segmentation", f"the scores of two segmentations differ by {gap:.1e}"
+        if self._own_normalizer:
             return "unexplained", "the same normalised text has other tokens"
-        gap = abs(float(self._scores[ours].sum() - self._scores[theirs].sum()))
-        return (
-            "segmentation" if gap <= _EQUAL_SCORES else "unexplained"
-        ), f"the scores of two segmentations differ by {gap:.1e}"
+        # A tokeniser that splits at punctuation asks the Unicode tables again.
+        return self._explain_characters(text)
 
     def _explain_characters(self, text: str) -> tuple[Reason, str]:
-        characters = sorted(set(text))
+        characters = sorted(set(text) - _PLAIN)
         odd = self._odd(characters)
         marks = {c for c in characters if unicodedata.category(c).startswith("M")}
         for suspects in (odd, odd | marks):
             rest = "".join(c for c in text if c not in suspects)
-            if self._normalize([rest]) == [normalize(rest)]:
+            if suspects and self._alike([rest]) == [True]:
                 names = " ".join(f"U+{ord(c):04X}" for c in sorted(suspects)[:8])
                 return "characters", f"{len(suspects)} characters, {names}"
-        return "unexplained", "it is normalised differently"
+        return "unexplained", "it is tokenised differently"
 
     def _odd(self, characters: list[str]) -> set[str]:
-        """Find the characters that, alone or in a word, are normalised differently."""
+        """Find the characters that, alone or in a word, are read differently."""
         odd: set[str] = set()
-        for pattern in ("{}", "а{}", "а{}б", "@{}б"):
-            probes = [pattern.format(c) for c in characters]
-            found = zip(characters, probes, self._normalize(probes), strict=True)
-            odd |= {c for c, probe, graph in found if normalize(probe) != graph}
+        for pattern in ("{}", "а{}", "а{}б", "@{}б") if characters else ():
+            alike = self._alike([pattern.format(c) for c in characters])
+            odd |= {c for c, same in zip(characters, alike, strict=True) if not same}
         return odd
 
-    def _normalize(self, texts: list[str]) -> list[str]:
-        return [str(text) for text in self._graph({"text": texts})["normalized"]]
+    def _alike(self, texts: list[str]) -> list[bool]:
+        """Tell for each text whether it is normalised and tokenised alike."""
+        answer = self._whole_graph({"text": texts})
+        expected = self._whole.encode_batch_fast(texts)
+        found = zip(texts, answer["normalized"], _ids(answer), expected, strict=True)
+        return [
+            str(normalized) == self._normalize(text) and ids == e.ids
+            for text, normalized, ids, e in found
+        ]
+
+    def _normalize(self, text: str) -> str:
+        normalizer = self._whole.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
 
 
 def _ids(answer: Any) -> Iterator[list[int]]:

@@ -25,7 +25,7 @@ import numpy as np
 
 from ov_emotions.bundle import Bundle, Manifest, Task, stamp
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
-from ov_emotions.runtime.single import WIDTHS
+from ov_emotions.runtime.models import WIDTHS
 from ov_emotions.serving.text_nodes import (
     bounded,
     node,

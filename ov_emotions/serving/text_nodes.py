@@ -56,7 +56,18 @@ def constant(value: int | Sequence[int]) -> Any:
     return ops.constant(np.array(value, dtype=np.int32)).output(0)
 
 
-def string_constants(texts: str | Sequence[str]) -> Outputs:
+def bytes_constant(data: bytes) -> Any:
+    """Make a constant of bytes.
+
+    :param data: the bytes.
+    :return: u8, shape [bytes].
+    """
+    import openvino.opset15 as ops
+
+    return ops.constant(np.frombuffer(data, dtype=np.uint8)).output(0)
+
+
+def string_constants(texts: str | Sequence[str] | Sequence[bytes]) -> Outputs:
     """Make the constants in which the extension library takes strings.
 
     :param texts: one text, or several.
