@@ -95,8 +95,11 @@ def writing(path: Path) -> Iterator[None]:
         cause: BaseException = error
         while cause.__context__ is not None:
             cause = cause.__context__
+        folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+        full = not isinstance(cause, OSError) and shutil.disk_usage(folder).free < 1 << 20
+        why = "no space left on the device" if full else first_line(cause)
         raise TrainingError(
-            f"{path} could not be written ({first_line(cause)}); what was there before is "
+            f"{path} could not be written ({why}); what was there before is "
             "intact. Make room, and give the same command again to go on"
         ) from error
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from ov_emotions.errors import CheckpointError, TrainingError
-from ov_emotions.system import quiet_transformers
+from ov_emotions.system import import_openvino, quiet_transformers, shared_core
 from ov_emotions.training.checkpoint import (
     HEAD_NAME,
     WEIGHTS_NAME,
@@ -300,16 +299,17 @@ def _differs(model: EmotionModel) -> str | None:
     ids[1, 7:] = model.pad_id
     example = {"input_ids": ids[:2, :9].clone(), "attention_mask": mask[:2, :9].clone()}
     axes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
+    convert = import_openvino().convert_model
     with torch.inference_mode():
         expected = model(ids, mask).numpy()
     try:
         program = torch.export.export(
             model, (), example, dynamic_shapes=dict.fromkeys(example, axes), strict=False
         )
-        converted = ov.convert_model(program)
+        converted = convert(program)
     except Exception:  # what cannot be exported is traced
-        converted = ov.convert_model(model, example_input=example)
-    found = ov.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+        converted = convert(model, example_input=example)
+    found = shared_core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
         {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
     )[0]
     largest = float(np.abs(found - expected).max())
