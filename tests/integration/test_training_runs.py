@@ -609,7 +609,8 @@ def test_a_classifier_s_encoder_is_taken_whatever_its_weights_are_called(
 ):
     base = tmp_path / "base"
     shutil.copytree(classifier_base, base)
-    weights = {prefix + k: v for k, v in load_file(base / "model.safetensors").items()}
+    # Copies: what is read is the file itself, which is written over.
+    weights = {prefix + k: v.clone() for k, v in load_file(base / "model.safetensors").items()}
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     model = EmotionModel.from_base(str(base), HeadConfig(7))
     expected = weights[f"{prefix}bert.embeddings.word_embeddings.weight"]
@@ -619,7 +620,7 @@ def test_a_classifier_s_encoder_is_taken_whatever_its_weights_are_called(
 
 def _other_names(base: Path) -> None:
     weights = load_file(base / "model.safetensors")
-    renamed = {f"tower.{i}": v for i, v in enumerate(weights.values())}
+    renamed = {f"tower.{i}": v.clone() for i, v in enumerate(weights.values())}
     save_file(renamed, base / "model.safetensors", metadata={"format": "pt"})
 
 

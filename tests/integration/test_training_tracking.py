@@ -26,7 +26,7 @@ pytest.importorskip("mlflow", reason="tracking needs mlflow", exc_type=ImportErr
 import mlflow
 
 from ov_emotions.progress import Progress
-from ov_emotions.schema import to_builtins
+from ov_emotions.training.checkpoint import read_checkpoint_facts
 from ov_emotions.training.run import train
 from ov_emotions.training.settings import TrainConfig
 from ov_emotions.training.tracking import plot_history
@@ -116,9 +116,7 @@ def test_a_run_is_told_whole_and_the_files_say_the_same(quick, tmp_path, capsys)
     assert (target / "best" / "model.safetensors").read_bytes() == (
         quick.output / "best" / "model.safetensors"
     ).read_bytes()
-    assert json.loads((target / "best" / "checkpoint.json").read_text("utf-8")) == to_builtins(
-        facts
-    )
+    assert read_checkpoint_facts(target / "best") == facts
 
 
 def test_a_stopped_run_goes_on_in_the_same_entry(quick):
