@@ -29,8 +29,7 @@ from ov_emotions.data.prepare import PreparedData
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.normalize import normalize
-from ov_emotions.serving.triton import TritonConfig
-from ov_emotions.serving.triton_repository import build_repository
+from ov_emotions.serving.triton import TritonConfig, build_repository
 
 _TESTS = Path(__file__).resolve().parents[2] / "tests" / "serving"
 SPLIT = "test_goemotions"

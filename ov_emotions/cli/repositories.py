@@ -72,8 +72,7 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
     longer than the model reads is cut off at its end.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.serving.publishing import default_name
-    from ov_emotions.serving.repository import publish
+    from ov_emotions.serving.repository import default_name, publish
     from ov_emotions.serving.text_check import PROBES, compare, require_parity
     from ov_emotions.serving.text_model import TextModelConfig, build_text_model
     from ov_emotions.texts import open_table
@@ -492,9 +491,8 @@ def triton_build(model: ModelOptions, options: TritonOptions, answer: Answer) ->
     strings.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.serving.publishing import default_name
-    from ov_emotions.serving.triton import TritonConfig
-    from ov_emotions.serving.triton_repository import build_repository
+    from ov_emotions.serving.repository import default_name
+    from ov_emotions.serving.triton import TritonConfig, build_repository
 
     config = TritonConfig(
         backend=options.backend,
@@ -508,7 +506,7 @@ def triton_build(model: ModelOptions, options: TritonOptions, answer: Answer) ->
     )
     published = build_repository(Bundle.load(model.bundle), model.repository, config)
     if answer.json:
-        print_json(published.to_dict())
+        print_json({k: v for k, v in published.to_dict().items() if k != "pruned"})
         return 0
     done = "wrote" if published.changed else "already there:"
     print_text(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ov_emotions.errors import InputError
-from ov_emotions.serving.publishing import MODEL_NAME
+from ov_emotions.serving.repository import MODEL_NAME
 
 # Spelt out here too, because the help of the command line shall not import numpy.
 LongTexts = Literal["window", "truncate"]

@@ -1,39 +1,47 @@
 """Model repositories: versions that appear whole, are numbered upward, and vanish whole.
 
-A repository is what OpenVINO Model Server serves from: `REPOSITORY/NAME/VERSION/model.xml|bin`. The
-server polls it, and would load half a version too; so a version is written into a hidden folder
-beside its place, which the server passes over, and renamed when every byte is on the disk.
+OpenVINO Model Server and Triton both serve `REPOSITORY/NAME/VERSION/`. They poll it, and would
+load half a version too; so a version is written into a hidden folder beside its place, which
+servers pass over, and renamed when every byte is on the disk. One publisher works on a model at a
+time; a failure leaves nothing behind, and what a crash leaves hidden, the next publication clears
+away.
+
+`publish_version` does that for any server; `publish` (Model Server) and `triton.build_repository`
+say what a version holds.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import secrets
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ov_emotions.errors import InputError, RepositoryError
-from ov_emotions.files import sha256_file
-from ov_emotions.serving.publishing import (
-    DEFAULT_NAME,
-    MODEL_NAME,
-    VERSION,
-    clear_leftovers,
-    folder_of,
-    hidden_folder,
-    locked,
-    next_version,
-)
+from ov_emotions.files import folder_lock, sha256_file
 
 if TYPE_CHECKING:
     import openvino as ov
 
 _LOGGER = logging.getLogger(__name__)
 
+DEFAULT_NAME = "emotions"
+"""What a model is called where nobody says."""
+
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+"""What can name a model."""
+
 MODEL_FILES = ("model.xml", "model.bin")
+
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+_LEFT_OVER = re.compile(r"\.[0-9]+\.[0-9a-f]{8}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Published:
     folder: Path
     version: int
     changed: bool
-    pruned: tuple[int, ...]
+    pruned: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -61,40 +69,77 @@ class Published:
         }
 
 
-def publish(
-    model: ov.Model,
-    repository: str | os.PathLike[str],
-    name: str = DEFAULT_NAME,
-    *,
-    keep: int | None = None,
+@dataclass(frozen=True)
+class Layout:
+    """What a server wants of a model's folder.
+
+    :param beside: a file that stands beside the versions.
+    :param check: raises for a version that is none, given its folder.
+    :param check_newest: raises where clients of the newest version would break; None stands for a
+        first publication.
+    :param write: fills a version's folder.
+    :param same: tells whether the newest version, the first, is what was written, the second.
+    :param before: is called when a version is about to appear.
+    """
+
+    check_newest: Callable[[Path | None], None]
+    write: Callable[[Path], None]
+    same: Callable[[Path, Path], bool]
+    beside: str | None = None
+    check: Callable[[Path], None] = lambda _version: None
+    before: Callable[[], None] = lambda: None
+
+
+def default_name(token_in: bool) -> str:
+    """Choose what a model is called where nobody says.
+
+    :param token_in: whether it takes token ids.
+    :return: the name.
+    """
+    return f"{DEFAULT_NAME}-tokens" if token_in else DEFAULT_NAME
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name a model.
+
+    :param name: the name.
+    :raises InputError: if it cannot be a folder and a part of a URL.
+    """
+    if not isinstance(name, str) or not MODEL_NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a model: use up to 100 letters, digits, dots, dashes and "
+            "underscores, the first a letter or digit"
+        )
+
+
+def publish_version(
+    repository: str | os.PathLike[str], name: str, layout: Layout, *, keep: int | None = None
 ) -> Published:
-    """Publish a model as the next version.
+    """Publish a model as the next version; the same once more changes nothing.
 
-    Nothing changes, and nothing is removed, if the newest version is the same byte for byte.
-    A crash leaves no half version; what it leaves hidden, the next publication clears away.
-
-    :param model: what to serve.
     :param repository: the server's repository; made if need be.
     :param name: of the model: letters, digits, dot, dash and underscore.
+    :param layout: what the server wants.
     :param keep: versions to keep, this one included; older ones are removed after a version was
         added. None keeps all, so that any can be served again.
     :return: what was done.
     :raises InputError: if `name` or `keep` is none.
     :raises RepositoryError: if the repository holds what is no version, has a newest version with
-        other inputs or outputs, is being published to by another process, or cannot be written;
+        which clients would break, is being published to by another process, or cannot be written;
         it is left as it was.
     """
-    if not MODEL_NAME.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a model: use up to 100 letters, digits, dots, dashes and "
-            "underscores, the first a letter or digit"
-        )
+    check_name(name)
     if keep is not None and (not isinstance(keep, int) or isinstance(keep, bool) or keep < 1):
         raise InputError(f"keep must be a whole number of at least 1, not {keep!r}")
     folder = Path(repository) / name
     try:
-        with folder_of(folder), locked(folder):
-            return _publish(model, folder, keep)
+        with _folder_of(folder), folder_lock(folder) as ours:
+            if not ours:
+                raise RepositoryError(
+                    f"another process publishes to {folder} at this moment; try again when it is "
+                    "done"
+                )
+            return _publish(folder, layout, keep)
     except OSError as error:
         raise RepositoryError(
             f"cannot publish to {folder}: {error.strerror or error}"
@@ -102,26 +147,126 @@ def publish(
         ) from error
 
 
-def read_versions(folder: Path) -> list[int]:
+@contextmanager
+def _folder_of(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; take back what was made if the block fails."""
+    made: list[Path] = []
+    try:
+        for path in reversed([folder, *folder.parents]):
+            if not path.is_dir():
+                if os.path.lexists(path):
+                    raise RepositoryError(
+                        f"cannot publish to {folder}: {path} is there and is no folder"
+                    )
+                path.mkdir()
+                made.append(path)
+        yield
+    except BaseException:
+        for path in reversed(made):
+            with suppress(OSError):  # no longer empty: another publisher came in
+                path.rmdir()
+        raise
+
+
+def _publish(folder: Path, layout: Layout, keep: int | None) -> Published:
+    versions = read_versions(folder, layout)
+    for path in folder.iterdir():
+        if _LEFT_OVER.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    newest = folder / str(versions[-1]) if versions else None
+    layout.check_newest(newest)
+    version = versions[-1] + 1 if versions else 1
+    if not _VERSION.fullmatch(str(version)):
+        raise RepositoryError(
+            f"{folder} holds version {versions[-1]}, above which there is no number: move it away, "
+            "or publish under another name"
+        )
+    temporary, target = _hidden(folder, version), folder / str(version)
+    temporary.mkdir()
+    try:
+        layout.write(temporary)
+        for path in (*temporary.rglob("*"), temporary):
+            _sync(path)
+        if newest is not None and layout.same(newest, temporary):
+            return Published(newest, versions[-1], changed=False)
+        layout.before()
+        temporary.rename(target)
+        _sync(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _LOGGER.info("published %s", target)
+    old = versions[: max(len(versions) + 1 - keep, 0)] if keep is not None else []
+    for number in old:
+        # Out of the server's sight first: it shall see a version whole or not at all.
+        hidden = _hidden(folder, number)
+        (folder / str(number)).rename(hidden)
+        shutil.rmtree(hidden)
+    return Published(target, version, changed=True, pruned=tuple(old))
+
+
+def read_versions(folder: Path, layout: Layout) -> list[int]:
     """List the versions of a model, after a look at each.
 
     :param folder: the model's folder in a repository.
+    :param layout: what the server wants of it.
     :return: ascending.
-    :raises RepositoryError: if something in it is no version, or a version is not exactly one pair
-        of .xml and .bin.
+    :raises RepositoryError: if something in it is no version.
     """
     versions = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.name == layout.beside:
             continue
-        if not path.is_dir() or not VERSION.fullmatch(path.name):
+        if not path.is_dir() or not _VERSION.fullmatch(path.name):
+            beside = f"neither {layout.beside} nor a" if layout.beside else "no"
             raise RepositoryError(
-                f"{folder} holds {path.name!r}, which is no version folder (1, 2, ...); move it "
-                "away, or publish under another name"
+                f"{folder} holds {path.name!r}, which is {beside} version folder (1, 2, ...); move "
+                "it away, or publish under another name"
             )
-        _check_pair(path)
+        layout.check(path)
         versions.append(int(path.name))
     return sorted(versions)
+
+
+def _hidden(folder: Path, version: int) -> Path:
+    return folder / f".{version}.{secrets.token_hex(4)}.tmp"
+
+
+def _sync(path: Path) -> None:
+    """Have a file or folder on the disk before what comes next."""
+    if sys.platform == "win32":
+        return  # folders cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# OpenVINO Model Server
+
+
+def publish(
+    model: ov.Model,
+    repository: str | os.PathLike[str],
+    name: str = DEFAULT_NAME,
+    *,
+    keep: int | None = None,
+) -> Published:
+    """Publish a model for OpenVINO Model Server as the next version.
+
+    :param model: what to serve.
+    :param repository: see `publish_version`, also for what is raised.
+    :param name: of the model.
+    :param keep: versions to keep.
+    :return: what was done.
+    """
+    layout = Layout(
+        check=_check_pair,
+        check_newest=lambda newest: _check_signature(model, newest),
+        write=lambda folder: _write(model, folder),
+        same=lambda newest, written: _hashes(newest) == _hashes(written),
+    )
+    return publish_version(repository, name, layout, keep=keep)
 
 
 def _check_pair(folder: Path) -> None:
@@ -143,31 +288,6 @@ def _check_pair(folder: Path) -> None:
         )
 
 
-def _publish(model: ov.Model, folder: Path, keep: int | None) -> Published:
-    versions = read_versions(folder)
-    clear_leftovers(folder)
-    newest = folder / str(versions[-1]) if versions else None
-    if newest is not None:
-        _check_signature(model, newest)
-    version = next_version(versions, folder)
-    temporary = hidden_folder(folder, version)
-    temporary.mkdir()
-    try:
-        _write(model, temporary)
-        if newest is not None and _hashes(newest) == _hashes(temporary):
-            return Published(newest, versions[-1], changed=False, pruned=())
-        target = folder / str(version)
-        temporary.rename(target)
-        _sync(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _LOGGER.info("published %s", target)
-    old = versions[: max(len(versions) + 1 - keep, 0)] if keep is not None else []
-    for number in old:
-        _remove(folder / str(number))
-    return Published(target, version, changed=True, pruned=tuple(old))
-
-
 def _write(model: ov.Model, folder: Path) -> None:
     import openvino as ov
 
@@ -182,20 +302,6 @@ def _write(model: ov.Model, folder: Path) -> None:
         raise RepositoryError(
             f"the model could not be written whole to {folder.parent}; is there room on the disk?"
         ) from error
-    for name in MODEL_FILES:
-        _sync(folder / name)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    """Have a file or folder on the disk before what comes next."""
-    if sys.platform == "win32":
-        return  # folders cannot be opened there
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hashes(folder: Path) -> list[str] | None:
@@ -204,10 +310,12 @@ def _hashes(folder: Path) -> list[str] | None:
     return [sha256_file(folder / name) for name in MODEL_FILES]
 
 
-def _check_signature(model: ov.Model, newest: Path) -> None:
+def _check_signature(model: ov.Model, newest: Path | None) -> None:
     """Refuse what every client of the newest version would break on."""
     from ov_emotions.serving.text_nodes import string_core
 
+    if newest is None:
+        return
     (path,) = newest.glob("*.xml")
     text = path.read_bytes()
     if b"<net" not in text[:4096] or not text.rstrip().endswith(b"</net>"):
@@ -234,10 +342,3 @@ def _signature(model: Any) -> tuple[str, str]:
         )
 
     return ports(model.inputs), ports(model.outputs)
-
-
-def _remove(path: Path) -> None:
-    # Out of the server's sight first: it shall see a version whole or not at all.
-    hidden = hidden_folder(path.parent, int(path.name))
-    path.rename(hidden)
-    shutil.rmtree(hidden)

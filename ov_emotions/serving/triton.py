@@ -1,21 +1,44 @@
-"""config.pbtxt: what Triton has to know of a model, and the facts that clients read there."""
+"""A bundle in a model repository of NVIDIA Triton, and its config.pbtxt.
+
+config.pbtxt says what Triton has to know of a model, and holds the facts that clients read.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
-from ov_emotions.bundle import Bundle, model_info
+from ov_emotions.bundle import MODEL_INPUTS, MODEL_NAME, Bundle, model_info, stamp
 from ov_emotions.encoding import LongTexts
-from ov_emotions.errors import InputError
+from ov_emotions.errors import (
+    BundleError,
+    BundleIntegrityError,
+    InputError,
+    RepositoryError,
+)
+from ov_emotions.files import sha256_file, write_text
 from ov_emotions.serving.profile import MAX_CORES
-from ov_emotions.serving.publishing import MODEL_NAME
+from ov_emotions.serving.repository import Layout, Published, check_name, publish_version
 
 TritonBackend = Literal["python", "openvino"]
 LabelNames = Literal["ru", "en"]
 
 HASH_KEY = "manifest_sha256"
+CONFIG_NAME = "config.pbtxt"
+BUNDLE_FOLDER = "bundle"
+MODEL_PY = '''\
+"""Triton's Python backend looks for TritonPythonModel here."""
+
+from ov_emotions.serving.triton_model import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
+
+_TAKES = re.compile(r'key: "input", value: \{ string_value: "(\w+)" \}')
 
 
 @dataclass(frozen=True)
@@ -63,11 +86,7 @@ class TritonConfig:
             if getattr(self, name) not in get_args(kind):
                 choices = " or ".join(repr(choice) for choice in get_args(kind))
                 raise InputError(f"{name} must be {choices}, not {getattr(self, name)!r}")
-        if not isinstance(self.name, str) or not MODEL_NAME.fullmatch(self.name):
-            raise InputError(
-                f"{self.name!r} cannot name a model: use up to 100 letters, digits, dots, dashes "
-                "and underscores, the first a letter or digit"
-            )
+        check_name(self.name)
         if not isinstance(self.separator, str) or not self.separator:
             raise InputError(f"separator must be a text that is not empty, not {self.separator!r}")
         for name in ("instances", "threads"):
@@ -135,7 +154,9 @@ def render_config(bundle: Bundle, config: TritonConfig) -> str:
         inputs = [("text", "TYPE_STRING", "-1")]
         outputs = [("probabilities", "TYPE_FP32", f"-1, {labels}"), ("labels", "TYPE_STRING", "-1")]
     else:
-        inputs = [(name, "TYPE_INT64", "-1, -1") for name in ("input_ids", "attention_mask")]
+        # The OpenVINO backend asks the model's own inputs, of which another may be.
+        names = bundle.manifest.inputs if config.backend == "openvino" else MODEL_INPUTS
+        inputs = [(name, "TYPE_INT64", "-1, -1") for name in names]
         outputs = [("probabilities", "TYPE_FP32", f"-1, {labels}")]
     parameters = facts(bundle, config) | _runtime(bundle, config)
     lines = [
@@ -175,3 +196,100 @@ def _tensor(role: str, name: str, datatype: str, dims: str) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+def build_repository(
+    bundle: Bundle, repository: str | os.PathLike[str], config: TritonConfig | None = None
+) -> Published:
+    """Publish a bundle as the next version of a model; the same once more changes nothing.
+
+    config.pbtxt, which holds the facts of the newest version only, is replaced just before the
+    version appears: to go back to an older bundle, publish that bundle again.
+
+    :param bundle: to serve.
+    :param repository: Triton's model repository; made if need be.
+    :param config: how to serve it.
+    :return: where the model lies.
+    :raises RepositoryError: see `publish_version`.
+    :raises InputError: if a label's name contains the separator.
+    :raises BundleError: if the bundle's model is of another kind.
+    """
+    config = config or TritonConfig()
+    label_names(bundle, config)
+    text, described = render_config(bundle, config), Path(repository) / config.name / CONFIG_NAME
+    layout = Layout(
+        beside=CONFIG_NAME,
+        check_newest=lambda _newest: _check_config(described, config),
+        write=lambda folder: _fill(bundle, folder, config),
+        same=lambda newest, written: (
+            described.is_file() and _read(described) == text and _hashes(newest) == _hashes(written)
+        ),
+        before=lambda: write_text(described, text),
+    )
+    return publish_version(repository, config.name, layout)
+
+
+def _check_config(described: Path, config: TritonConfig) -> None:
+    if not described.is_file():
+        return
+    told = _read(described)
+    if f'backend: "{config.backend}"' not in told:
+        raise RepositoryError(
+            f"{described} is not of a model for the {config.backend} backend: clients would "
+            "break; publish under another name"
+        )
+    takes = _TAKES.search(told)
+    if takes is not None and takes[1] != config.takes:
+        raise RepositoryError(
+            f"{described} is of a model that takes {takes[1]}, not {config.takes}: clients would "
+            "break; publish under another name"
+        )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RepositoryError(f"{path} is not UTF-8 text; move it away") from error
+
+
+def _fill(bundle: Bundle, folder: Path, config: TritonConfig) -> None:
+    if config.backend == "openvino":
+        _save_token_model(bundle, folder)
+        return
+    (folder / "model.py").write_text(MODEL_PY, encoding="utf-8")
+    try:
+        bundle.save(folder / BUNDLE_FOLDER)
+    except BundleError as error:
+        raise RepositoryError(str(error)) from error
+
+
+def _save_token_model(bundle: Bundle, folder: Path) -> None:
+    """Write the bundle's IR with probabilities behind it; its tokeniser stays with the caller."""
+    import openvino as ov
+    import openvino.opset13 as ops
+
+    from ov_emotions.system import shared_core
+
+    try:
+        model = shared_core().read_model(bundle.model_path)
+        logits = model.output("logits").get_node().input_value(0)
+    except RuntimeError as error:
+        raise BundleIntegrityError(
+            f"{bundle.model_path} is not a bundle's model that OpenVINO reads: {error}"
+        ) from error
+    multi_label = bundle.manifest.task == "multi_label"
+    probabilities = ops.sigmoid(logits) if multi_label else ops.softmax(logits, axis=1)
+    probabilities.output(0).set_names({"probabilities"})
+    probabilities.set_friendly_name("probabilities")
+    served = ov.Model([ops.result(probabilities)], model.get_parameters(), bundle.manifest.name)
+    stamp(served, bundle.manifest)
+    ov.save_model(served, folder / MODEL_NAME, compress_to_fp16=False)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }

@@ -21,12 +21,10 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, InputError, OvEmotionsError
 from ov_emotions.runtime.openvino import OpenVINOBackend
-from ov_emotions.serving.triton import HASH_KEY, TritonConfig, facts, label_names
-from ov_emotions.thresholds import sigmoid
+from ov_emotions.serving.triton import BUNDLE_FOLDER, HASH_KEY, TritonConfig, facts, label_names
+from ov_emotions.thresholds import to_probabilities
 
 _LOGGER = logging.getLogger(__name__)
-
-BUNDLE_FOLDER = "bundle"
 
 
 class TritonPythonModel:
@@ -127,6 +125,7 @@ class _TokenModel:
         self._backend = backend
         self._labels = len(bundle.manifest.labels)
         self._max_length = bundle.manifest.max_length
+        self._task = bundle.manifest.task
         tokenizer = bundle.tokenizer()
         self._vocabulary = tokenizer.get_vocab_size()
         self._special = tokenizer.num_special_tokens_to_add(False)
@@ -142,7 +141,7 @@ class _TokenModel:
         # A row without a token of its own is a text with nothing to read, as in process.
         if (told := mask.sum(axis=1) > self._special).any():
             logits = self._model.infer([EncodedBatch(ids[told], mask[told])])
-            scores[told] = sigmoid(logits[0])
+            scores[told] = to_probabilities(logits[0], self._task)
         return {"probabilities": scores}
 
     def close(self) -> None:

@@ -28,8 +28,7 @@ from ov_emotions.cli.main import main
 from ov_emotions.client import ServerOptions
 from ov_emotions.errors import ServerError, ServerMismatchError, ServerUnavailableError
 from ov_emotions.remote import AsyncEmotionClassifier
-from ov_emotions.serving.triton import TritonConfig
-from ov_emotions.serving.triton_repository import build_repository
+from ov_emotions.serving.triton import TritonConfig, build_repository
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -15,10 +15,9 @@ from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleIntegrityError, InputError, RepositoryError
-from ov_emotions.serving import publishing
-from ov_emotions.serving.triton import TritonConfig, facts, render_config
+from ov_emotions.files import folder_lock
+from ov_emotions.serving.triton import TritonConfig, build_repository, facts, render_config
 from ov_emotions.serving.triton_model import TritonPythonModel
-from ov_emotions.serving.triton_repository import build_repository
 from ov_emotions.system import shared_core
 
 
@@ -142,7 +141,7 @@ def test_a_failure_leaves_the_repository_as_it_was(
     def fail(*_args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ov_emotions.serving.triton_repository.write_text", fail)
+    monkeypatch.setattr("ov_emotions.serving.triton.write_text", fail)
     with pytest.raises(RepositoryError, match="No space left"):
         build_repository(tiny_bundle, tmp_path, TritonConfig(names="en"))
     assert listing(tmp_path) == before
@@ -328,7 +327,7 @@ def test_a_first_publication_that_fails_leaves_no_folder(
     def fail(*_args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ov_emotions.serving.triton_repository.write_text", fail)
+    monkeypatch.setattr("ov_emotions.serving.triton.write_text", fail)
     with pytest.raises(RepositoryError, match="No space left"):
         build_repository(tiny_bundle, tmp_path / "new" / "models")
     assert list(tmp_path.iterdir()) == []
@@ -338,7 +337,7 @@ def test_one_publisher_at_a_time_and_leftovers_go(tiny_bundle: Bundle, tmp_path:
     left = tmp_path / "emotions" / ".1.0123abcd.tmp"
     left.mkdir(parents=True)
     with (
-        publishing.locked(tmp_path / "emotions"),
+        folder_lock(tmp_path / "emotions"),
         pytest.raises(RepositoryError, match="another process publishes"),
     ):
         build_repository(tiny_bundle, tmp_path)
