@@ -416,12 +416,13 @@ def _names_axis(alt: Any, narrow: bool, left: float, above: int = -16) -> Any:
     return alt.Axis(**look, labelPadding=10, labelLimit=left, minExtent=left, maxExtent=left)
 
 
-def f1_bars(rows: Rows, say: Language, *, title: str, described: str) -> Chart:
-    """Draw F1 by label as bars with intervals.
+def f1_bars(rows: Rows, say: Language, *, title: str, described: str, top: float = 1.0) -> Chart:
+    """Draw F1 by label, or another share, as bars with intervals.
 
     :param rows: label, series, value, low, high, shown, told; the first series is the reference.
     :param title: of the axis.
     :param described: the chart in words.
+    :param top: end of the axis: beyond 1 where what stands behind a whole bar needs room.
     :return: the chart.
     """
     labels = list(dict.fromkeys(row["label"] for row in rows))
@@ -434,12 +435,13 @@ def f1_bars(rows: Rows, say: Language, *, title: str, described: str) -> Chart:
         above = -7 * len(series) - 6
         y = alt.Y("label:N", sort=labels, title=None, axis=_names_axis(alt, narrow, left, above))
         offset = alt.YOffset("series:N", sort=series)
-        scale = alt.Scale(domain=[0, 1])
+        scale = alt.Scale(domain=[0, top], nice=False)
+        axis = alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f")
         legend = alt.Legend(columns=1 if narrow else 0) if len(series) > 1 else None
         hues = alt.Scale(domain=series, range=colours)
         bars = base.mark_bar(height=11, aria=True).encode(
             y=y, yOffset=offset, description="told:N",
-            x=alt.X("value:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, format=".1f")),
+            x=alt.X("value:Q", title=title, scale=scale, axis=axis),
             color=alt.Color("series:N", scale=hues, legend=legend),
         )  # fmt: skip
         whiskers = base.mark_rule(color="var(--ink)", strokeWidth=1.5).transform_filter(

@@ -14,9 +14,11 @@ from ov_emotions.evaluation.analysis import (
     correlation,
     worst_errors,
 )
+from ov_emotions.evaluation.checklist_schema import KIND, CheckListResult, Failure, Group
 from ov_emotions.evaluation.run import Scored
 from ov_emotions.labels import EKMAN
 from ov_emotions.metrics import bootstrap_intervals, score
+from ov_emotions.reports.checklist import render_checklist
 from ov_emotions.reports.evaluation import render_calibration, render_evaluation
 
 
@@ -122,3 +124,33 @@ def test_a_calibration_says_first_whether_it_helped(change, told):
     html = render_calibration(answer)
     assert told in html.split("</h1>")[0]
     assert ("Leave it." in html) == ("worse" in told)
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", ("m passes 3 of 4 lines (75.0 %)", "The worst is “угрозы”: 1 of 2.", "sadness")),
+        ("ru", ("m проходит 3 из 4 строк (75,0 %)", "Хуже всего «угрозы»: 1 из 2.", "грусть")),
+    ],
+)
+def test_a_check_list_says_how_much_passes_and_lists_what_fails(language, told):
+    failure = Failure(
+        group="угрозы",
+        text="уйду <b>от вас</b>",
+        found=("joy",),
+        missing=("anger", "sadness"),
+        forbidden=("joy",),
+        any_of=True,
+    )
+    result = CheckListResult(
+        kind=KIND,
+        model="m",
+        file="list.csv",
+        groups=(Group(name="похвала", lines=2, passed=2), Group(name="угрозы", lines=2, passed=1)),
+        failures=(failure,),
+        label_names_ru={"sadness": "грусть"},
+    )
+    html = render_checklist(result, language).replace("\N{NO-BREAK SPACE}", " ")
+    for words in told:
+        assert words in html
+    assert "уйду &lt;b&gt;от вас" in html
