@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,8 @@ class ServerClassifier(_Served, EmotionClassifier):
     :raises InputError: if a threshold makes no sense.
     """
 
+    opened_by: partial[ServerClassifier]
+
     def __init__(
         self,
         session: ServerSession,
@@ -103,6 +106,10 @@ class ServerClassifier(_Served, EmotionClassifier):
         # For one that nobody closed. What is left at the end of the process, the loop closes.
         self._finalizer = weakref.finalize(self, loop.close_later, session)
         self._finalizer.atexit = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what it was opened with; a copy connects and verifies by itself."""
+        return self.opened_by, ()
 
     def _no_bundle(self) -> ServerError:
         return ServerError(
@@ -164,7 +171,19 @@ def open_classifier(
     )
     try:
         bundle = None if expected is None else expected.bundle
-        return ServerClassifier(session, loop, bundle, thresholds)
+        classifier = ServerClassifier(session, loop, bundle, thresholds)
+        classifier.opened_by = partial(
+            open_classifier,
+            url,
+            model=model,
+            metadata_url=metadata_url,
+            verify=verify,
+            thresholds=thresholds,
+            long_texts=long_texts,
+            on_model_change=on_model_change,
+            options=options,
+        )
+        return classifier
     except BaseException:
         loop.run(session.close())
         raise

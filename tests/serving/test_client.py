@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import pickle
 import shutil
 import ssl
 import subprocess
@@ -382,6 +383,15 @@ def test_a_local_prediction_imports_no_client(tiny_bundle: Bundle) -> None:
         timeout=60,
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_copy_connects_by_itself(rest_url: str) -> None:
+    with classify(rest_url, thresholds={"joy": 0.3}) as first:
+        again = pickle.loads(pickle.dumps(first))
+        expected = first(["радость", "слово"])
+    with again:
+        assert again(["радость", "слово"]) == expected
+        assert again.thresholds["joy"] == 0.3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
