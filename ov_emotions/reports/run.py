@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import Bundle, shipped
 from ov_emotions.errors import DataError, OvEmotionsError
 from ov_emotions.files import write_text
 from ov_emotions.quantization.study_schema import parse_study
@@ -80,7 +80,7 @@ def _holds(path: Path, study: Mapping[str, Any]) -> bool:
 def _shipped(study: Mapping[str, Any]) -> str | None:
     """Name the candidate that ships with this library under the model's name, if one does."""
     try:
-        manifest = Bundle.load(str(study["model"]["name"])).manifest
+        manifest = Bundle.load(shipped(str(study["model"]["name"]))).manifest
         recipe = manifest.provenance["quantization"]["recipe"]["name"]
     except (OvEmotionsError, KeyError, TypeError, OSError):
         return None
