@@ -16,6 +16,7 @@ import dataclasses
 import difflib
 import inspect
 import operator
+import os
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
@@ -50,6 +51,9 @@ _LIMITS = {
     "le": (operator.le, "at most"),
     "lt": (operator.lt, "below"),
 }
+_SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
+    ("0", "false", "no", "off"), False
+)
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
@@ -99,6 +103,8 @@ class Verb:
     :param defaults: default values by field in place of the dataclass's, of a verb that fills them
         in itself.
     :param config: whether a TOML file can give what flags give.
+    :param environment: what the environment variables begin with that can give what flags give: the
+        rest of their names is the field's, in capitals. None where it is empty.
     :param variants: by value of a flag, another verb that reads the arguments in place of this one.
     """
 
@@ -108,6 +114,7 @@ class Verb:
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     config: bool = False
+    environment: str = ""
     variants: Mapping[tuple[str, str], Verb] = dataclasses.field(default_factory=dict)
 
     @property
@@ -362,6 +369,12 @@ def make_parser(verb: Verb, prog: str) -> Parser:
             help="TOML file of settings, whose keys are these flags with underscores; a flag wins "
             "over the file (default: none)",
         )
+    if verb.environment:
+        told = (
+            f"Environment variables give what flags give: {verb.environment}NAME, with the flag's "
+            "name in capitals and underscores. A flag wins over its variable, that over --config."
+        )
+        parser.epilog = f"{parser.epilog}\n\n{told}" if parser.epilog else told
     parser.add_argument(
         "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log as well"
     )
@@ -434,7 +447,7 @@ def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[st
     :raises OvEmotionsError: if a file or a value is refused.
     """
     found = parser.parse_args(arguments)
-    given = given_values(verb.settings, found)
+    given = {**_from_environment(verb), **given_values(verb.settings, found)}
     file = getattr(found, CONFIG, None) if verb.config else None
     if file is not None:
         given = {**_from_file(file, verb), **given}
@@ -461,6 +474,26 @@ def given_values(found: Iterable[Setting], args: argparse.Namespace) -> dict[str
             container = get_origin(setting.type)
             given[setting.name] = container(value) if container in (tuple, dict) else value
     return given
+
+
+def _from_environment(verb: Verb) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for setting in verb.settings if verb.environment else ():
+        variable = verb.environment + setting.name.upper()
+        if not (text := os.environ.get(variable, "").strip()):
+            continue
+        try:
+            if setting.type is bool:
+                values[setting.name] = _SWITCHES[text.lower()]
+            elif setting.several:
+                values[setting.name] = tuple(map(_converter(setting), text.split()))
+            else:
+                values[setting.name] = _converter(setting)(text)
+        except KeyError:
+            raise InputError(f"{variable} must be true or false, not {text!r}") from None
+        except argparse.ArgumentTypeError as error:
+            raise InputError(f"the environment variable {variable}: {error}") from None
+    return values
 
 
 def _from_file(path: Path, verb: Verb) -> dict[str, Any]:

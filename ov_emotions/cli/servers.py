@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,19 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ov_emotions.cli.frame import Answer, Flag, Given, verb
 from ov_emotions.cli.output import utf8_stdout
 from ov_emotions.errors import InputError
-from ov_emotions.server.settings import API_KEY_VARIABLE, ServerSettings
+from ov_emotions.server.settings import API_KEY_VARIABLE, ENVIRONMENT, ServerSettings
 from ov_emotions.system import require
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ov_emotions.server.service import Service
-
 # A page that stays open keeps a connection, for which an orderly stop would wait.
 _DEMO_GRACE_SECONDS = 3.0
 
 
-@verb(texts={"json": "print one object when requests are taken: url, model, version"}, config=True)
+@verb(
+    texts={"json": "print one object when requests are taken: url, model, version"},
+    config=True,
+    environment=ENVIRONMENT,
+)
 def serve(settings: ServerSettings, answer: Answer) -> int:
     r"""Answer over HTTP: POST /v1/emotions for people, KServe v2 for programs.
 
@@ -34,12 +33,16 @@ def serve(settings: ServerSettings, answer: Answer) -> int:
             -d '{"texts": ["ну наконец то доехали я так рада вас всех видеть"]}'
 
     The same address speaks KServe v2, as OpenVINO Model Server does: EmotionClassifier.from_server(
-    "http://127.0.0.1:8000/emotions") and `ov-emotions ovms check` ask it. /metrics is for
-    Prometheus, /openapi.json describes everything. The log, a line of JSON a request, goes to
-    standard error; texts are not in it. SIGTERM and Ctrl-C end it once what was taken is answered.
+    "http://127.0.0.1:8000/emotions") and `ov-emotions ovms check` ask it; so do KServe's SDK and
+    Hugging Face's InferenceClient. With --grpc-port it speaks KServe v2 over gRPC too. /metrics is
+    for Prometheus, /docs describes everything. The log, a line of JSON a request, goes to standard
+    error; texts are not in it. SIGTERM and Ctrl-C end it once what was taken is answered; SIGHUP
+    loads the model anew meanwhile.
     """
     from ov_emotions.server import create_app
 
+    if settings.workers > 1:
+        return _run_workers(settings, as_json=answer.json)
     return _run(settings, lambda: create_app(settings), as_json=answer.json)
 
 
@@ -61,6 +64,7 @@ class PageOptions:
     texts={"json": "print one object when the page is there: url, model, version"},
     defaults={"grace_seconds": _DEMO_GRACE_SECONDS},
     config=True,
+    environment=ENVIRONMENT,
 )
 def demo(options: PageOptions, given: Given[ServerSettings], answer: Answer) -> int:
     """Serve a page for people, in Russian and English, and the API beside it.
@@ -71,7 +75,7 @@ def demo(options: PageOptions, given: Given[ServerSettings], answer: Answer) -> 
     for module, extra in (("fastapi", "server"), ("prometheus_client", "server")):
         require(module, extra=extra)
     from ov_emotions.demo.app import PATH, DemoSettings, create_demo_app
-    from ov_emotions.server.limits import read_api_keys
+    from ov_emotions.server.middleware import read_api_keys
 
     settings = ServerSettings(**(dict[str, Any](grace_seconds=_DEMO_GRACE_SECONDS) | given))
     if read_api_keys(settings):
@@ -79,6 +83,8 @@ def demo(options: PageOptions, given: Given[ServerSettings], answer: Answer) -> 
             f"the page brings no API key: leave out --api-key-file and {API_KEY_VARIABLE}, and put "
             "a proxy in front that asks for a password, or run `ov-emotions serve` for programs"
         )
+    if settings.workers > 1:
+        raise InputError("the page keeps results in its process: it has one, not several --workers")
     page = DemoSettings(options.compare_with, options.report)
     return _run(
         settings,
@@ -92,45 +98,59 @@ def _run(
     settings: ServerSettings, create: Callable[[], FastAPI], *, as_json: bool, path: str = ""
 ) -> int:
     """Serve an application until told to stop; it is made once its address is had."""
-    require("uvicorn", extra="server")
-    from ov_emotions.server.run import listen
-    from ov_emotions.server.run import run as serve
+    _require()
+    from ov_emotions.server.middleware import json_log
+    from ov_emotions.server.run import listen, server
 
-    with _json_log(), listen(settings) as sock:
+    with json_log(), listen(settings) as sock:
         app = create()
+        model = app.state.service.model
 
         def tell(port: int) -> None:
-            url = replace(settings, port=port).url + path
-            _tell(app.state.service, url, as_json=as_json)
+            url = replace(settings, port=port).url + settings.root_path + path
+            _tell(url, model.name, model.version, runner.grpc_port, as_json=as_json)
 
-        serve(app, settings, sock=sock, started=tell)
+        runner = server(app, settings, tell)
+        try:
+            runner.run([sock])
+        finally:
+            if settings.unix_socket is not None:
+                settings.unix_socket.unlink(missing_ok=True)
     return 0
 
 
-def _tell(service: Service, url: str, *, as_json: bool) -> None:
+def _run_workers(settings: ServerSettings, *, as_json: bool) -> int:
+    """Serve in several processes until told to stop."""
+    _require()
+    from ov_emotions.server.middleware import json_log
+    from ov_emotions.server.run import Workers, listen
+
+    if settings.grpc_port == 0:
+        raise InputError("several workers share a gRPC port, which must be named: not 0")
+    with json_log(), listen(settings) as sock:
+        url = settings.url
+        if settings.unix_socket is None:
+            url = replace(settings, port=sock.getsockname()[1]).url
+        Workers(settings, sock).run(
+            lambda model, version: _tell(
+                url + settings.root_path, model, version, settings.grpc_port, as_json=as_json
+            )
+        )
+    return 0
+
+
+def _require() -> None:
+    for module in ("uvicorn", "httptools", "fastapi", "prometheus_client"):
+        require(module, extra="server")
+
+
+def _tell(url: str, model: str, version: str, grpc_port: int | None, *, as_json: bool) -> None:
     out = utf8_stdout()
+    told: dict[str, str | int] = {"url": url, "model": model, "version": version}
+    if grpc_port is not None:
+        told["grpc_port"] = grpc_port
     if as_json:
-        told = {"url": url, "model": service.model, "version": service.version}
         print(json.dumps(told), file=out, flush=True)
     else:
-        print(f"{service.model} answers at {url}", file=out, flush=True)
-
-
-@contextmanager
-def _json_log() -> Iterator[None]:
-    """Log as long as the server runs."""
-    from ov_emotions.server.logs import JsonFormatter
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    loggers = [logging.getLogger(name) for name in ("ov_emotions", "uvicorn")]
-    before = [(logger, logger.handlers, logger.level) for logger in loggers]
-    for logger in loggers:
-        logger.handlers = [handler]
-        logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        for logger, handlers, level in before:
-            logger.handlers = handlers
-            logger.setLevel(level)
+        also = "" if grpc_port is None else f", and over gRPC on port {grpc_port}"
+        print(f"{model} answers at {url}{also}", file=out, flush=True)

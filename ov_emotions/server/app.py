@@ -8,16 +8,21 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from ov_emotions import __version__
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.server import kserve, routes
-from ov_emotions.server.answers import error_answer
-from ov_emotions.server.limits import KeyMiddleware, read_api_keys
-from ov_emotions.server.logs import RequestMiddleware
-from ov_emotions.server.refusal import RefusedError
+from ov_emotions.server.answers import RefusedError, error_answer
+from ov_emotions.server.middleware import (
+    KeyMiddleware,
+    RequestMiddleware,
+    id_in_body,
+    read_api_keys,
+)
+from ov_emotions.server.schemas import add_requests
 from ov_emotions.server.service import Service
 from ov_emotions.server.settings import ServerSettings
 
@@ -43,13 +48,15 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
         title="ov-emotions",
         version=__version__,
         description=_DESCRIPTION,
-        # These pages load scripts of others from the network.
+        # These pages load scripts of others from the network; ours is docs.html.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        root_path=settings.root_path,
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.keys = keys
     app.include_router(routes.build_router(service))
     app.include_router(kserve.build_router(service))
     app.add_exception_handler(RefusedError, _refuse)
@@ -65,8 +72,8 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
             allow_headers=("Authorization", "Content-Type", "X-API-Key", "X-Request-Id"),
             expose_headers=("Retry-After", "X-Request-Id"),
         )
-    app.add_middleware(RequestMiddleware, metrics=service.metrics, log_texts=settings.log_texts)
-    _describe(app, keyed=bool(keys))
+    app.add_middleware(RequestMiddleware, service=service)
+    _describe(app, settings, keyed=bool(keys))
     return app
 
 
@@ -74,23 +81,25 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if not isinstance(error, RefusedError):
         raise error
     request.state.refused = error.reason
-    return error_answer(error.status, str(error), error.headers)
+    return error_answer(error.status, str(error), error.headers, id_in_body(request.scope))
 
 
 async def _no_such_thing(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    path = request.url.path
+    path = get_route_path(request.scope)
+    ident = id_in_body(request.scope)
     if error.status_code == 405:
-        return error_answer(405, "Unsupported method", error.headers)
+        return error_answer(405, "Unsupported method", error.headers, ident)
     if error.status_code == 404 and (path.startswith("/v2/") or path == "/v2"):
         return error_answer(400, kserve.INVALID_URL)  # as Model Server has it
     if error.status_code == 404:
-        return error_answer(404, "there is nothing here; /openapi.json says what there is")
-    return error_answer(error.status_code, str(error.detail), error.headers)
+        told = "there is nothing here; /openapi.json says what there is"
+        return error_answer(404, told, None, ident)
+    return error_answer(error.status_code, str(error.detail), error.headers, ident)
 
 
-def _describe(app: FastAPI, *, keyed: bool) -> None:
+def _describe(app: FastAPI, settings: ServerSettings, *, keyed: bool) -> None:
     """Make the description, once, of the routes that are there when it is asked for."""
 
     def openapi() -> dict[str, Any]:
@@ -101,8 +110,9 @@ def _describe(app: FastAPI, *, keyed: bool) -> None:
                 description=app.description,
                 routes=app.routes,
             )
+            add_requests(schema, settings)
             if keyed:
-                schema.setdefault("components", {})["securitySchemes"] = {
+                schema["components"]["securitySchemes"] = {
                     "key": {"type": "http", "scheme": "bearer"}
                 }
                 schema["security"] = [{"key": []}]

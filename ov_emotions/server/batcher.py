@@ -1,12 +1,19 @@
-"""Concurrent requests share inferences.
+"""Concurrent requests share inferences, and only what can be answered in time is taken.
 
 One thread takes what waits, up to a budget of tokens, and calls the classifier once for all of it.
 While it computes, the next batch gathers; so a lone client is served at once and a crowd in
 batches. Where the last batch had company, the thread waits a little for those who were just
-answered to ask again. A request larger than the budget is computed in parts, and goes to the back
-of the queue after each, so that it cannot hold up small ones.
+answered to ask again.
 
-Tokens are estimated from characters: to count them would be to tokenise twice.
+Requests are served in order of their deadlines, and a large one is computed in parts until it is
+done: large ones that took turns would all be late together. Small ones go into the batches of a
+large one only as long as every large one still meets its deadline.
+
+A request is taken if what waits before it and itself fit into the time it has, at the rate that
+full batches had lately. Else it is refused at once, with the time after which it would fit.
+
+Tokens are estimated from characters: to count them would be to tokenise twice. The rate is in the
+same estimated tokens, so an error of the estimate cancels out.
 """
 
 from __future__ import annotations
@@ -16,22 +23,150 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.server.jobs import BatchLimits, BatchReport, Job, Part, Scores, token_ends
-from ov_emotions.server.refusal import RefusedError
+from ov_emotions.server.answers import RefusedError
 
 _LOGGER = logging.getLogger(__name__)
 
+Truncated = list[bool | None]
+Scores = tuple[NDArray[np.float32], Truncated]
 Score = Callable[[Sequence[str]], tuple[NDArray[np.float32], Sequence[bool | None]]]
 
-_SMOOTHING = 0.2
-_MAX_RETRY_AFTER = 60
+_CHARACTERS_PER_TOKEN = 4
+_SPECIAL_TOKENS = 3
+
+_MEMORY = 5.0
+"""Seconds of computing after which an old rate counts for 1/e."""
+_FULL = 0.5
+"""A batch of this part of the budget tells what full batches make; smaller ones are slower."""
+_COLD = 2
+"""Batches at the start that tell nothing: models are compiled as the first texts come."""
+_KEPT = 0.9
+"""The part of the time until its deadline that a request may be planned to need."""
+_HOPELESS = 1.5
+"""A request is given up if the rest of it would take this many times the time that is left."""
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What one inference was.
+
+    :param requests: that it computed, or parts of.
+    :param texts: in it.
+    :param tokens: in it, estimated.
+    :param seconds: that it took.
+    :param waited: seconds that the request that waited longest had waited.
+    """
+
+    requests: int
+    texts: int
+    tokens: int
+    seconds: float
+    waited: float
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """Sizes and times of a `Batcher`.
+
+    :param tokens: of a batch, about.
+    :param wait: seconds that a batch waits for company at most.
+    :param queue_tokens: that may wait, about.
+    :param queue_requests: that may wait.
+    """
+
+    tokens: int
+    wait: float
+    queue_tokens: int
+    queue_requests: int
+
+
+class Rate:
+    """Estimated tokens a second, learnt from batches.
+
+    :param tokens: the budget of a batch.
+    :param known: what another batcher of the same kind of model had learnt; 0 for nothing.
+    """
+
+    def __init__(self, tokens: int, known: float = 0.0) -> None:
+        self.value = known
+        self._full = _FULL * tokens
+        self._cold = 0 if known else _COLD
+        self._tokens = self._seconds = 0.0
+
+    def learn(self, tokens: int, seconds: float) -> None:
+        """Hear of a batch.
+
+        :param tokens: in it.
+        :param seconds: that it took.
+        """
+        if self._cold > 0:
+            self._cold -= 1
+            return
+        seconds = max(seconds, 1e-6)
+        if tokens >= self._full:
+            kept = math.exp(-seconds / _MEMORY)
+            self._tokens = kept * self._tokens + tokens
+            self._seconds = kept * self._seconds + seconds
+            self.value = self._tokens / self._seconds
+        elif not self._seconds:
+            self.value = max(self.value, tokens / seconds)
+
+
+@dataclass(eq=False)
+class Job:
+    """A request in the queue.
+
+    :param ends: int64, shape (texts,): running sum of the texts' estimated tokens.
+    :param taken: texts that were computed or are being computed.
+    """
+
+    texts: Sequence[str]
+    ends: NDArray[np.int64]
+    deadline: float
+    loop: asyncio.AbstractEventLoop
+    result: asyncio.Future[Scores]
+    queued: float
+    taken: int = 0
+    scores: list[NDArray[np.float32]] = field(default_factory=list)
+    truncated: Truncated = field(default_factory=list)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Estimated tokens of the texts that were not handed out yet."""
+        return int(self.ends[-1] - (self.ends[self.taken - 1] if self.taken else 0))
+
+    def take(self, tokens: int) -> range:
+        """Hand out the next texts that fit, at least one.
+
+        :param tokens: for which there is room.
+        :return: their positions.
+        """
+        start = self.taken
+        before = int(self.ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(self.ends, before + tokens, side="right"))
+        self.taken = max(stop, start + 1)
+        return range(start, self.taken)
+
+
+Part = tuple[Job, range]
+
+
+def token_ends(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Estimate the tokens of texts from their characters.
+
+    :param texts: raw texts.
+    :return: int64, shape (texts,): running sum.
+    """
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return np.cumsum(lengths // _CHARACTERS_PER_TOKEN + _SPECIAL_TOKENS)
 
 
 class Batcher:
@@ -41,18 +176,25 @@ class Batcher:
         truncated; called in one thread only.
     :param limits: sizes and times.
     :param report: hears of every batch, in that thread.
+    :param rate: estimated tokens a second, where they are known; 0 to learn them.
     """
 
     def __init__(
-        self, score: Score, limits: BatchLimits, report: Callable[[BatchReport], None] | None = None
+        self,
+        score: Score,
+        limits: BatchLimits,
+        report: Callable[[BatchReport], None] | None = None,
+        rate: float = 0.0,
     ) -> None:
         self._score = score
         self._limits = limits
         self._report = report
-        self._jobs: deque[Job] = deque()
+        self._jobs: list[Job] = []  # the earliest deadline first
         self._tokens = 0
+        self._computing = 0  # tokens of the batch that is under way
+        self._since = 0.0
         self._company = 1
-        self._rate = 0.0
+        self._rate = Rate(limits.tokens, rate)
         self._stopping = False
         self._wanted = math.inf  # jobs for which the thread wants to be woken; inf while computing
         self._changed = threading.Condition()
@@ -70,6 +212,11 @@ class Batcher:
         return self._tokens
 
     @property
+    def rate(self) -> float:
+        """Estimated tokens a second; 0 before any are known."""
+        return self._rate.value
+
+    @property
     def stopping(self) -> bool:
         """Whether new requests are refused."""
         return self._stopping
@@ -83,20 +230,19 @@ class Batcher:
         :param deadline: of the event loop's clock, at which the answer is of no use any more.
         :param gone: ends the wait when it is done, by its exception.
         :return: float32, shape (texts, labels); and whether each text was truncated.
-        :raises RefusedError: 429 if the queue is full, 503 if the server is stopping, 504 at the
-            deadline.
+        :raises RefusedError: 429 if there is no answer in time because of others, 413 if there
+            would be none without others, 503 if the server is stopping, 504 at the deadline.
         :raises OvEmotionsError: if the model fails.
         """
         loop = asyncio.get_running_loop()
         job = self._submit(texts, deadline - loop.time(), loop)
         if gone is not None:
             gone.add_done_callback(lambda done: _pass_on(done, job.result))
+        alarm = loop.call_at(deadline, _give_up, job)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await job.result
-        except TimeoutError:
-            raise _too_late(job) from None
+            return await job.result
         finally:
+            alarm.cancel()
             if job.taken < len(texts):
                 self._abandon(job)
 
@@ -116,32 +262,43 @@ class Batcher:
 
     def _submit(self, texts: Sequence[str], seconds: float, loop: asyncio.AbstractEventLoop) -> Job:
         now = time.monotonic()
-        job = Job(
-            texts,
-            token_ends(texts),
-            now + seconds,
-            loop,
-            loop.create_future(),
-            now,
-        )
+        job = Job(texts, token_ends(texts), now + seconds, loop, loop.create_future(), now)
         with self._changed:
-            self._admit(job)
-            self._jobs.append(job)
+            self._admit(job, now)
+            if not self._jobs or self._jobs[-1].deadline <= job.deadline:
+                self._jobs.append(job)
+            else:
+                insort(self._jobs, job, key=lambda other: other.deadline)
             self._tokens += job.waiting_tokens
             if len(self._jobs) >= self._wanted or self._tokens >= self._limits.tokens:
                 self._changed.notify()
         return job
 
-    def _admit(self, job: Job) -> None:
+    def _admit(self, job: Job, now: float) -> None:
         if self._stopping:
             raise RefusedError(
                 503, "stopping", "the server is stopping; ask another one", {"Retry-After": "5"}
             )
-        limits = self._limits
+        own, rate, limits = job.waiting_tokens, self._rate.value, self._limits
+        room = _KEPT * (job.deadline - now)
+        if rate and own / rate > room:
+            fitting = int(len(job.texts) * room * rate / own)
+            raise RefusedError(
+                413,
+                "too_slow",
+                f"{len(job.texts):,} texts take about {own / rate:.0f} s here and would not be "
+                f"ready within {job.deadline - now:g} s; send {max(fitting, 1):,} at most",
+            )
+        ahead = self._tokens + self._under_way(now)
+        late = (ahead + own) / rate - room if rate and ahead else 0.0
         # One request alone always has room: its own size is limited elsewhere.
-        full = self._tokens + job.waiting_tokens > limits.queue_tokens and self._jobs
-        if full or len(self._jobs) >= limits.queue_requests:
-            seconds = self._seconds_ahead()
+        full = self._tokens + own > limits.queue_tokens and bool(self._jobs)
+        full = full or len(self._jobs) >= limits.queue_requests
+        if late > 0 or full:
+            if full:  # one must have been answered, or as many tokens computed as are too many
+                over = max(self._tokens + own - limits.queue_tokens, ahead / (len(self._jobs) + 1))
+                late = max(late, over / rate if rate else 0.0)
+            seconds = max(math.ceil(late), 1)
             raise RefusedError(
                 429,
                 "queue_full",
@@ -150,9 +307,9 @@ class Batcher:
                 {"Retry-After": str(seconds)},
             )
 
-    def _seconds_ahead(self) -> int:
-        seconds = self._tokens / self._rate if self._rate else 1.0
-        return min(max(math.ceil(seconds), 1), _MAX_RETRY_AFTER)
+    def _under_way(self, now: float) -> float:
+        """Estimate what is left of the batch that is computed."""
+        return max(self._computing - self._rate.value * (now - self._since), 0.0)
 
     def _abandon(self, job: Job) -> None:
         """Take a job that nobody waits for any more out of the queue."""
@@ -164,6 +321,8 @@ class Batcher:
     def _work(self) -> None:
         while (parts := self._take()) is not None:
             self._compute(parts)
+            with self._changed:
+                self._computing = 0
 
     def _take(self) -> list[Part] | None:
         """Wait for work, and for company where there was some; None when there is no more."""
@@ -188,30 +347,64 @@ class Batcher:
         self._wanted = math.inf
 
     def _form(self) -> list[Part]:
-        parts: list[Part] = []
-        unfinished: list[Job] = []
-        room = self._limits.tokens
+        """Take a batch out of the queue: what is due first, and small ones as long as they may."""
         now = time.monotonic()
+        self._give_up_late(now)
+        if not self._jobs:
+            return []
+        budget = room = self._limits.tokens
+        parts: list[Part] = []
+        if self._jobs[0].waiting_tokens > budget:
+            room -= (small := self._small(now))
+            for job in [job for job in self._jobs if job.waiting_tokens <= budget // 2]:
+                if job.waiting_tokens <= small:
+                    small -= job.waiting_tokens
+                    parts.append(self._hand_out(job, budget))
+            room += small
         while self._jobs and room > 0:
             job = self._jobs[0]
-            if job.deadline <= now:
-                self._jobs.popleft()  # its caller is told by its own clock
-                self._tokens -= job.waiting_tokens
-                continue
             before = job.waiting_tokens
-            if parts and before > room and before <= self._limits.tokens:
+            if parts and budget >= before > room:
                 break  # whole in the next batch rather than in two
-            part = job.take(room)
-            self._jobs.popleft()
-            taken = before - job.waiting_tokens
-            self._tokens -= taken
-            room -= taken
-            parts.append((job, part))
-            if job.taken < len(job.texts):
-                unfinished.append(job)
-        self._jobs.extend(unfinished)
+            parts.append(self._hand_out(job, room))
+            room -= before - job.waiting_tokens
+            if job.waiting_tokens:
+                break
         self._company = max(len(parts), 1)
+        self._computing, self._since = budget - room, now
         return parts
+
+    def _hand_out(self, job: Job, tokens: int) -> Part:
+        before = job.waiting_tokens
+        part = job.take(tokens)
+        self._tokens -= before - job.waiting_tokens
+        if not job.waiting_tokens:
+            self._jobs.remove(job)
+        return job, part
+
+    def _small(self, now: float) -> int:
+        """Say how many tokens of small requests may go before a large one: half a batch at most."""
+        budget, rate = self._limits.tokens, self._rate.value
+        if not rate:
+            return budget // 2
+        ahead, slack = 0, math.inf
+        for job in self._jobs:
+            ahead += job.waiting_tokens
+            if job.waiting_tokens > budget // 2:
+                slack = min(slack, rate * (job.deadline - now) - ahead)
+        return int(min(max(slack, 0), budget // 2))
+
+    def _give_up_late(self, now: float) -> None:
+        """Drop what cannot be ready in time any more, and tell its caller."""
+        rate = self._rate.value
+        while self._jobs:
+            job = self._jobs[0]
+            left, more = job.deadline - now, job.waiting_tokens - self._limits.tokens
+            if left > 0 and (not rate or more <= 0 or more / rate <= _HOPELESS * left):
+                return
+            self._jobs.pop(0)
+            self._tokens -= job.waiting_tokens
+            self._deliver([(job, _too_late(job))])
 
     def _compute(self, parts: list[Part]) -> None:
         if not parts:
@@ -248,13 +441,12 @@ class Batcher:
             int(job.ends[rows.stop - 1] - (job.ends[rows.start - 1] if rows.start else 0))
             for job, rows in parts
         )
-        rate = tokens / max(seconds, 1e-6)
-        self._rate = rate if not self._rate else self._rate + _SMOOTHING * (rate - self._rate)
+        self._rate.learn(tokens, seconds)
         if self._report is not None:
             waited = start - min(job.queued for job, _ in parts)
             self._report(BatchReport(len(parts), texts, tokens, seconds, waited))
 
-    def _deliver(self, done: list[tuple[Job, Scores | Exception]]) -> None:
+    def _deliver(self, done: Sequence[tuple[Job, Scores | Exception]]) -> None:
         """Tell the callers, with one wake-up of each event loop."""
         loops = {job.loop for job, _ in done}
         for loop in loops:
@@ -265,7 +457,7 @@ class Batcher:
                 _LOGGER.debug("nobody waits for %d answers any more", len(theirs))
 
 
-def _settle(done: list[tuple[Job, Scores | Exception]]) -> None:
+def _settle(done: Sequence[tuple[Job, Scores | Exception]]) -> None:
     for job, found in done:
         if job.result.done():
             continue  # gone, or too late
@@ -278,6 +470,11 @@ def _settle(done: list[tuple[Job, Scores | Exception]]) -> None:
 def _pass_on(done: asyncio.Future[Any], result: asyncio.Future[Scores]) -> None:
     if not done.cancelled() and (error := done.exception()) is not None and not result.done():
         result.set_exception(error)
+
+
+def _give_up(job: Job) -> None:
+    if not job.result.done():
+        job.result.set_exception(_too_late(job))
 
 
 def _too_late(job: Job) -> RefusedError:

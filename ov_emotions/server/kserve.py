@@ -3,6 +3,8 @@
 The answers are those that were recorded of Model Server 2026.3 for a model that takes texts, down
 to the wording. Differences by choice:
 
+- the probes answer with JSON objects, `{"live": true}`, as the Open Inference Protocol has it and
+  KServe's Python SDK needs it; Model Server's have no body;
 - an empty list of texts gets an empty answer, where Model Server fails (500);
 - a wrong method gets 405 with the header Allow, where Model Server says 406, and so does OPTIONS
   without CORS, to which it says 200;
@@ -17,37 +19,69 @@ to the wording. Differences by choice:
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
 from ov_emotions import __version__
-from ov_emotions.server.answers import error_answer, json_answer
-from ov_emotions.server.kserve_infer import answer_infer, parse_infer
-from ov_emotions.server.limits import read_body
-from ov_emotions.server.refusal import RefusedError
+from ov_emotions.normalize import replace_surrogates
+from ov_emotions.server.answers import (
+    JSON,
+    NotJsonError,
+    RefusedError,
+    UnfitError,
+    json_answer,
+    pack,
+    read_json,
+)
+from ov_emotions.server.middleware import read_body
 from ov_emotions.server.routes import REFUSALS
 from ov_emotions.server.schemas import (
     ErrorAnswer,
     InferAnswer,
+    InferRequest,
+    LiveAnswer,
     ModelMetadata,
+    ReadyAnswer,
     ServerMetadata,
-    infer_request,
+    takes,
 )
-from ov_emotions.server.service import Service
+from ov_emotions.server.service import Scored, Service
 from ov_emotions.server.settings import SERVED_VERSION
 
 INVALID_URL = "Invalid request URL"
-_NO_MODEL = "Model with requested name is not found"
-_NO_VERSION = "Model with requested version is not found"
+NO_MODEL = "Model with requested name is not found"
+NO_VERSION = "Model with requested version is not found"
 _NO_PIPELINE = "Pipeline with requested name is not found"
+
+HEADER = "Inference-Header-Content-Length"
+INPUT = "text"
+OUTPUTS = ("labels", "probabilities")
+
+_UNFIT = {
+    "inputs": "Invalid JSON structure, missing inputs",
+    "outputs": "Invalid JSON structure, outputs must be objects with a name",
+    "id": "Invalid JSON structure, id must be a string",
+    "shape": "Invalid JSON structure, shape must be a list of sizes",
+    "data": "Could not parse input content. Not valid ndarray detected",
+    "name": f"Missing input with specific name - Required input: {INPUT}",
+    "binary_data": "Invalid JSON structure, binary_data must be true or false",
+    "binary_data_size": "binary_data_size must be a number of bytes",
+}
+_OF_INPUT = f"; input name: input name: {INPUT}"
+_LENGTH = struct.Struct("<I")
+_DIGITS = 20
 
 _MISSING: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "No such address."},
     404: {"model": ErrorAnswer, "description": "No such model or version."},
 }
-_PROBE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Yes."},
+_READY: dict[int | str, dict[str, Any]] = {
+    200: {"model": ReadyAnswer, "description": "Yes."},
     503: {"model": ErrorAnswer, "description": "The server is stopping."},
 }
 _INFER: dict[int | str, dict[str, Any]] = {
@@ -61,6 +95,16 @@ _INFER: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "No such model or version."},
     412: {"model": ErrorAnswer, "description": "Not JSON."},
 }
+_TAKES = takes(
+    InferRequest,
+    "With the header Inference-Header-Content-Length, JSON of that many bytes and the tensors as "
+    "bytes after it (KServe's binary tensor extension).",
+)
+
+
+def bad(message: str) -> RefusedError:
+    """Make the refusal of a request that is not what the model takes."""
+    return RefusedError(400, "bad_request", message)
 
 
 def build_router(service: Service) -> APIRouter:
@@ -74,24 +118,23 @@ def build_router(service: Service) -> APIRouter:
     named = Path(json_schema_extra={"enum": [settings.name]})
     numbered = Path(json_schema_extra={"enum": [SERVED_VERSION]})
 
-    def check(name: str, version: str = SERVED_VERSION, *, missing: str = _NO_MODEL) -> None:
+    def check(name: str, version: str = SERVED_VERSION, *, missing: str = NO_MODEL) -> None:
         if not (version.isascii() and version.isdecimal()):
-            raise RefusedError(400, "bad_request", INVALID_URL)
+            raise bad(INVALID_URL)
         if name != settings.name:
             raise RefusedError(404, "bad_request", missing)
         if version != SERVED_VERSION:
-            raise RefusedError(404, "bad_request", _NO_VERSION)
+            raise RefusedError(404, "bad_request", NO_VERSION)
 
-    def ready() -> Response:
-        if service.ready:
-            return Response()
-        return error_answer(503, "the server is stopping")
+    def ready(**named: str) -> Response:
+        if not service.ready:
+            raise RefusedError(503, "stopping", "the server is stopping")
+        return json_answer({**named, "ready": True})
 
     async def infer(request: Request) -> Response:
         body = await read_body(request, settings, json_only=False)
-        asked = parse_infer(body, request.headers)
-        scores = await service.score(request, asked.texts)
-        return answer_infer(service, asked, *scores)
+        texts, asked = _read(body, request.headers)
+        return _answer(request, settings.name, asked, await service.score(request, texts))
 
     @router.get(
         "",
@@ -107,19 +150,17 @@ def build_router(service: Service) -> APIRouter:
     @router.get(
         "/health/live",
         summary="Whether the server runs",
-        response_class=Response,
         response_model=None,
-        responses={200: {"description": "Yes."}},
+        responses={200: {"model": LiveAnswer, "description": "Yes."}},
     )
     async def live() -> Response:
-        return Response()
+        return json_answer({"live": True})
 
     @router.get(
         "/health/ready",
         summary="Whether requests are taken",
-        response_class=Response,
         response_model=None,
-        responses=_PROBE,
+        responses=_READY,
     )
     async def server_ready() -> Response:
         return ready()
@@ -148,31 +189,29 @@ def build_router(service: Service) -> APIRouter:
     @router.get(
         "/models/{name}/ready",
         summary="Whether the model takes requests",
-        response_class=Response,
         response_model=None,
-        responses={**_PROBE, **_MISSING},
+        responses={**_READY, **_MISSING},
     )
     async def model_ready(name: str = named) -> Response:
         check(name)
-        return ready()
+        return ready(name=name)
 
     @router.get(
         "/models/{name}/versions/{version}/ready",
         summary="Whether the model takes requests, by version",
-        response_class=Response,
         response_model=None,
-        responses={**_PROBE, **_MISSING},
+        responses={**_READY, **_MISSING},
     )
     async def version_ready(name: str = named, version: str = numbered) -> Response:
         check(name, version)
-        return ready()
+        return ready(name=name)
 
     @router.post(
         "/models/{name}/infer",
         summary="Classify texts",
         response_model=None,
         responses=_INFER,
-        openapi_extra={"requestBody": infer_request(settings)},
+        openapi_extra=_TAKES,
     )
     async def model_infer(request: Request, name: str = named) -> Response:
         check(name, missing=_NO_PIPELINE)
@@ -183,7 +222,7 @@ def build_router(service: Service) -> APIRouter:
         summary="Classify texts, by version",
         response_model=None,
         responses=_INFER,
-        openapi_extra={"requestBody": infer_request(settings)},
+        openapi_extra=_TAKES,
     )
     async def version_infer(
         request: Request, name: str = named, version: str = numbered
@@ -195,15 +234,185 @@ def build_router(service: Service) -> APIRouter:
 
 
 def _metadata(service: Service) -> dict[str, Any]:
-    width = len(service.names)
     return {
         "name": service.settings.name,
         "versions": [SERVED_VERSION],
         "platform": "OpenVINO",
-        "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+        "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
             {"name": "labels", "datatype": "BYTES", "shape": [-1]},
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, width]},
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(service.model.labels)]},
         ],
-        "rt_info": {"model_info": service.facts},
+        "rt_info": {"model_info": service.model.facts},
     }
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the answer shall hold.
+
+    :param id: to give back; None where there was none.
+    :param outputs: by name, whether as bytes.
+    """
+
+    id: str | None
+    outputs: Mapping[str, bool]
+
+
+def _read(body: bytes, headers: Mapping[str, str]) -> tuple[list[str], _Asked]:
+    """Read the body of an inference: JSON, and bytes after it where the header says how long it is.
+
+    :return: the texts, and what is asked for.
+    :raises RefusedError: 412 if it is no JSON, 400 if it is not what the model takes.
+    """
+    size = _json_size(headers.get(HEADER), len(body))
+    try:
+        asked = read_json(body[:size], InferRequest)
+    except NotJsonError as error:
+        told = f"The file is not valid json - Error: {error}"
+        raise RefusedError(412, "not_json", told) from None
+    except UnfitError as error:
+        raise _unfit(error.place) from None
+    if not asked.inputs:
+        raise bad(_UNFIT["inputs"])
+    if len(asked.inputs) != 1:
+        raise bad(f"Invalid number of inputs - Expected: 1; Actual: {len(asked.inputs)}")
+    tensor = asked.inputs[0]
+    size_told = tensor.parameters.binary_data_size if tensor.parameters else None
+    check_input(tensor.name, tensor.datatype, tensor.shape)
+    data = tensor.data if size_told is None else _cut(size_told, body[size:])
+    if data is None:
+        raise bad(_UNFIT["data"])
+    check_count(data, tensor.shape)
+    wanted = {
+        output.name: output.parameters is not None and output.parameters.binary_data
+        for output in asked.outputs or ()
+        if output.name in OUTPUTS
+    }
+    ident = asked.id and replace_surrogates(asked.id)
+    return data, _Asked(ident, wanted or dict.fromkeys(OUTPUTS, False))
+
+
+def _unfit(place: Sequence[int | str]) -> RefusedError:
+    """Find Model Server's words for what is wrong at a place."""
+    if not place:
+        return bad("Request body should be JSON object")
+    if len(place) == 2 and place[0] == "inputs":  # an input that is no object has no name
+        return bad(_UNFIT["name"])
+    if place[0] == "outputs" and "parameters" in place:
+        return bad(_UNFIT["binary_data"])
+    if place[0] == "outputs":
+        return bad(_UNFIT["outputs"])
+    found = next((name for name in reversed(place) if name in _UNFIT), "inputs")
+    return bad(_UNFIT[str(found)])
+
+
+def check_input(name: object, datatype: object, shape: Sequence[int]) -> None:
+    """Refuse another tensor than the model's.
+
+    :raises RefusedError: 400, in Model Server's words.
+    """
+    if name != INPUT:
+        raise bad(_UNFIT["name"])
+    if datatype != "BYTES":
+        told = f"Expected: BYTES; Actual: {str(datatype)[:20]}"
+        raise bad(f"Invalid input precision - {told}{_OF_INPUT}")
+    if len(shape) != 1:
+        told = ",".join(map(str, shape[:8]))
+        raise bad(
+            f"Invalid number of shape dimensions - Expected: (-1); Actual: ({told}){_OF_INPUT}"
+        )
+
+
+def check_count(texts: Sequence[str], shape: Sequence[int]) -> None:
+    """Refuse a tensor that holds more or fewer texts than its shape says.
+
+    :raises RefusedError: 400, in Model Server's words.
+    """
+    if len(texts) != shape[0]:
+        raise bad(
+            f"Invalid number of values in tensor proto container - Expected: {shape[0]} values; "
+            f"Actual: {len(texts)} values{_OF_INPUT}"
+        )
+
+
+def _json_size(told: str | None, whole: int) -> int:
+    if told is None:
+        return whole
+    if not (told.isascii() and told.isdecimal() and len(told) < _DIGITS and int(told) <= whole):
+        raise bad(f"{HEADER} is {told[:20]!r} and must be the length of the JSON part of the body")
+    return int(told)
+
+
+def _cut(length: int, rest: bytes) -> list[str]:
+    if length > len(rest):
+        raise bad("Received buffer size is smaller than binary_data_size parameter indicates")
+    return unpack_texts(rest[:length])
+
+
+def unpack_texts(raw: bytes) -> list[str]:
+    """Read texts from bytes, each after its length in four bytes.
+
+    :raises RefusedError: 400 if they are cut short or no UTF-8.
+    """
+    texts: list[str] = []
+    at = 0
+    while at < len(raw):
+        start = at + _LENGTH.size
+        if start > len(raw) or (at := start + _LENGTH.unpack_from(raw, start - 4)[0]) > len(raw):
+            raise bad(f"the bytes of {INPUT} end within the text at position {len(texts)}")
+        texts.append(decode_text(raw[start:at], len(texts)))
+    return texts
+
+
+def decode_text(raw: bytes, position: int) -> str:
+    """Read a text from UTF-8.
+
+    :raises RefusedError: 400 if it is none.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise bad(f"the text at position {position} is not UTF-8") from None
+
+
+def pack_texts(texts: Sequence[str]) -> bytes:
+    """Write texts as bytes, each after its length in four bytes."""
+    encoded = [text.encode() for text in texts]
+    return b"".join(_LENGTH.pack(len(text)) + text for text in encoded)
+
+
+def _answer(request: Request, name: str, asked: _Asked, scored: Scored) -> Response:
+    """Write the answer to an inference: JSON, or JSON with bytes after it."""
+    outputs = []
+    tail = b""
+    probabilities = scored.probabilities
+    for output in [output for output in OUTPUTS if output in asked.outputs]:
+        numbers = output == "probabilities"
+        told: dict[str, Any] = {
+            "name": output,
+            "shape": list(probabilities.shape) if numbers else [len(probabilities)],
+            "datatype": "FP32" if numbers else "BYTES",
+        }
+        if asked.outputs[output]:
+            raw = (
+                probabilities.astype("<f4").tobytes()
+                if numbers
+                else pack_texts(scored.joined_names())
+            )
+            told["parameters"] = {"binary_data_size": len(raw)}
+            tail += raw
+        else:
+            told["data"] = probabilities.ravel().tolist() if numbers else scored.joined_names()
+        outputs.append(told)
+    head: dict[str, Any] = {"model_name": name}
+    if asked.id is not None:
+        head["id"] = asked.id
+    text = msgspec.json.encode(head | {"model_version": SERVED_VERSION, "outputs": outputs})
+    binary = any(asked.outputs.values())
+    body, headers = pack(request, text + tail)
+    if binary:
+        headers[HEADER] = str(len(text))
+    return Response(
+        body, headers=headers, media_type="application/octet-stream" if binary else JSON
+    )

@@ -1,14 +1,91 @@
-"""What goes in and comes out, as OpenAPI tells it."""
+"""What goes in and comes out: requests are read with these classes, and OpenAPI tells them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
 
 from ov_emotions.server.settings import ServerSettings
 
 _STRICT = ConfigDict(extra="forbid")
+_REF = "#/components/schemas/{model}"
+
+
+class EmotionsRequest(BaseModel):
+    """Texts to classify."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"texts": ["ну наконец то доехали я так рада вас видеть"]}},
+    )
+    texts: list[str]
+
+
+class PredictParameters(BaseModel):
+    """What of the answer is wanted."""
+
+    top_k: int | None = Field(None, ge=1, description="How many labels; all if none is said.")
+
+
+class PredictRequest(BaseModel):
+    """Texts as Hugging Face's clients send them; what else they send is passed over."""
+
+    inputs: str | list[str] | list[list[str]] = Field(
+        description="A text, or a list of lists of one text each."
+    )
+    parameters: PredictParameters | None = None
+
+
+def _no_boolean(value: Any) -> Any:
+    # A size may be 3.0, which is an integer to JSON Schema; true is one to Python.
+    if isinstance(value, bool):
+        raise ValueError("a boolean is no size")
+    return value
+
+
+_Size = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
+
+
+class InputParameters(BaseModel):
+    """How many bytes of the body's tail are this tensor."""
+
+    binary_data_size: Annotated[int, Field(strict=True, ge=0)] | None = None
+
+
+class InputTensor(BaseModel):
+    """Texts as a tensor."""
+
+    name: str | None = Field(None, json_schema_extra={"const": "text"})
+    datatype: Any = Field(None, json_schema_extra={"const": "BYTES"})
+    shape: list[_Size] = Field(
+        description="How many texts there are.",
+        json_schema_extra={"minItems": 1, "maxItems": 1},
+    )
+    data: list[str] | None = None
+    parameters: InputParameters | None = None
+
+
+class OutputParameters(BaseModel):
+    """Whether the output is wanted as bytes."""
+
+    binary_data: Annotated[bool, Field(strict=True)] = False
+
+
+class OutputRequest(BaseModel):
+    """An output that is wanted: probabilities or labels."""
+
+    name: str
+    parameters: OutputParameters | None = None
+
+
+class InferRequest(BaseModel):
+    """An inference of KServe v2."""
+
+    id: str | None = None
+    inputs: list[InputTensor] = Field(json_schema_extra={"minItems": 1, "maxItems": 1})
+    outputs: list[OutputRequest] | None = None
 
 
 class ErrorAnswer(BaseModel):
@@ -16,6 +93,9 @@ class ErrorAnswer(BaseModel):
 
     model_config = _STRICT
     error: str = Field(description="A sentence.")
+    request_id: str = Field(
+        "", description="The header X-Request-Id once more; KServe's answers have it there alone."
+    )
 
 
 class EmotionsPrediction(BaseModel):
@@ -37,6 +117,13 @@ class EmotionsAnswer(BaseModel):
     model: str = Field(description="The name of the bundle.")
     version: str = Field(description="The beginning of the hash of its manifest.")
     predictions: list[EmotionsPrediction]
+
+
+class LabelScore(BaseModel):
+    """A label with its probability."""
+
+    label: str
+    score: float
 
 
 class LabelAnswer(BaseModel):
@@ -61,6 +148,19 @@ class ModelAnswer(BaseModel):
     max_texts: int
     max_text_characters: int
     max_body_bytes: int
+
+
+class LiveAnswer(BaseModel):
+    """Whether the server runs."""
+
+    live: bool
+
+
+class ReadyAnswer(BaseModel):
+    """Whether requests are taken, by the server or by a model that is named."""
+
+    name: str = ""
+    ready: bool
 
 
 class TensorMetadata(BaseModel):
@@ -109,74 +209,35 @@ class InferAnswer(BaseModel):
     outputs: list[OutputTensor]
 
 
-def emotions_request(settings: ServerSettings) -> dict[str, Any]:
-    """Describe the body of POST /v1/emotions.
+def takes(kind: type[BaseModel], description: str = "") -> dict[str, Any]:
+    """Describe the body of a request that is read by hand, within the limits.
 
-    :param settings: the limits.
-    :return: an OpenAPI request body.
+    :param kind: what it is read as.
+    :param description: what else to know.
+    :return: for `openapi_extra` of a route.
     """
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=kind.__name__)}}}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+def add_requests(schema: dict[str, Any], settings: ServerSettings) -> None:
+    """Put the requests' classes into a description, with the limits of this server.
+
+    :param schema: of OpenAPI.
+    :param settings: the limits.
+    """
+    kinds = (EmotionsRequest, PredictRequest, InferRequest)
+    _, told = models_json_schema([(kind, "validation") for kind in kinds], ref_template=_REF)
+    found = told["$defs"]
     text = {"type": "string", "maxLength": settings.max_text_characters}
-    schema = {
-        "type": "object",
-        "properties": {
-            "texts": {"type": "array", "items": text, "maxItems": settings.max_texts},
-        },
-        "required": ["texts"],
-        "additionalProperties": False,
-        "example": {"texts": ["ну наконец то доехали я так рада вас всех видеть"]},
-    }
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
-
-
-def infer_request(settings: ServerSettings) -> dict[str, Any]:
-    """Describe the body of an inference of KServe v2.
-
-    :param settings: the limits.
-    :return: an OpenAPI request body.
-    """
-    tensor = {
-        "type": "object",
-        "properties": {
-            "name": {"const": "text"},
-            "datatype": {"const": "BYTES"},
-            "shape": {
-                "type": "array",
-                "items": {"type": "integer", "minimum": 0},
-                "minItems": 1,
-                "maxItems": 1,
-                "description": "How many texts there are.",
-            },
-            "data": {
-                "type": "array",
-                "items": {"type": "string", "maxLength": settings.max_text_characters},
-                "maxItems": settings.max_texts,
-            },
-        },
-        "required": ["name", "datatype", "shape", "data"],
-    }
-    output = {
-        "type": "object",
-        "properties": {
-            "name": {"type": "string", "description": "probabilities or labels."},
-            "parameters": {
-                "type": ["object", "null"],
-                "properties": {"binary_data": {"type": "boolean"}},
-            },
-        },
-        "required": ["name"],
-    }
-    schema = {
-        "type": "object",
-        "properties": {
-            "id": {"type": ["string", "null"]},
-            "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
-            "outputs": {"type": ["array", "null"], "items": output},
-        },
-        "required": ["inputs"],
-    }
-    return {
-        "required": True,
-        "description": "With the header Inference-Header-Content-Length, JSON of that many bytes "
-        "and the tensors as bytes after it (KServe's binary tensor extension).",
-        "content": {"application/json": {"schema": schema}},
-    }
+    texts = {"type": "array", "items": text, "maxItems": settings.max_texts}
+    one = {"type": "array", "items": text, "minItems": 1, "maxItems": 1}
+    found["EmotionsRequest"]["properties"]["texts"] = texts
+    # What follows as bytes is no JSON, of which alone this tells.
+    tensor = found["InputTensor"]
+    tensor["properties"]["data"] = texts
+    del tensor["properties"]["parameters"], found["InputParameters"]
+    tensor["required"] = ["name", "datatype", "shape", "data"]
+    several = {"type": "array", "items": one, "minItems": 1, "maxItems": settings.max_texts}
+    found["PredictRequest"]["properties"]["inputs"]["anyOf"] = [text, one, several]
+    schema.setdefault("components", {}).setdefault("schemas", {}).update(found)

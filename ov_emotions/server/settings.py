@@ -16,6 +16,8 @@ LongTexts = Literal["window", "truncate"]
 LabelNames = Literal["ru", "en"]
 
 API_KEY_VARIABLE = "OV_EMOTIONS_API_KEY"
+ENVIRONMENT = "OV_EMOTIONS_SERVE_"
+"""What the variables that stand for flags begin with: OV_EMOTIONS_SERVE_MAX_TEXTS, for one."""
 SERVED_VERSION = "1"
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -28,6 +30,7 @@ _COUNTS = (
     "max_texts",
     "max_text_characters",
     "max_connections",
+    "workers",
 )
 
 
@@ -37,16 +40,22 @@ class ServerSettings:
 
     :param host: address to listen on; 0.0.0.0 is every interface.
     :param port: to listen on; 0 takes a free one.
+    :param unix_socket: path of a Unix socket to listen on, in place of host and port.
+    :param grpc_port: where KServe v2 is spoken over gRPC too; 0 takes a free one. Needs the extra
+        serving.
+    :param root_path: the path below which a proxy in front shows the server, such as /emotions;
+        the proxy may take it off or leave it.
     :param model: a shipped name, a bundle's folder or a Hub id (default: the shipped model).
     :param name: of the model in the addresses of KServe v2: /v2/models/NAME.
-    :param threads: CPU threads of an inference (default: all cores).
+    :param threads: CPU threads of an inference (default: all cores, shared between workers).
+    :param workers: processes that share the address, each with a model of its own.
     :param precision: of the inference, f32 or bf16 (default: the one that the model was measured
         at).
     :param cache_dir: folder for compiled models, so that the next start is quicker.
     :param long_texts: window reads long texts whole, truncate their beginning only.
     :param label_names: language of the names in the output `labels` of KServe v2.
     :param batch_tokens: requests merge until they hold about this many tokens; a larger request is
-        computed in parts, between which others have their turn.
+        computed in parts, which small ones may join.
     :param batch_wait_ms: milliseconds that a batch waits for company at most, where there was some
         lately; a lone client never waits.
     :param queue_tokens: tokens that may wait, about; a request that finds no room gets 429.
@@ -54,22 +63,29 @@ class ServerSettings:
     :param max_body_bytes: bytes of a body; more gets 413.
     :param max_texts: texts of a request; more gets 422.
     :param max_text_characters: characters of a text; more gets 422.
-    :param deadline: seconds in which a request is answered, else it gets 504.
+    :param deadline: seconds in which a request is answered, else it gets 504; what cannot be ready
+        in time is refused at once, with 429 or 413.
     :param receive_seconds: seconds in which a request has to arrive whole, else it gets 408.
     :param grace_seconds: seconds that requests under way are given when the server is told to stop.
-    :param max_connections: open at a time; more get 503.
+    :param max_connections: open at a time; more get 503, but for the health probes.
     :param api_key_file: file of keys, one a line; requests must bring one of them. The environment
         variable OV_EMOTIONS_API_KEY holds one too. No key is asked for where there is none.
     :param cors_origins: origins whose pages may ask from a browser, such as https://example.org.
     :param log_texts: write the texts into the log as well.
+    :param tracing: tell OpenTelemetry of every request; where to is said in the variables
+        OTEL_EXPORTER_OTLP_ENDPOINT and so on. Needs the extra tracing.
     :raises InputError: if a value makes no sense.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
+    unix_socket: Path | None = None
+    grpc_port: int | None = None
+    root_path: str = ""
     model: str | None = None
     name: str = "emotions"
     threads: int | None = None
+    workers: int = 1
     precision: str | None = None
     cache_dir: Path | None = None
     long_texts: LongTexts = "window"
@@ -88,6 +104,7 @@ class ServerSettings:
     api_key_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
     log_texts: bool = False
+    tracing: bool = False
 
     def __post_init__(self) -> None:
         if not MODEL_NAME.fullmatch(self.name):
@@ -95,8 +112,15 @@ class ServerSettings:
                 f"{self.name!r} cannot name a model: use up to 100 letters, digits, dots, dashes "
                 "and underscores, the first a letter or digit"
             )
-        if not 0 <= self.port <= 65535:
-            raise InputError(f"port must lie in 0 to 65535, not be {self.port}")
+        for name in ("port", "grpc_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65535:
+                raise InputError(f"{name} must lie in 0 to 65535, not be {port}")
+        if self.root_path and (self.root_path[0] != "/" or self.root_path[-1] == "/"):
+            raise InputError(
+                f"root_path must begin with a slash and not end with one, as in /emotions, not be "
+                f"{self.root_path!r}"
+            )
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -120,7 +144,9 @@ class ServerSettings:
 
     @property
     def url(self) -> str:
-        """Where this machine reaches the server."""
+        """Where this machine reaches the server: http://…, or unix:PATH."""
+        if self.unix_socket is not None:
+            return f"unix:{self.unix_socket}"
         host = _LOOPBACK.get(self.host, self.host)
         try:
             bracketed = ipaddress.ip_address(host).version == 6

@@ -120,17 +120,17 @@ DEEP = b"[" * 100_000
         (DEEP[:19_000], 400, "the body is not JSON"),
         (b'{"texts": ' + DEEP[:10_000] + b"]" * 10_000 + b"}", 413, "larger than 20,000 bytes"),
         (b'{"texts": ' + DEEP[:9_000] + b"]" * 9_000 + b"}", 400, "the body is not JSON"),
-        (b'{"texts": ["\\uD800",' + b"[" * 900 + b"]" * 900 + b"]}", 422, "position 1 of texts"),
+        (b'{"texts": ["\\uD800",' + b"[" * 900 + b"]" * 900 + b"]}", 400, "the body is not JSON"),
         (b"{'texts': ['a']}", 400, "the body is not JSON"),
         (b'{"texts": ["a"]} {"texts": ["b"]}', 400, "the body is not JSON"),
-        (b"null", 422, "not null"),
-        (b"42", 422, "not a number"),
-        (b'"texts"', 422, "not a string"),
-        (b'["a"]', 422, "not a list"),
+        (b"null", 422, "the body is null, not an object"),
+        (b"42", 422, "the body is a number"),
+        (b'"texts"', 422, "the body is a string"),
+        (b'["a"]', 422, "the body is a list"),
         (b"{}", 422, "texts is missing"),
         (b'{"text": ["a"]}', 422, "texts is missing"),
         (b'{"texts": ["a"], "threshold": 1}', 422, "'threshold' means nothing here"),
-        (b'{"texts": "a"}', 422, "texts is a string and must be a list of strings"),
+        (b'{"texts": "a"}', 422, "texts is a string, not a list: the body must be"),
         (b'{"texts": null}', 422, "texts is null"),
         (b'{"texts": {"0": "a"}}', 422, "texts is an object"),
         (b'{"texts": 1e400}', 422, "texts is a number"),
@@ -152,7 +152,7 @@ def test_a_bad_body_is_one_sentence(
 ) -> None:
     answer = http.post("/v1/emotions", content=body, headers=JSON)
     assert answer.status_code == status, answer.text
-    assert list(answer.json()) == ["error"]
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert words in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
     assert ask(http, ["радость"]).status_code == 200
@@ -184,17 +184,46 @@ def test_what_can_be_read_is_read(
         ({"Content-Type": "text/plain"}, "the body is text/plain; send JSON"),
         ({"Content-Type": "application/x-www-form-urlencoded"}, "send JSON"),
         ({"Content-Type": ""}, "of no stated type"),
-        ({**JSON, "Content-Encoding": "gzip"}, "compressed (gzip)"),
+        ({**JSON, "Content-Encoding": "deflate"}, "compressed (deflate)"),
         ({**JSON, "Content-Encoding": "br, identity"}, "compressed (br, identity)"),
     ],
 )
 def test_other_media_types_and_codings_are_refused(
     http: httpx.Client, headers: dict[str, str], words: str
 ) -> None:
-    body = gzip.compress(b'{"texts": []}') if "gzip" in str(headers) else b'{"texts": []}'
-    answer = http.post("/v1/emotions", content=body, headers=headers)
+    answer = http.post("/v1/emotions", content=b'{"texts": []}', headers=headers)
     assert answer.status_code == 415
     assert words in answer.json()["error"]
+
+
+def test_a_compressed_body_is_read_and_an_answer_compressed_for_who_takes_it(
+    http: httpx.Client,
+) -> None:
+    headers = {**JSON, "Content-Encoding": "gzip"}
+    body = json.dumps({"texts": TEXTS * 4}).encode()
+    with http.stream("POST", "/v1/emotions", content=gzip.compress(body), headers=headers) as found:
+        raw = b"".join(found.iter_raw())
+    assert found.status_code == 200
+    assert (found.headers["content-encoding"], found.headers["vary"]) == ("gzip", "Accept-Encoding")
+    plain = http.post("/v1/emotions", content=body, headers={**JSON, "Accept-Encoding": "gzip;q=0"})
+    assert "content-encoding" not in plain.headers
+    assert gzip.decompress(raw) == plain.content
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (gzip.compress(b" " * 50_000_000), 413, "larger than 20,000 bytes"),
+        (gzip.compress(b'{"texts": []}')[:-4], 400, "its end is missing"),
+        (gzip.compress(b'{"texts": []}') + b"x", 400, "it goes on after its end"),
+        (b'{"texts": []}', 400, "not gzip"),
+    ],
+)
+def test_a_body_that_is_a_bomb_or_no_gzip_is_refused(
+    http: httpx.Client, body: bytes, status: int, words: str
+) -> None:
+    answer = http.post("/v1/emotions", content=body, headers={**JSON, "Content-Encoding": "gzip"})
+    assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
 
 
 def test_a_media_type_may_have_parameters(http: httpx.Client) -> None:
@@ -206,9 +235,8 @@ def test_a_media_type_may_have_parameters(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/", 405),
         ("GET", "/v1/nothing", 404),
-        ("GET", "/docs", 404),
         ("GET", "/v1/emotions/", 404),
         ("GET", "/%00%ff/../etc/passwd", 404),
         ("GET", "/v1/emotions", 405),
@@ -224,6 +252,7 @@ def test_other_addresses_and_methods_are_told(
     answer = http.request(method, path)
     assert answer.status_code == status
     assert answer.json()["error"]
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert ("allow" in answer.headers) == (status == 405)
 
 
@@ -319,7 +348,7 @@ def test_a_model_that_fails_is_a_500_with_a_sentence(
         answer = httpx.post(f"{server.url}/v1/emotions", json={"texts": ["a"]})
         assert httpx.get(f"{server.url}/v2/health/live").status_code == 200
     assert answer.status_code == 500
-    assert answer.json() == {"error": "the model failed: OpenVINO failed on a batch: no memory"}
+    assert answer.json()["error"] == "the model failed: OpenVINO failed on a batch: no memory"
 
 
 def test_a_mistake_of_ours_is_a_500_that_says_nothing_of_the_texts(

@@ -58,7 +58,7 @@ DIFFERENT = {
     "GET /v3/models": (200, 404),
     "GET /v1/models/cls": (200, 404),
     "GET /v1/models/nope": (500, 404),
-    "GET /": (400, 404),
+    "GET /": (400, 405),
     "GET /nope": (400, 404),
     "TFS predict": (500, 404),
     "TFS metadata": (500, 404),

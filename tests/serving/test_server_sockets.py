@@ -64,8 +64,8 @@ def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
     ("sent", "expected"),
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), 400),  # TLS
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404),
-        (b"GET / HTTP/9.9\r\n\r\n", 404),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
         (b"GET /v1/model HTTP/1.1\r\n\r\n", 400),  # no host
         (b"GET /v1/model HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
@@ -75,11 +75,14 @@ def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
         (head("abc") + BODY, 400),
         (head(f"{len(BODY)}\r\nContent-Length: 3") + BODY, 400),
         (head(None, "Transfer-Encoding: chunked") + b"zz\r\nabc", 400),
+        (head(len(BODY), "Transfer-Encoding: chunked") + BODY, 400),
+        (head(len(BODY), "Transfer-Encoding: chunked") + b"0\r\n\r\n" + WHOLE, 400),
         (head(10**15, CLOSE) + BODY, 413),
         (head(99999999999999999999999999, CLOSE) + BODY, 400),
         (head(None, "Transfer-Encoding: chunked") + b"30000\r\n" + b"x" * 0x30000, 413),
         (head(len(BODY) - 3, CLOSE) + BODY, 400),  # the rest of it is no request
         (head(None, CLOSE), 400),  # no body at all
+        (head(None, "Transfer-Encoding: gzip, chunked, gzip") + BODY, 400),
         (head(len(BODY), CLOSE, "Expect: 100-continue") + BODY, 100),
         (b"GET /v1/model HTTP/1.0\r\n\r\n", 200),
     ],
@@ -133,6 +136,7 @@ def test_requests_may_follow_on_one_connection_without_waiting(server: Live) -> 
 def test_a_head_that_trickles_is_given_up(server: Live) -> None:
     with server.connect() as connection:
         start = time.monotonic()
+        connection.sendall(b"GET /v1/model HTTP/1.1\r\nX-Slow: ")
         try:
             while time.monotonic() - start < 10:
                 connection.sendall(b"G")
@@ -260,11 +264,19 @@ def test_a_client_that_never_reads_its_answer_does_not_hold_up_others(
         assert status(server.raw(WHOLE)) == 200
 
 
-def test_more_connections_than_are_allowed_get_503(tiny_classifier: EmotionClassifier) -> None:
+def test_more_connections_than_are_allowed_get_503_but_the_probes_are_answered(
+    tiny_classifier: EmotionClassifier,
+) -> None:
     with live(tiny_classifier, max_connections=3) as server:
         others = [server.connect() for _ in range(2)]
         time.sleep(0.1)
-        assert status(server.raw(WHOLE)) == 503
+        full = server.raw(WHOLE)
+        assert status(full) == 503
+        assert b"connection: close" in full.lower() and b"x-request-id" in full.lower()
+        assert "too many connections" in json.loads(full.partition(b"\r\n\r\n")[2])["error"]
+        for probe in ("/v2/health/live", "/v2/health/ready", "/health"):
+            asked = f"GET {probe} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            assert status(server.raw(asked.encode())) == 200, probe
         for other in others:
             other.close()
         assert wait_until(lambda: status(server.raw(WHOLE)) == 200)
@@ -292,6 +304,7 @@ def test_at_its_end_it_finishes_what_it_took_and_refuses_what_comes(
             assert status(server.raw(WHOLE)) == 503  # a new connection
             ready = kept.get("/v2/health/ready")
             assert (ready.status_code, ready.json()) == (503, {"error": "the server is stopping"})
+            assert kept.get("/health").status_code == 503
             assert kept.get("/v2/models/emotions/ready").status_code == 503
             assert kept.get("/v2/health/live").status_code == 200
             held.go.set()

@@ -14,9 +14,8 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 
 from ov_emotions.errors import DeviceError
-from ov_emotions.server.batcher import Batcher
-from ov_emotions.server.jobs import BatchLimits, BatchReport
-from ov_emotions.server.refusal import ClientGoneError, RefusedError
+from ov_emotions.server.answers import ClientGoneError, RefusedError
+from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport
 
 ROOMY = BatchLimits(tokens=1000, wait=0.0, queue_tokens=100_000, queue_requests=1000)
 
