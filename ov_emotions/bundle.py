@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -323,6 +324,57 @@ class Bundle:
                     shutil.copyfile(self.folder / name, temporary / name)
         except OSError as error:
             raise BundleError(f"cannot write the bundle to {target}: {error}") from error
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, layout: Literal["bundle", "optimum"] = "bundle"
+    ) -> None:
+        """Write the model to a folder, for this library or for others.
+
+        :param folder: a new folder, an empty one, or an older one of the layout, which is replaced.
+        :param layout: `bundle` copies it; `optimum` writes what optimum-intel's
+            `OVModelForSequenceClassification` and transformers' pipelines read.
+        :raises BundleError: if the folder holds other things or cannot be written.
+        :raises InputError: if there is no such layout.
+        """
+        if layout == "bundle":
+            self.save(folder)
+        elif layout == "optimum":
+            from ov_emotions.conversion.optimum import save_optimum
+
+            save_optimum(self, Path(folder))
+        else:
+            raise InputError(f"layout must be bundle or optimum, not {layout!r}")
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        layout: Literal["bundle", "optimum"] = "bundle",
+        private: bool = False,
+        token: str | None = None,
+    ) -> str:
+        """Upload the model to the Hub, with its card.
+
+        :param repository: `owner/model`; made if it is not there.
+        :param layout: as for `save_pretrained`.
+        :param private: of a repository that is made.
+        :param token: of the Hub; None takes the one that is logged in.
+        :return: the address of the commit.
+        :raises BundleError: if the Hub refuses or is not reached.
+        """
+        from huggingface_hub import HfApi
+
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            self.save_pretrained(folder, layout=layout)
+            api = HfApi(token=token)
+            try:
+                api.create_repo(repository, private=private, exist_ok=True)
+                done = api.upload_folder(repo_id=repository, folder_path=folder)
+            except Exception as error:  # its HTTP client's errors have no common base
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise BundleError(f"the Hub did not take {repository}: {reason}") from error
+        return str(done)
 
 
 def _bundle_again(
@@ -642,7 +694,7 @@ def _metrics(manifest: Manifest) -> str:
             f1s = [_number(labels.get(label, {}).get("f1")) for label in manifest.labels]
             per_label.append([split, precision, *f1s])
     if not rows:
-        return "Nothing yet."
+        return "Nothing was measured."
     rows.sort(key=lambda row: row[0])
     per_label.sort(key=lambda row: row[0])
     return "\n\n".join(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -255,13 +255,16 @@ class EmotionClassifier(TextClassifier):
             options=options,
         )
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Copy the bundle, as it was loaded, to a folder.
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, layout: Literal["bundle", "optimum"] = "bundle"
+    ) -> None:
+        """Write the bundle, as it was loaded, to a folder; see `Bundle.save_pretrained`.
 
-        :param folder: a new folder, an empty one, or an older bundle, which is replaced.
+        :param folder: a new folder, an empty one, or an older one of the layout, which is replaced.
+        :param layout: `bundle`, or `optimum` for optimum-intel and transformers.
         :raises BundleError: if the folder holds other things or cannot be written.
         """
-        self.bundle.save(folder)
+        self.bundle.save_pretrained(folder, layout=layout)
 
     @property
     def thresholds(self) -> dict[str, float]:

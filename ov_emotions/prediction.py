@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -198,6 +198,30 @@ class TextClassifier(ABC):
         if isinstance(texts, str):
             return self._predict([texts])[0]
         return self._predict(as_texts(texts))
+
+    def as_pipeline(self, *, top_k: int | None = None) -> Callable[[str | Texts], list[Any]]:
+        """Give a function that answers as transformers' text-classification pipeline does.
+
+        :param top_k: labels of a text at most; None for all.
+        :return: takes a text and gives its labels, the most probable first, each with `label` and
+            `score`; of several texts it gives a list of such lists.
+        :raises InputError: if `top_k` is no whole number of at least 1.
+        """
+        if top_k is not None:
+            check_count("top_k", top_k)
+
+        def answer(texts: str | Texts) -> list[Any]:
+            scores = self.predict_proba([texts] if isinstance(texts, str) else texts)
+            found = [
+                [
+                    {"label": self._labels[i], "score": float(row[i])}
+                    for i in np.argsort(-row, kind="stable")[:top_k]
+                ]
+                for row in scores
+            ]
+            return found[0] if isinstance(texts, str) else found
+
+        return answer
 
     def stream(
         self, texts: Iterable[str], *, chunk_size: int | None = None

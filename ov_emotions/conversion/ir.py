@@ -180,9 +180,13 @@ def _named(model: ov.Model) -> ov.Model:
         given.get_node().set_partial_shape(ov.PartialShape([-1, -1]))
     # Both inputs have one shape; with packed rows only that of the ids is the one of the tokens.
     ids, mask = (given.get_node() for given in model.inputs)
-    for user in mask.output(0).get_target_inputs():
-        if user.get_node().get_type_name() == "ShapeOf":
-            user.replace_source_output(ids.output(0))
+    ahead = [mask.output(0)]
+    while ahead:
+        for user in ahead.pop().get_target_inputs():
+            if user.get_node().get_type_name() == "ShapeOf":
+                user.replace_source_output(ids.output(0))
+            elif user.get_node().get_type_name() == "Convert":
+                ahead.append(user.get_node().output(0))
     model.outputs[0].get_tensor().set_names({"logits"})
     model.validate_nodes_and_infer_types()
     return model

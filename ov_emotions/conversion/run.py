@@ -356,7 +356,8 @@ def parity_texts(data: PreparedData | None) -> list[str]:
     joined = " ".join(PROBES)
     starts = [" ".join(text.split()[:n]) for text in PROBES for n in (1, 2, 4)]
     if data is None:
-        return [*PROBES, *starts, joined, joined[:300], joined * 4, joined * 12]
+        parts = [" ".join(joined.split()[:n]) for n in (8, 12, 16, 20, 24, 30)]
+        return [*PROBES, *starts, *parts, joined, joined * 4, joined * 12]
     split = "validation" if isinstance(data, PlainData) else "train"
     longest = sorted(data.split(split).texts, key=len, reverse=True)
     texts = [*data.validation_part("selection").texts, *longest[:_LONG_TEXTS], *starts]

@@ -176,7 +176,7 @@ def same_reading(folder: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> To
     transformers = require("transformers", extra="train")
     with quiet_transformers():
         loaded = transformers.AutoTokenizer.from_pretrained(folder)
-    asked = loaded(list(texts), return_token_type_ids=True)
+        asked = loaded(list(texts), return_token_type_ids=True)
     if any(any(types) for types in asked.get("token_type_ids", ())):
         raise CheckpointError(
             f"the tokeniser of {folder} gives tokens of a single text types other than 0, which "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,14 +120,12 @@ def answers(model: ov.Model, groups: list[Any], batches: Any) -> Any:
         (distilbert, "cls+mean"),
     ],
 )
-def test_packed_rows_say_what_single_rows_say(
-    encoder: Callable[[], Any], pooling: str, tmp_path: Path
-) -> None:
+def test_packed_rows_say_what_single_rows_say(encoder: Callable[[], Any], pooling: str) -> None:
     from ov_emotions.runtime.packed_graph import pack_graph
 
     built = encoder()
     encoded = texts(built.config.pad_token_id)
-    model = converted(built, pooling, tmp_path / "checkpoint")
+    model = converted(built, pooling)
     groups = encoded.groups(128)
     expected = answers(model, groups, encoded.batches(groups))
     packing = Packing(encoded, 128, 2)
@@ -140,11 +137,9 @@ def test_packed_rows_say_what_single_rows_say(
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of DeBERTa's module
 @pytest.mark.parametrize("encoder", [mpnet, deberta])
-def test_encoders_that_look_at_distances_are_refused(
-    encoder: Callable[[], Any], tmp_path: Path
-) -> None:
+def test_encoders_that_look_at_distances_are_refused(encoder: Callable[[], Any]) -> None:
     from ov_emotions.runtime.packed_graph import UnpackableError, pack_graph
 
-    model = converted(encoder(), "mean", tmp_path / "checkpoint")
+    model = converted(encoder(), "mean")
     with pytest.raises(UnpackableError, match="attention"):
         pack_graph(model, TOKENS)
