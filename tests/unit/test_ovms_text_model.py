@@ -412,3 +412,32 @@ def test_an_unwanted_normaliser_step_cannot_come_in(tiny_tokenizer_json: str) ->
     spec = json.loads(tiny_tokenizer_json)["normalizer"]["normalizers"]
     assert {step["type"] for step in spec} <= {"NFKC", "Lowercase", "Replace", "Strip"}
     assert isinstance(build_normalizer(), normalizers.Normalizer)
+
+
+@pytest.mark.parametrize("token_in", [False, True])
+def test_one_request_is_bounded_and_the_facts_say_by_how_much(tiny_bundle, token_in):
+    model = build_text_model(tiny_bundle, TextModelConfig(token_in=token_in, max_batch=3))
+    assert model.get_rt_info(["model_info", "batch_size"]).astype(str) == "1:3"
+    compiled = _compile(model)
+    for rows in (3, 4):
+        ids = ov.Tensor(np.ones((rows, 5), np.int64))
+        tokens = {"input_ids": ids, "attention_mask": ids}
+        request = tokens if token_in else {"text": ["злость"] * rows}
+        if rows == 3:
+            assert compiled(request)["probabilities"].shape == (3, 3)
+        else:
+            with pytest.raises(RuntimeError, match="are incompatible"):
+                compiled(request)
+
+
+def test_a_single_text_takes_a_copy_of_its_width_and_answers_alike(tiny_bundle):
+    models = {few: build_text_model(tiny_bundle, TextModelConfig(few_widths=few)) for few in (0, 1)}
+    found = {few: [op.get_type_name() for op in m.get_ops()] for few, m in models.items()}
+    assert (found[0].count("If"), found[1].count("If")) == (0, 1)  # a bundle of up to 16 tokens
+    plain, copied = (_compile(model) for model in models.values())
+    for text in HOSTILE:
+        np.testing.assert_allclose(
+            copied({"text": [text]})["probabilities"],
+            plain({"text": [text]})["probabilities"],
+            atol=1e-5,
+        )
