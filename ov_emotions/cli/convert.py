@@ -72,10 +72,10 @@ def _told(made: Conversion) -> list[str]:
     if made.readings is not None:
         lines.append(_reading_line(made.readings))
     if made.metrics is not None:
-        low, high = made.metrics["intervals_95"]["weighted_f1"]
+        low, high = made.metrics.intervals_95["weighted_f1"]
         lines.append(
-            f"weighted F1 {made.metrics['weighted_f1']:.4f} ({low:.3f} to {high:.3f}) on "
-            f"{made.metrics['rows']:,} texts that nothing was fitted to"
+            f"weighted F1 {made.metrics.weighted_f1:.4f} ({low:.3f} to {high:.3f}) on "
+            f"{made.metrics.rows:,} texts that nothing was fitted to"
         )
     else:
         lines.append("nothing was measured: --data FILE calibrates, fits thresholds and measures")

@@ -20,10 +20,12 @@ from ov_emotions.cli.output import (
 )
 from ov_emotions.errors import InputError
 from ov_emotions.reports.language import LanguageCode
+from ov_emotions.schema import to_builtins
 from ov_emotions.thresholds import METHODS, Metric, ThresholdMethod
 
 if TYPE_CHECKING:
     from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.evaluation.results import Result
     from ov_emotions.evaluation.run import Scored
 
 _WORST = 20
@@ -179,7 +181,7 @@ class EvaluateOptions:
 
     :param bundles: shipped names, bundles, Hub ids, checkpoint folders, URLs of served models
         (http://host:8000/emotions, grpc://…); text-to-text folders too.
-    :param data: labelled texts: a prepared folder or a file.
+    :param data: labelled texts: a prepared folder or a file (no default; not for --checklist).
     :param split: split, or validation:PART; repeatable (default: validation:selection).
     :param precision: instead of the model's (default: the model's).
     :param metadata_url: REST URL of a Model Server that is asked over gRPC, which tells no labels
@@ -190,12 +192,14 @@ class EvaluateOptions:
     :param output: write the figures there as JSON too.
     :param html: write a page with plots, details and the worst errors.
     :param language: of the page.
+    :param checklist: score a check list instead: a table with the columns group, text, must,
+        any_of, may and must_not, the last four with labels between commas.
     :param record: write the figures into this bundle's manifest and model card: its own, and those
         of the other bundles beside them by precision.
     """
 
     bundles: Annotated[tuple[str, ...], Flag("MODEL", positional=True)]
-    data: Path
+    data: Path | None = None
     split: Annotated[tuple[str, ...], Flag("SPLIT", each=True)] = ()
     precision: Precision | None = None
     metadata_url: Annotated[str | None, Flag("URL")] = None
@@ -205,6 +209,7 @@ class EvaluateOptions:
     output: Annotated[Path | None, Flag("FILE")] = None
     html: Annotated[Path | None, Flag("FILE")] = None
     language: LanguageCode = "en"
+    checklist: Annotated[Path | None, Flag("FILE")] = None
     record: Annotated[Path | None, Flag("BUNDLE")] = None
 
 
@@ -219,6 +224,12 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
     from ov_emotions.conversion.run import source_data
     from ov_emotions.evaluation.run import data_facts, record_metrics
 
+    if options.checklist is not None:
+        if options.data is not None:
+            raise UsageError("--checklist goes without --data")
+        return _checklist(options, options.checklist, answer)
+    if options.data is None:
+        raise UsageError("--data is required, or --checklist")
     if options.compare and len(options.bundles) < 2:
         raise UsageError("--compare needs two models at least")
     prepared = source_data(options.bundles[0], options.data)
@@ -230,7 +241,6 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
     found: dict[str, Any] = {
         "command": command_line(),
         **data_facts(prepared),
-        "results": results,
     }
     if options.compare:
         found["comparisons"] = _compare(options.bundles, pairs)
@@ -239,10 +249,11 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
     if options.html:
         from ov_emotions.reports.evaluation import render_evaluation
 
-        full = {**found, "results": _detailed(pairs, True, options.worst or _WORST)}
+        detailed = _detailed(pairs, True, options.worst or _WORST)
+        full = {**found, "results": to_builtins(detailed)}
         with open_output(options.html) as file:
             file.write(render_evaluation(full, options.language))
-    found["results"] = _detailed(pairs, options.details, options.worst)
+    found["results"] = to_builtins(_detailed(pairs, options.details, options.worst))
     write_answer(options.output, found)
     if answer.json:
         print_json(found)
@@ -254,13 +265,42 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
     return 0
 
 
+def _checklist(options: EvaluateOptions, path: Path, answer: Answer) -> int:
+    from ov_emotions.evaluation.checklist import run_checklist
+    from ov_emotions.evaluation.run import open_source
+
+    if options.html and len(options.bundles) > 1:
+        raise UsageError("a page of a check list shows one model")
+    results = []
+    for name in options.bundles:
+        with open_source(name, options.precision, options.metadata_url) as source:
+            results.append(run_checklist(path, source.classifier, source.facts["model"]))
+    found = {"command": command_line(), "checklists": to_builtins(results)}
+    write_answer(options.output, found)
+    if options.html:
+        from ov_emotions.reports.checklist import render_checklist
+
+        with open_output(options.html) as file:
+            file.write(render_checklist(results[0], options.language))
+    if answer.json:
+        print_json(found)
+        return 0
+    for result in results:
+        rows: list[tuple[object, ...]] = [("group", "passed", "of", "share")]
+        rows += [(g.name, g.passed, g.lines, f"{g.passed / g.lines:.0%}") for g in result.groups]
+        share = f"{result.passed / result.lines:.1%}"
+        print_text(f"{result.model}: {result.passed:,} of {result.lines:,} lines pass ({share})")
+        print_text(table(rows))
+    return 0
+
+
 def _evaluate(
     source: str,
     prepared: PreparedData,
     splits: list[str],
     precision: str | None,
     metadata_url: str | None,
-) -> tuple[dict[str, Any], list[Scored] | None]:
+) -> tuple[Result, list[Scored] | None]:
     """Give the figures, and the decisions where the model gives probabilities."""
     from ov_emotions.training.text_to_text.targets import is_text_to_text
 
@@ -275,24 +315,24 @@ def _evaluate(
 
 
 def _detailed(
-    pairs: list[tuple[dict[str, Any], list[Scored] | None]], details: bool, worst: int | None
-) -> list[dict[str, Any]]:
+    pairs: list[tuple[Result, list[Scored] | None]], details: bool, worst: int | None
+) -> list[Result]:
     from ov_emotions.evaluation.analysis import analyse, worst_errors
 
     answer = []
     for result, found in pairs:
-        splits = dict(result["splits"])
+        splits = dict(result.splits)
         for scored in found or []:
             more = analyse(scored) if details else {}
             if worst:
                 more["worst"] = worst_errors(scored, worst)
-            splits[scored.name] = splits[scored.name] | more
-        answer.append({**result, "splits": splits})
+            splits[scored.name] = splits[scored.name].replace(**more)
+        answer.append(result.replace(splits=splits))
     return answer
 
 
 def _compare(
-    names: tuple[str, ...], pairs: list[tuple[dict[str, Any], list[Scored] | None]]
+    names: tuple[str, ...], pairs: list[tuple[Result, list[Scored] | None]]
 ) -> list[dict[str, Any]]:
     from ov_emotions.evaluation.analysis import compare_scored
 
@@ -318,33 +358,30 @@ def _difference_rows(comparison: dict[str, Any]) -> list[tuple[object, ...]]:
     return rows
 
 
-def _unparseable(results: list[dict[str, Any]]) -> list[str]:
+def _unparseable(results: list[Result]) -> list[str]:
     return [
-        f"{result['model']} on {split}: {outputs['unparseable']:,} of {outputs['outputs']:,} "
+        f"{result.model} on {split}: {outputs['unparseable']:,} of {outputs['outputs']:,} "
         f"outputs ({outputs['unparseable_share']:.1%}) name no label and count as none"
         for result in results
-        for split, scores in result["splits"].items()
-        if (outputs := scores.get("outputs"))
+        for split, scores in result.splits.items()
+        if (outputs := scores.outputs)
     ]
 
 
-def _score_rows(results: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+def _score_rows(results: list[Result]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [
         ("model", "weights", "run in", "split", "rows", "weighted F1", "macro F1")
     ]
     for result in results:
-        for split, scores in result["splits"].items():
-            low, high = scores["intervals_95"]["weighted_f1"]
-            macro_low, macro_high = scores["intervals_95"]["macro_f1"]
-            rows.append(
-                (
-                    result["model"],
-                    result["weights"],
-                    result["inference_precision"],
-                    split,
-                    scores["rows"],
-                    f"{scores['weighted_f1']:.4f} ({low:.3f} to {high:.3f})",
-                    f"{scores['macro_f1']:.4f} ({macro_low:.3f} to {macro_high:.3f})",
+        for split, scores in result.splits.items():
+            means = (
+                f"{value:.4f} ({low:.3f} to {high:.3f})"
+                for name, value in (
+                    ("weighted_f1", scores.weighted_f1),
+                    ("macro_f1", scores.macro_f1),
                 )
+                for low, high in [scores.intervals_95[name]]
             )
+            told = (result.model, result.weights, result.inference_precision, split, scores.rows)
+            rows.append((*told, *means))
     return rows

@@ -34,7 +34,7 @@ from ov_emotions.data.plain import PlainData, open_data
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, ExportError, InputError
 from ov_emotions.evaluation.analysis import score_readings
-from ov_emotions.evaluation.results import Readings
+from ov_emotions.evaluation.results import Readings, SplitScores
 from ov_emotions.evaluation.run import evaluate, read_rows, record_metrics
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION, build_normalizer
 from ov_emotions.progress import Progress, Tell
@@ -77,7 +77,7 @@ class Conversion:
     kind: str
     parity: Parity
     readings: Readings | None = None
-    metrics: dict[str, Any] | None = None
+    metrics: SplitScores | None = None
     study: Study | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Conversion:
             "thresholds": dict(manifest.thresholds),
             "parity": self.parity.to_dict(),
             "readings": to_builtins(self.readings),
-            "metrics": self.metrics,
+            "metrics": to_builtins(self.metrics),
         }
 
 
@@ -160,7 +160,7 @@ def convert_model(config: ConversionConfig, tell: Tell = lambda _: None) -> Conv
         metrics = None
         if data is not None:
             result = evaluate(bundle, data, [_MEASURED_ON])
-            metrics = result["splits"][_MEASURED_ON]
+            metrics = result.splits[_MEASURED_ON]
             bundle = record_metrics(bundle, [result])
     return Conversion(bundle, found.kind, parity, readings, metrics, study)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -10,6 +10,56 @@ from ov_emotions.schema import Schema
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
+
+
+class LabelF1(Schema, frozen=True):
+    """One label's scores on one split."""
+
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
+    predicted: Count
+
+
+class SplitScores(Schema, frozen=True, omit_defaults=True):
+    """A model's decisions on one split, scored.
+
+    What stands after `intervals_95` is there where it was asked for: by label the interval of F1,
+    what a label's misses were given instead, the correlation of the labels' probabilities, the
+    worst errors; and of text-to-text models how many outputs could not be read.
+    """
+
+    rows: Count
+    weighted_f1: Share
+    macro_f1: Share
+    micro_f1: Share
+    samples_f1: Share
+    exact_match: Share
+    labels: dict[str, LabelF1]
+    intervals_95: dict[str, tuple[float, float]]
+    label_intervals_95: dict[str, tuple[float, float]] | None = None
+    confusion: dict[str, Any] | None = None
+    correlation: list[list[float | None]] | None = None
+    worst: list[dict[str, Any]] | None = None
+    outputs: dict[str, Any] | None = None
+
+
+class Result(Schema, frozen=True, omit_defaults=True):
+    """A model on some splits.
+
+    `weights_sha256` is None where it is not known, of a served model say; `backend` is openvino,
+    torch or server.
+    """
+
+    model: str
+    weights_sha256: str | None
+    weights: str
+    inference_precision: str
+    thresholds: dict[str, float]
+    splits: dict[str, SplitScores]
+    backend: str | None = None
+    provenance: dict[str, Any] | None = None
 
 
 class Interval(Schema, frozen=True):

@@ -16,8 +16,10 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, InputError
+from ov_emotions.evaluation.results import LabelF1, Result, SplitScores
 from ov_emotions.files import sha256_file
 from ov_emotions.metrics import bootstrap_intervals, score
+from ov_emotions.schema import to_builtins
 from ov_emotions.system import environment, shared_core
 from ov_emotions.thresholds import apply_thresholds
 
@@ -144,7 +146,7 @@ class Scored:
 
 def evaluate(
     bundle: Bundle, prepared: PreparedData, splits: Sequence[str], precision: str | None = None
-) -> dict[str, Any]:
+) -> Result:
     """Classify the splits as a user would, and score the decisions.
 
     :param bundle: what is scored, at its own thresholds.
@@ -160,7 +162,7 @@ def evaluate(
 
 def evaluate_source(
     source: Source, prepared: PreparedData, splits: Sequence[str]
-) -> tuple[dict[str, Any], list[Scored]]:
+) -> tuple[Result, list[Scored]]:
     """Classify the splits by any backend, and score the decisions.
 
     :param source: as `open_source` gives it.
@@ -170,16 +172,25 @@ def evaluate_source(
     :raises DataError: if a split does not exist, has other labels or annotates none.
     """
     found = [_scored(source, prepared, name) for name in splits]
-    results = {
-        scored.name: score(scored.data.targets, scored.predicted, source.labels).to_dict()
-        | {
-            "intervals_95": bootstrap_intervals(
-                scored.data.targets, scored.predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED
-            )
-        }
-        for scored in found
-    }
-    return {**source.facts, "splits": results}, found
+    scores = {s.name: split_scores(s.data.targets, s.predicted, source.labels) for s in found}
+    return Result(**source.facts, splits=scores), found
+
+
+def split_scores(
+    targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Sequence[str], **more: Any
+) -> SplitScores:
+    """Score decisions, with bootstrap intervals.
+
+    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
+    :param predicted: bool, same shape.
+    :param labels: names of the columns.
+    :param more: other fields of `SplitScores`.
+    :return: the scores.
+    """
+    scores = score(targets, predicted, labels).to_dict()
+    scores["labels"] = {label: LabelF1(**entry) for label, entry in scores["labels"].items()}
+    intervals = bootstrap_intervals(targets, predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED)
+    return SplitScores(**scores, intervals_95=intervals, **more)
 
 
 def _scored(source: Source, prepared: PreparedData, name: str) -> Scored:
@@ -255,7 +266,7 @@ def data_facts(prepared: PreparedData) -> dict[str, Any]:
     }
 
 
-def record_metrics(bundle: Bundle, results: Sequence[dict[str, Any]]) -> Bundle:
+def record_metrics(bundle: Bundle, results: Sequence[Result]) -> Bundle:
     """Write figures into a bundle's manifest and model card.
 
     :param bundle: the bundle; its folder is replaced by one with the same model.
@@ -266,16 +277,16 @@ def record_metrics(bundle: Bundle, results: Sequence[dict[str, Any]]) -> Bundle:
     """
     manifest = bundle.manifest
     own = (manifest.files[WEIGHTS_NAME], manifest.inference_precision)
-    if own not in [(r["weights_sha256"], r["inference_precision"]) for r in results]:
+    if own not in [(r.weights_sha256, r.inference_precision) for r in results]:
         raise InputError(
             f"none of the figures is of {bundle.folder} run in {manifest.inference_precision}"
         )
     for result in results:
-        if result["model"] != manifest.name:
-            raise InputError(f"figures of {result['model']} do not belong to {manifest.name}")
-    if len({result["weights"] for result in results}) < len(results):
+        if result.model != manifest.name:
+            raise InputError(f"figures of {result.model} do not belong to {manifest.name}")
+    if len({result.weights for result in results}) < len(results):
         raise InputError("two of the figures are of weights of the same precision; record one")
-    metrics = {result["weights"]: result["splits"] for result in results}
+    metrics = {result.weights: to_builtins(result.splits) for result in results}
     model = shared_core().read_model(bundle.model_path)
     tokenizer_json = bundle.tokenizer().to_str()
     return write_bundle(bundle.folder, manifest.replace(metrics=metrics), model, tokenizer_json)

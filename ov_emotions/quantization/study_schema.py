@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from ov_emotions.errors import DataError
-from ov_emotions.evaluation.results import Count, Interval, Readings, Share
+from ov_emotions.evaluation.results import Count, Interval, LabelF1, Readings, Share
 from ov_emotions.schema import Schema, from_builtins
 
 __all__ = [
@@ -73,16 +73,6 @@ class Spread(Schema, frozen=True):
     def overlaps(self, other: Spread) -> bool:
         """Tell whether two spreads share a value, so that they cannot be told apart."""
         return self.min <= other.max and other.min <= self.max
-
-
-class LabelF1(Schema, frozen=True):
-    """One label's scores on one split."""
-
-    precision: Share
-    recall: Share
-    f1: Share
-    support: Count
-    predicted: Count
 
 
 class Intervals(Schema, frozen=True):

@@ -108,6 +108,7 @@ def test_rows_that_cannot_be_scored_are_told(prepared: PreparedData) -> None:
             folder=prepared.folder,
             split=lambda _name: data,
             manifest={},
+            check_splits=lambda _names: None,
         )
         classifier = SimpleNamespace(labels=labels, thresholds={})
         return evaluate_source(Source(classifier, {"model": "m"}), held, ["test"])

@@ -105,10 +105,10 @@ def test_the_card_names_the_data_that_it_was_trained_on(made):
 
 def test_the_model_is_scored_on_its_own_test_split(made):
     split = made.prepared.test_split
-    scores = evaluate(made.int8, made.prepared, [split])["splits"][split]
-    assert list(scores["labels"]) == list(made.label_set.labels)
+    scores = evaluate(made.int8, made.prepared, [split]).splits[split]
+    assert list(scores.labels) == list(made.label_set.labels)
     if made.label_set.name == "calls-3":
-        assert scores["macro_f1"] > 0.9
+        assert scores.macro_f1 > 0.9
 
 
 def test_texts_are_classified_with_these_labels(made, capsys):

@@ -205,9 +205,9 @@ def test_figures_of_something_else_are_not_recorded(fp32, int8, prepared):
     with pytest.raises(InputError, match="none of the figures is of"):
         record_metrics(int8, [float_figures])
     with pytest.raises(InputError, match="none of the figures is of"):
-        record_metrics(int8, [own | {"inference_precision": "bf16"}])
+        record_metrics(int8, [own.replace(inference_precision="bf16")])
     with pytest.raises(InputError, match="figures of another do not belong to tiny"):
-        record_metrics(int8, [own, float_figures | {"model": "another"}])
+        record_metrics(int8, [own, float_figures.replace(model="another")])
     with pytest.raises(InputError, match="same precision"):
         record_metrics(int8, [own, own])
 

@@ -29,8 +29,8 @@ def test_a_served_model_is_scored_like_its_bundle(served, rest_url, held):
         result, found = evaluate_source(remote, held, ["test"])
     with open_source(str(served.bundle.folder)) as local:
         expected, _ = evaluate_source(local, held, ["test"])
-    assert result["backend"] == "server"
-    assert result["splits"] == expected["splits"]
+    assert result.backend == "server"
+    assert result.splits == expected.splits
     assert found[0].probabilities.shape == held.split("test").targets.shape
 
 
@@ -49,4 +49,4 @@ def test_over_grpc_facts_come_from_the_rest_url(grpc_url, rest_url, held):
     with open_source(grpc_url, metadata_url=rest_url) as remote:
         by_grpc, _ = evaluate_source(remote, held, ["test"])
     with open_source(rest_url) as remote:
-        assert evaluate_source(remote, held, ["test"])[0]["splits"] == by_grpc["splits"]
+        assert evaluate_source(remote, held, ["test"])[0].splits == by_grpc.splits

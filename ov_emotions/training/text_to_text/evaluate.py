@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError
-from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
+from ov_emotions.evaluation.results import Result, SplitScores
+from ov_emotions.evaluation.run import read_rows, split_scores
 from ov_emotions.files import sha256_file
-from ov_emotions.metrics import bootstrap_intervals, score
 from ov_emotions.system import environment
 from ov_emotions.training.checkpoint import WEIGHTS_NAME
 from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
@@ -18,7 +17,7 @@ from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
 def evaluate_text_to_text(
     folder: Path, prepared: PreparedData, splits: Sequence[str], precision: str | None = None
-) -> dict[str, Any]:
+) -> Result:
     """Let the model write about the splits as a user would, and score what it names.
 
     :param folder: the `best` folder of a run.
@@ -32,25 +31,24 @@ def evaluate_text_to_text(
     :raises DataError: if a split does not exist or has other labels.
     """
     classifier = TextToTextClassifier.from_pretrained(folder, precision=precision or "f32")
-    results: dict[str, Any] = {}
+    results: dict[str, SplitScores] = {}
     for name in splits:
         data = read_rows(prepared, name)
         if data.label_set.labels != classifier.labels:
             raise DataError(f"{name} has other labels than {folder}")
         written = classifier.write(data.texts)
-        results[name] = score(data.targets, written.predicted, classifier.labels).to_dict() | {
-            "intervals_95": bootstrap_intervals(
-                data.targets, written.predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED
-            ),
-            "outputs": written.counts.to_dict(),
-        }
-    return {
-        "model": folder.as_posix(),
-        "weights_sha256": sha256_file(folder / WEIGHTS_NAME),
-        "weights": "fp32",
-        "inference_precision": precision or "f32",
-        # It decides by what it writes.
-        "thresholds": {},
-        "splits": results,
-        "provenance": environment("torch", "transformers", "tokenizers"),
-    }
+        results[name] = split_scores(
+            data.targets,
+            written.predicted,
+            classifier.labels,
+            outputs=written.counts.to_dict(),
+        )
+    return Result(
+        model=folder.as_posix(),
+        weights_sha256=sha256_file(folder / WEIGHTS_NAME),
+        weights="fp32",
+        inference_precision=precision or "f32",
+        thresholds={},  # it decides by what it writes
+        splits=results,
+        provenance=environment("torch", "transformers", "tokenizers"),
+    )
