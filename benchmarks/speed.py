@@ -22,7 +22,7 @@ import numpy as np
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.files import write_json
 from ov_emotions.quantization.timing import Classify, measure, spread
 from ov_emotions.runtime.torch import CheckpointClassifier

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import DataError
 
 FORMATS = ("parquet", "csv", "jsonl")

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.peers.environments import python_of
 from benchmarks.peers.plan import LARGE, ROOT, SMALL, WORKERS
 from ov_emotions.bundle import Bundle
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.quantization.ptq import stratified_rows
 
 CHECKPOINTS = ROOT / "quantize" / "checkpoints"

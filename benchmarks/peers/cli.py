@@ -38,8 +38,7 @@ from benchmarks.peers.plan import LARGE, PEERS, ROOT, SMALL, WORK
 from benchmarks.peers.starts import measure_starts, measure_stream
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.frame import positive_int
-from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.data.dataset import MANIFEST_NAME, LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, OvEmotionsError
 from ov_emotions.files import sha256_file, write_json
 from ov_emotions.metrics import score

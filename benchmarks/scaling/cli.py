@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.scaling.model import contention, predict, sizing
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.cli.frame import positive_int
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import OvEmotionsError
 from ov_emotions.files import write_json
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread

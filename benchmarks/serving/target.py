@@ -25,7 +25,7 @@ from ov_emotions.client.transport import (
     text_bytes,
 )
 from ov_emotions.client.url import parse_model_url
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.normalize import normalize

@@ -23,7 +23,7 @@ from benchmarks.training.page import README, RESULTS, render
 from benchmarks.training.plan import Change, Plan, read_plan
 from benchmarks.training.runner import RESULT, Place, read_run, run_all, run_one
 from benchmarks.training.scoring import SEED, cross_fitted, summarize
-from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
 from ov_emotions.files import sha256_file, write_json, write_text
 from ov_emotions.system import environment
 from ov_emotions.thresholds import FOLDS, METHODS, Fit, fit_thresholds, threshold_fitter

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.training.plan import read_plan
 from benchmarks.training.runner import Place, read_run
 from benchmarks.training.scoring import METRICS, SEED
-from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
 from ov_emotions.files import sha256_file, write_json
 from ov_emotions.metrics import score
 from ov_emotions.system import environment

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.training.plan import Change, Plan
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.files import atomic_path, write_json
 
 RESULT, PROBABILITIES, ERRORS = "result.json", "validation.npy", "errors.txt"

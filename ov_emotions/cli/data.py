@@ -16,23 +16,31 @@ from ov_emotions.cli.output import (
     print_text,
     table,
 )
-from ov_emotions.data.augment.config import AugmentConfig
-from ov_emotions.data.settings import ImportConfig, PrepareConfig
+from ov_emotions.data.settings import AugmentConfig, ImportConfig, PrepareConfig
+from ov_emotions.labels import EKMAN
+from ov_emotions.progress import Progress
 from ov_emotions.reports.language import LanguageCode
+from ov_emotions.schema import to_builtins
 from ov_emotions.system import require
 
 if TYPE_CHECKING:
-    from ov_emotions.data.statistics.facts import Statistics
+    from ov_emotions.data.dataset import Manifest
+    from ov_emotions.data.statistics import Statistics
 
 JSON_NAME = "stats.json"
 PAGE_NAME = "stats.html"
+DESK = Path("quantize/data/support-desk.csv")
 _SHARED = "OV_EMOTIONS_SHARED"
 _MANIFEST_AS_JSON = {"json": "print the manifest as JSON"}
 
 
 @verb(
     texts=_MANIFEST_AS_JSON,
-    defaults={"raw": f"data in the folder ${_SHARED}, or in ../shared"},
+    defaults={
+        "raw": f"data in the folder ${_SHARED}, or in ../shared",
+        "desk": f"{DESK}, where that is",
+        "without": "none",
+    },
     config=True,
 )
 def data_prepare(given: Given[PrepareConfig], answer: Answer) -> int:
@@ -41,17 +49,22 @@ def data_prepare(given: Given[PrepareConfig], answer: Answer) -> int:
     Read the raw sets, deduplicate them, take leaks out of the training and validation splits, and
     write one prepared folder: Parquet files and a manifest.
     """
-    from ov_emotions.data.prepare import MANIFEST_NAME, prepare
+    from ov_emotions.data.dataset import MANIFEST_NAME
+    from ov_emotions.data.prepare import prepare
 
     if "output" not in given:
         raise UsageError("the following arguments are required: --output")
     raw = Path(os.environ.get(_SHARED) or "../shared") / "data"
-    config = PrepareConfig(**{"raw": raw, **given})
+    defaults: dict[str, Any] = {"raw": raw}
+    left_out = "support_desk" in given.get("without", ())
+    if DESK.is_file() and not left_out and given.get("labels", EKMAN.name) == EKMAN.name:
+        defaults["desk"] = DESK
+    config = PrepareConfig(**{**defaults, **given})
     check_output_folder(config.output, MANIFEST_NAME)
     with Bar("rows") as bar:
         manifest = prepare(config, bar)
     if answer.json:
-        print_json(manifest)
+        print_json(to_builtins(manifest))
     else:
         print_text(_summary(manifest, config.output))
     return 0
@@ -72,26 +85,31 @@ def data_import(config: ImportConfig, answer: Answer) -> int:
     Rows without a usable text or with labels that cannot be read are reported on standard error by
     number and left out; all others are imported, and the exit code is 1.
     """
+    from ov_emotions.data.dataset import MANIFEST_NAME
     from ov_emotions.data.importing import import_data
-    from ov_emotions.data.prepare import MANIFEST_NAME
 
     check_output_folder(config.output, MANIFEST_NAME)
     with Bar("rows") as bar:
-        manifest = import_data(config, bar.update)
-        source = manifest["sources"][0]
-        for name, rows in source["bad_rows"].items():
+        try:
+            manifest = import_data(config, bar)
+        except KeyboardInterrupt:
+            if config.translate is not None:
+                bar.message("stopped; the same command goes on with what is translated")
+            raise
+        source = manifest.sources[0]
+        for name, rows in source.bad_rows.items():
             for row in rows:
-                bar.message(f"{name}: row {row['row']}: {row['reason']}")
-        bad = sum(len(rows) for rows in source["bad_rows"].values())
-        good = sum(file["rows"] for file in source["files"].values())
+                bar.message(f"{name}: row {row.row}: {row.reason}")
+        bad = sum(len(rows) for rows in source.bad_rows.values())
+        good = sum(file.rows for file in source.files.values())
         if bad:
             bar.message(f"{bad} of {good + bad} rows were left out")
-        for split, facts in manifest["splits"].items():
-            lacking = [label for label, n in facts["labels"].items() if not n["present"]]
+        for split, facts in manifest.splits.items():
+            lacking = [label for label, n in facts.labels.items() if not n["present"]]
             if lacking:
                 bar.message(f"{split} has no row with {', '.join(lacking)}")
     if answer.json:
-        print_json(manifest)
+        print_json(to_builtins(manifest))
     else:
         print_text(_summary(manifest, config.output))
     return 1 if bad else 0
@@ -106,6 +124,8 @@ def data_augment(config: AugmentConfig, answer: Answer) -> int:
     Methods, each of which makes rows of its own:
       back-translation  to English and back by two Marian models; a run that was stopped goes on
                         when the same command is given again
+      paraphrase        in other words by the sequence-to-sequence model that --model names; goes on
+                        after a stop as well
       synonyms          words replaced by synonyms in the same form; few, and none that tell of a
                         label
       asr-noise         as a speech recogniser might have written the text, with its errors
@@ -116,25 +136,25 @@ def data_augment(config: AugmentConfig, answer: Answer) -> int:
     out.
     """
     from ov_emotions.data.augment.run import augment
-    from ov_emotions.data.prepare import MANIFEST_NAME
+    from ov_emotions.data.dataset import MANIFEST_NAME
 
     check_output_folder(config.output, MANIFEST_NAME)
     with Bar("rows") as bar:
         try:
-            manifest = augment(config, bar.update)
+            manifest = augment(config, bar)
         except KeyboardInterrupt:
-            if "back-translation" in config.methods:
-                bar.message("stopped; the same command goes on with what is translated")
+            if {"back-translation", "paraphrase"} & {*config.methods}:
+                bar.message("stopped; the same command goes on with what is written so far")
             raise
     if answer.json:
-        print_json(manifest)
+        print_json(to_builtins(manifest))
     else:
         print_text(_augmented(manifest, config.output))
     return 0
 
 
-def _augmented(manifest: dict[str, Any], output: Path) -> str:
-    latest = manifest["augmentation"][-1]
+def _augmented(manifest: Manifest, output: Path) -> str:
+    latest = (manifest.augmentation or ())[-1]
     counts: list[list[object]] = [["method", "made", "left out", "added"]]
     reasons: list[list[object]] = [["not made or left out", "rows"]]
     for method, facts in latest["methods"].items():
@@ -145,7 +165,7 @@ def _augmented(manifest: dict[str, Any], output: Path) -> str:
             if rows
         ]
     tables = [table(counts)] + ([table(reasons)] if len(reasons) > 1 else [])
-    rows = manifest["splits"]["train"]["rows"]
+    rows = manifest.splits["train"].rows
     return "\n\n".join([*tables, f"written to {output}: {rows:,} training rows"])
 
 
@@ -177,7 +197,7 @@ def data_stats(options: StatsOptions, answer: Answer) -> int:
     They are counted by split and set; --output writes stats.json and stats.html.
     """
     from ov_emotions.bundle import DEFAULT_MODEL
-    from ov_emotions.data.statistics.run import StatsConfig, describe
+    from ov_emotions.data.statistics import StatsConfig, describe
     from ov_emotions.files import write_json, write_text
     from ov_emotions.reports.data import render_data_page
 
@@ -190,8 +210,9 @@ def data_stats(options: StatsOptions, answer: Answer) -> int:
         require("vl_convert", extra="reports")  # now, and not after a minute of counting
         make_output_folder(options.output)
     with Bar("texts") as bar:
-        stats = describe(options.prepared, config, bar.update)
+        stats = describe(options.prepared, config, bar)
         if options.output is not None:
+            bar(Progress(0, None, "texts", "drawing the page"))
             written = render_data_page(stats, options.language)
             write_json(options.output / JSON_NAME, stats.to_json())
             write_text(options.output / PAGE_NAME, written)
@@ -230,35 +251,32 @@ def _described(stats: Statistics) -> str:
     return "\n\n".join(parts)
 
 
-def _summary(manifest: dict[str, Any], output: Path) -> str:
+def _summary(manifest: Manifest, output: Path) -> str:
     """Lay out what a prepared folder holds, and what was left out of it."""
-    labels = manifest["labels"]
-    splits = manifest["splits"]
+    splits = manifest.splits
     # A split a column, because there may be many labels.
     counts = [
-        ["rows", *(split["rows"] for split in splits.values())],
+        ["rows", *(split.rows for split in splits.values())],
         *(
-            [label, *(split["labels"][label]["present"] for split in splits.values())]
-            for label in labels
+            [label, *(split.labels[label]["present"] for split in splits.values())]
+            for label in manifest.labels
         ),
     ]
-    drops = manifest["dropped"]
-    reasons = list(next(iter(drops.values()), {}))
     bad = [
-        [f"{source['name']} {split}: unusable rows", len(rows)]
-        for source in manifest["sources"]
-        for split, rows in source["bad_rows"].items()
+        [f"{source.name} {split}: unusable rows", len(rows)]
+        for source in manifest.sources
+        for split, rows in source.bad_rows.items()
         if rows
     ]
     dropped = [
-        [f"{split}: {reason.replace('_', ' ')}", found[reason]]
-        for split, found in drops.items()
-        for reason in reasons
+        [f"{split}: {reason.replace('_', ' ')}", rows]
+        for split, reasons in manifest.dropped.items()
+        for reason, rows in reasons.items()
     ]
     return "\n\n".join(
         [
             table([["", *splits], *counts]),
             table([["dropped", "rows"], *bad, *dropped]),
-            f"written to {output}, seed {manifest['seed']}",
+            f"written to {output}, seed {manifest.seed}",
         ]
     )

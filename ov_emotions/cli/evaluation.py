@@ -24,7 +24,7 @@ from ov_emotions.schema import to_builtins
 from ov_emotions.thresholds import METHODS, Metric, ThresholdMethod
 
 if TYPE_CHECKING:
-    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.data.dataset import PreparedData
     from ov_emotions.evaluation.results import Result
     from ov_emotions.evaluation.run import Scored
 

@@ -175,7 +175,7 @@ def prune(options: PruneOptions, answer: Answer) -> int:
 
 def _corpus(options: PruneOptions, bar: Bar) -> Iterator[str]:
     """Open everything before the first text, then give the texts one by one."""
-    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.data.dataset import PreparedData
 
     for path in options.text:
         open_table(path)

@@ -30,8 +30,8 @@ from ov_emotions.conversion.config import ConversionConfig, Wishes
 from ov_emotions.conversion.ir import Parity, ParityCheck, sample_by_length, to_ir, torch_reference
 from ov_emotions.conversion.sources import Found, open_source
 from ov_emotions.conversion.tokenizer import PROBES, check_words, same_reading
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.data.plain import PlainData, open_data
-from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import DataError, ExportError, InputError
 from ov_emotions.evaluation.analysis import score_readings
 from ov_emotions.evaluation.results import Readings, SplitScores

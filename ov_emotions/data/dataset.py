@@ -1,19 +1,28 @@
-"""Labelled texts in memory and as Parquet."""
+"""Labelled texts in memory, as Parquet, and as a prepared folder: a file a split and a manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions import __version__
 from ov_emotions.errors import DataError
-from ov_emotions.files import atomic_path
-from ov_emotions.labels import LabelSet
+from ov_emotions.files import atomic_folder, atomic_path, sha256_file
+from ov_emotions.labels import EKMAN, LABEL_SETS, LabelSet
+from ov_emotions.normalize import NORMALIZER_VERSION, normalize
+from ov_emotions.schema import Schema, from_builtins, read_json, write_json
 from ov_emotions.system import require
+from ov_emotions.texts import BadRow
+
+PREPARED_SCHEMA = 1
+MANIFEST_NAME = "prepared.json"
 
 UNKNOWN = -1
 """The target of a label that the row's set does not annotate; losses and metrics mask it."""
@@ -184,3 +193,250 @@ class LabelledTexts:
             table["row"].to_numpy().astype(np.int64),
             *made,
         )
+
+
+class FileFacts(Schema, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that rows were read from.
+
+    :param split: that its rows were given for; none where the manifest lists files by split.
+    """
+
+    split: str | None = None
+    name: str
+    sha256: str
+    rows: int
+
+
+class SourceFacts(Schema, frozen=True, kw_only=True, omit_defaults=True):
+    """A set of labelled texts: whose it is, and what was read of it.
+
+    :param licence: SPDX expression of what it may be used under.
+    :param annotates: labels that are known in its rows.
+    :param files: by split, or by name.
+    :param bad_rows: by the keys of `files`, the rows that were left out.
+    :param synthetic: whether its texts were written for training, and never said by anybody.
+    :param translated: the model that translated the texts, and how.
+    """
+
+    name: str
+    licence: str
+    url: str
+    attribution: str
+    annotates: tuple[str, ...]
+    files: dict[str, FileFacts]
+    bad_rows: dict[str, tuple[BadRow, ...]]
+    synthetic: bool = False
+    translated: dict[str, Any] | None = None
+
+
+class SplitFacts(Schema, frozen=True, kw_only=True, omit_defaults=True):
+    """What a split's file holds.
+
+    :param labels: per label how often it is present, absent and unknown.
+    :param rows_by_augmentation: rows by the method that made them from others.
+    """
+
+    rows: int
+    sha256: str
+    rows_by_origin: dict[str, int]
+    labels: dict[str, dict[str, int]]
+    labels_by_origin: dict[str, dict[str, dict[str, int]]]
+    rows_by_augmentation: dict[str, int] | None = None
+
+    @staticmethod
+    def of(data: LabelledTexts, sha256: str) -> SplitFacts:
+        """Describe a split.
+
+        :param data: its rows.
+        :param sha256: of the file that holds them.
+        :return: what the manifest says of it.
+        """
+        origins = np.array(data.origins)
+        parts = {o: np.flatnonzero(origins == o) for o in sorted(set(data.origins))}
+        return SplitFacts(
+            rows=len(data),
+            sha256=sha256,
+            rows_by_origin={origin: len(rows) for origin, rows in parts.items()},
+            labels=data.label_counts(),
+            labels_by_origin={o: data.select(rows).label_counts() for o, rows in parts.items()},
+        )
+
+
+class Manifest(Schema, frozen=True, kw_only=True, omit_defaults=True):
+    """What `prepared.json` holds.
+
+    :param library: version that wrote it.
+    :param label_set: name of the labels' set; folders of before there was a choice lack it.
+    :param dropped: per split, or set, how many rows were left out for each reason.
+    :param screen: the files whose texts no training row may nearly equal, with their hashes, and
+        how many rows of each set were left out for it.
+    :param validation_parts: rows of validation by part: calibration, thresholds, selection.
+    :param augmentation: one entry a run of `data augment`.
+    """
+
+    schema: int
+    library: str
+    normalizer: str
+    seed: int
+    near_threshold: float
+    label_set: str | None = None
+    labels: tuple[str, ...]
+    label_names_ru: dict[str, str] | None = None
+    sources: tuple[SourceFacts, ...]
+    dropped: dict[str, dict[str, int]]
+    screen: dict[str, dict[str, Any]] | None = None
+    splits: dict[str, SplitFacts]
+    validation_parts: dict[str, list[int]]
+    augmentation: tuple[dict[str, Any], ...] | None = None
+
+    def read_label_set(self, path: Path) -> LabelSet:
+        """Give the labels as a set.
+
+        :param path: names the file in messages.
+        :return: the label set.
+        :raises DataError: if the manifest does not tell it.
+        """
+        if self.label_set is None:
+            if self.labels == EKMAN.labels:
+                return EKMAN
+            raise DataError(
+                f"{path} does not say which label set it has, and its labels are not those of "
+                f"{EKMAN.name}; prepare the data again"
+            )
+        russian = self.label_names_ru
+        if not self.labels or russian is None or not set(russian) <= set(self.labels):
+            raise DataError(f"{path} does not describe its label set; prepare the data again")
+        known = LABEL_SETS.get(self.label_set)
+        if known is not None and known.labels != self.labels:
+            raise DataError(
+                f"{path} calls its labels {self.label_set}, but they are "
+                f"{', '.join(self.labels)}; prepare the data again"
+            )
+        return LabelSet(self.label_set, self.labels, MappingProxyType(russian))
+
+
+def write_prepared(
+    output: Path, splits: Mapping[str, LabelledTexts], facts: Mapping[str, Any]
+) -> Manifest:
+    """Write a prepared folder.
+
+    :param output: the folder; replaced as a whole.
+    :param splits: by name, all of one label set.
+    :param facts: what else `Manifest` takes and the splits do not tell.
+    :return: the manifest.
+    """
+    label_set = next(iter(splits.values())).label_set
+    with atomic_folder(output) as folder:
+        written = {}
+        for name, data in splits.items():
+            path = folder / f"{name}.parquet"
+            data.save(path)
+            written[name] = SplitFacts.of(data, sha256_file(path))
+        manifest = Manifest(
+            schema=PREPARED_SCHEMA,
+            library=__version__,
+            normalizer=NORMALIZER_VERSION,
+            label_set=label_set.name,
+            labels=label_set.labels,
+            label_names_ru=dict(label_set.russian),
+            splits=written,
+            **facts,
+        )
+        write_json(folder / MANIFEST_NAME, manifest)
+    return manifest
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A prepared folder, opened.
+
+    :param folder: where it lies.
+    :param manifest: what was recorded when it was written.
+    :param label_set: the labels of all its splits.
+    """
+
+    folder: Path
+    manifest: Manifest
+    label_set: LabelSet
+
+    @staticmethod
+    def open(folder: Path) -> PreparedData:
+        """Open a prepared folder and check its manifest.
+
+        :param folder: what `prepare` wrote.
+        :return: the opened folder.
+        :raises DataError: if it is not a prepared folder, or one of another schema.
+        """
+        path = folder / MANIFEST_NAME
+        try:
+            head = read_json(path, dict[str, Any], DataError)
+        except DataError as error:
+            raise DataError(
+                f"{folder} is not a prepared folder ({error}); run `ov-emotions data prepare` or "
+                "`data import`"
+            ) from error
+        if head.get("schema") != PREPARED_SCHEMA:
+            raise DataError(f"{path} has schema {head.get('schema')}, not {PREPARED_SCHEMA}")
+        manifest = from_builtins(head, Manifest, str(path), DataError)
+        return PreparedData(folder, manifest, manifest.read_label_set(path))
+
+    @property
+    def test_split(self) -> str | None:
+        """The split that final figures are taken on where none is named; None if there is none."""
+        return next((name for name in self.manifest.splits if name.startswith("test")), None)
+
+    def check_splits(self, names: Iterable[str]) -> None:
+        """Refuse names that stand for no rows, before anything is computed for the others.
+
+        :param names: of splits, or `validation:PART`.
+        :raises DataError: if one is not there; says which are.
+        """
+        parts = [f"validation:{part}" for part in self.manifest.validation_parts]
+        known = [*self.manifest.splits, *parts]
+        for name in names:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise DataError(
+                    f"{self.folder} has no split {name!r}; {hint}it has {', '.join(known)}"
+                )
+
+    def split(self, name: str) -> LabelledTexts:
+        """Read one split, after checking its hash.
+
+        :param name: train, validation, or a test split: test_goemotions, test_cedr and
+            test_brighter of `data prepare`, test of `data import`.
+        :return: its rows.
+        :raises DataError: if there is no such split, or the file is not the one recorded.
+        """
+        self.check_splits([name])
+        path = self.folder / f"{name}.parquet"
+        if path.is_file() and sha256_file(path) != self.manifest.splits[name].sha256:
+            raise DataError(
+                f"{path} is not the file that was prepared: its hash differs; "
+                "prepare the data again"
+            )
+        return LabelledTexts.load(path, self.label_set)
+
+    def validation_part(self, name: str) -> LabelledTexts:
+        """Read one part of the validation split.
+
+        :param name: calibration, thresholds or selection.
+        :return: its rows.
+        :raises DataError: if there is no such part, or the file is not the one recorded.
+        """
+        self.check_splits([f"validation:{name}"])
+        return self.split("validation").select(self.manifest.validation_parts[name])
+
+    def held_out_texts(self) -> list[str]:
+        """Return the normalised texts of every split but the training rows.
+
+        :return: what nothing that is learned from may equal.
+        :raises DataError: if a file is not the one recorded.
+        """
+        return [
+            normalize(text)
+            for name in self.manifest.splits
+            if name != "train"
+            for text in self.split(name).texts
+        ]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.data.dataset import (
+    UNKNOWN,
+    FileFacts,
+    LabelledTexts,
+    Manifest,
+    SourceFacts,
+    write_prepared,
+)
 from ov_emotions.data.own_labels import (
     LabelColumns,
     find_columns,
@@ -20,16 +27,18 @@ from ov_emotions.data.own_labels import (
     open_labelled,
     some,
 )
-from ov_emotions.data.prepare import add_without_leaks, write_prepared
+from ov_emotions.data.prepare import (
+    VALIDATION_PARTS,
+    add_without_leaks,
+    drop_leaks,
+    stratified_parts,
+)
 from ov_emotions.data.settings import ImportConfig
-from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, stratified_parts
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import LabelSet
+from ov_emotions.progress import Progress, Tell
 from ov_emotions.texts import BadRow
-
-Report = Callable[[int], None]
-"""Told how many rows were read."""
 
 
 @dataclass
@@ -47,7 +56,7 @@ class _File:
     bad: list[BadRow]
 
 
-def import_data(config: ImportConfig, report: Report = lambda _: None) -> dict[str, Any]:
+def import_data(config: ImportConfig, tell: Tell | None = None) -> Manifest:
     """Read own files and write a prepared folder.
 
     Splits without files of their own are dealt out of the training files by seed, stratified by
@@ -55,7 +64,7 @@ def import_data(config: ImportConfig, report: Report = lambda _: None) -> dict[s
     equals is dropped, as in `prepare`.
 
     :param config: what to read, where to write.
-    :param report: called with the number of rows read, now and then.
+    :param tell: told the rows read, translated, and held against held-out texts.
     :return: the manifest, which is written beside the splits. `bad_rows` of its source says by file
         which rows were left out, and why.
     :raises DataError: if a file or a column cannot be used, or there are too few rows, of a label
@@ -66,7 +75,9 @@ def import_data(config: ImportConfig, report: Report = lambda _: None) -> dict[s
     if columns.one_hot:
         # Before the rows are read: a name that cannot be is no matter of rows.
         make_label_set(config, columns.one_hot)
-    files = _read_files(config, columns, report)
+    tell = tell or (lambda _: None)
+    files = _read_files(config, columns, tell)
+    translated = _translate(config, files, tell) if config.translate is not None else None
     label_set = _label_set(config, columns, files)
     given = {
         split: _gather(config, label_set, columns, [f for f in files if f.split == split])
@@ -75,7 +86,9 @@ def import_data(config: ImportConfig, report: Report = lambda _: None) -> dict[s
     rng = np.random.default_rng(config.seed)
     dropped = _deal(config, given, rng)
     splits = {"test": given["test"]} if "test" in given else {}
-    dropped |= add_without_leaks(splits, given["validation"], given["train"], config.near_threshold)
+    dropped |= add_without_leaks(
+        splits, given["validation"], given["train"], config.near_threshold, tell
+    )
     parts = stratified_parts(splits["validation"].targets, VALIDATION_PARTS, rng)
     _check_splits(splits, parts)
     return write_prepared(
@@ -84,14 +97,14 @@ def import_data(config: ImportConfig, report: Report = lambda _: None) -> dict[s
         {
             "seed": config.seed,
             "near_threshold": config.near_threshold,
-            "sources": [_facts(config, splits, files)],
+            "sources": (_facts(config, splits, files, translated),),
             "dropped": dropped,
             "validation_parts": parts,
         },
     )
 
 
-def _read_files(config: ImportConfig, columns: LabelColumns, report: Report) -> list[_File]:
+def _read_files(config: ImportConfig, columns: LabelColumns, tell: Tell) -> list[_File]:
     named = (
         ("train", config.files),
         ("validation", config.validation),
@@ -104,7 +117,7 @@ def _read_files(config: ImportConfig, columns: LabelColumns, report: Report) -> 
     for file, table in zip(files, tables, strict=True):
         for record in table.rows(columns.names, strict=True):
             count += 1
-            report(count)
+            tell(Progress(count, note=f"reading {file.path.name}"))
             if isinstance(record, BadRow):
                 file.bad.append(record)
                 continue
@@ -119,6 +132,32 @@ def _read_files(config: ImportConfig, columns: LabelColumns, report: Report) -> 
             count_bad = f", of {len(file.bad)}" if file.bad else ""
             raise DataError(f"{file.path} has no usable rows{count_bad}{first}")
     return files
+
+
+def _translate(config: ImportConfig, files: Sequence[_File], tell: Tell) -> dict[str, Any]:
+    """Put translations in the place of the texts; say with what."""
+    from ov_emotions.data.augment.translation import Translator, keep_in
+
+    assert config.translate is not None
+    kept = keep_in(config.translations, config.output)
+    model = Translator(config.translate, config, kept)
+    texts = [row.text for file in files for row in file.rows]
+    found = model.translate(texts, tell, "translating")
+    for file in files:
+        rows, file.rows = file.rows, []
+        for row in rows:
+            text = found.get(row.text)
+            if text is None:
+                reason = f"the text has more than {config.max_tokens} tokens, and is not translated"
+            elif not text.strip():
+                reason = "the translation is empty"
+            else:
+                file.rows.append(_Row(row.number, text, row.values))
+                continue
+            file.bad.append(BadRow(row.number, reason))
+        if not file.rows:
+            raise DataError(f"{file.path} has no rows that {config.translate} translates")
+    return model.facts()
 
 
 def _values(
@@ -229,30 +268,30 @@ def _without(data: LabelledTexts, holds: NDArray[np.bool_]) -> list[str]:
 
 
 def _facts(
-    config: ImportConfig, splits: Mapping[str, LabelledTexts], files: Sequence[_File]
-) -> dict[str, Any]:
-    """Describe the set as `prepare` describes its own, for the manifest and the model card."""
-    labels = splits["train"].label_set.labels
+    config: ImportConfig,
+    splits: Mapping[str, LabelledTexts],
+    files: Sequence[_File],
+    translated: dict[str, Any] | None,
+) -> SourceFacts:
     names = [file.path.name for file in files]
     keys = [
         file.path.name if names.count(file.path.name) == 1 else str(file.path) for file in files
     ]
-    return {
-        "name": config.set_name,
-        "licence": config.licence,
-        "url": config.url,
-        "attribution": config.attribution,
-        "annotates": list(labels),
-        "files": {
-            key: {
-                "split": file.split,
-                "name": file.path.name,
-                "sha256": sha256_file(file.path),
-                "rows": len(file.rows),
-            }
+    return SourceFacts(
+        name=config.set_name,
+        licence=config.licence,
+        url=config.url,
+        attribution=config.attribution,
+        annotates=splits["train"].label_set.labels,
+        files={
+            key: FileFacts(
+                split=file.split,
+                name=file.path.name,
+                sha256=sha256_file(file.path),
+                rows=len(file.rows),
+            )
             for key, file in zip(keys, files, strict=True)
         },
-        "bad_rows": {
-            key: [asdict(row) for row in file.bad] for key, file in zip(keys, files, strict=True)
-        },
-    }
+        bad_rows={key: tuple(file.bad) for key, file in zip(keys, files, strict=True)},
+        translated=translated,
+    )

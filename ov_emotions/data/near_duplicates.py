@@ -1,58 +1,41 @@
-"""Texts that equal or nearly equal a text of another set."""
+"""Texts that equal or nearly equal others: an exact search by Jaccard similarity.
+
+Similarity is taken on sets of four-character grams without spaces. Two sets that are similar enough
+must share one of their rarest grams, so only those are looked up (prefix filtering: Bayardo, Ma and
+Srikant, "Scaling up all pairs similarity search", 2007); what is left is thinned out by size and by
+bit patterns of the grams, and then compared.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 _GRAM = 4
+_BITS = 256
+_CHUNK = 2000
+_AT_ONCE = 50_000
+_MOST_PAIRS = 4_000_000
+_SLACK = 1e-9
+_ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
-
-def _grams(text: str) -> frozenset[str]:
-    squeezed = text.replace(" ", "")
-    if len(squeezed) <= _GRAM:
-        return frozenset((squeezed,))
-    return frozenset(squeezed[i : i + _GRAM] for i in range(len(squeezed) - _GRAM + 1))
-
-
-def find_near_duplicates(
-    candidates: Sequence[str],
-    references: Sequence[str],
-    threshold: float = 0.8,
-    update: Callable[[int, int], None] | None = None,
-) -> list[int | None]:
-    """Find, for each candidate, a reference whose Jaccard similarity reaches the threshold.
-
-    Similarity is taken on sets of four-character grams without spaces. The search is exact: two
-    sets that are similar enough must share one of their rarest grams, so only those are indexed
-    (prefix filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
-
-    :param candidates: normalised texts to look up.
-    :param references: normalised texts to look among.
-    :param threshold: least Jaccard similarity, in (0, 1].
-    :param update: told the candidates done and their number.
-    :return: per candidate the index of the first reference found, or None.
-    """
-    return NearDuplicateIndex(references, threshold).find(candidates, update=update)
+_Ints = NDArray[np.int64]
 
 
 class NearDuplicateIndex:
-    """References to look up many texts in, as `find_near_duplicates` does.
+    """References to look up many texts in.
 
     :param references: normalised texts to look among.
-    :param threshold: least Jaccard similarity, in (0, 1].
+    :param threshold: least Jaccard similarity of what counts as nearly equal, in (0, 1].
     """
 
     def __init__(self, references: Sequence[str], threshold: float = 0.8) -> None:
+        self._references = references
         self._threshold = threshold
-        self._ranks = _ranks([_grams(text) for text in references])
-        # Lists take a tenth of the memory of sets, and only few are ever compared with.
-        self._grams = [sorted(self._ranks[gram] for gram in _grams(text)) for text in references]
-        self._index: dict[int, list[int]] = defaultdict(list)
-        for i, grams in enumerate(self._grams):
-            for gram in _prefix(grams, threshold):
-                self._index[gram].append(i)
 
     def find(
         self,
@@ -67,22 +50,23 @@ class NearDuplicateIndex:
         :param update: told the candidates done and their number.
         :return: per candidate the index of the first reference found, or None.
         """
-        found: list[int | None] = []
-        for n, text in enumerate(candidates):
-            found.append(self._first(text, None if passed_over is None else passed_over[n]))
-            if update is not None:
-                update(n + 1, len(candidates))
+        found: list[int | None] = [None] * len(candidates)
+        for first in range(0, len(candidates), _AT_ONCE):
+            part = candidates[first : first + _AT_ONCE]
+            grams = _Grams.of([*self._references, *part], len(self._references))
+            for i, reference in _similar_pairs(grams, self._threshold, _from(first, update, found)):
+                i += first
+                if found[i] is None and (passed_over is None or passed_over[i] != reference):
+                    found[i] = reference
         return found
 
-    def _first(self, text: str, passed_over: int | None) -> int | None:
-        # Grams that no reference has are the rarest of all; each keeps a rank of its own.
-        grams = sorted(self._ranks.get(gram, -i) for i, gram in enumerate(_grams(text), 1))
-        own = frozenset(grams)
-        near = {i for gram in _prefix(grams, self._threshold) for i in self._index.get(gram, ())}
-        for i in sorted(near):
-            if i != passed_over and _similar(own, self._grams[i], self._threshold):
-                return i
+
+def _from(
+    first: int, update: Callable[[int, int], None] | None, items: Sequence[object]
+) -> Callable[[int, int], None] | None:
+    if update is None:
         return None
+    return lambda done, _: update(first + done, len(items))
 
 
 def near_duplicate_pairs(
@@ -90,60 +74,161 @@ def near_duplicate_pairs(
     threshold: float = 0.8,
     update: Callable[[int, int], None] | None = None,
 ) -> list[tuple[int, int]]:
-    """Find all pairs of texts whose Jaccard similarity reaches the threshold.
-
-    It is measured as `find_near_duplicates` measures it, and the search is as exact.
+    """Find all pairs of texts that are nearly equal.
 
     :param texts: normalised texts; equal ones are pairs too.
     :param threshold: least Jaccard similarity, in (0, 1].
     :param update: told the texts done and their number.
     :return: pairs of positions, the smaller first, in ascending order.
     """
-    ranked = _ranked(texts)
-    sets = [frozenset(grams) for grams in ranked]
-    # By size, so that what is indexed is never larger, and what is too small is passed over.
-    order = sorted(range(len(texts)), key=lambda i: len(ranked[i]))
-    index: dict[int, list[int]] = defaultdict(list)
-    pairs: list[tuple[int, int]] = []
-    for done, i in enumerate(order, 1):
-        least = threshold * len(ranked[i])
-        prefix = _prefix(ranked[i], threshold)
-        candidates: set[int] = set()
-        for gram in prefix:
-            candidates.update(index.get(gram, ()))
-        pairs += [
-            (min(i, j), max(i, j))
-            for j in candidates
-            if len(ranked[j]) >= least and _similar(sets[i], sets[j], threshold)
-        ]
-        for gram in prefix:
-            index[gram].append(i)
+    grams = _Grams.of(texts, len(texts))
+    return sorted((j, i) for i, j in _similar_pairs(grams, threshold, update))
+
+
+@dataclass(frozen=True)
+class _Grams:
+    """The grams of texts, as ranks: those that few references have come first.
+
+    :param references: how many of the texts are references; the candidates follow. Where none do,
+        each text is looked up among those before it.
+    :param starts: shape (texts + 1,): where each text's ranks begin in `ranks`.
+    :param ranks: each text's, ascending and distinct.
+    :param patterns: uint8, shape (texts, _BITS / 8): a bit for each of a text's ranks.
+    """
+
+    references: int
+    starts: _Ints
+    ranks: _Ints
+    patterns: NDArray[np.uint8]
+
+    @staticmethod
+    def of(texts: Sequence[str], references: int) -> _Grams:
+        codes, owners = _coded([text.replace(" ", "") for text in texts])
+        codes, size = _numbered(codes)
+        # Each gram counts once a text.
+        owners, codes = np.divmod(_distinct(owners * size + codes), size)
+        frequency = np.bincount(codes[owners < references], minlength=size)
+        rank = np.empty(size, dtype=np.int64)
+        rank[np.argsort(frequency, kind="stable")] = np.arange(size)
+        owners, ranks = np.divmod(np.sort(owners * size + rank[codes]), size)
+        starts = np.searchsorted(owners, np.arange(len(texts) + 1))
+        return _Grams(references, starts, ranks, _patterns(owners, ranks, starts))
+
+    @property
+    def sizes(self) -> _Ints:
+        return np.diff(self.starts)
+
+    def of_text(self, text: int) -> _Ints:
+        return self.ranks[self.starts[text] : self.starts[text + 1]]
+
+
+def _coded(texts: Sequence[str]) -> tuple[_Ints, _Ints]:
+    """Write grams as numbers: a text of up to four characters is one gram, any other has several.
+
+    :return: the grams, and for each the text that it is of.
+    """
+    letters = {letter: i for i, letter in enumerate(sorted(set().union(*texts)), 1)}
+    # Zeros fill up short texts.
+    lengths = np.array([max(len(text), _GRAM) for text in texts], dtype=np.int64)
+    flat = np.zeros(int(lengths.sum()), dtype=np.int64)
+    begins = np.concatenate([[0], np.cumsum(lengths)])[:-1] if len(texts) else lengths
+    for begin, text in zip(begins.tolist(), texts, strict=True):
+        flat[begin : begin + len(text)] = [letters[letter] for letter in text]
+    # Pairs are numbered first, so that no alphabet is too large for a pair of pairs.
+    pairs, size = _numbered(flat[:-1] * (len(letters) + 1) + flat[1:])
+    inside = _spread(begins, lengths - _GRAM + 1)
+    codes = pairs[inside] * size + pairs[inside + 2]
+    return codes, np.repeat(np.arange(len(texts)), lengths - _GRAM + 1)
+
+
+def _distinct(values: _Ints) -> _Ints:
+    """Sort and thin out; `numpy.unique` hashes, which takes ten times as long."""
+    values = np.sort(values)
+    new = np.ones(len(values), dtype=bool)
+    new[1:] = values[1:] != values[:-1]
+    return values[new]
+
+
+def _numbered(values: _Ints) -> tuple[_Ints, int]:
+    """Number values from 0; say how many different ones there are."""
+    distinct = _distinct(values)
+    return np.searchsorted(distinct, values), max(len(distinct), 1)
+
+
+def _spread(starts: _Ints, counts: _Ints) -> _Ints:
+    """Return start, start + 1, ... of each start, as many as its count, one after another."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - ends + counts, counts)
+
+
+def _patterns(owners: _Ints, ranks: _Ints, starts: _Ints) -> NDArray[np.uint8]:
+    texts = len(starts) - 1
+    patterns = np.empty((texts, _BITS // 8), dtype=np.uint8)
+    for first in range(0, texts, 1 << 15):
+        last = min(first + (1 << 15), texts)
+        bits = np.zeros((last - first, _BITS), dtype=np.uint8)
+        part = slice(starts[first], starts[last])
+        bits[owners[part] - first, ranks[part] % _BITS] = 1
+        patterns[first:last] = np.packbits(bits, axis=1)
+    return patterns
+
+
+def _similar_pairs(
+    grams: _Grams, threshold: float, update: Callable[[int, int], None] | None
+) -> Iterator[tuple[int, int]]:
+    """Yield candidates with references that are similar to them, both in ascending order."""
+    references, sizes = grams.references, grams.sizes
+    among_themselves = len(sizes) == references
+    before = 0 if among_themselves else references
+    candidates = len(sizes) - before
+    prefixes = sizes - np.ceil(threshold * sizes).astype(np.int64) + 1
+    # References by each gram of their prefixes.
+    listed = grams.ranks[_spread(grams.starts[:references], prefixes[:references])]
+    owners = np.repeat(np.arange(references), prefixes[:references])
+    order = np.argsort(listed, kind="stable")
+    listed, owners = listed[order], owners[order]
+    for first in range(0, candidates, _CHUNK):
+        last = min(first + _CHUNK, candidates)
+        texts = np.arange(before + first, before + last)
+        looked_up = grams.ranks[_spread(grams.starts[texts], prefixes[texts])]
+        begins = np.searchsorted(listed, looked_up, "left")
+        counts = np.searchsorted(listed, looked_up, "right") - begins
+        pairs = [np.empty(0, dtype=np.int64)]
+        askers = np.repeat(texts, prefixes[texts])
+        for part in _slices(counts):
+            who = np.repeat(askers[part], counts[part])
+            whom = owners[_spread(begins[part], counts[part])]
+            if among_themselves:
+                who, whom = who[whom < who], whom[whom < who]
+            likely = _may_be_similar(grams, who, whom, threshold)
+            pairs.append(who[likely] * references + whom[likely])
+        for pair in _distinct(np.concatenate(pairs)).tolist():
+            who, whom = divmod(pair, references)
+            one, other = grams.of_text(who), grams.of_text(whom)
+            shared = len(np.intersect1d(one, other, assume_unique=True))
+            if shared >= threshold * (len(one) + len(other) - shared):
+                yield who - before, whom
         if update is not None:
-            update(done, len(texts))
-    return sorted(pairs)
+            update(last, candidates)
 
 
-def _ranks(texts: Sequence[frozenset[str]]) -> dict[str, int]:
-    """Number the grams of some texts, the rarest first."""
-    frequency: Counter[str] = Counter()
-    for grams in texts:
-        frequency.update(grams)
-    # Ties are broken by the gram itself: all texts must sort alike for the filter to be exact.
-    order = sorted(frequency, key=lambda gram: (frequency[gram], gram))
-    return {gram: i for i, gram in enumerate(order)}
+def _slices(counts: _Ints) -> Iterator[slice]:
+    """Cut a list where the pairs before each cut are about as many as memory should hold."""
+    totals = np.cumsum(counts) // _MOST_PAIRS
+    cuts = [0, *(np.flatnonzero(np.diff(totals)) + 1).tolist(), len(counts)]
+    for first, last in pairwise(cuts):
+        yield slice(first, last)
 
 
-def _ranked(texts: Sequence[str]) -> list[list[int]]:
-    """Write each text's grams as their ranks, the rarest first."""
-    grams = [_grams(text) for text in texts]
-    ranks = _ranks(grams)
-    return [sorted(ranks[gram] for gram in some) for some in grams]
-
-
-def _prefix(grams: list[int], threshold: float) -> list[int]:
-    return grams[: len(grams) - math.ceil(threshold * len(grams)) + 1]
-
-
-def _similar(one: frozenset[int], other: Collection[int], threshold: float) -> bool:
-    shared = len(one.intersection(other))
-    return shared >= threshold * (len(one) + len(other) - shared)
+def _may_be_similar(grams: _Grams, one: _Ints, other: _Ints, threshold: float) -> NDArray[np.bool_]:
+    """Tell which pairs have sizes, and then bit patterns, that do not rule similarity out."""
+    sizes = grams.sizes
+    a, b = sizes[one], sizes[other]
+    likely = np.minimum(a, b) >= threshold * np.maximum(a, b) - _SLACK
+    places = np.flatnonzero(likely)
+    different = _ONES[grams.patterns[one[places]] ^ grams.patterns[other[places]]].sum(axis=1)
+    # Sets that share enough differ in so many at the most; patterns differ in no more.
+    most = (a + b)[places] * (1 - threshold) / (1 + threshold) + _SLACK
+    likely[places] = different <= most
+    return likely

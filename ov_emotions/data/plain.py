@@ -21,7 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions import __version__
+from ov_emotions.data.dataset import (
+    PREPARED_SCHEMA,
+    LabelledTexts,
+    Manifest,
+    PreparedData,
+    SplitFacts,
+)
 from ov_emotions.data.own_labels import (
     find_columns,
     listed_labels,
@@ -29,12 +36,12 @@ from ov_emotions.data.own_labels import (
     one_hot_cell,
     open_labelled,
 )
-from ov_emotions.data.prepare import PreparedData
-from ov_emotions.data.settings import ImportConfig
-from ov_emotions.data.splits import VALIDATION_PARTS, stratified_parts
+from ov_emotions.data.prepare import VALIDATION_PARTS, stratified_parts
+from ov_emotions.data.settings import SEED, ImportConfig
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import LABEL_SETS, LabelSet
+from ov_emotions.normalize import NORMALIZER_VERSION
 from ov_emotions.texts import BadRow, Row, Table
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,7 +52,7 @@ FEWEST_ROWS = 30
 FEW_ROWS = 500
 """Rows below which a warning says how uncertain figures are."""
 
-DEFAULT_SEED = 20261122
+DEFAULT_SEED = SEED
 _NUMBERS = re.compile(r"\[[\d.\s]*\]")
 
 
@@ -104,13 +111,20 @@ def open_data(
         )
     parts = stratified_parts(rows.targets, VALIDATION_PARTS, np.random.default_rng(seed))
     digest = "".join(sha256_file(path) for path in paths)
-    facts = {"rows": len(rows), "sha256": digest[:64], "labels": rows.label_counts()}
-    manifest = {
-        "seed": seed,
-        "files": [{"name": path.name, "sha256": sha256_file(path)} for path in paths],
-        "splits": {"validation": facts},
-        "validation_parts": parts,
-    }
+    manifest = Manifest(
+        schema=PREPARED_SCHEMA,
+        library=__version__,
+        normalizer=NORMALIZER_VERSION,
+        seed=seed,
+        near_threshold=1.0,
+        label_set=rows.label_set.name,
+        labels=rows.label_set.labels,
+        label_names_ru=dict(rows.label_set.russian),
+        sources=(),
+        dropped={},
+        splits={"validation": SplitFacts.of(rows, digest[:64])},
+        validation_parts=parts,
+    )
     return PlainData(paths[0], manifest, rows.label_set, rows)
 
 

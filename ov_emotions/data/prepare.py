@@ -2,99 +2,93 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ov_emotions import __version__
-from ov_emotions.data.dataset import LabelledTexts
+from ov_emotions.data.dataset import (
+    FileFacts,
+    LabelledTexts,
+    Manifest,
+    SourceFacts,
+    write_prepared,
+)
+from ov_emotions.data.near_duplicates import NearDuplicateIndex
 from ov_emotions.data.settings import PrepareConfig
-from ov_emotions.data.sources import PREPARED_SETS, Source, read_source
-from ov_emotions.data.splits import VALIDATION_PARTS, drop_leaks, random_parts, stratified_parts
+from ov_emotions.data.sources import ENGLISH, RawRows, Source, read_source, sources_of
 from ov_emotions.errors import DataError
-from ov_emotions.files import atomic_folder, sha256_file, write_json
-from ov_emotions.labels import EKMAN, LABEL_SETS, LabelSet
-from ov_emotions.normalize import NORMALIZER_VERSION, normalize
+from ov_emotions.files import sha256_file
+from ov_emotions.labels import EKMAN
+from ov_emotions.normalize import normalize
 from ov_emotions.progress import Progress, Tell
-from ov_emotions.texts import BadRow
+from ov_emotions.texts import Row, open_table
 
 logger = logging.getLogger(__name__)
 
-PREPARED_SCHEMA = 1
-MANIFEST_NAME = "prepared.json"
 DEFAULT_LABELS = EKMAN.name
 
+VALIDATION_PARTS = {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}
+"""Shares of the validation split: INT8 calibration, threshold fitting, model choice."""
 
-def _source_facts(
-    source: Source, raw: Path, rows: dict[str, int], bad: dict[str, tuple[BadRow, ...]]
-) -> dict[str, Any]:
-    return {
-        "name": source.name,
-        "licence": source.licence,
-        "url": source.url,
-        "attribution": source.attribution,
-        "annotates": [
-            label
-            for label, known in zip(
-                source.label_map.target.labels, source.label_map.annotated, strict=True
-            )
-            if known
-        ],
-        "files": {
-            split: {"name": name, "sha256": sha256_file(raw / name), "rows": rows[split]}
-            for split, name in source.files.items()
-        },
-        "bad_rows": {split: [asdict(row) for row in found] for split, found in bad.items()},
-    }
+_Raw = dict[tuple[str, str], RawRows]
 
 
-def prepare(config: PrepareConfig, tell: Tell | None = None) -> dict[str, Any]:
+def prepare(config: PrepareConfig, tell: Tell | None = None) -> Manifest:
     """Read the raw sets and write the prepared folder.
 
     Test rows are kept as published, so that figures compare with others'. A validation row that
     equals or nearly equals a test row is dropped, and so is a training row that equals or nearly
-    equals a validation or test row of any set.
+    equals a validation or test row of any set, or a text of the files to screen against.
 
     :param config: what to read, where to write.
     :param tell: told the rows read, and those held against held-out texts.
     :return: the manifest, which is written beside the splits.
     :raises DataError: if a raw file is missing or malformed.
     """
-    sources = PREPARED_SETS[config.labels]
-    read: dict[tuple[str, str], LabelledTexts] = {}
-    facts: list[dict[str, Any]] = []
-    tell = tell or (lambda _: None)
+    screened_texts = [normalize(text) for path in config.screen for text in _texts(path)]
+    sources = sources_of(config)
+    raw: _Raw = {}
     for source in sources:
-        bad: dict[str, tuple[BadRow, ...]] = {}
         for split in source.files:
-            data, bad[split] = read_source(source, config.raw, split)
-            read[source.name, split] = data
-            tell(Progress(sum(map(len, read.values())), note=f"read {source.name} {split}"))
-            for row in bad[split]:
-                logger.warning("%s %s row %d: %s", source.name, split, row.row, row.reason)
-        rows = {split: len(read[source.name, split]) for split in source.files}
-        facts.append(_source_facts(source, config.raw, rows, bad))
+            raw[source.name, split] = rows = read_source(source, config.raw, split)
+            done = sum(len(some.data) for some in raw.values())
+            _say(tell, Progress(done, note=f"read {source.name} {split}"))
+            for bad in rows.bad:
+                logger.warning("%s %s row %d: %s", source.name, split, bad.row, bad.reason)
 
     rng = np.random.default_rng(config.seed)
-    splits = {"test_goemotions": read["ru_goemotions", "test"]}
-    if ("cedr", "test") in read:
-        splits["test_cedr"] = read["cedr", "test"]
-    if (brighter := read.get(("brighter_rus", "train"))) is not None:
+    given = {key: rows.data for key, rows in raw.items()}
+    splits = {"test_goemotions": given["ru_goemotions", "test"]}
+    if ("cedr", "test") in given:
+        splits["test_cedr"] = given["cedr", "test"]
+    if (brighter := given.get(("brighter_rus", "train"))) is not None:
         order = rng.permutation(len(brighter))
         held = round(config.brighter_test_share * len(brighter))
         splits["test_brighter"] = brighter.select(np.sort(order[:held]))
-        read["brighter_rus", "train"] = brighter.select(np.sort(order[held:]))
+        given["brighter_rus", "train"] = brighter.select(np.sort(order[held:]))
 
-    train = LabelledTexts.concatenate([read[s.name, "train"] for s in sources])
-    validation = read["ru_goemotions", "validation"]
+    russian = [source for source in sources if source.name != ENGLISH.name]
+    train = LabelledTexts.concatenate([given[source.name, "train"] for source in russian])
+    validation = given["ru_goemotions", "validation"]
     dropped = add_without_leaks(splits, validation, train, config.near_threshold, tell)
+    facts: dict[str, Any] = {}
+    if config.screen:
+        left, near = _without_near(splits["train"], screened_texts, config.near_threshold, tell)
+        splits["train"] = left
+        dropped["train"]["near_equal_to_screen"] = len(near)
+        facts["screen"] = {
+            "files": {path.name: sha256_file(path) for path in config.screen},
+            "dropped": dict(Counter(near.origins)),
+        }
+    if config.english:
+        added, dropped[ENGLISH.name] = _english(raw, splits, screened_texts, config, tell)
+        splits["train"] = LabelledTexts.concatenate([splits["train"], added])
+    _say(tell, Progress(sum(map(len, splits.values())), note="dealing and writing"))
     if config.labels == DEFAULT_LABELS:
         # By chance alone, as the shipped models were made; of seven labels none is rare.
         parts = random_parts(len(splits["validation"]), VALIDATION_PARTS, rng)
@@ -106,11 +100,102 @@ def prepare(config: PrepareConfig, tell: Tell | None = None) -> dict[str, Any]:
         {
             "seed": config.seed,
             "near_threshold": config.near_threshold,
-            "sources": facts,
+            "sources": tuple(_source_facts(source, config.raw, raw) for source in sources),
             "dropped": dropped,
             "validation_parts": parts,
+            **facts,
         },
     )
+
+
+def _say(tell: Tell | None, progress: Progress) -> None:
+    if tell is not None:
+        tell(progress)
+
+
+def _texts(path: Path) -> list[str]:
+    rows = [row.text for row in open_table(path).rows() if isinstance(row, Row)]
+    if not rows:
+        raise DataError(f"{path} has no texts to screen against")
+    return rows
+
+
+def _source_facts(source: Source, folder: Path, raw: _Raw) -> SourceFacts:
+    known = zip(source.label_map.target.labels, source.label_map.annotated, strict=True)
+    return SourceFacts(
+        name=source.name,
+        licence=source.licence,
+        url=source.url,
+        attribution=source.attribution,
+        annotates=tuple(label for label, annotated in known if annotated),
+        files={
+            split: FileFacts(
+                # A file from elsewhere is named without its folders.
+                name=Path(name).name if Path(name).is_absolute() else name,
+                sha256=sha256_file(folder / name),
+                rows=len(raw[source.name, split].data),
+            )
+            for split, name in source.files.items()
+        },
+        bad_rows={split: raw[source.name, split].bad for split in source.files},
+        synthetic=source.synthetic,
+    )
+
+
+def _without_near(
+    data: LabelledTexts, texts: Sequence[str], threshold: float, tell: Tell | None
+) -> tuple[LabelledTexts, LabelledTexts]:
+    """Part the rows that equal or nearly equal none of some texts from those that do."""
+    update = _update(tell, "screening train")
+    found = NearDuplicateIndex(texts, threshold).find(
+        [normalize(text) for text in data.texts], update=update
+    )
+    near = np.array([match is not None for match in found], dtype=bool)
+    return data.select(np.flatnonzero(~near)), data.select(np.flatnonzero(near))
+
+
+def _english(
+    raw: _Raw,
+    splits: Mapping[str, LabelledTexts],
+    screened: Sequence[str],
+    config: PrepareConfig,
+    tell: Tell | None,
+) -> tuple[LabelledTexts, dict[str, int]]:
+    """Take the English rows of which no held-out or screened row is a twin, in either language."""
+    english = raw[ENGLISH.name, "train"]
+    russian = {split: raw["ru_goemotions", split] for split in ("train", "validation", "test")}
+    for split, rows in russian.items():
+        if not all(rows.ids):
+            raise DataError(f"ru_goemotions {split} lacks ids, by which English twins are found")
+    kept = {normalize(text) for text in splits["train"].texts}
+    out = {number for split in ("validation", "test") for number in russian[split].ids}
+    # What is no training row any more was a leak, or the duplicate of one.
+    train = russian["train"]
+    out |= {
+        number
+        for number, text in zip(train.ids, train.data.texts, strict=True)
+        if normalize(text) not in kept
+    }
+    texts = [normalize(text) for text in english.data.texts]
+    twins = [i for i, number in enumerate(english.ids) if number in out]
+    once = {number: i for i, number in reversed(list(enumerate(english.ids)))}
+    same_id = len(english.ids) - len(once)
+    left = sorted(i for number, i in once.items() if number not in out)
+    distinct = [i for i in left if texts[i] not in kept]
+    references = [normalize(text) for n, d in splits.items() if n != "train" for text in d.texts]
+    references += [*screened, *(texts[i] for i in twins)]
+    added, dropped = drop_leaks(
+        english.data.select(distinct),
+        references,
+        config.near_threshold,
+        _update(tell, "looking for leaks in goemotions_en"),
+    )
+    dropped["duplicates"] += len(left) - len(distinct)
+    return added, {
+        "same_id": same_id,
+        "twin_of_held_out": len(once) - len(left),
+        **dropped,
+    }
 
 
 def add_without_leaks(
@@ -145,183 +230,104 @@ def _update(tell: Tell | None, note: str) -> Callable[[int, int], None] | None:
     return lambda done, total: tell(Progress(done, total, note=note))
 
 
-def write_prepared(
-    output: Path, splits: Mapping[str, LabelledTexts], facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write a prepared folder: a Parquet file a split, and the manifest.
+def drop_leaks(
+    data: LabelledTexts,
+    references: Sequence[str],
+    threshold: float,
+    update: Callable[[int, int], None] | None = None,
+) -> tuple[LabelledTexts, dict[str, int]]:
+    """Deduplicate, then drop what a reference equals or nearly equals.
 
-    :param output: the folder; replaced as a whole.
-    :param splits: by name; `train` and `validation` among them, all of one label set.
-    :param facts: `seed`, `near_threshold`, `sources`, `dropped` and `validation_parts`.
-    :return: the manifest.
+    :param data: the rows.
+    :param references: normalised texts that no row may equal.
+    :param threshold: Jaccard similarity from which two texts count as nearly equal.
+    :param update: told the texts looked up and their number.
+    :return: the rows that are left, and how many went for each reason.
     """
-    label_set = splits["train"].label_set
-    manifest: dict[str, Any] = {
-        "schema": PREPARED_SCHEMA,
-        "library": __version__,
-        "normalizer": NORMALIZER_VERSION,
-        "seed": facts["seed"],
-        "near_threshold": facts["near_threshold"],
-        "label_set": label_set.name,
-        "labels": list(label_set.labels),
-        "label_names_ru": dict(label_set.russian),
-        "sources": facts["sources"],
-        "dropped": facts["dropped"],
-        "splits": {},
-        "validation_parts": facts["validation_parts"],
+    texts = [normalize(text) for text in data.texts]
+    first: dict[str, int] = {}
+    for i, text in enumerate(texts):
+        if text:
+            first.setdefault(text, i)
+    empty = texts.count("")
+    known = set(references)
+    distinct = [i for text, i in first.items() if text not in known]
+    matches = NearDuplicateIndex(references, threshold).find(
+        [texts[i] for i in distinct], update=update
+    )
+    clean = [i for i, match in zip(distinct, matches, strict=True) if match is None]
+    return data.select(clean), {
+        "empty_after_normalising": empty,
+        "duplicates": len(texts) - empty - len(first),
+        "equal_to_held_out": len(first) - len(distinct),
+        "near_equal_to_held_out": len(distinct) - len(clean),
     }
-    with atomic_folder(output) as folder:
-        for name, data in splits.items():
-            manifest["splits"][name] = save_split(data, folder / f"{name}.parquet")
-        write_json(folder / MANIFEST_NAME, manifest)
-    return manifest
 
 
-def save_split(data: LabelledTexts, path: Path) -> dict[str, Any]:
-    """Write one split.
+def random_parts(
+    rows: int, shares: Mapping[str, float], rng: np.random.Generator
+) -> dict[str, list[int]]:
+    """Deal rows out by chance alone.
 
-    :param data: its rows.
-    :param path: the Parquet file.
-    :return: what the manifest says of it.
+    :param rows: how many there are.
+    :param shares: of each part; they sum to 1.
+    :param rng: the source of chance.
+    :return: positions of each part, ascending.
     """
-    data.save(path)
-    origins = sorted(set(data.origins))
+    order = rng.permutation(rows)
+    parts: dict[str, list[int]] = {}
+    start = 0.0
+    for name, share in shares.items():
+        stop = start + share
+        chosen = order[round(start * rows) : round(stop * rows)]
+        parts[name] = sorted(int(i) for i in chosen)
+        start = stop
+    return parts
+
+
+def stratified_parts(
+    targets: NDArray[np.int8], shares: Mapping[str, float], rng: np.random.Generator
+) -> dict[str, list[int]]:
+    """Deal rows out so that every part gets its share of each label, the rarest first.
+
+    Iterative stratification: Sechidis, Tsoumakas and Vlahavas, "On the stratification of
+    multi-label data" (2011). The rows of the rarest label that is left go, one by one, to the part
+    that lacks most of this label, then most rows. Rows without any label come last.
+
+    :param targets: int8, shape (rows, labels): 1 present, 0 absent, -1 unknown.
+    :param shares: of each part; they sum to 1.
+    :param rng: breaks ties, and gives the order of the rows.
+    :return: positions of each part, ascending.
+    """
+    wanted = np.array(list(shares.values()), dtype=np.float64)
+    present = targets == 1
+    lacking = wanted[:, None] * present.sum(axis=0)  # parts x labels
+    room = wanted * len(targets)
+    left = rng.permutation(len(targets))
+    places = np.zeros(len(targets), dtype=np.int64)
+
+    def place(row: int, label: int | None) -> None:
+        need = room if label is None else lacking[:, label]
+        best = np.flatnonzero(need >= need.max() - 1e-9)
+        if len(best) > 1:
+            best = best[room[best] >= room[best].max() - 1e-9]
+        part = int(rng.choice(best))
+        places[row] = part
+        room[part] -= 1
+        lacking[part] -= present[row]
+
+    while len(left):
+        counts = present[left].sum(axis=0)
+        if not counts.any():
+            for row in left:
+                place(int(row), None)
+            break
+        label = int(np.argmin(np.where(counts > 0, counts, len(targets) + 1)))
+        holding = present[left, label]
+        for row in left[holding]:
+            place(int(row), label)
+        left = left[~holding]
     return {
-        "rows": len(data),
-        "sha256": sha256_file(path),
-        "rows_by_origin": {o: data.origins.count(o) for o in origins},
-        "labels": data.label_counts(),
-        "labels_by_origin": {
-            o: data.select([i for i, x in enumerate(data.origins) if x == o]).label_counts()
-            for o in origins
-        },
+        name: [int(i) for i in np.flatnonzero(places == number)]
+        for number, name in enumerate(shares)
     }
-
-
-@dataclass(frozen=True)
-class PreparedData:
-    """A prepared folder, opened.
-
-    :param folder: where it lies.
-    :param manifest: what was recorded when it was written.
-    :param label_set: the labels of all its splits.
-    """
-
-    folder: Path
-    manifest: dict[str, Any]
-    label_set: LabelSet
-
-    @staticmethod
-    def open(folder: Path) -> PreparedData:
-        """Open a prepared folder and check its manifest.
-
-        :param folder: what `prepare` wrote.
-        :return: the opened folder.
-        :raises DataError: if it is not a prepared folder, or one of another schema.
-        """
-        path = folder / MANIFEST_NAME
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{folder} is not a prepared folder ({error}); run `ov-emotions data prepare` or "
-                "`data import`"
-            ) from error
-        if not isinstance(manifest, dict):
-            raise DataError(
-                f"{path} holds no JSON object; run `ov-emotions data prepare` or `data import`"
-            )
-        if manifest.get("schema") != PREPARED_SCHEMA:
-            raise DataError(f"{path} has schema {manifest.get('schema')}, not {PREPARED_SCHEMA}")
-        return PreparedData(folder, manifest, _label_set(path, manifest))
-
-    @property
-    def test_split(self) -> str | None:
-        """The split that final figures are taken on where none is named; None if there is none."""
-        return next((name for name in self.manifest["splits"] if name.startswith("test")), None)
-
-    def check_splits(self, names: Iterable[str]) -> None:
-        """Refuse names that stand for no rows, before anything is computed for the others.
-
-        :param names: of splits, or `validation:PART`.
-        :raises DataError: if one is not there; says which are.
-        """
-        parts = [f"validation:{part}" for part in self.manifest.get("validation_parts", ())]
-        known = [*self.manifest["splits"], *parts]
-        for name in names:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {close[0]}? " if close else ""
-                raise DataError(
-                    f"{self.folder} has no split {name!r}; {hint}it has {', '.join(known)}"
-                )
-
-    def split(self, name: str) -> LabelledTexts:
-        """Read one split, after checking its hash.
-
-        :param name: train, validation, or a test split: test_goemotions, test_cedr and
-            test_brighter of `data prepare`, test of `data import`.
-        :return: its rows.
-        :raises DataError: if there is no such split, or the file is not the one recorded.
-        """
-        self.check_splits([name])
-        path = self.folder / f"{name}.parquet"
-        if path.is_file() and sha256_file(path) != self.manifest["splits"][name]["sha256"]:
-            raise DataError(
-                f"{path} is not the file that was prepared: its hash differs; "
-                "prepare the data again"
-            )
-        return LabelledTexts.load(path, self.label_set)
-
-    def validation_part(self, name: str) -> LabelledTexts:
-        """Read one part of the validation split.
-
-        :param name: calibration, thresholds or selection.
-        :return: its rows.
-        :raises DataError: if there is no such part, or the file is not the one recorded.
-        """
-        self.check_splits([f"validation:{name}"])
-        return self.split("validation").select(self.manifest["validation_parts"][name])
-
-    def held_out_texts(self) -> list[str]:
-        """Return the normalised texts of every split but the training rows.
-
-        :return: what nothing that is learned from may equal.
-        :raises DataError: if a file is not the one recorded.
-        """
-        return [
-            normalize(text)
-            for name in self.manifest["splits"]
-            if name != "train"
-            for text in self.split(name).texts
-        ]
-
-
-def _label_set(path: Path, manifest: dict[str, Any]) -> LabelSet:
-    labels = manifest.get("labels")
-    name = manifest.get("label_set")
-    if name is None:
-        # Folders that were written before there was a choice.
-        if labels == list(EKMAN.labels):
-            return EKMAN
-        raise DataError(
-            f"{path} does not say which label set it has, and its labels are not those of "
-            f"{EKMAN.name}; prepare the data again"
-        )
-    russian = manifest.get("label_names_ru")
-    if (
-        not isinstance(name, str)
-        or not isinstance(labels, list)
-        or not labels
-        or not all(isinstance(label, str) for label in labels)
-        or not isinstance(russian, dict)
-        or not set(russian) <= set(labels)
-    ):
-        raise DataError(f"{path} does not describe its label set; prepare the data again")
-    known = LABEL_SETS.get(name)
-    if known is not None and known.labels != tuple(labels):
-        raise DataError(
-            f"{path} calls its labels {name}, but they are {', '.join(labels)}; prepare the data "
-            "again"
-        )
-    return LabelSet(name, tuple(labels), MappingProxyType(russian))

@@ -1,12 +1,35 @@
-"""How the raw sets, and how own data, become a prepared folder."""
+"""What a user sets: of preparing the raw sets, importing own files, and adding rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal, get_args
 
 from ov_emotions.errors import InputError
-from ov_emotions.labels import EKMAN
+from ov_emotions.labels import EKMAN, GOEMOTIONS
+
+SEED = 20261122
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def _check_shared(seed: int, near_threshold: float | None) -> None:
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, not {seed}")
+    if near_threshold is not None and not 0 < near_threshold <= 1:
+        raise InputError(f"near_threshold must be in (0, 1], not {near_threshold}")
+
+
+def _check_translation(beams: int, batch_size: int, max_tokens: int) -> None:
+    for name, value in (("beams", beams), ("batch_size", batch_size)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, not {value}")
+    if max_tokens < 4:
+        raise InputError(f"max_tokens must be at least 4, not {max_tokens}")
+
+
+LEFT_OUT = ("brighter_rus", "cedr", "ru_izard", "support_desk")
+"""Sets that `without` may name; GoEmotions-ru has validation and test, and always stays."""
 
 
 @dataclass(frozen=True)
@@ -19,31 +42,40 @@ class PrepareConfig:
     :param seed: of the held-out rows and the parts of validation.
     :param brighter_test_share: share of BRIGHTER's training rows that is held out as a test set.
     :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
+    :param english: read the English original of GoEmotions too, as training rows, but for those
+        whose Russian twin is held out or nearly equals a held-out text.
+    :param desk: CSV file of support-desk rows: text, role, trade and labels.
+    :param without: sets that are left out.
+    :param screen: files with texts, such as check lists; training rows that nearly equal one of
+        them are dropped and counted.
     """
 
     raw: Path
     output: Path
     labels: str = EKMAN.name
-    seed: int = 20261122
+    seed: int = SEED
     brighter_test_share: float = 0.25
     near_threshold: float = 0.8
+    english: bool = False
+    desk: Path | None = None
+    without: tuple[str, ...] = ()
+    screen: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        from ov_emotions.data.sources import PREPARED_SETS  # NumPy comes with it
-
-        if self.labels not in PREPARED_SETS:
+        if self.labels not in (EKMAN.name, GOEMOTIONS.name):
             raise InputError(
-                f"labels must be {' or '.join(PREPARED_SETS)}, not {self.labels!r}; data with "
+                f"labels must be {EKMAN.name} or {GOEMOTIONS.name}, not {self.labels!r}; data with "
                 "labels of their own go through `ov-emotions data import`"
             )
-        if self.seed < 0:
-            raise InputError(f"seed must be at least 0, not {self.seed}")
+        if self.desk is not None and self.labels != EKMAN.name:
+            raise InputError(f"desk has rows with the labels of {EKMAN.name}, not {self.labels}")
+        if wrong := [name for name in self.without if name not in LEFT_OUT]:
+            raise InputError(f"without must name {', '.join(LEFT_OUT)}, not {wrong[0]!r}")
         if not 0 <= self.brighter_test_share < 1:
             raise InputError(
                 f"brighter_test_share must be in [0, 1), not {self.brighter_test_share}"
             )
-        if not 0 < self.near_threshold <= 1:
-            raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
+        _check_shared(self.seed, self.near_threshold)
 
 
 @dataclass(frozen=True)
@@ -74,6 +106,15 @@ class ImportConfig:
     :param test_share: the same of test; 0 for no test split.
     :param seed: of the splits.
     :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
+    :param translate: model that the texts are translated with first: Marian or another
+        sequence-to-sequence model, Hub id or folder.
+    :param prefix: put before each text that is translated, as T5-like models want it.
+    :param beams: of the translation's search; 1 takes the likeliest token at each step.
+    :param batch_size: texts translated at once, of about the same length.
+    :param max_tokens: longer texts are left out, and longer translations are cut.
+    :param translations: folder where translations are kept for runs that go on after a kill;
+        beside the output, with `.translations` at its name's end, if not given.
+    :param device: cpu, cuda, or auto for CUDA where there is one; of the translation.
     """
 
     files: tuple[Path, ...]
@@ -93,8 +134,15 @@ class ImportConfig:
     attribution: str = "unknown"
     validation_share: float = 0.15
     test_share: float = 0.15
-    seed: int = 20261122
+    seed: int = SEED
     near_threshold: float = 0.8
+    translate: str | None = None
+    prefix: str = ""
+    beams: int = 4
+    batch_size: int = 32
+    max_tokens: int = 256
+    translations: Path | None = None
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -103,7 +151,15 @@ class ImportConfig:
             raise InputError(
                 "label_columns are one column a label; list_column and labels go without them"
             )
-        for name in ("label_set", "name", "licence", "url", "attribution", "list_column"):
+        for name in (
+            "label_set",
+            "name",
+            "licence",
+            "url",
+            "attribution",
+            "list_column",
+            "translate",
+        ):
             value = getattr(self, name)
             if value is not None and not value.strip():
                 raise InputError(f"{name} must not be blank")
@@ -116,12 +172,161 @@ class ImportConfig:
             raise InputError(f"test_share must be in [0, 1), not {self.test_share}")
         if self.validation_share + self.test_share >= 1:
             raise InputError("validation_share and test_share must leave rows to train on")
-        if self.seed < 0:
-            raise InputError(f"seed must be at least 0, not {self.seed}")
-        if not 0 < self.near_threshold <= 1:
-            raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
+        _check_shared(self.seed, self.near_threshold)
+        _check_translation(self.beams, self.batch_size, self.max_tokens)
 
     @property
     def set_name(self) -> str:
         """What the data set is called."""
         return self.name or self.files[0].name.removesuffix(".gz").rpartition(".")[0]
+
+
+Method = Literal["back-translation", "paraphrase", "synonyms", "asr-noise", "emoji", "oversample"]
+
+METHODS: tuple[Method, ...] = get_args(Method)
+"""In the order in which they are applied, whatever the order they are named in."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How rows are added; the same values give the same rows, whatever the number of processes.
+
+    Every rate is a chance in [0, 1].
+
+    :param data: a prepared folder; rows are made from those of its train split that were not made
+        from others themselves.
+    :param output: folder to write; replaced as a whole.
+    :param method: what makes rows; may be named several times, and each method makes rows of its
+        own from the rows as they came. `oversample` need not be named beside its factors.
+    :param seed: of every choice.
+    :param share: of the training rows, how many each method but oversample tries to make a row
+        from.
+    :param copies: rows that synonyms and asr-noise try to make from one.
+    :param processes: how many at once; only the time depends on it.
+    :param near_threshold: Jaccard similarity from which two texts count as nearly equal; the
+        prepared folder's own if not given.
+    :param synonym_rate: of the words with a synonym, how many are replaced; one at the least.
+    :param synonym_senses: words with more senses than this in the WordNet are neither replaced nor
+        put in the place of others.
+    :param synonym_min_count: rows that a word and its synonym must stand in, so that it is known
+        which labels they go with.
+    :param synonym_telling: words, and synonyms, whose share of rows with some label differs by this
+        many standard errors from what chance would give are left alone.
+    :param noise_drop: of the words of at least 4 letters, how many lose a letter inside.
+    :param noise_double: of the words of at least 4 letters, how many get one of them doubled.
+    :param noise_confuse: of all words, how many get one spelling that sounds alike, where there is
+        one.
+    :param noise_reflexive: of the words in -тся and -ться, how many get the other ending.
+    :param noise_ending: of the words of at least 5 letters, how many lose one or two at the end.
+    :param noise_split: of the words of at least 6 letters, how many are split in two.
+    :param noise_join: of the gaps between words, how many close.
+    :param noise_filler: of the gaps before words, how many get a filler word; none after a
+        preposition and the like.
+    :param oversample: per label, how many times over its rows shall stand in train, the row itself
+        included; the largest factor where a row has several. What is left over a whole number is
+        the chance of one more.
+    :param model: sequence-to-sequence model that writes paraphrases; Hub id or folder.
+    :param prefix: put before each text that is paraphrased, as T5-like models want it.
+    :param forward_model: Marian model from Russian, for back-translation; Hub id or folder.
+    :param backward_model: Marian model back to Russian; Hub id or folder.
+    :param beams: of the beam search; 1 takes the likeliest token at each step.
+    :param batch_size: texts translated at once, of about the same length.
+    :param max_tokens: longer texts are not translated or paraphrased, and longer results are cut.
+    :param translations: folder where translations are kept for runs that go on after a kill, or
+        that share them; beside the output, with `.translations` at its name's end, if not given.
+    :param device: cpu, cuda, or auto for CUDA where there is one; of these models.
+    """
+
+    data: Path
+    output: Path
+    method: tuple[Method, ...] = ()
+    seed: int = SEED
+    share: float = 1.0
+    copies: int = 1
+    processes: int = 1
+    near_threshold: float | None = None
+    synonym_rate: float = 0.3
+    synonym_senses: int = 2
+    synonym_min_count: int = 10
+    synonym_telling: float = 3.0
+    noise_drop: float = 0.02
+    noise_double: float = 0.01
+    noise_confuse: float = 0.1
+    noise_reflexive: float = 0.2
+    noise_ending: float = 0.02
+    noise_split: float = 0.01
+    noise_join: float = 0.02
+    noise_filler: float = 0.03
+    oversample: dict[str, float] | None = None
+    model: str | None = None
+    prefix: str = ""
+    forward_model: str = "Helsinki-NLP/opus-mt-ru-en"
+    backward_model: str = "Helsinki-NLP/opus-mt-en-ru"
+    beams: int = 4
+    batch_size: int = 32
+    max_tokens: int = 256
+    translations: Path | None = None
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.method if name not in METHODS]:
+            raise InputError(f"method must be one of {', '.join(METHODS)}, not {unknown[0]!r}")
+        if not self.methods:
+            raise InputError(f"name at least one method: {', '.join(METHODS)}")
+        if "oversample" in self.method and not self.oversample:
+            raise InputError("oversample needs factors, such as fear=3 (--oversample fear=3)")
+        if "paraphrase" in self.method and self.model is None:
+            raise InputError("paraphrase needs a model: its folder or Hub id (--model)")
+        self._check_numbers()
+        for label, factor in (self.oversample or {}).items():
+            if not 1 <= factor <= 1000:
+                raise InputError(f"oversample: {label} must be in [1, 1000], not {factor}")
+        if self.output.resolve() == self.data.resolve():
+            raise InputError("output must be another folder than data")
+
+    def _check_numbers(self) -> None:
+        rates = ["share", "synonym_rate"]
+        rates += [f.name for f in fields(self) if f.name.startswith("noise_")]
+        for name in rates:
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} must be in [0, 1], not {value}")
+        for name in ("copies", "processes", "synonym_senses", "synonym_min_count"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not self.synonym_telling > 0:
+            raise InputError(f"synonym_telling must be above 0, not {self.synonym_telling}")
+        _check_shared(self.seed, self.near_threshold)
+        _check_translation(self.beams, self.batch_size, self.max_tokens)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """What is applied, in order."""
+        named = {*self.method, *(["oversample"] if self.oversample else [])}
+        return tuple(name for name in METHODS if name in named)
+
+    def parameters(self, method: Method) -> dict[str, object]:
+        """Return what a method's rows depend on.
+
+        :param method: one of METHODS.
+        :return: names and values, as JSON takes them.
+        """
+        return {name: getattr(self, name) for name in _PARAMETERS[method]}
+
+
+_NOISE = tuple(f.name for f in fields(AugmentConfig) if f.name.startswith("noise_"))
+_PARAMETERS: dict[Method, tuple[str, ...]] = {
+    "back-translation": ("share", "forward_model", "backward_model", "beams", "max_tokens"),
+    "paraphrase": ("share", "model", "prefix", "beams", "max_tokens"),
+    "synonyms": (
+        "share",
+        "copies",
+        "synonym_rate",
+        "synonym_senses",
+        "synonym_min_count",
+        "synonym_telling",
+    ),
+    "asr-noise": ("share", "copies", *_NOISE),
+    "emoji": ("share",),
+    "oversample": ("oversample",),
+}

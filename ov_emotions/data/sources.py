@@ -8,6 +8,7 @@ What each set does *not* annotate is unknown, not absent. Of the seven labels:
   emotion lies outside the five is empty too.
 - BRIGHTER annotates six emotions; an empty row says that none of the six was found. It does not
   annotate neutral.
+- Support-desk rows annotate all seven labels, and each row has at least one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import DataError
 from ov_emotions.labels import (
     CEDR,
@@ -33,6 +35,9 @@ from ov_emotions.labels import (
     LabelMap,
 )
 from ov_emotions.texts import BadRow
+
+ID = "id"
+"""The column of GoEmotions that says which English text a row was translated from."""
 
 _Row = Mapping[str, str | None]  # a row that is too short has None in the rest
 _BRIGHTER = EKMAN.labels[:6]
@@ -56,6 +61,16 @@ def _one_hot(labels: tuple[str, ...], row: _Row) -> list[str]:
     return [label for label in labels if row[label] == "1"]
 
 
+def _named(labels: tuple[str, ...], cell: str | None) -> list[str]:
+    names = [name.strip() for name in (cell or "").split(",") if name.strip()]
+    if not names:
+        raise DataError("labels are empty; a row without an emotion is neutral")
+    for name in names:
+        if name not in labels:
+            raise DataError(f"label {name!r} is not among {', '.join(labels)}")
+    return names
+
+
 @dataclass(frozen=True)
 class Source:
     """One raw set.
@@ -64,11 +79,12 @@ class Source:
     :param licence: SPDX expression of what the set may be used under.
     :param url: where it is published.
     :param attribution: who made it.
-    :param files: split name to file, relative to the folder of raw data.
+    :param files: split name to file, relative to the folder of raw data, or absolute.
     :param text_column: the column with the text.
     :param columns: the other columns a file must have.
     :param label_map: how its labels are read.
     :param present: gives the source labels that a row has.
+    :param synthetic: whether its texts were written for training, and never said by anybody.
     """
 
     name: str
@@ -80,6 +96,7 @@ class Source:
     columns: tuple[str, ...]
     label_map: LabelMap
     present: Callable[[_Row], list[str]]
+    synthetic: bool = False
 
 
 SOURCES: tuple[Source, ...] = (
@@ -133,18 +150,60 @@ SOURCES: tuple[Source, ...] = (
     ),
 )
 
+ENGLISH = Source(
+    "goemotions_en",
+    "Apache-2.0",
+    "https://github.com/google-research/google-research/tree/master/goemotions",
+    "GoEmotions (Google Research), the English original",
+    {"train": "goemotions_en/train.csv"},
+    "text",
+    ("labels", ID),
+    GOEMOTIONS_TO_EKMAN,
+    lambda row: _from_indices(GOEMOTIONS.labels, row["labels"]),
+)
+"""The texts that GoEmotions-ru was translated from, with the same ids."""
+
+
+def desk_source(path: Path) -> Source:
+    """Describe the rows of a support desk.
+
+    :param path: their file.
+    :return: the source.
+    """
+    return Source(
+        "support_desk",
+        "CC0-1.0",
+        "https://creativecommons.org/publicdomain/zero/1.0/",
+        "Support-desk utterances written for this project",
+        {"train": str(path.resolve())},
+        "text",
+        ("role", "trade", "labels"),
+        LabelMap(EKMAN, EKMAN, {label: (label,) for label in EKMAN.labels}),
+        lambda row: _named(EKMAN.labels, row["labels"]),
+        synthetic=True,
+    )
+
+
 _OWN_GOEMOTIONS = LabelMap(GOEMOTIONS, GOEMOTIONS, {label: (label,) for label in GOEMOTIONS.labels})
 
-PREPARED_SETS: Mapping[str, tuple[Source, ...]] = {
-    EKMAN.name: SOURCES,
+
+def sources_of(config: PrepareConfig) -> tuple[Source, ...]:
+    """List the raw sets that annotate the labels asked for, the English original last.
+
+    :param config: labels and sets.
+    :return: the sources, their rows read as those labels.
+    """
+    found = [*SOURCES, *([desk_source(config.desk)] if config.desk is not None else [])]
+    found = [source for source in found if source.name not in config.without]
+    found += [ENGLISH] if config.english else []
+    if config.labels == EKMAN.name:
+        return tuple(found)
     # The other sets do not annotate these labels, and a coarser label says nothing of its parts.
-    GOEMOTIONS.name: tuple(
+    return tuple(
         replace(source, label_map=_OWN_GOEMOTIONS)
-        for source in SOURCES
+        for source in found
         if source.label_map.source is GOEMOTIONS
-    ),
-}
-"""Label sets that `data prepare` writes, with the raw sets that annotate them."""
+    )
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
@@ -162,24 +221,36 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
         raise DataError(f"{path} cannot be read as UTF-8 CSV: {error}") from error
 
 
-def read_source(
-    source: Source, folder: Path, split: str
-) -> tuple[LabelledTexts, tuple[BadRow, ...]]:
+@dataclass(frozen=True)
+class RawRows:
+    """One split of one set.
+
+    :param data: the good rows, their targets those of the source's map.
+    :param bad: the rows left out, with the reason.
+    :param ids: of the good rows; empty texts where the file has no column of ids.
+    """
+
+    data: LabelledTexts
+    bad: tuple[BadRow, ...]
+    ids: tuple[str, ...]
+
+
+def read_source(source: Source, folder: Path, split: str) -> RawRows:
     """Read one split of one set.
 
     :param source: which set.
     :param folder: the folder of raw data that `source.files` is relative to.
     :param split: a key of `source.files`.
-    :return: the good rows, their targets those of the map, and the rows left out with the reason.
+    :return: its rows.
     :raises DataError: if the file is missing, not UTF-8 CSV or lacks a column.
     """
-    path = folder / source.files[split]
     label_set = source.label_map.target
     texts: list[str] = []
     targets: list[tuple[int | None, ...]] = []
     numbers: list[int] = []
+    ids: list[str] = []
     bad: list[BadRow] = []
-    for number, row in _rows(path, (source.text_column, *source.columns)):
+    for number, row in _rows(folder / source.files[split], (source.text_column, *source.columns)):
         text = row[source.text_column]
         if not text or not text.strip():
             bad.append(BadRow(number, "the text is empty"))
@@ -192,10 +263,11 @@ def read_source(
         texts.append(text)
         targets.append(target)
         numbers.append(number)
+        ids.append(row.get(ID) or "")
     matrix = np.array(
         [[UNKNOWN if value is None else value for value in target] for target in targets],
         dtype=np.int8,
     ).reshape(len(texts), len(label_set))
     rows = np.array(numbers, dtype=np.int64)
-    origins = (source.name,) * len(texts)
-    return LabelledTexts(label_set, tuple(texts), matrix, origins, rows), tuple(bad)
+    data = LabelledTexts(label_set, tuple(texts), matrix, (source.name,) * len(texts), rows)
+    return RawRows(data, tuple(bad), tuple(ids))

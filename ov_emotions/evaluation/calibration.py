@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import ExportError
 from ov_emotions.evaluation.run import open_bundle, predict_rows
 from ov_emotions.thresholds import (

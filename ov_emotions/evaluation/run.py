@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from ov_emotions.bundle import WEIGHTS_NAME, Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.evaluation.results import LabelF1, Result, SplitScores
 from ov_emotions.files import sha256_file
@@ -252,13 +251,12 @@ def data_facts(prepared: PreparedData) -> dict[str, Any]:
     :param prepared: the prepared data.
     :return: plain values for JSON.
     """
-    splits = prepared.manifest["splits"]
+    splits = prepared.manifest.splits
     return {
         "data": {
-            "seed": prepared.manifest["seed"],
+            "seed": prepared.manifest.seed,
             "splits": {
-                name: {"rows": facts["rows"], "sha256": facts["sha256"]}
-                for name, facts in splits.items()
+                name: {"rows": facts.rows, "sha256": facts.sha256} for name, facts in splits.items()
             },
         },
         "bootstrap": {"samples": BOOTSTRAP_SAMPLES, "seed": BOOTSTRAP_SEED},

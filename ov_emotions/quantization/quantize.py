@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle, Manifest, Task, write_bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.progress import Tell, counted

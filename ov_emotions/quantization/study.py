@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ov_emotions.bundle import INFERENCE_PRECISIONS, MODEL_NAME, WEIGHTS_NAME, Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import OvEmotionsError, QuantizationError
 from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
@@ -401,7 +401,7 @@ class _Run:
                 calibration_split=CALIBRATION_SPLIT,
                 splits={name: Split(rows=len(rows)) for name, rows in splits.items()},
                 manifest_sha256=sha256_file(prepared if prepared.is_file() else self.data.folder),
-                seed=self.data.manifest["seed"],
+                seed=self.data.manifest.seed,
             ),
             settings={
                 "bootstrap_samples": BOOTSTRAP_SAMPLES,

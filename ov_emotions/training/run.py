@@ -16,8 +16,7 @@ from tokenizers import Tokenizer
 from transformers import TrainingArguments
 
 from ov_emotions.bundle import TrainingSource
-from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.data.dataset import MANIFEST_NAME, LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, InputError, TrainingError
 from ov_emotions.files import sha256_file
 from ov_emotions.normalize import NORMALIZER_VERSION
@@ -157,13 +156,13 @@ def open_prepared(config: RunConfig, parts: Sequence[str]) -> PreparedData:
     """
     prepared = PreparedData.open(config.data)
     for split in ("train", "validation"):
-        if split not in prepared.manifest["splits"]:
-            there = ", ".join(prepared.manifest["splits"])
+        if split not in prepared.manifest.splits:
+            there = ", ".join(prepared.manifest.splits)
             raise DataError(
                 f"{config.data} has no split {split!r}, which training reads; it has {there}"
             )
     for part in parts:
-        if not prepared.manifest["validation_parts"].get(part):
+        if not prepared.manifest.validation_parts.get(part):
             raise DataError(f"{config.data} has no rows in the {part} part of validation")
     return prepared
 
@@ -280,7 +279,7 @@ def _facts(
         },
         data=DataFacts(
             manifest_sha256=sha256_file(config.data / MANIFEST_NAME),
-            seed=prepared.manifest["seed"],
+            seed=prepared.manifest.seed,
             sources=sources,
         ),
         step=0,
@@ -301,9 +300,9 @@ def training_sources(
     rows = Counter(origins)
     names = ("name", "licence", "url", "attribution")
     sources = [
-        TrainingSource(**{key: source[key] for key in names}, rows=rows[source["name"]])
-        for source in prepared.manifest["sources"]
-        if source["name"] in rows
+        TrainingSource(**{key: getattr(source, key) for key in names}, rows=rows[source.name])
+        for source in prepared.manifest.sources
+        if source.name in rows
     ]
     sources += further
     # Two runs may both name a file of unlabelled texts; only the attribution tells them apart.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ov_emotions.bundle import MANIFEST_NAME, Bundle, resolve
 from ov_emotions.bundle import WEIGHTS_NAME as BUNDLE_WEIGHTS
 from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.data.near_duplicates import NearDuplicateIndex
-from ov_emotions.data.prepare import PreparedData
 from ov_emotions.errors import BundleError, CheckpointError, DataError, TrainingError
 from ov_emotions.files import atomic_path, sha256_file
 from ov_emotions.normalize import normalize
@@ -75,19 +75,19 @@ def draw_texts(
         lines = [pool[i] for i in rows]
     joined = recombine(texts, config.recombined_rows, rng)
     # By the same measure as the training texts were.
-    index = NearDuplicateIndex(prepared.held_out_texts(), prepared.manifest["near_threshold"])
-    drawn = lines + joined
-    kept = [False] * len(drawn)
-    for start in range(0, len(drawn), _CHUNK):
-        part = [normalize(text) for text in drawn[start : start + _CHUNK]]
-        for i, (read, match) in enumerate(zip(part, index.find(part), strict=True), start):
-            kept[i] = bool(read) and match is None  # nor what is empty
-        if tell:
-            done = min(start + _CHUNK, len(drawn))
-            tell(Progress(done, len(drawn), "texts", "drawing texts for teachers"))
+    index = NearDuplicateIndex(prepared.held_out_texts(), prepared.manifest.near_threshold)
+    drawn = [normalize(text) for text in lines + joined]
+    found = index.find(drawn, update=_drawing(tell))
+    kept = [bool(text) and match is None for text, match in zip(drawn, found, strict=True)]
     return DrawnTexts(
         tuple(compress(lines, kept)), tuple(compress(joined, kept[len(lines) :])), kept.count(False)
     )
+
+
+def _drawing(tell: Tell | None) -> Callable[[int, int], None] | None:
+    if tell is None:
+        return None
+    return lambda done, total: tell(Progress(done, total, "texts", "drawing texts for teachers"))
 
 
 def recombine(texts: Sequence[str], rows: int, rng: np.random.Generator) -> list[str]:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from ov_emotions.bundle import Bundle
 
 if TYPE_CHECKING:
-    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.data.dataset import PreparedData
     from ov_emotions.training.checkpoint import CheckpointFacts
     from ov_emotions.training.settings import Text2TextConfig, TrainConfig
 
@@ -116,7 +116,7 @@ def checkpoint(facts: CheckpointFacts) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(prepared_folder: Path) -> PreparedData:
-    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.data.dataset import PreparedData
 
     return PreparedData.open(prepared_folder)
 

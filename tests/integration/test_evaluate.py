@@ -14,7 +14,7 @@ from ov_emotions.evaluation.run import Source, evaluate_source
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
-    from ov_emotions.data.prepare import PreparedData
+    from ov_emotions.data.dataset import PreparedData
 
 
 def test_a_checkpoint_and_its_bundle_are_scored_and_compared(

@@ -19,7 +19,8 @@ pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportErr
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
-from ov_emotions.data.prepare import PreparedData, prepare
+from ov_emotions.data.dataset import PreparedData
+from ov_emotions.data.prepare import prepare
 from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import DataError, InputError, QuantizationError, TrainingError
 from ov_emotions.evaluation.run import evaluate
@@ -96,7 +97,7 @@ def test_every_step_keeps_the_labels_and_their_order(made):
 def test_the_card_names_the_data_that_it_was_trained_on(made):
     (source,) = made.int8.manifest.training_data
     assert source.name in ("calls", "ru_goemotions")
-    assert source.rows == made.prepared.manifest["splits"]["train"]["rows"]
+    assert source.rows == made.prepared.manifest.splits["train"].rows
     card = (made.int8.folder / "README.md").read_text(encoding="utf-8")
     assert source.attribution in card
     assert "](unknown)" not in card

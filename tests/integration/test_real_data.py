@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 pytest.importorskip("pyarrow", reason="prepared data are Parquet", exc_type=ImportError)
 
 from ov_emotions.bundle import Bundle
-from ov_emotions.data.prepare import PreparedData, prepare
+from ov_emotions.data.dataset import PreparedData
+from ov_emotions.data.prepare import prepare
 from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import CheckpointError
 from ov_emotions.normalize import normalize
@@ -36,9 +37,9 @@ def prepared(shared: Path, tmp_path_factory) -> PreparedData:
 
 def test_every_row_of_the_real_sets_is_read(prepared):
     rows = {
-        (source["name"], split): facts["rows"]
-        for source in prepared.manifest["sources"]
-        for split, facts in source["files"].items()
+        (source.name, split): facts.rows
+        for source in prepared.manifest.sources
+        for split, facts in source.files.items()
     }
     assert rows == {
         ("ru_goemotions", "train"): 29703,
@@ -50,13 +51,13 @@ def test_every_row_of_the_real_sets_is_read(prepared):
         ("ru_izard", "train"): 18104,
     }
     assert not any(
-        rows for source in prepared.manifest["sources"] for rows in source["bad_rows"].values()
+        rows for source in prepared.manifest.sources for rows in source.bad_rows.values()
     )
 
 
 def test_splits_have_the_known_sizes_and_label_counts(prepared):
-    splits = prepared.manifest["splits"]
-    assert {name: facts["rows"] for name, facts in splits.items()} == {
+    splits = prepared.manifest.splits
+    assert {name: facts.rows for name, facts in splits.items()} == {
         "test_goemotions": 5427,
         "test_cedr": 1882,
         "test_brighter": 670,
@@ -86,7 +87,7 @@ def test_no_real_training_text_equals_a_held_out_one(prepared):
 
 
 def test_leaks_were_there_and_are_counted(prepared):
-    dropped = prepared.manifest["dropped"]["train"]
+    dropped = prepared.manifest.dropped["train"]
     assert dropped["equal_to_held_out"] > 100
     assert dropped["near_equal_to_held_out"] > 0
 

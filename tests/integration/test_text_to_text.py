@@ -68,7 +68,7 @@ def test_it_learns_what_the_words_give_away(manifest: Text2TextManifest) -> None
 
 
 def test_the_manifest_says_what_it_came_from(manifest, t5_config, prepared) -> None:
-    rows = prepared.manifest["splits"]["train"]["rows_by_origin"]
+    rows = prepared.manifest.splits["train"].rows_by_origin
     assert manifest.left_out == {name: rows[name] for name in ("brighter_rus", "cedr")}
     learned = {source.name: source.rows for source in manifest.data.sources}
     assert learned == {name: rows[name] for name in ("ru_goemotions", "ru_izard")}

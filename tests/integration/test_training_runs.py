@@ -98,7 +98,7 @@ def test_training_learns_and_the_checkpoint_says_what_it_came_from(facts, config
     assert facts.training_rows == len(prepared.split("train"))
     assert facts.data.manifest_sha256 == sha256_file(prepared.folder / "prepared.json")
     rows = {source.name: source.rows for source in facts.data.sources}
-    assert rows == prepared.manifest["splits"]["train"]["rows_by_origin"]
+    assert rows == prepared.manifest.splits["train"].rows_by_origin
 
 
 @pytest.mark.usefixtures("facts")

@@ -150,12 +150,10 @@ def test_an_answer_with_other_rows_than_were_sent_is_an_error(
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Iterator[Path]:
-    from ov_emotions.data.prepare import MANIFEST_NAME, PREPARED_SCHEMA
-    from ov_emotions.files import sha256_file
+    from ov_emotions.data.dataset import write_prepared
 
     pytest.importorskip("pyarrow", reason="the extra train is not installed")
     folder = tmp_path / "prepared"
-    folder.mkdir()
     count = len(TEXTS)
     texts = LabelledTexts(
         EKMAN,
@@ -164,16 +162,14 @@ def prepared(tmp_path: Path) -> Iterator[Path]:
         ("made",) * count,
         np.arange(count),
     )
-    path = folder / "test_goemotions.parquet"
-    texts.save(path)
-    splits = {"test_goemotions": {"sha256": sha256_file(path)}}
-    manifest = {
-        "schema": PREPARED_SCHEMA,
-        "labels": list(EKMAN.labels),
-        "splits": splits,
+    facts = {
+        "seed": 1,
+        "near_threshold": 0.8,
+        "sources": (),
+        "dropped": {},
         "validation_parts": {},
     }
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
+    write_prepared(folder, {"test_goemotions": texts}, facts)
     yield folder
 
 

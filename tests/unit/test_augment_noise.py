@@ -5,8 +5,7 @@ from random import Random
 
 import pytest
 
-from ov_emotions.data.augment.confusions import sound_alikes
-from ov_emotions.data.augment.noise import FILLERS, AsrNoise
+from ov_emotions.data.augment.noise import FILLERS, AsrNoise, sound_alikes
 
 SILENT = AsrNoise(0, 0, 0, 0, 0, 0, 0, 0)
 TEXT = "Сегодня, наверное, пойдёт сильный дождь!"

@@ -10,12 +10,10 @@ import pytest
 pytest.importorskip("pyarrow", reason="prepared data are Parquet")
 
 from ov_emotions.cli.main import main
-from ov_emotions.data.augment.config import AugmentConfig
-from ov_emotions.data.augment.new_rows import NewRows
+from ov_emotions.data.augment.rows import NewRows, Screen
 from ov_emotions.data.augment.run import augment
-from ov_emotions.data.augment.screen import Screen
-from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import PreparedData, write_prepared
+from ov_emotions.data.dataset import LabelledTexts, PreparedData, write_prepared
+from ov_emotions.data.settings import AugmentConfig
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import EKMAN
@@ -84,14 +82,14 @@ def test_other_splits_are_copied_byte_by_byte(folder: Path) -> None:
         copied = (out.folder / f"{name}.parquet").read_bytes()
         assert copied == (folder / f"{name}.parquet").read_bytes()
     before = PreparedData.open(folder).manifest
-    assert out.manifest["validation_parts"] == before["validation_parts"]
-    assert out.manifest["splits"]["test"] == before["splits"]["test"]
+    assert out.manifest.validation_parts == before.validation_parts
+    assert out.manifest.splits["test"] == before.splits["test"]
     assert out.validation_part("selection").texts == ("ещё один текст",)
 
 
 def test_the_manifest_counts_what_was_made_and_how(folder: Path) -> None:
     out = _augmented(folder, method=("asr-noise",), seed=9, oversample={"fear": 3.0}, **NOISE)
-    (run,) = out.manifest["augmentation"]
+    (run,) = out.manifest.augmentation
     assert run["seed"] == 9
     assert run["made_from_rows"] == 6
     assert run["manifest_sha256"] == sha256_file(folder / "prepared.json")
@@ -101,18 +99,16 @@ def test_the_manifest_counts_what_was_made_and_how(folder: Path) -> None:
     assert noise["rows"] == noise["made"] - sum(noise["dropped"].values())
     assert repeated["parameters"] == {"oversample": {"fear": 3.0}}
     assert repeated["rows"] == 6
-    split = out.manifest["splits"]["train"]
-    assert split["rows_by_augmentation"] == {"asr-noise": noise["rows"], "oversample": 6}
-    assert split["rows"] == 6 + noise["rows"] + 6
-    assert (
-        split["labels"]["fear"]["present"] == out.split("train").label_counts()["fear"]["present"]
-    )
+    split = out.manifest.splits["train"]
+    assert split.rows_by_augmentation == {"asr-noise": noise["rows"], "oversample": 6}
+    assert split.rows == 6 + noise["rows"] + 6
+    assert split.labels["fear"]["present"] == out.split("train").label_counts()["fear"]["present"]
 
 
 def test_the_seed_decides_and_neither_processes_nor_order_nor_company(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ov_emotions.data.augment.new_rows._CHUNK", 2)
+    monkeypatch.setattr("ov_emotions.data.augment.rows._CHUNK", 2)
     one = _augmented(folder, "one", method=("asr-noise",), copies=2, **NOISE)
     two = _augmented(folder, "two", method=("asr-noise",), copies=2, processes=2, **NOISE)
     more = _augmented(
@@ -136,8 +132,8 @@ def test_rows_that_were_made_are_not_made_from_again(folder: Path) -> None:
     once = _augmented(folder, "once", method=("asr-noise",), noise_filler=1.0)
     twice = _augmented(once.folder, "twice", method=("asr-noise",), seed=2, noise_filler=1.0)
     train = twice.split("train")
-    assert len(twice.manifest["augmentation"]) == 2
-    assert twice.manifest["augmentation"][1]["made_from_rows"] == 6
+    assert len(twice.manifest.augmentation) == 2
+    assert twice.manifest.augmentation[1]["made_from_rows"] == 6
     assert train.texts[: len(once.split("train"))] == once.split("train").texts
     assert set(train.augmented_from.tolist()) == {-1, *range(6)}
 
@@ -168,12 +164,12 @@ def test_what_repeats_held_out_or_other_training_texts_is_left_out_and_counted()
         ],
         [0] * 7,
     )
-    kept, dropped = screen.keep(rows, repeats=False, report=lambda *_: None)
+    kept, dropped = screen.keep(rows, repeats=False, tell=lambda _: None)
     assert kept.texts == ["кошка спит на тёплом окнее"]  # nearly equal to its own source only
     assert set(dropped.values()) == {1}
     assert len(dropped) == 6
     copies = NewRows([train.texts[0], held_out[0]], [0, 0])
-    kept, dropped = screen.keep(copies, repeats=True, report=lambda *_: None)
+    kept, dropped = screen.keep(copies, repeats=True, tell=lambda _: None)
     assert kept.texts == [train.texts[0]]
     assert dropped["equal_to_held_out"] == 1
 
@@ -217,7 +213,6 @@ def test_every_parameter_is_told_of_the_method_that_it_is_for() -> None:
     config = AugmentConfig(Path("a"), Path("b"), ("emoji", "asr-noise"))
     assert config.methods == ("asr-noise", "emoji")
     assert config.parameters("asr-noise")["noise_join"] == config.noise_join
-    assert config.translations_folder == Path("b.translations")
 
 
 def test_unknown_labels_and_damaged_folders_are_told(folder: Path) -> None:

@@ -10,13 +10,16 @@ pytest.importorskip("pymorphy3", reason="words are put into form by pymorphy3")
 pytest.importorskip("emoji", reason="emoji get their names from it")
 pytest.importorskip("wiki_ru_wordnet", reason="synonyms come from it")
 
-from ov_emotions.data.augment import synonyms as module
-from ov_emotions.data.augment.config import AugmentConfig
-from ov_emotions.data.augment.emoji_words import EmojiWords
-from ov_emotions.data.augment.inflection import Inflector
-from ov_emotions.data.augment.synonyms import Synonyms, find_synonyms
-from ov_emotions.data.augment.telling import strongest_deviation
+from ov_emotions.data.augment import words as module
+from ov_emotions.data.augment.words import (
+    EmojiWords,
+    Inflector,
+    Synonyms,
+    find_synonyms,
+    strongest_deviation,
+)
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.data.settings import AugmentConfig
 from ov_emotions.labels import EKMAN
 
 

@@ -9,26 +9,50 @@ from typing import Any
 import pytest
 
 from ov_emotions.cli.main import main
+from ov_emotions.data import dataset
 from ov_emotions.data import prepare as preparing
+from ov_emotions.data.dataset import Manifest, SourceFacts, SplitFacts
 from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.labels import EKMAN
+from ov_emotions.texts import BadRow
 from ov_emotions.training import prune
 
 COUNTS = {"present": 2, "absent": 1, "unknown": 0}
-MANIFEST: dict[str, Any] = {
-    "labels": ["joy", "fear"],
-    "seed": 7,
-    "splits": {"train": {"rows": 1234, "labels": {"joy": COUNTS, "fear": COUNTS}}},
-    "dropped": {"train": {"duplicates": 5, "equal_to_held_out": 6}},
-    "sources": [{"name": "cedr", "bad_rows": {"train": [{"row": 3, "reason": "x"}], "test": []}}],
-}
+LABELS = {"joy": COUNTS, "fear": COUNTS}
+MANIFEST = Manifest(
+    schema=1,
+    library="1",
+    normalizer="asr-1",
+    seed=7,
+    near_threshold=0.8,
+    labels=("joy", "fear"),
+    sources=(
+        SourceFacts(
+            name="cedr",
+            licence="MIT",
+            url="",
+            attribution="",
+            annotates=(),
+            files={},
+            bad_rows={"train": (BadRow(3, "x"),), "test": ()},
+        ),
+    ),
+    dropped={"train": {"duplicates": 5, "equal_to_held_out": 6}, "english": {"same_id": 1}},
+    splits={
+        "train": SplitFacts(
+            rows=1234, sha256="", rows_by_origin={}, labels=LABELS, labels_by_origin={}
+        )
+    },
+    validation_parts={"selection": []},
+)
 
 
 @pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> list[PrepareConfig]:
+def prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[PrepareConfig]:
     configs: list[PrepareConfig] = []
+    monkeypatch.chdir(tmp_path.parent)  # where no file of the repository is read
 
-    def prepare(config: PrepareConfig, _tell: object) -> dict[str, Any]:
+    def prepare(config: PrepareConfig, _tell: object) -> Manifest:
         configs.append(config)
         return MANIFEST
 
@@ -47,8 +71,9 @@ def test_prepare_prints_counts_and_drops(
     assert lines[:4] == ["train", "rows 1,234", "joy 2", "fear 2"]
     assert "train: equal to held out 6" in lines
     assert "cedr train: unusable rows 1" in lines
+    assert "english: same id 1" in lines
     assert main(["data", "prepare", "--json", *flags]) == 0
-    assert json.loads(capsys.readouterr().out) == MANIFEST
+    assert json.loads(capsys.readouterr().out) == json.loads(MANIFEST.to_json())
 
 
 def test_another_label_set_is_asked_for_by_name(
@@ -75,8 +100,23 @@ def test_the_raw_sets_are_found_through_the_environment(
     raw: str,
 ) -> None:
     monkeypatch.setenv("OV_EMOTIONS_SHARED", variable)
-    assert main(["data", "prepare", "--output", str(tmp_path / "out")]) == 0
-    assert prepared == [PrepareConfig(Path(raw), tmp_path / "out")]
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "prepare", "--output", "out"]) == 0
+    assert prepared == [PrepareConfig(Path(raw), Path("out"))]
+
+
+def test_the_desk_of_the_repository_is_read_where_it_is(
+    prepared: list[PrepareConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    desk = Path("quantize/data/support-desk.csv")
+    desk.parent.mkdir(parents=True)
+    desk.touch()
+    flags = ["data", "prepare", "--output", "out"]
+    more = ([], ["--without", "support_desk"], ["--labels", "goemotions-28"], ["--desk", "my.csv"])
+    for given in more:
+        assert main([*flags, *given]) == 0
+    assert [config.desk for config in prepared] == [desk, None, None, Path("my.csv")]
 
 
 def test_a_folder_with_other_files_is_not_replaced(
@@ -144,7 +184,7 @@ def test_prune_takes_the_train_and_validation_texts_of_a_prepared_folder(
         def split(self, name: str) -> Any:
             return type("Split", (), {"texts": (f"{name} 1", f"{name} 2")})
 
-    monkeypatch.setattr(preparing.PreparedData, "open", staticmethod(lambda _folder: Prepared()))
+    monkeypatch.setattr(dataset.PreparedData, "open", staticmethod(lambda _folder: Prepared()))
     flags = ["--data", "prepared", "--keep-digits", "--json"]
     assert main(["prune", "base", str(tmp_path / "out"), *flags]) == 0
     assert pruned[0]["texts"] == ["train 1", "train 2", "validation 1", "validation 2"]
@@ -167,9 +207,10 @@ def test_prune_refuses_a_missing_corpus_before_any_work(
 def test_a_split_that_is_not_there_is_refused_before_a_model_is_opened(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = {"splits": {"train": {}, "test": {}}, "validation_parts": {"selection": []}}
-    prepared = preparing.PreparedData(tmp_path, manifest, EKMAN)
-    monkeypatch.setattr(preparing.PreparedData, "open", staticmethod(lambda _folder: prepared))
+    train = MANIFEST.splits["train"]
+    manifest = MANIFEST.replace(splits={"train": train, "test": train})
+    prepared = dataset.PreparedData(tmp_path, manifest, EKMAN)
+    monkeypatch.setattr(dataset.PreparedData, "open", staticmethod(lambda _folder: prepared))
     flags = {"evaluate": ["--split", "tset"], "report": [str(tmp_path), "--final-split", "tset"]}
     assert main([verb, str(tmp_path / "none"), *flags[verb], "--data", "d"]) == 1
     assert capsys.readouterr().err.endswith(
@@ -182,7 +223,7 @@ def test_a_run_s_folder_points_to_its_best(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preparing.PreparedData, "open", staticmethod(lambda _folder: None))
+    monkeypatch.setattr(dataset.PreparedData, "open", staticmethod(lambda _folder: None))
     (tmp_path / "run" / "best").mkdir(parents=True)
     assert main(verb.format(tmp_path / "run").split()) == 1
     assert f"did you mean {tmp_path / 'run' / 'best'}?" in capsys.readouterr().err

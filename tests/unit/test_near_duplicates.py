@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ov_emotions.data.near_duplicates import NearDuplicateIndex, find_near_duplicates
+from ov_emotions.data import near_duplicates
+from ov_emotions.data.near_duplicates import NearDuplicateIndex, near_duplicate_pairs
 
 
 def _grams(text: str) -> set[str]:
@@ -12,59 +13,70 @@ def _grams(text: str) -> set[str]:
     return {squeezed[i : i + 4] for i in range(max(1, len(squeezed) - 3))}
 
 
-def _brute_force(candidates, references, threshold):
-    found = []
-    for candidate in candidates:
-        match = None
-        for i, reference in enumerate(references):
-            a, b = _grams(candidate), _grams(reference)
-            if len(a & b) >= threshold * len(a | b):
-                match = i
-                break
-        found.append(match)
-    return found
+def _alike(one: str, other: str, threshold: float) -> bool:
+    a, b = _grams(one), _grams(other)
+    return len(a & b) >= threshold * len(a | b)
 
 
 # Few words, so that texts are often alike.
 texts = st.lists(
-    st.sampled_from(("мама", "мыла", "раму", "рама", "маму", "да", "д")), max_size=6
+    st.sampled_from(("мама", "мыла", "раму", "рама", "маму", "да", "д", "😀")), max_size=6
 ).map(" ".join)
+thresholds = st.sampled_from((0.3, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0))
 
 
-@given(
-    st.lists(texts, max_size=8),
-    st.lists(texts, max_size=8),
-    st.sampled_from((0.3, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)),
-)
-@example(["мама мыла раму"], ["мама мыла рамы", "мама мыла раму"], 0.8)
-@settings(max_examples=400, deadline=None)
-def test_the_search_agrees_with_comparing_every_pair(candidates, references, threshold):
-    assert find_near_duplicates(candidates, references, threshold) == _brute_force(
-        candidates, references, threshold
-    )
+@given(st.lists(texts, max_size=8), st.lists(texts, max_size=8), thresholds, st.data())
+@settings(max_examples=200, deadline=None)
+def test_the_search_agrees_with_comparing_every_pair(
+    candidates: list[str], references: list[str], threshold: float, data: st.DataObject
+) -> None:
+    passed_over = [data.draw(st.integers(-1, len(references))) for _ in candidates]
+    expected = [
+        next(
+            (i for i, r in enumerate(references) if i != not_this and _alike(text, r, threshold)),
+            None,
+        )
+        for text, not_this in zip(candidates, passed_over, strict=True)
+    ]
+    assert NearDuplicateIndex(references, threshold).find(candidates, passed_over) == expected
 
 
-def test_a_text_that_differs_in_a_letter_is_found():
-    reference = "я никогда не думал что это может случиться со мной сегодня утром"
-    assert find_near_duplicates([reference.replace("утром", "утра")], ["нет", reference]) == [1]
+@given(st.lists(texts, max_size=10), thresholds)
+@example(["мама мыла раму", "да", "мама мыла рамы", "да"], 0.7)
+@settings(max_examples=200, deadline=None)
+def test_all_pairs_are_found_once_and_in_order(some: list[str], threshold: float) -> None:
+    expected = [
+        (i, j)
+        for i in range(len(some))
+        for j in range(i + 1, len(some))
+        if _alike(some[i], some[j], threshold)
+    ]
+    assert near_duplicate_pairs(some, threshold) == expected
 
 
-def test_spaces_do_not_hide_an_equal_text():
-    assert find_near_duplicates(["по тому что"], ["потому что"], 1.0) == [0]
+@pytest.mark.parametrize(
+    ("candidate", "reference", "threshold", "found"),
+    [
+        ("я никогда не думал что это случится утра", "я никогда не думал что это случится утром",
+         0.8, True),
+        ("по тому что", "потому что", 1.0, True),
+        ("сегодня идёт дождь", "вчера светило солнце", 0.8, False),
+        ("", "а", 0.8, False),
+    ],
+)  # fmt: skip
+def test_spaces_do_not_count_and_a_letter_hardly_does(
+    candidate: str, reference: str, threshold: float, found: bool
+) -> None:
+    index = NearDuplicateIndex(["нет", reference], threshold)
+    assert index.find([candidate]) == [1 if found else None]
 
 
-def test_a_text_about_something_else_is_not_found():
-    assert find_near_duplicates(["сегодня идёт дождь"], ["вчера светило солнце"]) == [None]
-
-
-@pytest.mark.parametrize(("candidates", "expected"), [([], []), (["а"], [None])])
-def test_nothing_is_found_among_nothing(candidates, expected):
-    assert find_near_duplicates(candidates, []) == expected
-
-
-def test_an_index_finds_the_same_as_one_search_and_passes_over_what_it_is_told() -> None:
-    references = ["мама мыла раму весь день", "папа читал газету", "мама мыла раму весь вечер"]
-    index = NearDuplicateIndex(references, 0.5)
-    candidates = ["мама мыла раму весь день и", "дядя пел песню"]
-    assert index.find(candidates) == find_near_duplicates(candidates, references, 0.5) == [0, None]
-    assert index.find(candidates, passed_over=[0, 0]) == [2, None]
+def test_parts_of_a_long_list_are_found_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = [f"мама мыла {word} весь день" for word in ("раму", "рамы", "пол", "рам", "руки", "ум")]
+    index, seen = NearDuplicateIndex(some, 0.5), []
+    whole = index.find(some[::-1], range(6)), near_duplicate_pairs(some, 0.5)
+    for name, size in (("_AT_ONCE", 4), ("_CHUNK", 2), ("_MOST_PAIRS", 3)):
+        monkeypatch.setattr(near_duplicates, name, size)
+    found = index.find(some[::-1], range(6), lambda *at: seen.append(at))
+    assert (found, near_duplicate_pairs(some, 0.5)) == whole
+    assert seen == [(2, 6), (4, 6), (6, 6)]

@@ -60,8 +60,8 @@ def test_rows_are_dealt_by_seed_and_twins_stand_once(tmp_path, caplog):
     path.write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
     first, again, other = (open_data(path, LABELS, seed) for seed in (1, 1, 2))
     assert first.manifest == again.manifest
-    assert first.manifest["validation_parts"] != other.manifest["validation_parts"]
-    parts = first.manifest["validation_parts"].values()
+    assert first.manifest.validation_parts != other.manifest.validation_parts
+    parts = first.manifest.validation_parts.values()
     assert sorted(i for part in parts for i in part) == list(range(80))
     assert "1 rows are left out" in caplog.text
     assert "of so few are uncertain" in caplog.text

@@ -1,16 +1,20 @@
+"""The raw sets joined: what is read, held out, dropped, added and refused."""
+
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_sets import FILES, telling_rows, write_raw, write_set
+from raw_sets import FILES, telling_rows, write_csv, write_raw, write_set
 
-from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import PreparedData, prepare
+from ov_emotions.data.dataset import LabelledTexts, PreparedData
+from ov_emotions.data.prepare import prepare, random_parts, stratified_parts
 from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import DataError, InputError
-from ov_emotions.labels import CEDR, EKMAN, GOEMOTIONS
+from ov_emotions.files import sha256_file
+from ov_emotions.labels import EKMAN, GOEMOTIONS
 from ov_emotions.normalize import normalize
 
 pytest.importorskip("pyarrow", reason="prepared data are Parquet")
@@ -51,8 +55,8 @@ def test_what_is_dropped_is_counted_by_reason(raw, tmp_path):
     write_set(raw, "cedr/cedr-main-test.csv", [*test, (LONG.replace("старого", "старую"), ())])
     after = prepare(PrepareConfig(raw, tmp_path / "after"))
     difference = {
-        reason: count - before["dropped"]["train"][reason]
-        for reason, count in after["dropped"]["train"].items()
+        reason: count - before.dropped["train"][reason]
+        for reason, count in after.dropped["train"].items()
     }
     assert difference == {
         "empty_after_normalising": 1,
@@ -60,18 +64,7 @@ def test_what_is_dropped_is_counted_by_reason(raw, tmp_path):
         "equal_to_held_out": 2,
         "near_equal_to_held_out": 1,
     }
-    assert after["splits"]["train"]["rows"] == before["splits"]["train"]["rows"]
-
-
-@pytest.mark.parametrize("held_out", ["ru_goemotions/validation.csv", "cedr/cedr-main-test.csv"])
-def test_a_training_row_alike_a_held_out_one_of_another_set_is_dropped(raw, tmp_path, held_out):
-    write_set(raw, held_out, [*telling_rows(30, seed=list(FILES).index(held_out)), (LONG, ())])
-    izard = telling_rows(30, seed=list(FILES).index("ru_izard/train_clean.csv"))
-    alike = [(f"{LONG}!", ()), (LONG.replace("старого", "старую"), ())]
-    write_set(raw, "ru_izard/train_clean.csv", [*izard, *alike])
-    prepare(PrepareConfig(raw, tmp_path / "prepared"))
-    texts = PreparedData.open(tmp_path / "prepared").split("train").texts
-    assert not [text for text in texts if text.startswith("сегодня утром")]
+    assert after.splits["train"].rows == before.splits["train"].rows
 
 
 def test_a_validation_row_that_equals_a_test_row_is_dropped_and_the_test_row_kept(raw, tmp_path):
@@ -79,22 +72,13 @@ def test_a_validation_row_that_equals_a_test_row_is_dropped_and_the_test_row_kep
     validation = telling_rows(30, seed=list(FILES).index("ru_goemotions/validation.csv"))
     write_set(raw, "ru_goemotions/validation.csv", [test[0], *validation])
     manifest = prepare(PrepareConfig(raw, tmp_path / "prepared"))
-    assert manifest["dropped"]["validation"]["equal_to_held_out"] == 1
-    assert manifest["splits"]["test_goemotions"]["rows"] == 30
-    assert manifest["splits"]["validation"]["rows"] == 30
-
-
-def test_every_row_is_used_or_counted_as_dropped(prepared):
-    manifest = prepared.manifest
-    read = sum(s["files"]["train"]["rows"] for s in manifest["sources"])
-    held = manifest["splits"]["test_brighter"]["rows"]
-    dropped = sum(manifest["dropped"]["train"].values())
-    assert manifest["splits"]["train"]["rows"] == read - held - dropped
-    assert sum(manifest["splits"]["train"]["rows_by_origin"].values()) == read - held - dropped
+    assert manifest.dropped["validation"]["equal_to_held_out"] == 1
+    assert manifest.splits["test_goemotions"].rows == 30
+    assert manifest.splits["validation"].rows == 30
 
 
 def test_parts_of_validation_are_disjoint_and_cover_it(prepared):
-    parts = prepared.manifest["validation_parts"]
+    parts = prepared.manifest.validation_parts
     indices = [i for part in parts.values() for i in part]
     assert sorted(indices) == list(range(len(prepared.split("validation"))))
     assert {name: len(part) for name, part in parts.items()} == {
@@ -118,20 +102,10 @@ def test_the_held_out_part_of_brighter_is_a_share_and_disjoint_from_training(pre
     assert rows.isdisjoint(held.rows.tolist())
 
 
-def test_unknown_labels_survive_the_folder(prepared):
-    train = prepared.split("train")
-    cedr = np.array(train.origins) == "cedr"
-    unknown = [label not in CEDR.labels for label in EKMAN.labels]
-    assert (train.targets[cedr][:, unknown] == -1).all()
-    assert (train.targets[cedr][:, ~np.array(unknown)] >= 0).all()
-    counts = prepared.manifest["splits"]["test_cedr"]["labels"]["disgust"]
-    assert counts == {"present": 0, "absent": 0, "unknown": 30}
-
-
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(raw, tmp_path):
     def hashes(seed: int, name: str) -> dict[str, str]:
         manifest = prepare(PrepareConfig(raw, tmp_path / name, seed=seed))
-        return {split: facts["sha256"] for split, facts in manifest["splits"].items()}
+        return {split: facts.sha256 for split, facts in manifest.splits.items()}
 
     first = hashes(1, "a")
     assert hashes(1, "b") == first
@@ -144,44 +118,12 @@ def test_the_manifest_records_licences_hashes_and_bad_rows(raw, tmp_path):
     with (raw / "cedr/cedr-main-train.csv").open("a", encoding="utf-8") as file:
         file.write("Лишняя,строка,lj\n")
     manifest = prepare(PrepareConfig(raw, tmp_path / "prepared"))
-    cedr = next(s for s in manifest["sources"] if s["name"] == "cedr")
-    assert cedr["licence"] == "Apache-2.0"
-    assert cedr["annotates"] == ["anger", "fear", "joy", "sadness", "surprise"]
-    assert [row["row"] for row in cedr["bad_rows"]["train"]] == [31]
+    cedr = next(s for s in manifest.sources if s.name == "cedr")
+    assert cedr.licence == "Apache-2.0"
+    assert cedr.annotates == ("anger", "fear", "joy", "sadness", "surprise")
+    assert [row.row for row in cedr.bad_rows["train"]] == [31]
     written = json.loads((tmp_path / "prepared" / "prepared.json").read_text(encoding="utf-8"))
-    assert written == manifest
-
-
-def test_a_tampered_split_is_refused(prepared):
-    path = prepared.folder / "train.parquet"
-    data = prepared.split("train")
-    data.select(range(len(data) - 1)).save(path)
-    with pytest.raises(DataError, match="its hash differs"):
-        prepared.split("train")
-
-
-def test_a_truncated_split_is_refused(prepared):
-    path = prepared.folder / "validation.parquet"
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match="its hash differs"):
-        prepared.validation_part("selection")
-
-
-def test_a_missing_split_file_is_named(prepared):
-    (prepared.folder / "train.parquet").unlink()
-    with pytest.raises(DataError, match=r"train\.parquet does not exist"):
-        prepared.split("train")
-
-
-@pytest.mark.parametrize("name", ["test", "../train"])
-def test_a_split_that_does_not_exist_is_refused(prepared, name):
-    with pytest.raises(DataError, match=r"has no split .*it has test_goemotions"):
-        prepared.split(name)
-
-
-def test_a_part_that_does_not_exist_is_refused(prepared):
-    with pytest.raises(DataError, match=r"no split 'validation:rest'.*validation:selection"):
-        prepared.validation_part("rest")
+    assert written == json.loads(manifest.to_json())
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', "\ud800"])
@@ -207,44 +149,13 @@ def test_a_missing_raw_file_leaves_no_prepared_folder(raw, tmp_path):
         {"brighter_test_share": -0.1},
         {"near_threshold": 0.0},
         {"near_threshold": 1.5},
+        {"without": ("ru_goemotions",)},
+        {"labels": "goemotions-28", "desk": Path("desk.csv")},
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(tmp_path, values):
-    with pytest.raises(InputError, match=next(iter(values))):
+    with pytest.raises(InputError, match=list(values)[-1]):
         PrepareConfig(tmp_path, tmp_path, **values)
-
-
-def _data(rows: int) -> LabelledTexts:
-    return LabelledTexts(
-        EKMAN,
-        tuple(f"т{i}" for i in range(rows)),
-        np.full((rows, 7), -1, dtype=np.int8),
-        ("x",) * rows,
-        np.arange(rows),
-    )
-
-
-def test_targets_that_do_not_fit_the_texts_are_refused():
-    with pytest.raises(DataError, match="shape"):
-        LabelledTexts(EKMAN, ("a",), np.zeros((1, 3), dtype=np.int8), ("x",), np.arange(1))
-    with pytest.raises(DataError, match="differ in length"):
-        LabelledTexts(EKMAN, ("a",), np.zeros((1, 7), dtype=np.int8), ("x", "y"), np.arange(1))
-
-
-def test_sets_of_other_labels_are_not_joined():
-    other = LabelledTexts(CEDR, ("a",), np.zeros((1, 5), dtype=np.int8), ("x",), np.arange(1))
-    with pytest.raises(DataError, match="different labels"):
-        LabelledTexts.concatenate([_data(1), other])
-
-
-def test_a_file_that_is_no_parquet_or_lacks_columns_is_refused(tmp_path):
-    path = tmp_path / "a.parquet"
-    path.write_text("text", encoding="utf-8")
-    with pytest.raises(DataError, match="not a readable Parquet file"):
-        LabelledTexts.load(path, EKMAN)
-    LabelledTexts(CEDR, ("a",), np.zeros((1, 5), dtype=np.int8), ("x",), np.arange(1)).save(path)
-    with pytest.raises(DataError, match="lacks the columns disgust, neutral"):
-        LabelledTexts.load(path, EKMAN)
 
 
 # Label sets
@@ -262,8 +173,8 @@ def fine(raw, tmp_path):
 
 def test_goemotions_labels_come_from_goemotions_alone(fine):
     assert fine.label_set == GOEMOTIONS
-    assert set(fine.manifest["splits"]) == {"test_goemotions", "validation", "train"}
-    assert [source["name"] for source in fine.manifest["sources"]] == ["ru_goemotions"]
+    assert set(fine.manifest.splits) == {"test_goemotions", "validation", "train"}
+    assert [source.name for source in fine.manifest.sources] == ["ru_goemotions"]
     train = fine.split("train")
     gratitude = train.targets[:, GOEMOTIONS.index("gratitude")]
     assert gratitude.tolist() == [int("спасибо" in text) for text in train.texts]
@@ -284,10 +195,11 @@ def test_a_rare_label_of_validation_reaches_each_of_its_parts(fine):
 
 
 def _with_manifest(prepared, **changes):
-    manifest = prepared.manifest | changes
+    path = prepared.folder / "prepared.json"
+    manifest = json.loads(path.read_text(encoding="utf-8")) | changes
     for key in [key for key, value in changes.items() if value is None]:
         del manifest[key]
-    (prepared.folder / "prepared.json").write_text(json.dumps(manifest), encoding="utf-8")
+    path.write_text(json.dumps(manifest), encoding="utf-8")
     return prepared.folder
 
 
@@ -302,8 +214,8 @@ def test_a_folder_of_before_there_were_label_sets_has_the_seven(prepared):
     ("changes", "message"),
     [
         ({"label_set": None, "labels": ["joy"]}, "does not say which label set"),
-        ({"labels": None}, "does not describe its label set"),
-        ({"label_set": 7}, "does not describe its label set"),
+        ({"labels": None}, "labels"),
+        ({"label_set": 7}, "label_set: expected str"),
         ({"label_names_ru": {"rage": "ярость"}}, "does not describe its label set"),
         ({"labels": ["joy", "fear"], "label_names_ru": {}}, "but they are joy, fear"),
     ],
@@ -313,7 +225,161 @@ def test_a_manifest_that_does_not_tell_its_labels_is_refused(prepared, changes, 
         PreparedData.open(_with_manifest(prepared, **changes))
 
 
-def test_the_first_test_split_is_for_final_figures(prepared, fine):
-    assert prepared.test_split == fine.test_split == "test_goemotions"
-    del fine.manifest["splits"]["test_goemotions"]
-    assert fine.test_split is None
+def test_a_split_that_is_not_there_or_not_as_it_was_prepared_is_refused(prepared):
+    for name in ("test", "../train", "validation:rest"):
+        with pytest.raises(DataError, match=r"has no split .*it has test_goemotions"):
+            prepared.check_splits([name])
+    data = prepared.split("train")
+    path = prepared.folder / "train.parquet"
+    data.select(range(len(data) - 1)).save(path)
+    with pytest.raises(DataError, match="its hash differs"):
+        prepared.split("train")
+    path.write_text("text", encoding="utf-8")
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        LabelledTexts.load(path, EKMAN)
+    path.unlink()
+    with pytest.raises(DataError, match=r"train\.parquet does not exist"):
+        prepared.split("train")
+
+
+# Dealing out
+
+
+SHARES = {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}
+
+
+def _targets(rows: int, rates: tuple[float, ...]) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return (rng.random((rows, len(rates))) < rates).astype(np.int8)
+
+
+@pytest.mark.parametrize("deal", [random_parts, stratified_parts])
+def test_every_row_goes_to_one_part_and_the_parts_have_their_shares(deal):
+    targets = _targets(1000, (0.4, 0.1, 0.02))
+    rows = len(targets) if deal is random_parts else targets
+    parts = deal(rows, SHARES, np.random.default_rng(0))
+    assert sorted(i for part in parts.values() for i in part) == list(range(1000))
+    assert {name: len(part) for name, part in parts.items()} == {
+        name: pytest.approx(1000 * share, abs=5) for name, share in SHARES.items()
+    }
+
+
+def test_each_label_is_dealt_out_by_the_shares():
+    targets = _targets(1000, (0.4, 0.1, 0.02))
+    targets[:5] = -1
+    parts = stratified_parts(targets, SHARES, np.random.default_rng(0))
+    for label in range(3):
+        total = int((targets[:, label] == 1).sum())
+        for name, share in SHARES.items():
+            got = int((targets[parts[name], label] == 1).sum())
+            assert got == pytest.approx(share * total, abs=2)
+
+
+def test_a_label_with_as_many_rows_as_parts_is_in_all_of_them():
+    targets = _targets(500, (0.5, 0.0))
+    targets[[7, 99, 400], 1] = 1
+    shares = dict.fromkeys("abc", 1 / 3)
+    parts = stratified_parts(targets, shares, np.random.default_rng(0))
+    assert all((targets[part, 1] == 1).sum() == 1 for part in parts.values())
+
+
+def test_the_same_seed_deals_alike_and_another_does_not():
+    targets = _targets(200, (0.3, 0.1))
+    dealt = [stratified_parts(targets, SHARES, np.random.default_rng(s)) for s in (1, 1, 2)]
+    assert dealt[0] == dealt[1] != dealt[2]
+
+
+# Sets that are added: the English original, a support desk
+
+
+def _english(raw, rows):
+    write_csv(raw / "goemotions_en/train.csv", ("text", "labels", "id"), rows)
+
+
+def _russian(raw, split, rows):
+    cells = [[text, "english", "[17]", number] for text, number in rows]
+    header = ("ru_text", "text", "labels", "id")
+    write_csv(raw / f"ru_goemotions/{split}.csv", header, cells)
+
+
+def test_english_rows_join_without_those_whose_twin_is_held_out(raw, tmp_path):
+    _russian(raw, "validation", [(f"проверка номер {word}", f"v{word}") for word in "абвгде"])
+    _russian(raw, "test", [(LONG, "t1"), ("просто проверочный текст про кошку", "t2")])
+    leaked = (LONG.replace("старого", "старую"), "leak")
+    _russian(raw, "train_partial", [("я очень рад", "ok"), leaked, ("ещё одна строка", "ru")])
+    english = [
+        ("I am very glad", "[17]", "ok"),
+        ("a twin of validation", "[2]", "vа"),
+        ("A twin of a training row that was dropped", "[2]", "leak"),
+        ("a twin of a training row that was dropped!", "[2]", "copy-of-leak"),
+        ("only in English", "[3 4]", "en"),
+        ("Only in English.", "[3 4]", "same-text"),
+        ("said again", "[3]", "en"),
+        ("я очень рад", "[17]", "untranslated"),
+    ]
+    _english(raw, english)
+    config = PrepareConfig(raw, tmp_path / "out", "goemotions-28", english=True)
+    manifest = prepare(config)
+    train = PreparedData.open(tmp_path / "out").split("train")
+    found = {t for t, o in zip(train.texts, train.origins, strict=True) if o == "goemotions_en"}
+    assert found == {"I am very glad", "only in English"}
+    assert train.texts[:2] == ("я очень рад", "ещё одна строка")
+    assert manifest.dropped["goemotions_en"] == {
+        "same_id": 1,
+        "twin_of_held_out": 2,
+        "empty_after_normalising": 0,
+        "duplicates": 2,
+        "equal_to_held_out": 1,
+        "near_equal_to_held_out": 0,
+    }
+    assert sum(manifest.dropped["goemotions_en"].values()) + len(found) == len(english)
+    source = next(s for s in manifest.sources if s.name == "goemotions_en")
+    assert (source.licence, source.synthetic) == ("Apache-2.0", False)
+
+
+def test_without_ids_no_english_row_is_let_in(raw, tmp_path):
+    _english(raw, [("a", "[1]", "x")])
+    write_csv(raw / "ru_goemotions/test.csv", ("ru_text", "labels"), [("да", "[1]")])
+    with pytest.raises(DataError, match="ru_goemotions test lacks ids"):
+        prepare(PrepareConfig(raw, tmp_path / "out", english=True))
+
+
+def test_desk_rows_join_are_marked_and_screened(raw, tmp_path):
+    desk, check = tmp_path / "desk.csv", tmp_path / "checklist.csv"
+    rows = [
+        ("верните мои деньги это просто грабёж", "client", "bank", "anger, disgust"),
+        ("к сожалению ничем не могу вам помочь", "operator", "bank", "neutral"),
+        ("оставайтесь на линии я уточню", "operator", "telecom", "neutral"),
+        ("не та метка", "client", "bank", "rage"),
+        ("без метки", "client", "bank", ""),
+    ]
+    write_csv(desk, ("text", "role", "trade", "labels"), rows)
+    write_csv(check, ("group", "text"), [("а", "К сожалению, ничем не могу вам помочь!")])
+    before = prepare(PrepareConfig(raw, tmp_path / "before"))
+    manifest = prepare(PrepareConfig(raw, tmp_path / "out", desk=desk, screen=(check,)))
+    source = next(s for s in manifest.sources if s.name == "support_desk")
+    assert (source.licence, source.synthetic) == ("CC0-1.0", True)
+    assert source.annotates == EKMAN.labels
+    assert source.files["train"].name == "desk.csv"
+    assert [(row.row, row.reason.split(" is not")[0]) for row in source.bad_rows["train"]] == [
+        (4, "label 'rage'"),
+        (5, "labels are empty; a row without an emotion is neutral"),
+    ]
+    assert manifest.dropped["train"]["near_equal_to_screen"] == 1
+    assert manifest.screen == {
+        "files": {"checklist.csv": sha256_file(check)},
+        "dropped": {"support_desk": 1},
+    }
+    train = PreparedData.open(tmp_path / "out").split("train")
+    added = train.select([i for i, o in enumerate(train.origins) if o == "support_desk"])
+    assert added.texts == (rows[0][0], rows[2][0])
+    assert added.targets.tolist() == [[1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1]]
+    for name in ("validation", "test_goemotions", "test_brighter"):
+        assert manifest.splits[name] == before.splits[name]
+
+
+def test_sets_can_be_left_out(raw, tmp_path):
+    config = PrepareConfig(raw, tmp_path / "out", without=("brighter_rus", "ru_izard"))
+    manifest = prepare(config)
+    assert [source.name for source in manifest.sources] == ["ru_goemotions", "cedr"]
+    assert "test_brighter" not in manifest.splits

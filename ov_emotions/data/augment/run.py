@@ -11,18 +11,24 @@ from typing import Any
 import numpy as np
 
 from ov_emotions import __version__
-from ov_emotions.data.augment.config import AugmentConfig, Method
-from ov_emotions.data.augment.new_rows import NewRows, Report, Rewriter, chosen, rewrite
 from ov_emotions.data.augment.noise import AsrNoise
-from ov_emotions.data.augment.oversample import oversample
-from ov_emotions.data.augment.screen import Screen
-from ov_emotions.data.dataset import RESERVED_COLUMNS, LabelledTexts
-from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData, save_split
+from ov_emotions.data.augment.rows import NewRows, Rewriter, Screen, chosen, oversample, rewrite
+from ov_emotions.data.dataset import (
+    MANIFEST_NAME,
+    RESERVED_COLUMNS,
+    LabelledTexts,
+    Manifest,
+    PreparedData,
+    SplitFacts,
+)
+from ov_emotions.data.settings import AugmentConfig, Method
 from ov_emotions.errors import DataError
-from ov_emotions.files import atomic_folder, sha256_file, write_json
+from ov_emotions.files import atomic_folder, sha256_file
+from ov_emotions.progress import Tell
+from ov_emotions.schema import write_json
 
 
-def augment(config: AugmentConfig, report: Report = lambda *_: None) -> dict[str, Any]:
+def augment(config: AugmentConfig, tell: Tell = lambda _: None) -> Manifest:
     """Write a prepared folder whose train split has additional rows; all other splits are copies.
 
     The rows of the given train split come first, in their order. Each new row has the labels, the
@@ -30,7 +36,7 @@ def augment(config: AugmentConfig, report: Report = lambda *_: None) -> dict[str
     that row. Rows that repeat a held-out text or another training row are left out.
 
     :param config: what to read, what to make, where to write.
-    :param report: told how far the work is.
+    :param tell: told how far the work is.
     :return: the manifest of the new folder.
     :raises DataError: if the folder is not as it was prepared, or the new one cannot be written.
     :raises InputError: if a label to oversample does not exist.
@@ -39,15 +45,15 @@ def augment(config: AugmentConfig, report: Report = lambda *_: None) -> dict[str
     train = prepared.split("train")
     if taken := sorted(set(RESERVED_COLUMNS) & set(train.label_set.labels)):
         raise DataError(f"{config.data} has a label {taken[0]!r}, which is the name of a column")
-    threshold = config.near_threshold or prepared.manifest["near_threshold"]
+    threshold = config.near_threshold or prepared.manifest.near_threshold
     sources = [i for i, method in enumerate(train.augmentations) if not method]
     # Made first: what is missing or misnamed shows before the long part of the work.
-    made = {method: _make(method, train, sources, config, report) for method in config.methods}
+    made = {method: _make(method, train, sources, config, tell) for method in config.methods}
     screen = Screen(prepared.held_out_texts(), train, threshold)
     parts = [train]
     facts: dict[str, Any] = {}
     for method, rows in made.items():
-        kept, dropped = screen.keep(rows, repeats=method == "oversample", report=report)
+        kept, dropped = screen.keep(rows, repeats=method == "oversample", tell=tell)
         parts.append(_labelled(train, kept, method))
         facts[method] = {
             "parameters": config.parameters(method),
@@ -73,39 +79,34 @@ def _make(
     train: LabelledTexts,
     sources: Sequence[int],
     config: AugmentConfig,
-    report: Report,
+    tell: Tell,
 ) -> NewRows:
     if method == "oversample":
         return oversample(train, sources, config.oversample or {}, config.seed)
     positions = chosen(sources, config.share, config.seed, method)
-    if method == "back-translation":
-        from ov_emotions.data.augment.back_translation import back_translate
+    if method in ("back-translation", "paraphrase"):
+        from ov_emotions.data.augment.translation import back_translate, paraphrase
 
-        return back_translate(train.texts, positions, config, report)
+        work = paraphrase if method == "paraphrase" else back_translate
+        return work(train.texts, positions, config, tell)
     return rewrite(
-        _rewriter(method, train.select(sources), config, report),
+        _rewriter(method, train.select(sources), config, tell),
         train.texts,
         positions,
         method=method,
         seed=config.seed,
         copies=1 if method == "emoji" else config.copies,  # emoji have one name each
         processes=config.processes,
-        report=report,
+        tell=tell,
     )
 
 
-def _rewriter(
-    method: Method, rows: LabelledTexts, config: AugmentConfig, report: Report
-) -> Rewriter:
-    if method == "emoji":
-        from ov_emotions.data.augment.emoji_words import EmojiWords
+def _rewriter(method: Method, rows: LabelledTexts, config: AugmentConfig, tell: Tell) -> Rewriter:
+    if method == "asr-noise":
+        return AsrNoise.of(config)
+    from ov_emotions.data.augment.words import EmojiWords, find_synonyms
 
-        return EmojiWords.of(rows.texts)
-    if method == "synonyms":
-        from ov_emotions.data.augment.synonyms import find_synonyms
-
-        return find_synonyms(rows, config, report)
-    return AsrNoise.of(config)
+    return EmojiWords.of(rows.texts) if method == "emoji" else find_synonyms(rows, config, tell)
 
 
 def _labelled(train: LabelledTexts, rows: NewRows, method: Method) -> LabelledTexts:
@@ -124,19 +125,20 @@ def _labelled(train: LabelledTexts, rows: NewRows, method: Method) -> LabelledTe
 
 def _write(
     prepared: PreparedData, train: LabelledTexts, run: dict[str, Any], output: Path
-) -> dict[str, Any]:
-    manifest = dict(prepared.manifest)
-    manifest["splits"] = dict(manifest["splits"])
-    manifest["augmentation"] = [*manifest.get("augmentation", []), run]
+) -> Manifest:
+    before = prepared.manifest
     try:
         with atomic_folder(output) as folder:
-            for name in manifest["splits"]:
+            for name in before.splits:
                 if name != "train":
                     shutil.copyfile(prepared.folder / f"{name}.parquet", folder / f"{name}.parquet")
+            train.save(folder / "train.parquet")
             by_method = Counter(method for method in train.augmentations if method)
-            manifest["splits"]["train"] = save_split(train, folder / "train.parquet") | {
-                "rows_by_augmentation": dict(by_method)
-            }
+            facts = SplitFacts.of(train, sha256_file(folder / "train.parquet"))
+            manifest = before.replace(
+                splits={**before.splits, "train": facts.replace(rows_by_augmentation=by_method)},
+                augmentation=(*(before.augmentation or ()), run),
+            )
             write_json(folder / MANIFEST_NAME, manifest)
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error.strerror or error}") from error

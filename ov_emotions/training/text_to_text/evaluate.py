@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import DataError
 from ov_emotions.evaluation.results import Result, SplitScores
 from ov_emotions.evaluation.run import read_rows, split_scores

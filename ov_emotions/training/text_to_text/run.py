@@ -14,8 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import TrainingArguments
 
-from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
-from ov_emotions.data.prepare import MANIFEST_NAME, PreparedData
+from ov_emotions.data.dataset import MANIFEST_NAME, UNKNOWN, LabelledTexts, PreparedData
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import atomic_folder, sha256_file
 from ov_emotions.metrics import score
@@ -219,7 +218,7 @@ def _train(
             left_out=left_out,
             data=DataFacts(
                 manifest_sha256=sha256_file(config.data / MANIFEST_NAME),
-                seed=prepared.manifest["seed"],
+                seed=prepared.manifest.seed,
                 sources=training_sources(
                     prepared, data.origins, earlier=earlier.data.sources if earlier else ()
                 ),

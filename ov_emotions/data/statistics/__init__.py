@@ -1,1 +1,0 @@
-"""What a prepared folder holds, in numbers."""
