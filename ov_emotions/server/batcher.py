@@ -282,12 +282,12 @@ class Batcher:
         own, rate, limits = job.waiting_tokens, self._rate.value, self._limits
         room = _KEPT * (job.deadline - now)
         if rate and own / rate > room:
-            fitting = int(len(job.texts) * room * rate / own)
+            fitting = round(len(job.texts) * room * rate / own)
             raise RefusedError(
                 413,
                 "too_slow",
                 f"{len(job.texts):,} texts take about {own / rate:.0f} s here and would not be "
-                f"ready within {job.deadline - now:g} s; send {max(fitting, 1):,} at most",
+                f"ready within {job.deadline - now:.3g} s; send {max(fitting, 1):,} at most",
             )
         ahead = self._tokens + self._under_way(now)
         late = (ahead + own) / rate - room if rate and ahead else 0.0

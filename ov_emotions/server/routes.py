@@ -75,7 +75,7 @@ def build_router(service: Service) -> APIRouter:
         except UnfitError as error:
             told = f'{error}: the body must be {{"texts": ["…", "…"]}}'
             if kind is PredictRequest:
-                told = _INPUTS if error.place[:1] == ("inputs",) else str(error)
+                told = _INPUTS if "inputs" in error.place[:-1] else str(error)
             raise RefusedError(422, "bad_request", told) from None
 
     async def write(request: Request, scored: Scored, make: Any) -> Response:

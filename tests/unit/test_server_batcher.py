@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ pytest.importorskip("fastapi", reason="the extra server is not installed")
 
 from ov_emotions.errors import DeviceError
 from ov_emotions.server.answers import ClientGoneError, RefusedError
-from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport
+from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport, Rate, token_ends
 
 ROOMY = BatchLimits(tokens=1000, wait=0.0, queue_tokens=100_000, queue_requests=1000)
 
@@ -325,3 +326,126 @@ def test_an_event_loop_that_ended_does_not_stop_it() -> None:
     model.may.set()
     assert asyncio.run(ask(batcher, ["four"])) == [4.0]
     batcher.close(10)
+
+
+# --- what fits the deadline ---------------------------------------------------------------------
+
+TOKEN_SECONDS = 0.0001  # of the model below, so 10,000 tokens a second
+
+
+class Paced(Model):
+    """Takes time as a real model does: by the token."""
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Any, list[bool | None]]:
+        time.sleep(TOKEN_SECONDS * float(token_ends(texts)[-1]))
+        return super().__call__(texts)
+
+
+def paced(scenario: Callable[[Batcher], Any], rate: float = 1 / TOKEN_SECONDS) -> None:
+    limits = BatchLimits(tokens=400, wait=0, queue_tokens=1_000_000, queue_requests=1000)
+    batcher = Batcher(Paced(), limits, None, rate)
+    try:
+        asyncio.run(scenario(batcher))
+    finally:
+        batcher.close(20)
+
+
+LARGE = ["x" * 68] * 100  # 20 tokens each: 2,000, which take 0.2 s
+
+
+def test_of_large_requests_at_once_those_that_fit_are_answered_and_the_rest_refused_at_once() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+
+        async def one() -> tuple[str, float]:
+            try:
+                await ask(batcher, LARGE, 1.0)
+            except RefusedError as error:
+                assert error.status == 429
+                assert int(error.headers["Retry-After"]) >= 1
+                return "refused", loop.time() - start
+            return "answered", loop.time() - start
+
+        found = await asyncio.gather(*(one() for _ in range(12)))
+        answered = [took for what, took in found if what == "answered"]
+        assert len(answered) == 4, found  # 0.9 s of work
+        assert max(answered) < 1.0
+        assert max(took for what, took in found if what == "refused") < 0.1
+        # One after another, not all of them at the end.
+        assert sorted(answered)[0] < 0.5
+
+    paced(scenario)
+
+
+def test_the_time_to_come_back_is_when_the_request_would_fit() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        first = [asyncio.ensure_future(ask(batcher, LARGE * 5, 10.0)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(RefusedError) as error:
+            await ask(batcher, LARGE, 1.0)  # 3 s of others and 0.2 s of its own; 0.9 s may be had
+        assert error.value.headers["Retry-After"] == "3"
+        for task in first:
+            task.cancel()
+
+    paced(scenario)
+
+
+def test_what_cannot_be_done_in_time_even_alone_is_refused_with_how_much_can() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        with pytest.raises(RefusedError, match="send 450 at most") as error:
+            await ask(batcher, LARGE * 10, 1.0)
+        assert (error.value.status, error.value.reason) == (413, "too_slow")
+        assert "Retry-After" not in error.value.headers
+        assert len(await ask(batcher, LARGE * 4, 1.0)) == 400
+
+    paced(scenario)
+
+
+def test_small_requests_pass_a_large_one_only_as_long_as_it_is_in_time() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        loop = asyncio.get_running_loop()
+        large = asyncio.ensure_future(ask(batcher, LARGE * 3, 0.8))  # 0.6 s of 0.8
+        await asyncio.sleep(0.02)
+        start, waits = loop.time(), []
+        while not large.done():
+            await ask(batcher, ["x" * 68] * 5, 5.0)
+            waits.append(loop.time() - start)
+            start = loop.time()
+        assert len(await large) == 300
+        assert min(waits) < 0.2, "none got past"
+
+    paced(scenario)
+
+
+def test_the_rate_is_learnt_of_full_batches_and_not_of_cold_or_small_ones() -> None:
+    rate = Rate(1000)
+    rate.learn(1000, 10.0)  # models are compiled
+    rate.learn(1000, 5.0)
+    assert rate.value == 0
+    rate.learn(10, 0.01)
+    assert rate.value == pytest.approx(1000)
+    rate.learn(1000, 0.2)
+    assert rate.value == pytest.approx(5000)
+    rate.learn(10, 0.1)  # small ones are slower, and say nothing of full ones
+    assert rate.value == pytest.approx(5000)
+    for _ in range(200):
+        rate.learn(1000, 1.0)
+    assert rate.value == pytest.approx(1000, rel=0.01)
+
+
+def test_a_large_request_that_can_no_longer_be_in_time_makes_room_for_others() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        # It was thought to be ten times as fast.
+        late = asyncio.ensure_future(ask(batcher, LARGE * 10, 0.5))
+        await asyncio.sleep(0.01)
+        other = asyncio.ensure_future(ask(batcher, LARGE, 5.0))
+        with pytest.raises(RefusedError) as error:
+            await late
+        assert error.value.status == 504
+        assert loop.time() - start < 0.4, "it was told before its deadline"
+        await other
+
+    paced(scenario, rate=10 / TOKEN_SECONDS)
