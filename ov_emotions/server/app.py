@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from inspect import signature
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -44,6 +45,8 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
         yield
         service.close()
 
+    # Later versions of FastAPI trace by themselves; --tracing does, in one form for all versions.
+    own = {"telemetry": dict.fromkeys(("tracing", "metrics", "logs"), False)}
     app = FastAPI(
         title="ov-emotions",
         version=__version__,
@@ -52,8 +55,8 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        root_path=settings.root_path,
         lifespan=lifespan,
+        **(own if "telemetry" in signature(FastAPI).parameters else {}),  # type: ignore[arg-type]
     )
     app.state.service = service
     app.state.keys = keys

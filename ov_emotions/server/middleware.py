@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import itertools
 import json
 import logging
 import os
 import re
 import secrets
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,13 +43,21 @@ OTHER = "other"
 
 _CLOSE = {"Connection": "close"}
 _REQUEST_ID = re.compile(r"[\w.\-]{1,64}", re.ASCII)
+_PROCESS = secrets.token_hex(5)
+_NUMBERS = itertools.count(1)
 _FIELDS = "fields"
+_LOG_SECONDS = 0.1
+_LOG_END_SECONDS = 2.0
+_MOST_LINES = 50_000
 _GZIP = 31  # what zlib calls the gzip format
 
 
 def request_id(given: str) -> str:
     """Take a caller's id where it is one that can stand in a log and a header, or make one."""
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if _REQUEST_ID.fullmatch(given):
+        return given
+    # Told apart by a number: to ask the system for chance costs more than to answer.
+    return f"{_PROCESS}{next(_NUMBERS):07x}"
 
 
 def id_in_body(scope: Scope) -> str | None:
@@ -76,10 +86,61 @@ class JsonFormatter(logging.Formatter):
         return replace_surrogates(json.dumps(line, ensure_ascii=False))
 
 
+class BufferedHandler(logging.Handler):
+    """Writes lines together, ten times a second, in a thread of its own.
+
+    A write for each line costs as much as an answer; and whoever reads the log slowly, or not at
+    all, holds up no request: lines that find no room are counted instead.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._dropped = 0
+        self._ended = False
+        self._wake = threading.Event()
+        self._writer = threading.Thread(target=self._work, name="ov-emotions-log", daemon=True)
+        self._writer.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line; one that tells of something wrong is written soon."""
+        if len(self._lines) >= _MOST_LINES:
+            self._dropped += 1
+            return
+        self._lines.append(self.format(record))
+        if record.levelno >= logging.WARNING:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Write what is kept."""
+        self._ended = True
+        self._wake.set()
+        self._writer.join(_LOG_END_SECONDS)
+        super().close()
+
+    def _work(self) -> None:
+        while not self._ended:
+            self._wake.wait(_LOG_SECONDS)
+            self._wake.clear()
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        if self._dropped:
+            told = {"level": "warning", "message": f"{self._dropped} lines found no room"}
+            self._dropped = 0
+            lines.append(json.dumps(told))
+        if lines:
+            with suppress(OSError, ValueError):  # whoever read the log is gone
+                sys.stderr.write("\n".join(lines) + "\n")
+                sys.stderr.flush()
+
+
 @contextmanager
 def json_log() -> Iterator[None]:
     """Log to standard error, a line of JSON an event, as long as the block runs."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = BufferedHandler()
     handler.setFormatter(JsonFormatter())
     loggers = [logging.getLogger(name) for name in ("ov_emotions", "uvicorn")]
     before = [(logger, logger.handlers, logger.level) for logger in loggers]
@@ -92,6 +153,7 @@ def json_log() -> Iterator[None]:
         for logger, handlers, level in before:
             logger.handlers = handlers
             logger.setLevel(level)
+        handler.close()
 
 
 def write_down(
@@ -134,6 +196,7 @@ class RequestMiddleware:
         self._log_texts = service.settings.log_texts
         self._most = service.settings.max_connections
         self._service = service
+        self._root_path = service.settings.root_path
         self._span = tracer() if service.settings.tracing else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,6 +205,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
+        if self._root_path:
+            scope["root_path"] = self._root_path
         state = scope.setdefault("state", {})
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         ident = state["request_id"] = request_id(given.decode("latin-1"))

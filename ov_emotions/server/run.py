@@ -105,6 +105,36 @@ def _last_words(status: str, message: str) -> bytes:
     return head.encode() + body
 
 
+class _OneWrite:
+    """A transport that sends the head of an answer together with what follows it.
+
+    uvicorn writes them one after the other, and each write is a call of the system.
+
+    :param transport: that sends.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep a head until something follows."""
+        if data[:9] == b"HTTP/1.1 " and data[-4:] == b"\r\n\r\n" and data[9:12] != b"100":
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def close(self) -> None:
+        """Send what is kept, and close."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+
 class _BadHeadError(Exception):
     """A head that the parser lets through and the protocol does not."""
 
@@ -123,6 +153,7 @@ def timed_protocol(receive_seconds: float) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self.transport = _OneWrite(transport)  # type: ignore[assignment]
             self._watch()
 
         def connection_lost(self, exc: Exception | None) -> None:

@@ -53,7 +53,7 @@ def server(tiny_classifier: EmotionClassifier) -> Iterator[Live]:
 
 @pytest.mark.parametrize("form", ["json", "binary"])
 def test_kserves_sdk(server: Live, tiny_classifier: EmotionClassifier, form: str) -> None:
-    """In a Python of its own, as it holds other packages back: OV_EMOTIONS_KSERVE_PYTHON names it."""
+    """It holds other packages back: OV_EMOTIONS_KSERVE_PYTHON names a Python of its own."""
     python = os.environ.get("OV_EMOTIONS_KSERVE_PYTHON", sys.executable)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     there = subprocess.run(
@@ -208,7 +208,9 @@ def test_our_own_client_over_grpc_needs_no_metadata_url(
         ({"text": "x" * 30_000}, "INVALID_ARGUMENT", "30,000 characters"),
     ],
 )
-def test_what_grpc_refuses(grpc_server: Live, changed: dict[str, Any], code: str, words: str) -> None:
+def test_what_grpc_refuses(
+    grpc_server: Live, changed: dict[str, Any], code: str, words: str
+) -> None:
     grpc = pytest.importorskip("grpc")
     pb = pytest.importorskip("tritonclient.grpc.service_pb2")
     stubs = pytest.importorskip("tritonclient.grpc.service_pb2_grpc")
@@ -221,9 +223,9 @@ def test_what_grpc_refuses(grpc_server: Live, changed: dict[str, Any], code: str
         request.raw_input_contents.append(changed["raw"])
     else:
         tensor.contents.bytes_contents.append(changed.get("text", "слово").encode())
-    with grpc.insecure_channel(f"127.0.0.1:{grpc_server.runner.grpc_port}") as channel:
-        with pytest.raises(grpc.RpcError) as error:
-            stubs.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10)
+    address = f"127.0.0.1:{grpc_server.runner.grpc_port}"
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as error:
+        stubs.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10)
     assert error.value.code() is getattr(grpc.StatusCode, code)
     assert words in error.value.details()
     assert dict(error.value.trailing_metadata())["x-request-id"]
@@ -250,7 +252,9 @@ def test_the_docs_are_a_page_that_fetches_nothing_from_elsewhere(server: Live) -
     answer = httpx.get(f"{server.url}/docs")
     assert answer.headers["content-type"].startswith("text/html")
     assert "connect-src 'self'" in answer.headers["content-security-policy"]
-    assert re.findall(r"(?:src|href)=|https?://", answer.text.replace('href="openapi.json"', "")) == []
+    assert (
+        re.findall(r"(?:src|href)=|https?://", answer.text.replace('href="openapi.json"', "")) == []
+    )
 
 
 def test_the_docs_show_every_operation_and_try_it(server: Live) -> None:
