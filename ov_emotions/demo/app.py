@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,14 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.demo.blocks import Page, build_blocks
-from ov_emotions.demo.card import REPORT_PAGE, find_report
-from ov_emotions.demo.frame import ICON, head
-from ov_emotions.demo.models import Models
-from ov_emotions.demo.results import FILES, ResultStore
-from ov_emotions.demo.theme import build_theme
+from ov_emotions.demo.dialogues import Found, download
+from ov_emotions.demo.jobs import ResultStore
+from ov_emotions.demo.models import REPORT_PAGE, Models, find_report
+from ov_emotions.demo.page import ICON, Page, build_blocks, build_theme, head, type_css
 from ov_emotions.system import import_gradio
 
 PATH = "/demo"
+_UPLOADS = "GRADIO_TEMP_DIR"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def mount_demo(
 ) -> FastAPI:
     """Put the page on an app under `PATH`, and lead its root there.
 
-    :param app: the server's, or any other.
+    :param app: the server's, or any other; its `root_path` is where a proxy shows it.
     :param classifier: the model; loaded from a bundle.
     :param settings: None takes the defaults.
     :param threads: CPU threads of an inference of the models to compare with; None for all cores.
@@ -60,58 +62,80 @@ def mount_demo(
     report = find_report(settings.report, classifier.bundle.manifest.name)
     store = ResultStore()
     app.state.demo_results = store
-    address = f"{PATH}/report/{REPORT_PAGE}" if report else None
-    page = Page(classifier, models, store, PATH, app.openapi_url, address)
+    # Addresses are relative to the page: they hold below any path that a proxy shows it at.
+    api = None if app.openapi_url is None else f"..{app.openapi_url}"
+    page = Page(classifier, models, store, api, f"report/{REPORT_PAGE}" if report else None)
     _add_routes(app, store, report)
-    return _mount(gr, app, build_blocks(page))
-
-
-def _mount(gr: Any, app: FastAPI, blocks: Any) -> FastAPI:
-    mounted: FastAPI = gr.mount_gradio_app(
-        app,
-        blocks,
-        path=PATH,
-        footer_links=[],
-        ssr_mode=False,
-        theme=build_theme(),
-        head=head(),
-        max_file_size="64mb",
-        show_error=False,
-        run_history=False,  # it would keep texts in the browser
-    )
+    with _uploads_in(store.uploads):
+        mounted: FastAPI = gr.mount_gradio_app(
+            app,
+            build_blocks(page),
+            path=PATH,
+            footer_links=[],
+            ssr_mode=False,
+            theme=build_theme(),
+            head=head(),
+            max_file_size="64mb",
+            show_error=False,
+            run_history=False,  # it would keep texts in the browser
+        )
     return mounted
+
+
+@contextmanager
+def _uploads_in(folder: Path) -> Iterator[None]:
+    """Let Gradio, which looks there when it is set up, take files into a folder that is cleared."""
+    before = os.environ.get(_UPLOADS)
+    os.environ[_UPLOADS] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_UPLOADS]
+        else:
+            os.environ[_UPLOADS] = before
 
 
 def _add_routes(app: FastAPI, store: ResultStore, report: Path | None) -> None:
     """Add what the page asks for beside Gradio, in front of what Gradio takes below its path."""
 
     def result(token: str, name: str) -> Response:
-        path = store.find(token, name)
-        if path is None:
-            return Response("this result is no longer kept; ask for it again\n", 404)
-        return FileResponse(path, media_type=FILES[name], filename=name)
+        kept = store.find(token)
+        if kept is not None and isinstance(kept.value, Found):
+            if part := download(kept.value, name):
+                headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+                return Response(part[0], media_type=part[1], headers=headers)
+        elif kept is not None and name in kept.names:
+            return FileResponse(kept.folder / name, filename=kept.names[name])
+        return Response("this result is no longer kept; ask for it again\n", 404)
 
     def alive() -> Response:
         return Response(status_code=204)
 
     def root() -> Response:
-        return RedirectResponse(f"{PATH}/")
+        return RedirectResponse(f"{app.root_path}{PATH}/")
 
     def manifest() -> dict[str, str]:
-        return {"name": "ov·emotions", "start_url": f"{PATH}/", "display": "browser"}
+        start = f"{app.root_path}{PATH}/"
+        return {"name": "ov·emotions", "start_url": start, "display": "browser"}
 
     def icon() -> Response:
         return Response(ICON, media_type="image/svg+xml")
 
-    for path, answer in (
+    def fonts() -> Response:
+        headers = {"Cache-Control": "max-age=86400"}
+        return Response(type_css(), media_type="text/css", headers=headers)
+
+    for path, respond in (
         ("/", root),
         ("/favicon.ico", icon),
         ("/manifest.json", manifest),  # Gradio's page asks for it there
         (PATH, root),
         (f"{PATH}/alive", alive),
+        (f"{PATH}/type.css", fonts),
         (f"{PATH}/results/{{token}}/{{name}}", result),
     ):
-        app.add_api_route(path, answer, methods=["GET"], include_in_schema=False)
+        app.add_api_route(path, respond, methods=["GET"], include_in_schema=False)
     if report is not None:
         app.mount(f"{PATH}/report", StaticFiles(directory=report, html=True), name="report")
 

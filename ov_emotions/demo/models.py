@@ -1,13 +1,36 @@
-"""The models that can be set side by side; each is loaded when it is first asked for."""
+"""The models: what the page's own is, and two of them side by side with what each takes."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.errors import InputError
+from ov_emotions.demo.jobs import Job, failure
+from ov_emotions.demo.text import MAX_CHARACTERS, bars, hue, summary
+from ov_emotions.demo.words import (
+    TEXTS,
+    count,
+    decimal,
+    escape,
+    label_words,
+    percent,
+    say,
+    stamp,
+)
+from ov_emotions.errors import DataError, InputError
+from ov_emotions.prediction import Prediction
+
+REPORT_PAGE = "report.html"
+_WARM_UP = 3
+_MOST_ROUNDS = 41
+_BUDGET_SECONDS = 1.2
+_CLEAR_POINTS = 0.05
 
 
 class Models:
@@ -65,3 +88,237 @@ class Models:
             if name not in self._loaded:
                 self._loaded[name] = EmotionClassifier(self._bundles[name], threads=self._threads)
             return self._loaded[name]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of single calls, tokenising included.
+
+    :param median: of the rounds.
+    :param low: the quickest.
+    :param high: the slowest.
+    :param rounds: how many there were.
+    """
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+def measure(models: Sequence[EmotionClassifier], text: str) -> list[Timing]:
+    """Time models on one text in turns, so that what disturbs one disturbs the others too.
+
+    :param models: the classifiers.
+    :param text: what each classifies, alone.
+    :return: a timing each.
+    """
+    for model in models:
+        for _ in range(_WARM_UP):
+            model(text)
+    taken: list[list[float]] = [[] for _ in models]
+    end = time.perf_counter() + _BUDGET_SECONDS
+    while len(taken[0]) < _MOST_ROUNDS and (len(taken[0]) < 3 or time.perf_counter() < end):
+        for model, mine in zip(models, taken, strict=True):
+            start = time.perf_counter()
+            model(text)
+            mine.append(1000 * (time.perf_counter() - start))
+    return [Timing(median(mine), min(mine), max(mine), len(mine)) for mine in taken]
+
+
+def compare(models: Models, first: str, second: str, text: str, job: Job) -> str:
+    """Classify a text by two models.
+
+    :param models: to choose from.
+    :param first: the name of one.
+    :param second: the name of the other.
+    :param text: what the reader wrote.
+    :param job: that this is.
+    :return: the markup.
+    :raises OvEmotionsError: if a model cannot be loaded, or fails.
+    """
+    if not text.strip():
+        return failure(TEXTS["compare.no_text"])
+    if len(text) > MAX_CHARACTERS:
+        hint = TEXTS["fail.long"].format(limit=count(MAX_CHARACTERS))
+        return failure(TEXTS["fail.title"], hint)
+    pair = [models.get(first), models.get(second)]
+    with job.turn():
+        predictions = [model(text) for model in pair]
+        timings = measure(pair, text)
+    order = tuple(predictions[0].scores)
+    sides = "".join(
+        _side(models, name, model, prediction, timing, order)
+        for name, model, prediction, timing in zip(
+            (first, second), pair, predictions, timings, strict=True
+        )
+    )
+    verdict = _verdict(predictions, timings, pair)
+    return (
+        f'<section class="versus" {stamp(text)}><div class="announce">{verdict}</div>'
+        f'<div class="sides">{sides}</div>'
+        f'<p class="hint">{say("compare.honest", rounds=timings[0].rounds)}</p></section>'
+    )
+
+
+def _side(
+    models: Models,
+    name: str,
+    model: EmotionClassifier,
+    prediction: Prediction,
+    timing: Timing,
+    order: Sequence[str],
+) -> str:
+    russian, thresholds = model.label_names_ru, model.thresholds
+    size = sum(f.stat().st_size for f in models.bundle(name).folder.glob("model.*")) / 1e6
+    latency = say(
+        "compare.latency",
+        median=decimal(timing.median, 2),
+        low=decimal(timing.low, 2),
+        high=decimal(timing.high, 2),
+    )
+    return (
+        f'<article class="side"><h3>{escape(name)}</h3><p class="latency">{latency}</p>'
+        f'<p class="hint">{say("compare.size", size=decimal(size, 1))}</p>'
+        f"{summary(prediction, thresholds, russian)}"
+        f"{bars(prediction, thresholds, russian, order=order)}</article>"
+    )
+
+
+def _verdict(
+    predictions: Sequence[Prediction], timings: Sequence[Timing], pair: Sequence[EmotionClassifier]
+) -> str:
+    one, two = predictions
+    same = set(one.labels) == set(two.labels)
+    quick = sorted(timings, key=lambda timing: timing.median)
+    # Within a twentieth, the order may be another at the next try.
+    even = quick[1].median / quick[0].median < 1 + _CLEAR_POINTS
+    parts = [f'<p class="verdict small">{say("compare.same" if same else "compare.differ")}</p>']
+    shared = [label for label in one.scores if label in two.scores]
+    if shared:
+        most = max(shared, key=lambda label: abs(one.scores[label] - two.scores[label]))
+        gap = say(
+            "compare.gap",
+            name=label_words(most, pair[0].label_names_ru),
+            one=percent(one.scores[most]),
+            two=percent(two.scores[most]),
+        )
+        parts.append(f'<p class="gap" data-emotion="{hue(most)}">{gap}</p>')
+    if even:
+        parts.append(f"<p>{say('compare.even')}</p>")
+    else:
+        side = "compare.first" if timings[0] is quick[0] else "compare.second"
+        times = decimal(quick[1].median / quick[0].median, 1)
+        parts.append(f"<p>{say('compare.faster', side=TEXTS[side], times=times)}</p>")
+    return "".join(parts)
+
+
+def chooser(models: Models) -> str:
+    """Write the two fields that models are chosen by."""
+    names = models.names
+    fields = "".join(
+        f'<p><label class="label" for="model-{place}">{say(f"compare.choose.{place}")}</label>'
+        f'<select id="model-{place}">{_options(names, chosen)}</select></p>'
+        for place, chosen in (("first", 0), ("second", min(1, len(names) - 1)))
+    )
+    return f'<div class="chooser">{fields}</div>'
+
+
+def _options(names: Sequence[str], chosen: int) -> str:
+    marks = (" selected" if i == chosen else "" for i in range(len(names)))
+    shown = map(escape, names)
+    return "".join(
+        f'<option value="{name}"{mark}>{name}</option>'
+        for name, mark in zip(shown, marks, strict=True)
+    )
+
+
+def find_report(folder: Path | None, model: str) -> Path | None:
+    """Find the folder of the quantization report.
+
+    :param folder: that was asked for; None for the one that is committed, where the library is
+        run from a checkout.
+    :param model: name of the model that the committed report is of.
+    :return: a folder with `report.html`, or None.
+    :raises DataError: if the folder that was asked for has no report.
+    """
+    if folder is not None:
+        if not (folder / REPORT_PAGE).is_file():
+            raise DataError(
+                f"{folder} has no {REPORT_PAGE}; name a folder `ov-emotions report` wrote"
+            )
+        return folder
+    root = Path(__file__).resolve().parents[2]
+    committed = root / "quantize" / "reports" / model
+    return committed if (committed / REPORT_PAGE).is_file() else None
+
+
+def card(bundle: Bundle, report: str | None) -> str:
+    """Write the section about the model.
+
+    :param bundle: of the model.
+    :param report: address of the report; None where there is none.
+    :return: the markup.
+    """
+    manifest = bundle.manifest
+    thresholds = "".join(
+        f'<li data-emotion="{hue(label)}"><span class="dot" aria-hidden="true"></span>'
+        f"{label_words(label, manifest.label_names_ru).html()} "
+        f"<strong>{percent(manifest.thresholds[label]).html()}</strong></li>"
+        for label in manifest.labels
+    )
+    told = (
+        f'<a class="button" target="_blank" rel="noopener" href="{escape(report)}">'
+        f"{say('model.report.open')}</a>"
+        if report
+        else f'<p class="hint">{say("model.report.none")}</p>'
+    )
+    return (
+        f'<div class="facts-grid"><section><h2 class="eyebrow">{say("model.facts")}</h2>'
+        f"{_facts(bundle)}</section>"
+        f'<section><h2 class="eyebrow">{say("model.thresholds")}</h2>'
+        f'<ul class="shares">{thresholds}</ul></section>'
+        f'<section><h2 class="eyebrow">{say("model.figures")}</h2>{_figures(bundle)}</section>'
+        f'<section><h2 class="eyebrow">{say("model.report")}</h2>'
+        f'<p>{say("model.report.about")}</p><p class="downloads">{told}</p></section></div>'
+    )
+
+
+def _facts(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    rows = (
+        ("model.name", escape(manifest.name)),
+        ("model.precision", escape(manifest.precision.upper())),
+        ("model.base", escape(manifest.base_model)),
+        ("model.licence", escape(manifest.licence)),
+        ("model.normalizer", escape(manifest.normalizer)),
+        ("model.length", say("model.tokens", tokens=count(manifest.max_length))),
+    )
+    return (
+        '<dl class="card">'
+        + "".join(f"<div><dt>{say(name)}</dt><dd>{value}</dd></div>" for name, value in rows)
+        + "</dl>"
+    )
+
+
+def _figures(bundle: Bundle) -> str:
+    splits = bundle.manifest.metrics.get(bundle.manifest.precision, {})
+    rows = "".join(
+        f'<tr><th scope="row">{escape(split)}</th>'
+        f'<td class="number">{decimal(figures["weighted_f1"], 3).html()}</td>'
+        f'<td class="number">{decimal(figures["macro_f1"], 3).html()}</td>'
+        f'<td class="number">{count(figures["rows"]).html()}</td></tr>'
+        for split, figures in splits.items()
+        if {"weighted_f1", "macro_f1", "rows"} <= set(figures)
+    )
+    if not rows:
+        return f'<p class="hint">{say("model.figures.none")}</p>'
+    head = "".join(
+        f'<th scope="col" class="number">{say(f"model.{name}")}</th>'
+        for name in ("weighted", "macro", "rows")
+    )
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="F1"><table><thead><tr>'
+        f'<th scope="col">{say("model.split")}</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )

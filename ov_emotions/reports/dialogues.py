@@ -262,6 +262,7 @@ def page(analysis: Analysis, language: str = "en") -> str:
         skip_to="dialogue-1" if len(shown) == 1 else "dialogues",
         analysis=analysis,
         dialogues=shown,
+        prefix="",
         first=shown[:_FIRST],
         opened=shown[:MOST_DIALOGUES],
         segment_name=segment_name,
@@ -275,19 +276,33 @@ def page(analysis: Analysis, language: str = "en") -> str:
     )
 
 
-def fragment(analysis: Analysis, language: str, most: int, prefix: str = "") -> str:
-    """Write the most urgent dialogues as a part of another page.
+def fragment(analysis: Analysis, language: str, number: int | None = None, prefix: str = "") -> str:
+    """Write dialogues as a part of another page.
 
     :param analysis: of the dialogues.
     :param language: en or ru.
-    :param most: dialogues that are written.
+    :param number: the dialogue to write, the most urgent is 1; None writes the one that there is,
+        or what leads to each where there are several: links to `#PREFIXdialogue-NUMBER`.
     :param prefix: of ids, where the page holds them twice.
-    :return: markup; `styles` and `dialogues.css` colour it, `dialogues.js` moves it.
+    :return: markup; `styles` and `dialogues.css` colour it, `page.js` and `dialogues.js` move it.
     """
     say = Language(language)
-    ordered = enumerate(analysis.by_urgency()[:most], start=1)
-    shown = [Shown(analysis, dialogue, number, say, prefix) for number, dialogue in ordered]
-    return render("dialogues_fragment.html.j2", say, dialogues=shown, analysis=analysis)
+    ordered = enumerate(analysis.by_urgency(), start=1)
+    shown = [Shown(analysis, dialogue, place, say, prefix) for place, dialogue in ordered]
+    if number is None and len(shown) == 1:
+        number = 1
+    return render(
+        "dialogues_fragment.html.j2",
+        say,
+        analysis=analysis,
+        dialogues=shown,
+        only=None if number is None else shown[number - 1],
+        prefix=prefix,
+        first=shown[:_FIRST],
+        opened=shown,
+        segment_name=segment_name,
+        sparkline=sparkline,
+    )
 
 
 def styles() -> str:

@@ -72,6 +72,8 @@ class Added:
     :param prefix: before the names of the columns.
     :param wide: whether tables of cells have a column a label, and not one with all scores.
     :param source: whether a column names the file of a row.
+    :param titles: what to call the columns `source_file`, `labels`, `scores` and `truncated`, where
+        that is not their name.
     """
 
     labels: tuple[str, ...]
@@ -79,6 +81,7 @@ class Added:
     prefix: str = ""
     wide: bool = False
     source: bool = False
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def columns(self, cells: bool) -> tuple[str, ...]:
         """Name the columns.
@@ -87,7 +90,8 @@ class Added:
         """
         scores = self.written(self.labels) if self.wide and cells else ["scores"]
         source = ["source_file"] if self.source else []
-        return tuple(self.prefix + name for name in (*source, "labels", *scores, "truncated"))
+        names = (*source, "labels", *scores, "truncated")
+        return tuple(self.prefix + self.titles.get(name, name) for name in names)
 
     def written(self, labels: Sequence[str]) -> list[str]:
         """Write labels by the names that were given."""

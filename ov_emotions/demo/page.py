@@ -1,0 +1,348 @@
+"""The page as Gradio's blocks: which function answers what, and what stands around the sections."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+from ov_emotions import __version__
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.demo import dialogues, models, tables, text
+from ov_emotions.demo.jobs import Job, Line, ResultStore, answer, guarded, shielded, steps
+from ov_emotions.demo.words import EXAMPLES, TEXTS, Words, escape, say
+from ov_emotions.reports.page import asset, font_faces
+from ov_emotions.system import import_gradio
+
+VIEWS = ("text", "files", "dialogues", "compare", "model")
+"""The sections, by the name that stands behind # in the address."""
+
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    '<rect width="32" height="32" rx="7" fill="#faf8f3"/>'
+    '<path d="M3 16h6l3-8 5 16 5-12 2 4h5" fill="none" stroke="#c2361f" stroke-width="3" '
+    'stroke-linejoin="round" stroke-linecap="round"/></svg>'
+)
+_SILENT = {"show_progress": "hidden", "api_visibility": "private"}
+# A click anywhere else in the markup around a button is none.
+_CLICK = """element.addEventListener("click", (event) => {
+  if (event.target.closest("[data-run]")) trigger("click");
+});"""
+_CHOSEN = """(text) => [text, document.getElementById("model-first").value,
+  document.getElementById("model-second").value]"""
+_DARK = re.compile(
+    r"@media screen and \(prefers-color-scheme: dark\)\s*{\s*:root\s*{(.*?)}\s*}", re.DOTALL
+)
+_THEME = {
+    "body_background_fill": "paper",
+    "body_text_color": "ink",
+    "body_text_color_subdued": "soft",
+    "background_fill_primary": "card",
+    "background_fill_secondary": "paper",
+    "border_color_primary": "rule",
+    "block_background_fill": "paper",
+    "block_border_color": "rule",
+    "input_background_fill": "card",
+    "input_border_color": "strong",
+    "input_border_color_focus": "ink",
+    "input_placeholder_color": "soft",
+    "link_text_color": "ink",
+    "loader_color": "ink",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page works with.
+
+    :param classifier: the model.
+    :param models: to set side by side.
+    :param store: keeps files to download.
+    :param api: address of the description of the API; None where there is none.
+    :param report: address of the quantization report; None where there is none.
+    """
+
+    classifier: EmotionClassifier
+    models: models.Models
+    store: ResultStore
+    api: str | None
+    report: str | None
+
+
+def head() -> str:
+    """Write the styles and the script, inline; the type is asked for beside the page."""
+    folder = files("ov_emotions.demo")
+    own = {name: (folder / name).read_text("utf-8") for name in ("page.css", "page.js")}
+    said = {
+        name: {"ru": words.ru, "en": words.en}
+        for name, words in TEXTS.items()
+        if name.startswith(("view.", "fail.", "busy"))
+    }
+    report = asset("page.js") + "\n" + asset("dialogues.js")
+    return (
+        '<meta name="color-scheme" content="light dark">'
+        f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}">'
+        '<link rel="stylesheet" href="type.css">'
+        f"<style>{styles()}{own['page.css']}</style>"
+        f"<script>window.ovTexts = {json.dumps(said, ensure_ascii=False)};\n"
+        f"window.ovViews = {json.dumps(VIEWS)};\n"
+        f"window.ovReport = () => {{ {report} }};\n{own['page.js']}</script>"
+    )
+
+
+def styles() -> str:
+    """Return the reports' palette and looks; here a switch chooses the theme, not the system."""
+    palette = _DARK.sub(r':root:where([data-theme="dark"]) {\1}', asset("palette.css"))
+    report = asset("page.css") + asset("dialogues.css")
+    return f"{palette}{asset('plots.css')}\n.report {{ {report} }}\n"
+
+
+def type_css() -> str:
+    """Return the style sheet that holds the type, the reports' own."""
+    return font_faces()
+
+
+def build_theme() -> Any:
+    """Make Gradio's theme; light and dark follow the variables of the palette."""
+    themes = import_gradio().themes
+    sans = [themes.Font(name) for name in ("Golos Text", "system-ui", "sans-serif")]
+    mono = [themes.Font(name) for name in ("ui-monospace", "DejaVu Sans Mono", "monospace")]
+    colours = {name: f"var(--{colour})" for name, colour in _THEME.items()}
+    dark = {f"{name}_dark": value for name, value in colours.items()}
+    none = dict.fromkeys(
+        ("block_border_width", "block_padding", "block_radius", "layout_gap"), "0px"
+    )
+    shadows = dict.fromkeys(("block_shadow", "input_shadow", "input_shadow_focus"), "none")
+    theme = themes.Base(font=sans, font_mono=mono)
+    return theme.set(**colours, **dark, **none, **shadows, input_radius="6px")
+
+
+def build_blocks(page: Page) -> Any:
+    """Lay the page out.
+
+    :param page: what it works with.
+    :return: Gradio's blocks.
+    """
+    gr = import_gradio()
+    line = Line()
+    with gr.Blocks(
+        analytics_enabled=False, title="ov·emotions", fill_width=True, delete_cache=(60, 1800)
+    ) as blocks:
+        _html(_masthead(), "masthead")
+        for view, build in (
+            ("text", _text),
+            ("files", _files),
+            ("dialogues", _dialogues),
+            ("compare", _compare),
+        ):
+            with gr.Column(elem_id=f"view-{view}", elem_classes="view"):
+                _html(_heading(view))
+                build(gr, page, line)
+        with gr.Column(elem_id="view-model", elem_classes="view"):
+            _html(_heading("model"))
+            _html(models.card(page.classifier.bundle, page.report))
+        _html(_footer(page.api), "foot")
+        blocks.load(None, js="() => { document.documentElement.dataset.ready = ''; }")
+    return blocks
+
+
+def _text(gr: Any, page: Page, _: Line) -> None:
+    with gr.Row(elem_classes="pair"):
+        with gr.Column(elem_classes="left"):
+            _label("text.label", "#text textarea", TEXTS["text.placeholder"])
+            field = _field(gr, "text", "utterance", 3, 12)
+            _html(_examples())
+        with gr.Column(elem_classes="right"):
+            again = _status("fail.again")
+            result = _html(answer(text.empty()), "result", kind="answer")
+    analyse = guarded(partial(text.analyse, page.classifier))
+    asked = {"queue": False, "trigger_mode": "always_last", **_SILENT}
+    # Not `input`, which Gradio fires for keys alone: text is pasted and dictated too.
+    field.change(analyse, field, result, **asked)
+    again.click(analyse, field, result, **asked)
+
+
+def _files(gr: Any, page: Page, line: Line) -> None:
+    work = tables.Tables(page.classifier, page.store)
+    with gr.Row(elem_classes="pair"):
+        with gr.Column(elem_classes="left"):
+            _label("files.paste.label", "#lines textarea", TEXTS["files.paste.placeholder"])
+            lines = _field(gr, "lines", "lines", 5, 14)
+            paste = _button("files.paste.run")
+        with gr.Column(elem_classes="right"):
+            upload = _upload(gr, "upload")
+            # Written and sent by the page's script, when a column is chosen.
+            column = gr.Textbox(elem_id="column", elem_classes="hidden-upload")
+    runs = [
+        (paste.click, work.pasted, [lines]),
+        (upload.upload, lambda file, job: work.uploaded(file, "", job), [upload]),
+        (column.submit, work.uploaded, [upload, column]),
+    ]
+    _run(runs, "files", line)
+
+
+def _dialogues(gr: Any, page: Page, line: Line) -> None:
+    work = dialogues.Dialogues(page.classifier, page.store)
+    with gr.Row(elem_classes="pair"):
+        with gr.Column(elem_classes="left"):
+            _label("dialogues.label", "#transcript textarea", TEXTS["dialogues.placeholder"])
+            transcript = _field(gr, "transcript", "lines", 6, 18)
+            with gr.Row(elem_classes="buttons"):
+                run = _button("dialogues.run")
+                _html(
+                    '<button type="button" class="button" data-fill="#transcript" '
+                    f'data-text="{escape(dialogues.EXAMPLE)}">{say("dialogues.example")}</button>'
+                )
+        with gr.Column(elem_classes="right"):
+            upload = _upload(gr, "dialogue-upload")
+            role = gr.Textbox(elem_id="role", elem_classes="hidden-upload")
+    runs = [
+        (run.click, work.pasted, [transcript]),
+        (upload.upload, work.uploaded, [upload]),
+        (role.submit, work.again, [role]),
+    ]
+    _run(runs, "dialogues", line)
+
+
+def _compare(gr: Any, page: Page, line: Line) -> None:
+    _label("compare.label", "#compared textarea", TEXTS["text.placeholder"])
+    field = _field(gr, "compared", "utterance", 2, 8)
+    _html(models.chooser(page.models))
+    run = _button("compare.run")
+    # The two choices come from the page's own fields.
+    names = [gr.Textbox(visible=False), gr.Textbox(visible=False)]
+
+    def compare(written: str, first: str, second: str, job: Job) -> str:
+        return models.compare(page.models, first, second, written, job)
+
+    _run([(partial(run.click, js=_CHOSEN), compare, [field, *names])], "compare", line)
+
+
+def _run(
+    runs: Sequence[tuple[Callable[..., Any], Callable[..., str], list[Any]]], view: str, line: Line
+) -> None:
+    """Lay out the result of a view, and what starts and stops the work for it."""
+    stop = _status("busy.stop")
+    waiting = f'<div class="empty"><p>{say(f"{view}.empty")}</p></div>'
+    result = _html(answer(waiting), f"{view}-result", kind="answer")
+    started = []
+    for event, work, inputs in runs:
+
+        def respond(*given: Any, work: Callable[..., str] = work) -> Iterator[str]:
+            yield from steps(lambda job: work(*given, job), line)
+
+        # As many at a time as ask: they have the model in turns.
+        started.append(event(respond, inputs, result, concurrency_limit=None, **_SILENT))
+    # Two steps: a last report of progress may come after the first one.
+    ended = stop.click(None, cancels=started, queue=False, **_SILENT)
+    ended.then(lambda: answer(waiting), None, result, queue=False, **_SILENT)
+
+
+def _html(value: str = "", name: str | None = None, js: str | None = None, kind: str = "") -> Any:
+    """Make a block of own markup, without Gradio's styles and script."""
+    return import_gradio().HTML(
+        shielded(value),
+        elem_id=name,
+        elem_classes=kind or None,
+        apply_default_css=False,
+        js_on_load=js,
+        padding=False,
+    )
+
+
+def _status(button: str) -> Any:
+    """Write what is said of a result: that it is being made, is an old one, or did not come."""
+    shown = (
+        f'<div class="status"><p class="old-note">{say("old")}</p>'
+        f'<p class="cut-note" role="alert"></p><p class="busy-note">{say("busy")}</p>'
+        f'<button type="button" class="button" data-run="{button}">{say(button)}</button></div>'
+    )
+    return _html(shown, js=_CLICK)
+
+
+def _label(name: str, target: str, placeholder: Words) -> None:
+    """Write the label of a field of Gradio's, which the page's script ties to it."""
+    extra = placeholder.attributes("placeholder")
+    _html(f'<p class="label" data-labels="{target}" {extra}>{say(name)}</p>')
+
+
+def _field(gr: Any, name: str, classes: str, lines: int, most: int) -> Any:
+    return gr.Textbox(
+        elem_id=name,
+        elem_classes=classes,
+        lines=lines,
+        max_lines=most,
+        show_label=False,
+        container=False,
+    )
+
+
+def _button(name: str) -> Any:
+    return _html(
+        f'<button type="button" class="button solid" data-run>{say(name)}</button>', js=_CLICK
+    )
+
+
+def _upload(gr: Any, name: str) -> Any:
+    """Make what takes files, by a button of the page's own or dropped."""
+    _html(
+        f'<div class="drop" data-drop="{name}"><button type="button" class="button" '
+        f'data-open="{name}">{say("files.upload.run")}</button>'
+        f"<p>{say('files.upload.drop')}</p></div>"
+    )
+    # Any type: what is wrong with one is said by whoever reads it, in the reader's language.
+    return gr.UploadButton("upload", elem_id=name, elem_classes="hidden-upload", type="filepath")
+
+
+def _masthead() -> str:
+    links = "".join(
+        f'<li><a href="#{view}" data-view="{view}">{say(f"view.{view}")}</a></li>' for view in VIEWS
+    )
+    languages = "".join(
+        f'<button type="button" data-set-language="{code}" lang="{code}" aria-pressed="false" '
+        f'title="{name}"><span aria-hidden="true">{code.upper()}</span>'
+        f'<span class="unseen">{name}</span></button>'
+        for code, name in (("ru", "Русский"), ("en", "English"))
+    )
+    dark, light = say("theme.dark"), say("theme.light")
+    return (
+        f'<a class="skip" href="#content">{say("skip")}</a>'
+        '<header class="masthead"><a class="brand" href="#text">'
+        f'<svg viewBox="0 0 32 20" aria-hidden="true"><path d="M1 10h5l3-8 5 16 5-12 3 4h9"/></svg>'
+        f'<span>ov·emotions</span><span class="unseen"> {escape(__version__)}</span></a>'
+        f"<nav {TEXTS['nav'].attributes('label')}><ul>{links}</ul></nav>"
+        f'<div class="controls"><div class="languages" role="group" '
+        f"{TEXTS['languages'].attributes('label')}>{languages}</div>"
+        '<button type="button" class="theme" data-theme-toggle>'
+        '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7.5"/>'
+        '<path d="M10 2.5a7.5 7.5 0 0 1 0 15z"/></svg>'
+        f'<span class="unseen to-dark">{dark}</span><span class="unseen to-light">{light}</span>'
+        "</button></div></header>"
+        '<div id="outage" role="alert"></div><p id="announcer" class="unseen" role="status"></p>'
+        '<div class="tip" role="status" hidden></div>'
+    )
+
+
+def _heading(view: str) -> str:
+    return f'<h1 tabindex="-1">{say(f"{view}.title")}</h1><p class="lead">{say(f"{view}.lead")}</p>'
+
+
+def _examples() -> str:
+    items = "".join(
+        f'<li><button type="button" class="example" data-example="{escape(example.ru)}">'
+        f'<span class="said" lang="ru-RU">{escape(example.ru)}</span>'
+        f'<span class="gloss" lang="en">{escape(example.en)}</span></button></li>'
+        for example in EXAMPLES
+    )
+    title = say("text.examples")
+    return f'<div class="examples"><h2 class="eyebrow">{title}</h2><ul>{items}</ul></div>'
+
+
+def _footer(api: str | None) -> str:
+    link = "" if api is None else f' <a href="{escape(api)}">{say("footer.api")}</a>'
+    return f'<footer class="foot"><p>{say("footer")}</p><p>{link}</p></footer>'
