@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.dialogues import Found, download
@@ -66,6 +67,7 @@ def mount_demo(
     api = None if app.openapi_url is None else f"..{app.openapi_url}"
     page = Page(classifier, models, store, api, f"report/{REPORT_PAGE}" if report else None)
     _add_routes(app, store, report)
+    app.add_middleware(_WholePath)
     with _uploads_in(store.uploads):
         mounted: FastAPI = gr.mount_gradio_app(
             app,
@@ -80,6 +82,22 @@ def mount_demo(
             run_history=False,  # it would keep texts in the browser
         )
     return mounted
+
+
+class _WholePath:
+    """Puts the path that a proxy took off in front again: a mounted application needs it.
+
+    :param app: what is inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root, path = scope.get("root_path", ""), scope.get("path", "")
+        if root and scope["type"] == "http" and not f"{path}/".startswith(f"{root}/"):
+            scope = {**scope, "path": root + path}
+        await self._app(scope, receive, send)
 
 
 @contextmanager

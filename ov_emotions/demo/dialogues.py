@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.jobs import InTurns, Job, ResultStore, failure
@@ -121,10 +122,11 @@ class Dialogues:
             role: (*getattr(before, role), name),
             others: tuple(one for one in getattr(before, others) if one != name),
         }
-        return self._show(kept.value.reading, DialogueSettings(**roles), kept.value.mark, job)
+        settings = replace(before, **roles)
+        return self._show(kept.value.reading, settings, kept.value.mark, job)
 
     def _show(self, reading: Reading, settings: DialogueSettings, mark: str, job: Job) -> str:
-        model = InTurns(self.classifier, job)
+        model = cast("EmotionClassifier", InTurns(self.classifier, job))
         analysis = analyse(reading.dialogues, model, settings, progress=job.tell)
         job.check()
         token, _ = self.store.new()

@@ -135,7 +135,7 @@ class InTurns:
     def __call__(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify some texts in one turn."""
         with self.job.turn():
-            return self.classifier(texts)
+            return self.classifier(list(texts))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.classifier, name)
@@ -298,9 +298,10 @@ class ResultStore:
                 del self._kept[token]
         for _, kept in old:
             shutil.rmtree(kept.folder, ignore_errors=True)
+        # Uploads that broke off, or whose column nobody chose.
         for upload in self.uploads.glob("*"):
             if upload.exists() and time.time() - upload.stat().st_mtime > KEPT_SECONDS:
-                shutil.rmtree(upload, ignore_errors=True)
+                shutil.rmtree(upload) if upload.is_dir() else upload.unlink()
 
     def _tick(self) -> None:
         self._clock = threading.Timer(60, self._again)

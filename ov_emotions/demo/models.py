@@ -178,7 +178,7 @@ def _side(
         high=decimal(timing.high, 2),
     )
     return (
-        f'<article class="side"><h3>{escape(name)}</h3><p class="latency">{latency}</p>'
+        f'<article class="side"><h2>{escape(name)}</h2><p class="latency">{latency}</p>'
         f'<p class="hint">{say("compare.size", size=decimal(size, 1))}</p>'
         f"{summary(prediction, thresholds, russian)}"
         f"{bars(prediction, thresholds, russian, order=order)}</article>"

@@ -66,7 +66,7 @@
     const view = currentView();
     root.dataset.view = view;
     document.title = `${said(`view.${view}`)} · ov·emotions`;
-    for (const link of document.querySelectorAll("[data-view]"))
+    for (const link of document.querySelectorAll("a[data-view]"))
       link.dataset.view === view ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
     if (focus) {
       scrollTo(0, 0);
@@ -172,7 +172,7 @@
     if (now.dataset.answer !== view.dataset.seen) {
       view.dataset.seen = now.dataset.answer;
       set(view, "failed", false);
-      if (now.querySelector(".report")) { window.ovReport(); sizeUp(); }
+      if (now.querySelector(".report")) window.ovReport(now);
     }
     judge(view);
   }
@@ -187,7 +187,7 @@
     if (!response?.ok) { place.textContent = said(response?.status === 404 ? "fail.gone.hint" : "fail.cut"); return; }
     place.innerHTML = await response.text();
     opened = link;
-    window.ovReport();
+    window.ovReport(place);
     place.scrollIntoView({ block: "start" });
   }
   // The other language opens the same dialogue.
@@ -298,16 +298,14 @@
     announcing = setTimeout(() => {
       const view = activeView();
       if ("busy" in view.dataset) return;
-      tell(view.querySelector(".answer :is(.announce, .mood, .failure-title)")?.innerText ?? "");
+      const news = [...view.querySelectorAll(".answer :is(.announce, .told, .cards, .failure-title)")].find((node) => node.offsetParent);
+      tell(news?.innerText.slice(0, 600) ?? "");
     }, 600);
-  }
-  // A region that scrolls can be reached by the keyboard.
-  function sizeUp() {
-    for (const list of document.querySelectorAll(".report :is(.talk, .scroll)")) list.tabIndex = 0;
   }
   let dressing = false;
   function start() {
     applyTheme();
+    document.querySelector("gradio-app").id = "content";
     new MutationObserver(() => {
       announce();
       if (dressing) return;

@@ -19,6 +19,9 @@ from ov_emotions.demo.words import EXAMPLES, TEXTS, Words, escape, say
 from ov_emotions.reports.page import asset, font_faces
 from ov_emotions.system import import_gradio
 
+Run = tuple[Callable[..., Any], Callable[..., str], list[Any]]
+"""An event of Gradio's, the work for it, and the fields that the work is given."""
+
 VIEWS = ("text", "files", "dialogues", "compare", "model")
 """The sections, by the name that stands behind # in the address."""
 
@@ -83,7 +86,9 @@ def head() -> str:
         for name, words in TEXTS.items()
         if name.startswith(("view.", "fail.", "busy"))
     }
-    report = asset("page.js") + "\n" + asset("dialogues.js")
+    # The reports' script runs once a page; here it runs for each result that comes.
+    report = "\n".join(map(asset, ("page.js", "dialogues.js")))
+    report = report.replace("document.querySelectorAll(", "part.querySelectorAll(")
     return (
         '<meta name="color-scheme" content="light dark">'
         f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}">'
@@ -91,7 +96,7 @@ def head() -> str:
         f"<style>{styles()}{own['page.css']}</style>"
         f"<script>window.ovTexts = {json.dumps(said, ensure_ascii=False)};\n"
         f"window.ovViews = {json.dumps(VIEWS)};\n"
-        f"window.ovReport = () => {{ {report} }};\n{own['page.js']}</script>"
+        f"window.ovReport = (part) => {{ {report} }};\n{own['page.js']}</script>"
     )
 
 
@@ -178,7 +183,7 @@ def _files(gr: Any, page: Page, line: Line) -> None:
             upload = _upload(gr, "upload")
             # Written and sent by the page's script, when a column is chosen.
             column = gr.Textbox(elem_id="column", elem_classes="hidden-upload")
-    runs = [
+    runs: list[Run] = [
         (paste.click, work.pasted, [lines]),
         (upload.upload, lambda file, job: work.uploaded(file, "", job), [upload]),
         (column.submit, work.uploaded, [upload, column]),
@@ -201,7 +206,7 @@ def _dialogues(gr: Any, page: Page, line: Line) -> None:
         with gr.Column(elem_classes="right"):
             upload = _upload(gr, "dialogue-upload")
             role = gr.Textbox(elem_id="role", elem_classes="hidden-upload")
-    runs = [
+    runs: list[Run] = [
         (run.click, work.pasted, [transcript]),
         (upload.upload, work.uploaded, [upload]),
         (role.submit, work.again, [role]),
@@ -223,9 +228,7 @@ def _compare(gr: Any, page: Page, line: Line) -> None:
     _run([(partial(run.click, js=_CHOSEN), compare, [field, *names])], "compare", line)
 
 
-def _run(
-    runs: Sequence[tuple[Callable[..., Any], Callable[..., str], list[Any]]], view: str, line: Line
-) -> None:
+def _run(runs: Sequence[Run], view: str, line: Line) -> None:
     """Lay out the result of a view, and what starts and stops the work for it."""
     stop = _status("busy.stop")
     waiting = f'<div class="empty"><p>{say(f"{view}.empty")}</p></div>'

@@ -290,7 +290,9 @@ def _bad(tally: Tally) -> str:
     more = left_out - len(tally.bad)
     rest = f"<li>{say('files.bad.more', more=count(more))}</li>" if more else ""
     title = say("files.bad", bad=count(left_out))
-    return f'<details class="left-out" open><summary>{title}</summary><ul>{items}{rest}</ul></details>'
+    return (
+        f'<details class="left-out" open><summary>{title}</summary><ul>{items}{rest}</ul></details>'
+    )
 
 
 def _table(tally: Tally, russian: Mapping[str, str]) -> str:

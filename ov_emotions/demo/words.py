@@ -58,23 +58,23 @@ def percent(share: float) -> Words:
     """Write a probability in whole per cent.
 
     :param share: in [0, 1].
-    :return: with a narrow space before the sign in Russian.
+    :return: with a no-break space before the sign in Russian.
     """
     whole = round(share * 100)
-    return Words(f"{whole}\N{NARROW NO-BREAK SPACE}%", f"{whole}%")
+    return Words(f"{whole}\N{NO-BREAK SPACE}%", f"{whole}%")
 
 
 def decimal(value: float, digits: int = 1, *, signed: bool = False) -> Words:
     """Write a number with a decimal comma in Russian and a point in English."""
     text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
     text = text.replace("-", "\N{MINUS SIGN}")
-    space = "\N{NARROW NO-BREAK SPACE}"
+    space = "\N{NO-BREAK SPACE}"
     return Words(text.replace(",", space).replace(".", ","), text)
 
 
 def count(number: int) -> Words:
     """Write a whole number with its thousands set apart."""
-    return Words(f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"), f"{number:,}")
+    return Words(f"{number:,}".replace(",", "\N{NO-BREAK SPACE}"), f"{number:,}")
 
 
 def label_words(label: str, russian: Mapping[str, str]) -> Words:

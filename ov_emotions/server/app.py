@@ -58,6 +58,7 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
         lifespan=lifespan,
         **(own if "telemetry" in signature(FastAPI).parameters else {}),  # type: ignore[arg-type]
     )
+    app.root_path = settings.root_path
     app.state.service = service
     app.state.keys = keys
     app.include_router(routes.build_router(service))

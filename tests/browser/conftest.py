@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,50 @@ def url(demos: tuple[Demo, Demo], vanishing: Path) -> str:
     return address
 
 
+@pytest.fixture
+def below(needs: None, tmp_path: Path) -> Iterator[str]:  # noqa: ARG001
+    """The page below a path of nginx, which takes the path off, with TLS."""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None or shutil.which("openssl") is None:
+        pytest.skip("nginx or openssl is not installed")
+    demo = start("--root-path", "/emotions", "--report", str(REPORT))
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]
+    command += ["-subj", "/CN=localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+    with closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    user = "user root;" if os.geteuid() == 0 else ""
+    upstream = urlsplit(demo.url).netloc
+    (tmp_path / "nginx.conf").write_text(
+        f"{user} pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}}\n"
+        f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port} ssl;\n"
+        f"ssl_certificate {tmp_path}/crt; ssl_certificate_key {tmp_path}/key;\n"
+        f"location /emotions/ {{ proxy_pass http://{upstream}/; proxy_buffering off;\n"
+        "proxy_http_version 1.1; proxy_set_header Host $http_host; } } }\n",
+        "utf-8",
+    )
+    process = subprocess.Popen([nginx, "-c", tmp_path / "nginx.conf", "-g", "daemon off;"])
+    try:
+        yield f"https://localhost:{port}/emotions/demo/"
+    finally:
+        process.terminate()
+        process.wait()
+        demo.kill()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which `npm pack axe-core` brings; AXE_CORE says where it lies."""
+    path = Path(os.environ.get("AXE_CORE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))
+    if not path.is_file():
+        pytest.skip(f"{path} is missing: npm install --no-save axe-core, or set AXE_CORE")
+    return path.read_text("utf-8")
+
+
 # Playwright keeps an event loop running in this thread: tests after these need theirs.
 @pytest.fixture(scope="module")
 def browser(needs: None) -> Iterator[Any]:  # noqa: ARG001
@@ -140,6 +186,7 @@ def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
                 color_scheme=theme,
                 viewport={"width": width, "height": 800},
                 accept_downloads=True,
+                ignore_https_errors=True,
             )
             contexts.append(context)
         page = context.new_page()
