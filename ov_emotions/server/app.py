@@ -18,6 +18,8 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.server import kserve, routes
 from ov_emotions.server.answers import RefusedError, error_answer
 from ov_emotions.server.middleware import (
+    Direct,
+    DirectMiddleware,
     KeyMiddleware,
     RequestMiddleware,
     id_in_body,
@@ -61,11 +63,15 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
     app.root_path = settings.root_path
     app.state.service = service
     app.state.keys = keys
-    app.include_router(routes.build_router(service))
-    app.include_router(kserve.build_router(service))
+    direct: dict[str, Direct] = {}
+    for build in (routes.build_router, kserve.build_router):
+        router, handlers = build(service)
+        app.include_router(router)
+        direct |= handlers
     app.add_exception_handler(RefusedError, _refuse)
     app.add_exception_handler(HTTPException, _no_such_thing)
     # The last that is added is the first that a request meets.
+    app.add_middleware(DirectMiddleware, handlers=direct, refuse=_refuse)
     if keys:
         app.add_middleware(KeyMiddleware, keys=keys)
     if settings.cors_origins:

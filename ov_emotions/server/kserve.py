@@ -38,7 +38,7 @@ from ov_emotions.server.answers import (
     pack,
     read_json,
 )
-from ov_emotions.server.middleware import read_body
+from ov_emotions.server.middleware import Direct, read_body
 from ov_emotions.server.routes import REFUSALS
 from ov_emotions.server.schemas import (
     ErrorAnswer,
@@ -107,11 +107,11 @@ def bad(message: str) -> RefusedError:
     return RefusedError(400, "bad_request", message)
 
 
-def build_router(service: Service) -> APIRouter:
+def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
     """Make the routes.
 
     :param service: what answers.
-    :return: a router.
+    :return: a router, and the busiest of its handlers.
     """
     router = APIRouter(prefix="/v2")
     settings = service.settings
@@ -230,7 +230,7 @@ def build_router(service: Service) -> APIRouter:
         check(name, version, missing=_NO_PIPELINE)
         return await infer(request)
 
-    return router
+    return router, {f"/v2/models/{settings.name}/infer": ("/v2/models/{name}/infer", infer)}
 
 
 def _metadata(service: Service) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ov_emotions.server.answers import (
     pack,
     read_json,
 )
-from ov_emotions.server.middleware import read_body
+from ov_emotions.server.middleware import Direct, read_body
 from ov_emotions.server.schemas import (
     EmotionsAnswer,
     EmotionsRequest,
@@ -57,11 +57,11 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_router(service: Service) -> APIRouter:
+def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
     """Make the routes.
 
     :param service: what answers.
-    :return: a router.
+    :return: a router, and the busiest of its handlers.
     """
     router = APIRouter()
     settings = service.settings
@@ -234,7 +234,7 @@ def build_router(service: Service) -> APIRouter:
         headers = {"Content-Security-Policy": _DOCS_POLICY}
         return Response(_DOCS.read_bytes(), headers=headers, media_type="text/html; charset=utf-8")
 
-    return router
+    return router, {"/v1/emotions": ("/v1/emotions", emotions)}
 
 
 def _emotions(scored: Scored) -> dict[str, Any]:

@@ -371,7 +371,7 @@ def test_of_large_requests_at_once_those_that_fit_are_answered_and_the_rest_refu
 
         found = await asyncio.gather(*(one() for _ in range(12)))
         answered = [took for what, took in found if what == "answered"]
-        assert len(answered) == 4, found  # 0.9 s of work
+        assert len(answered) in (4, 5), found  # 0.9 s of work, and what was done meanwhile
         assert max(answered) < 1.0
         assert max(took for what, took in found if what == "refused") < 0.1
         # One after another, not all of them at the end.
