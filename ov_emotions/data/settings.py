@@ -4,32 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta
 
 from ov_emotions.errors import InputError
 from ov_emotions.labels import EKMAN, GOEMOTIONS
+from ov_emotions.schema import check_fields
 
 SEED = 20261122
 Device = Literal["auto", "cpu", "cuda"]
+Seed = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Tokens = Annotated[int, Meta(ge=4)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+Part = Annotated[float, Meta(ge=0, lt=1)]
+Similarity = Annotated[float, Meta(gt=0, le=1)]
 
-
-def _check_shared(seed: int, near_threshold: float | None) -> None:
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, not {seed}")
-    if near_threshold is not None and not 0 < near_threshold <= 1:
-        raise InputError(f"near_threshold must be in (0, 1], not {near_threshold}")
-
-
-def _check_translation(beams: int, batch_size: int, max_tokens: int) -> None:
-    for name, value in (("beams", beams), ("batch_size", batch_size)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, not {value}")
-    if max_tokens < 4:
-        raise InputError(f"max_tokens must be at least 4, not {max_tokens}")
-
-
-LEFT_OUT = ("brighter_rus", "cedr", "ru_izard", "support_desk")
-"""Sets that `without` may name; GoEmotions-ru has validation and test, and always stays."""
+LeftOut = Literal["brighter_rus", "cedr", "ru_izard", "support_desk"]
+"""Sets that need not be read; GoEmotions-ru has validation and test, and always is."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +46,16 @@ class PrepareConfig:
     raw: Path
     output: Path
     labels: str = EKMAN.name
-    seed: int = SEED
-    brighter_test_share: float = 0.25
-    near_threshold: float = 0.8
+    seed: Seed = SEED
+    brighter_test_share: Part = 0.25
+    near_threshold: Similarity = 0.8
     english: bool = False
     desk: Path | None = None
-    without: tuple[str, ...] = ()
+    without: tuple[LeftOut, ...] = ()
     screen: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self, InputError)
         if self.labels not in (EKMAN.name, GOEMOTIONS.name):
             raise InputError(
                 f"labels must be {EKMAN.name} or {GOEMOTIONS.name}, not {self.labels!r}; data with "
@@ -69,13 +63,6 @@ class PrepareConfig:
             )
         if self.desk is not None and self.labels != EKMAN.name:
             raise InputError(f"desk has rows with the labels of {EKMAN.name}, not {self.labels}")
-        if wrong := [name for name in self.without if name not in LEFT_OUT]:
-            raise InputError(f"without must name {', '.join(LEFT_OUT)}, not {wrong[0]!r}")
-        if not 0 <= self.brighter_test_share < 1:
-            raise InputError(
-                f"brighter_test_share must be in [0, 1), not {self.brighter_test_share}"
-            )
-        _check_shared(self.seed, self.near_threshold)
 
 
 @dataclass(frozen=True)
@@ -132,19 +119,20 @@ class ImportConfig:
     licence: str = "unknown"
     url: str = "unknown"
     attribution: str = "unknown"
-    validation_share: float = 0.15
-    test_share: float = 0.15
-    seed: int = SEED
-    near_threshold: float = 0.8
+    validation_share: Annotated[float, Meta(gt=0, lt=1)] = 0.15
+    test_share: Part = 0.15
+    seed: Seed = SEED
+    near_threshold: Similarity = 0.8
     translate: str | None = None
     prefix: str = ""
-    beams: int = 4
-    batch_size: int = 32
-    max_tokens: int = 256
+    beams: Count = 4
+    batch_size: Count = 32
+    max_tokens: Tokens = 256
     translations: Path | None = None
     device: Device = "auto"
 
     def __post_init__(self) -> None:
+        check_fields(self, InputError)
         if not self.files:
             raise InputError("files must name at least one file")
         if self.label_columns and (self.list_column is not None or self.labels):
@@ -165,15 +153,8 @@ class ImportConfig:
                 raise InputError(f"{name} must not be blank")
         if not self.delimiter:
             raise InputError("delimiter must not be empty")
-        # Written so that NaN is refused too.
-        if not 0 < self.validation_share < 1:
-            raise InputError(f"validation_share must be in (0, 1), not {self.validation_share}")
-        if not 0 <= self.test_share < 1:
-            raise InputError(f"test_share must be in [0, 1), not {self.test_share}")
         if self.validation_share + self.test_share >= 1:
             raise InputError("validation_share and test_share must leave rows to train on")
-        _check_shared(self.seed, self.near_threshold)
-        _check_translation(self.beams, self.batch_size, self.max_tokens)
 
     @property
     def set_name(self) -> str:
@@ -240,64 +221,44 @@ class AugmentConfig:
     data: Path
     output: Path
     method: tuple[Method, ...] = ()
-    seed: int = SEED
-    share: float = 1.0
-    copies: int = 1
-    processes: int = 1
-    near_threshold: float | None = None
-    synonym_rate: float = 0.3
-    synonym_senses: int = 2
-    synonym_min_count: int = 10
-    synonym_telling: float = 3.0
-    noise_drop: float = 0.02
-    noise_double: float = 0.01
-    noise_confuse: float = 0.1
-    noise_reflexive: float = 0.2
-    noise_ending: float = 0.02
-    noise_split: float = 0.01
-    noise_join: float = 0.02
-    noise_filler: float = 0.03
-    oversample: dict[str, float] | None = None
+    seed: Seed = SEED
+    share: Rate = 1.0
+    copies: Count = 1
+    processes: Count = 1
+    near_threshold: Similarity | None = None
+    synonym_rate: Rate = 0.3
+    synonym_senses: Count = 2
+    synonym_min_count: Count = 10
+    synonym_telling: Annotated[float, Meta(gt=0)] = 3.0
+    noise_drop: Rate = 0.02
+    noise_double: Rate = 0.01
+    noise_confuse: Rate = 0.1
+    noise_reflexive: Rate = 0.2
+    noise_ending: Rate = 0.02
+    noise_split: Rate = 0.01
+    noise_join: Rate = 0.02
+    noise_filler: Rate = 0.03
+    oversample: dict[str, Annotated[float, Meta(ge=1, le=1000)]] | None = None
     model: str | None = None
     prefix: str = ""
     forward_model: str = "Helsinki-NLP/opus-mt-ru-en"
     backward_model: str = "Helsinki-NLP/opus-mt-en-ru"
-    beams: int = 4
-    batch_size: int = 32
-    max_tokens: int = 256
+    beams: Count = 4
+    batch_size: Count = 32
+    max_tokens: Tokens = 256
     translations: Path | None = None
     device: Device = "auto"
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.method if name not in METHODS]:
-            raise InputError(f"method must be one of {', '.join(METHODS)}, not {unknown[0]!r}")
+        check_fields(self, InputError)
         if not self.methods:
             raise InputError(f"name at least one method: {', '.join(METHODS)}")
         if "oversample" in self.method and not self.oversample:
             raise InputError("oversample needs factors, such as fear=3 (--oversample fear=3)")
         if "paraphrase" in self.method and self.model is None:
             raise InputError("paraphrase needs a model: its folder or Hub id (--model)")
-        self._check_numbers()
-        for label, factor in (self.oversample or {}).items():
-            if not 1 <= factor <= 1000:
-                raise InputError(f"oversample: {label} must be in [1, 1000], not {factor}")
         if self.output.resolve() == self.data.resolve():
             raise InputError("output must be another folder than data")
-
-    def _check_numbers(self) -> None:
-        rates = ["share", "synonym_rate"]
-        rates += [f.name for f in fields(self) if f.name.startswith("noise_")]
-        for name in rates:
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InputError(f"{name} must be in [0, 1], not {value}")
-        for name in ("copies", "processes", "synonym_senses", "synonym_min_count"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.synonym_telling > 0:
-            raise InputError(f"synonym_telling must be above 0, not {self.synonym_telling}")
-        _check_shared(self.seed, self.near_threshold)
-        _check_translation(self.beams, self.batch_size, self.max_tokens)
 
     @property
     def methods(self) -> tuple[Method, ...]:

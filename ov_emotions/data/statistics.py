@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import DEFAULT_MODEL, TOKENIZER_NAME, Bundle
 from ov_emotions.data.dataset import MANIFEST_NAME, UNKNOWN, LabelledTexts, PreparedData
 from ov_emotions.data.near_duplicates import near_duplicate_pairs
+from ov_emotions.data.settings import Count, Similarity
+from ov_emotions.data.telling_words import TellingWord, lemmas, telling_words
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import sha256_file
 from ov_emotions.normalize import normalize, replace_surrogates
-from ov_emotions.progress import Progress, Tell, counted
-from ov_emotions.schema import to_builtins
-from ov_emotions.system import environment, require
+from ov_emotions.progress import Progress, Tell
+from ov_emotions.schema import check_fields, to_builtins
+from ov_emotions.system import environment
 
 STATISTICS_SCHEMA = 1
 _PACKAGES = ("numpy", "pymorphy3", "pymorphy3-dicts-ru", "tokenizers")
 _PERCENTS = (5, 25, 50, 75, 95, 99)
 _SLICE = 1000
-
-# What carries grammar and no matter: prepositions, conjunctions, particles, pronouns, numerals.
-_FUNCTION = frozenset({"PREP", "CONJ", "PRCL", "NPRO", "NUMR"})
-_FUNCTION_GRAMMEMES = ("Apro", "NUMB", "ROMN", "PNCT")
-_AUXILIARY = frozenset({"быть"})
 
 
 @dataclass(frozen=True)
@@ -131,24 +130,6 @@ class Cooccurrence:
 
 
 @dataclass(frozen=True)
-class TellingWord:
-    """A word that stands out where a label is present.
-
-    :param word: dictionary form.
-    :param present: texts with the label that have the word.
-    :param absent: texts without the label that have it.
-    :param log_odds: how much more often it stands with the label; natural logarithm.
-    :param z: the same over its standard error.
-    """
-
-    word: str
-    present: int
-    absent: int
-    log_odds: float
-    z: float
-
-
-@dataclass(frozen=True)
 class TokenizerFacts:
     """The tokeniser that counted.
 
@@ -210,19 +191,13 @@ class StatsConfig:
 
     model: str = DEFAULT_MODEL
     words_split: str = "train"
-    words: int = 40
-    least_texts: int = 3
-    prior_words: float = 1000.0
-    near_threshold: float = 0.8
+    words: Count = 40
+    least_texts: Count = 3
+    prior_words: Annotated[float, Meta(gt=0)] = 1000.0
+    near_threshold: Similarity = 0.8
 
     def __post_init__(self) -> None:
-        for name in ("words", "least_texts"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.prior_words < float("inf"):
-            raise InputError(f"prior_words must be above 0 and finite, not {self.prior_words}")
-        if not 0 < self.near_threshold <= 1:
-            raise InputError(f"near_threshold must be in (0, 1], not {self.near_threshold}")
+        check_fields(self, InputError)
 
 
 def describe(folder: Path, config: StatsConfig, tell: Tell = lambda _: None) -> Statistics:
@@ -278,11 +253,7 @@ def describe_splits(
     texts = {name: [normalize(text) for text in data.texts] for name, data in splits.items()}
     words = _telling(splits, texts, config, tell)
     tokens = {name: _token_counts(bundle, data.texts, tell) for name, data in splits.items()}
-    likeness = Likeness.find(
-        texts,
-        config.near_threshold,
-        lambda done, total: tell(Progress(done, total, "texts", "near duplicates")),
-    )
+    likeness = Likeness.find(texts, config.near_threshold, tell)
     most = bundle.manifest.max_length
 
     def group(name: str, rows: NDArray[np.int64]) -> Group:
@@ -306,7 +277,7 @@ def describe_splits(
             }
             for name, data in splits.items()
         },
-        overlaps=overlaps(texts, likeness),
+        overlaps=likeness.overlaps(texts),
         cooccurrence={name: cooccurrence(data.targets) for name, data in splits.items()},
         words=words,
     )
@@ -352,19 +323,15 @@ def _group(
     max_length: int,
     likeness: Likeness,
 ) -> Group:
-    repeated = repeats(texts, data.targets, likeness)
     return Group(
         rows=len(data),
         labels={label: Balance(**counts) for label, counts in data.label_counts().items()},
         labels_per_row=labels_per_row(data.targets),
-        fully_known=fully_known(data.targets),
+        fully_known=int((data.targets != UNKNOWN).all(axis=1).sum()),
         words=lengths(np.array([len(text.split()) for text in texts], dtype=np.int64)),
         tokens=lengths(tokens),
         over_max_length=int((tokens > max_length).sum()),
-        empty=repeated.empty,
-        duplicates=repeated.duplicates,
-        near_duplicates=repeated.near,
-        contradictions=repeated.contradictions,
+        **likeness.repeats(texts, data.targets),
     )
 
 
@@ -376,11 +343,6 @@ def labels_per_row(targets: NDArray[np.int8]) -> dict[int, int]:
     """
     numbers, rows = np.unique((targets == 1).sum(axis=1), return_counts=True)
     return dict(zip(numbers.tolist(), rows.tolist(), strict=True))
-
-
-def fully_known(targets: NDArray[np.int8]) -> int:
-    """Count rows whose labels are all annotated."""
-    return int((targets != UNKNOWN).all(axis=1).sum())
 
 
 def lengths(values: NDArray[np.int64]) -> Lengths | None:
@@ -433,219 +395,79 @@ def _shares(
 class Likeness:
     """Which distinct texts nearly equal which.
 
-    :param position: by normalised text its number.
-    :param near: by that number the numbers of the texts that are nearly equal.
+    :param numbers: of each normalised text, but for empty ones.
+    :param near: by a text's number those of the texts that are nearly equal.
     """
 
-    position: Mapping[str, int]
+    numbers: Mapping[str, int]
     near: Mapping[int, frozenset[int]]
 
     @staticmethod
-    def find(
-        texts: Mapping[str, Sequence[str]],
-        threshold: float,
-        update: Callable[[int, int], None],
-    ) -> Likeness:
+    def find(texts: Mapping[str, Sequence[str]], threshold: float, tell: Tell) -> Likeness:
         """Compare every text with every other.
 
         :param texts: normalised, by split.
         :param threshold: least Jaccard similarity of what counts as nearly equal.
-        :param update: told the texts done and their number.
-        :return: what was found; empty texts are left out.
+        :param tell: told the texts compared.
+        :return: what was found.
         """
         distinct = sorted({text for split in texts.values() for text in split if text})
         near: dict[int, set[int]] = defaultdict(set)
-        for i, j in near_duplicate_pairs(distinct, threshold, update):
+        for i, j in near_duplicate_pairs(
+            distinct,
+            threshold,
+            lambda done, total: tell(Progress(done, total, "texts", "near duplicates")),
+        ):
             near[i].add(j)
             near[j].add(i)
-        return Likeness(
-            {text: i for i, text in enumerate(distinct)},
-            {i: frozenset(others) for i, others in near.items()},
-        )
-
-    def numbers(self, texts: Sequence[str]) -> list[int]:
-        """Return the numbers of texts, row by row, without the empty ones."""
-        return [self.position[text] for text in texts if text]
+        found = {i: frozenset(others) for i, others in near.items()}
+        return Likeness({text: i for i, text in enumerate(distinct)}, found)
 
     def near_any(self, number: int, others: frozenset[int]) -> bool:
         """Tell whether a text nearly equals one of a set's."""
         return not self.near.get(number, frozenset()).isdisjoint(others)
 
+    def repeats(self, texts: Sequence[str], targets: NDArray[np.int8]) -> dict[str, int]:
+        """Count what is repeated in a group.
 
-@dataclass(frozen=True)
-class Repeats:
-    """Rows of a group that are there more than once.
+        :param texts: normalised.
+        :param targets: int8, shape (texts, labels).
+        :return: the counts of `Group`: empty, duplicates, near_duplicates, contradictions.
+        """
+        rows: dict[int, list[int]] = defaultdict(list)
+        for i, text in enumerate(texts):
+            if text:
+                rows[self.numbers[text]].append(i)
+        present = frozenset(rows)
+        repeated = [where for where in rows.values() if len(where) > 1]
+        filled = sum(map(len, rows.values()))
+        return {
+            "empty": len(texts) - filled,
+            "duplicates": filled - len(rows),
+            "near_duplicates": sum(
+                len(where) == 1 and self.near_any(number, present) for number, where in rows.items()
+            ),
+            "contradictions": sum(
+                bool(((targets[w] == 1).any(axis=0) & (targets[w] == 0).any(axis=0)).any())
+                for w in repeated
+            ),
+        }
 
-    :param empty: rows without a word.
-    :param duplicates: rows whose text an earlier row has.
-    :param near: rows that nearly equal another row, and equal none.
-    :param contradictions: distinct texts with different known labels.
-    """
+    def overlaps(self, texts: Mapping[str, Sequence[str]]) -> tuple[Overlap, ...]:
+        """Count each split's rows that another split has too, of every ordered pair of splits.
 
-    empty: int
-    duplicates: int
-    near: int
-    contradictions: int
-
-
-def repeats(texts: Sequence[str], targets: NDArray[np.int8], likeness: Likeness) -> Repeats:
-    """Count what is repeated in a group.
-
-    :param texts: normalised.
-    :param targets: int8, shape (texts, labels).
-    :param likeness: which texts are alike.
-    :return: the counts.
-    """
-    rows: dict[str, list[int]] = defaultdict(list)
-    for i, text in enumerate(texts):
-        if text:
-            rows[text].append(i)
-    present = frozenset(likeness.position[text] for text in rows)
-    near = sum(
-        likeness.near_any(likeness.position[text], present)
-        for text, where in rows.items()
-        if len(where) == 1
-    )
-    filled = sum(map(len, rows.values()))
-    return Repeats(
-        empty=len(texts) - filled,
-        duplicates=filled - len(rows),
-        near=near,
-        contradictions=sum(
-            _contradict(targets[where]) for where in rows.values() if len(where) > 1
-        ),
-    )
-
-
-def _contradict(targets: NDArray[np.int8]) -> bool:
-    known = targets != UNKNOWN
-    highest = np.where(known, targets, -1).max(axis=0)
-    lowest = np.where(known, targets, 2).min(axis=0)
-    return bool(((highest == 1) & (lowest == 0)).any())
-
-
-def overlaps(texts: Mapping[str, Sequence[str]], likeness: Likeness) -> tuple[Overlap, ...]:
-    """Count each split's rows that another split has too.
-
-    :param texts: normalised, by split.
-    :param likeness: which texts are alike.
-    :return: every ordered pair of splits.
-    """
-    numbers = {name: likeness.numbers(some) for name, some in texts.items()}
-    sets = {name: frozenset(some) for name, some in numbers.items()}
-    found = []
-    for split, rows in numbers.items():
-        for other, there in sets.items():
-            if split != other:
-                equal = sum(row in there for row in rows)
-                near = sum(row not in there and likeness.near_any(row, there) for row in rows)
-                found.append(Overlap(split, other, equal, near))
-    return tuple(found)
-
-
-def lemmas(words: Iterable[str], tell: Tell) -> dict[str, str | None]:
-    """Find the dictionary form of each word, by pymorphy3's most likely reading.
-
-    :param words: normalised words; each is read once however often it comes.
-    :param tell: told the words read.
-    :return: by word its dictionary form; None for stop words, which are function words by their
-        part of speech, numbers, single letters and the verb «быть».
-    :raises MissingExtraError: if pymorphy3 is not installed.
-    """
-    require("pymorphy3_dicts_ru", extra="data")
-    analyzer = require("pymorphy3", extra="data").MorphAnalyzer(lang="ru")
-    distinct = sorted(set(words))
-    found: dict[str, str | None] = {}
-    told = counted(distinct, tell, total=len(distinct), unit="words", note="dictionary forms")
-    for word in told:
-        reading = analyzer.parse(word)[0]
-        tag = reading.tag
-        stop = (
-            len(word) == 1
-            or tag.POS in _FUNCTION
-            or any(grammeme in tag for grammeme in _FUNCTION_GRAMMEMES)
-            or reading.normal_form in _AUXILIARY
-        )
-        found[word] = None if stop else str(reading.normal_form)
-    return found
-
-
-def telling_words(
-    texts: Sequence[frozenset[str]],
-    targets: NDArray[np.int8],
-    *,
-    most: int,
-    least_texts: int,
-    prior_texts: float,
-) -> list[tuple[TellingWord, ...]]:
-    """Rank words by the log-odds ratio with an informative Dirichlet prior.
-
-    Texts where the label is present stand against texts where it is known to be absent. The prior
-    is the words' frequency in both together, so that a rare word needs more evidence (Monroe,
-    Colaresi and Quinn, "Fightin' Words", Political Analysis 16, 2008). A word counts once a text:
-    one text that repeats it says no more than another.
-
-    :param texts: the words of each text.
-    :param targets: int8, shape (texts, labels): 1 present, 0 absent, others unknown.
-    :param most: words returned for a label.
-    :param least_texts: texts with the label that must have a word.
-    :param prior_texts: weight of the prior: the sum of its parameters, in words.
-    :return: by label, in the order of the columns, words with z above 0, the greatest z first.
-    """
-    vocabulary = sorted({word for text in texts for word in text})
-    if not vocabulary:
-        return [() for _ in range(targets.shape[1])]
-    position = {word: i for i, word in enumerate(vocabulary)}
-
-    def counts(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        counted = Counter(word for row in rows.tolist() for word in texts[row])
-        result = np.zeros(len(vocabulary))
-        for word, count in counted.items():
-            result[position[word]] = count
-        return result
-
-    found = []
-    for column in targets.T:
-        present, absent = counts(np.flatnonzero(column == 1)), counts(np.flatnonzero(column == 0))
-        log_odds, z = fightin_words(present, absent, prior_texts)
-        order = np.lexsort((np.arange(len(z)), -z))
-        chosen = [i for i in order.tolist() if z[i] > 0 and present[i] >= least_texts][:most]
-        found.append(
-            tuple(
-                TellingWord(
-                    vocabulary[i],
-                    int(present[i]),
-                    int(absent[i]),
-                    round(float(log_odds[i]), 4),
-                    round(float(z[i]), 4),
-                )
-                for i in chosen
+        :param texts: normalised, by split.
+        :return: the counts.
+        """
+        rows = {name: [self.numbers[t] for t in some if t] for name, some in texts.items()}
+        sets = {name: frozenset(some) for name, some in rows.items()}
+        return tuple(
+            Overlap(
+                split,
+                other,
+                equal=sum(row in there for row in rows[split]),
+                near=sum(row not in there and self.near_any(row, there) for row in rows[split]),
             )
+            for split, other in permutations(rows, 2)
+            for there in [sets[other]]
         )
-    return found
-
-
-def fightin_words(
-    one: NDArray[np.float64], other: NDArray[np.float64], prior: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Compare two corpora word by word (Monroe et al. 2008, equations 16, 20 and 22).
-
-    :param one: counts, shape (words,).
-    :param other: counts, same shape.
-    :param prior: sum of the Dirichlet prior's parameters, spread as both corpora's words are.
-    :return: the log-odds ratios and their z-scores, both of that shape; zeros where a corpus is
-        empty or nothing stands against a word.
-    """
-    together = one + other
-    zeros = np.zeros_like(together)
-    if not one.sum() or not other.sum():
-        return zeros, zeros.copy()
-    alpha = prior * together / together.sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        first = (one + alpha) / (one.sum() + prior - one - alpha)
-        second = (other + alpha) / (other.sum() + prior - other - alpha)
-        ratio = np.log(first) - np.log(second)
-        z = ratio / np.sqrt(1 / (one + alpha) + 1 / (other + alpha))
-    # A word that no text has here (unknown targets), or the only word there is, tells nothing.
-    known = np.isfinite(ratio) & np.isfinite(z)
-    return np.where(known, ratio, 0.0), np.where(known, z, 0.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ov_emotions.data.statistics import Group, Lengths, Statistics, TellingWord
+from ov_emotions.data.statistics import Group, Lengths, Statistics
+from ov_emotions.data.telling_words import TellingWord
 from ov_emotions.reports import charts
 from ov_emotions.reports.charts import Chart
 from ov_emotions.reports.language import Language

@@ -76,19 +76,13 @@ def test_new_rows_follow_the_old_ones_and_tell_what_they_were_made_from(folder: 
         assert (after.origins[i], after.rows[i]) == (before.origins[source], before.rows[source])
 
 
-def test_other_splits_are_copied_byte_by_byte(folder: Path) -> None:
-    out = _augmented(folder, method=("asr-noise",), **NOISE)
-    for name in ("test", "validation"):
-        copied = (out.folder / f"{name}.parquet").read_bytes()
-        assert copied == (folder / f"{name}.parquet").read_bytes()
+def test_the_manifest_counts_what_was_made_and_how(folder: Path) -> None:
+    out = _augmented(folder, method=("asr-noise",), seed=9, oversample={"fear": 3.0}, **NOISE)
     before = PreparedData.open(folder).manifest
     assert out.manifest.validation_parts == before.validation_parts
     assert out.manifest.splits["test"] == before.splits["test"]
-    assert out.validation_part("selection").texts == ("ещё один текст",)
-
-
-def test_the_manifest_counts_what_was_made_and_how(folder: Path) -> None:
-    out = _augmented(folder, method=("asr-noise",), seed=9, oversample={"fear": 3.0}, **NOISE)
+    copied = (out.folder / "test.parquet").read_bytes()
+    assert copied == (folder / "test.parquet").read_bytes()
     (run,) = out.manifest.augmentation
     assert run["seed"] == 9
     assert run["made_from_rows"] == 6
@@ -119,13 +113,6 @@ def test_the_seed_decides_and_neither_processes_nor_order_nor_company(
     texts = one.split("train").texts
     assert more.split("train").texts[: len(texts)] == texts
     assert other.split("train").texts != texts
-
-
-def test_a_share_of_the_rows_is_tried(folder: Path) -> None:
-    assert len(_augmented(folder, "none", method=("asr-noise",), share=0.0).split("train")) == 6
-    some = _augmented(folder, "some", method=("asr-noise",), share=0.5, noise_filler=1.0)
-    sources = set(some.split("train").augmented_from.tolist()) - {-1}
-    assert 0 < len(sources) < 6
 
 
 def test_rows_that_were_made_are_not_made_from_again(folder: Path) -> None:
@@ -174,45 +161,25 @@ def test_what_repeats_held_out_or_other_training_texts_is_left_out_and_counted()
     assert dropped["equal_to_held_out"] == 1
 
 
-def test_marks_survive_selecting_joining_and_files(tmp_path: Path) -> None:
-    plain = _texts(["а", "б"], "joy")
-    made = LabelledTexts(
-        EKMAN, ("в",), plain.targets[:1], ("set",), plain.rows[:1], ("emoji",), np.array([0])
-    )
-    joined = LabelledTexts.concatenate([plain, made]).select([2, 0])
-    joined.save(tmp_path / "train.parquet")
-    loaded = LabelledTexts.load(tmp_path / "train.parquet", EKMAN)
-    assert loaded.augmentations == ("emoji", "")
-    assert loaded.augmented_from.tolist() == [0, -1]
-    with pytest.raises(DataError, match="differ in length"):
-        LabelledTexts(EKMAN, ("в",), plain.targets[:1], ("set",), plain.rows[:1], ("a", "b"))
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({}, "name at least one method"),
-        ({"method": ("shuffle",)}, "not 'shuffle'"),
+        (
+            {"method": ("shuffle",)},
+            "invalid enum value 'shuffle'; it must be one of",
+        ),
         ({"method": ("oversample",)}, "oversample needs factors"),
-        ({"method": ("emoji",), "noise_drop": 1.5}, r"noise_drop must be in \[0, 1\], not 1.5"),
-        ({"method": ("emoji",), "share": float("nan")}, "share must be in"),
-        ({"method": ("emoji",), "copies": 0}, "copies must be at least 1"),
-        ({"method": ("emoji",), "seed": -1}, "seed"),
-        ({"method": ("emoji",), "max_tokens": 2}, "max_tokens"),
+        ({"method": ("paraphrase",)}, "paraphrase needs a model"),
+        ({"method": ("emoji",), "noise_drop": 1.5}, "noise_drop"),
+        ({"method": ("emoji",), "share": float("nan")}, "share must be a number"),
         ({"method": ("emoji",), "synonym_telling": 0.0}, "synonym_telling"),
-        ({"method": ("emoji",), "near_threshold": 0.0}, "near_threshold"),
-        ({"oversample": {"fear": 0.5}}, "fear must be in"),
+        ({"oversample": {"fear": 0.5}}, "oversample"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(values, message: str) -> None:
     with pytest.raises(InputError, match=message):
         AugmentConfig(Path("a"), Path("b"), **values)
-
-
-def test_every_parameter_is_told_of_the_method_that_it_is_for() -> None:
-    config = AugmentConfig(Path("a"), Path("b"), ("emoji", "asr-noise"))
-    assert config.methods == ("asr-noise", "emoji")
-    assert config.parameters("asr-noise")["noise_join"] == config.noise_join
 
 
 def test_unknown_labels_and_damaged_folders_are_told(folder: Path) -> None:

@@ -180,17 +180,6 @@ def test_validation_has_the_parts_that_training_asks_for(tmp_path):
         assert (prepared.validation_part(name).targets == 1).any(axis=0).all()
 
 
-def test_the_same_seed_splits_alike_and_another_does_not(tmp_path):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    folders = [tmp_path / name for name in "abc"]
-    splits = [
-        _import(folder, path, seed=seed).manifest.splits
-        for folder, seed in zip(folders, (1, 1, 2), strict=True)
-    ]
-    assert splits[0] == splits[1]
-    assert splits[0]["train"].sha256 != splits[2]["train"].sha256
-
-
 def test_an_empty_one_hot_cell_is_unknown(tmp_path):
     rows = _one_hot()
     for row in rows[::4]:
@@ -198,12 +187,6 @@ def test_an_empty_one_hot_cell_is_unknown(tmp_path):
     prepared = _import(tmp_path / "out", _file(tmp_path / "a.csv", rows))
     unknown = sum(facts.labels[LABELS[1]]["unknown"] for facts in prepared.manifest.splits.values())
     assert unknown == 50
-
-
-def test_no_test_split_is_made_where_none_is_wanted(tmp_path):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    prepared = _import(tmp_path / "out", path, test_share=0.0)
-    assert set(prepared.manifest.splits) == {"train", "validation"}
 
 
 def test_labels_of_a_known_set_take_its_name_order_and_russian(tmp_path):
@@ -281,13 +264,6 @@ def test_unknown_labels_are_bad_rows(tmp_path):
     assert source.bad_rows["a.csv"] == (BadRow(6, reason),)
 
 
-def test_a_stray_value_does_not_hide_a_label(tmp_path):
-    rows = _one_hot()
-    rows[0][1] = "?"
-    prepared = _import(tmp_path / "out", _file(tmp_path / "a.csv", rows))
-    assert "joy" in prepared.label_set.labels
-
-
 # Errors
 
 
@@ -297,53 +273,38 @@ def _refused(tmp_path: Path, message: str, *files: Path, **values: Any) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_columns_that_are_not_there_are_named_with_those_that_are(tmp_path):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    _refused(tmp_path, "no column 'fear'; beside 'text' it has joy", path, label_columns=("fear",))
-    _refused(tmp_path, "no column 'utterance'", path, text_column="utterance")
-    _refused(tmp_path, "no column 'emotions'", path, list_column="emotions")
+HEADER = ("text", *LABELS)
 
 
-def test_files_with_different_columns_are_refused(tmp_path):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    other = _file(tmp_path / "b.csv", _one_hot(), ("text", "joy", "fear", "тоска"))
-    _refused(tmp_path, r"a\.csv has no column 'fear'", path, other)
-    _refused(tmp_path, r"b\.csv has no column", path, label_columns=LABELS, validation=(other,))
+@pytest.mark.parametrize(
+    ("header", "values", "message"),
+    [
+        (HEADER, {"label_columns": ("fear",)}, "no column 'fear'; beside 'text' it has joy"),
+        (HEADER, {"text_column": "utterance"}, "no column 'utterance'"),
+        (HEADER, {"list_column": "emotions"}, "no column 'emotions'"),
+        (HEADER, {"labels": LABELS}, "has none called labels; name it with --list-column"),
+        (HEADER, {"label_columns": ("joy", "joy")}, "named twice: joy"),
+        (("text", "joy", "joy", "тоска"), {}, "more than one column 'joy'"),
+        (HEADER, {"russian": {"fear": "страх"}}, "russian names fear"),
+        (HEADER, {"label_set": "ekman-7"}, "'ekman-7' is a set of 7 other labels"),
+        (("t", "text", *LABELS[1:]), {"text_column": "t"}, "'text' cannot be the name of a label"),
+        (("text", " joy", *LABELS[1:]), {}, "cannot be the name of a label"),
+        (("text", "a\nb", *LABELS[1:]), {}, "cannot be the name of a label"),
+    ],
+)
+def test_columns_and_names_that_cannot_be_are_refused(tmp_path, header, values, message):
+    _refused(tmp_path, message, _file(tmp_path / "a.csv", _one_hot(), header), **values)
 
 
-def test_no_label_column_at_all_is_refused(tmp_path):
+def test_columns_that_tell_no_labels_or_twice_are_refused(tmp_path):
     path = _file(tmp_path / "a.csv", [["раз", "x"], ["два", "y"]], ("text", "speaker"))
     _refused(tmp_path, "no column of 0 and 1 and none called labels.*speaker", path)
-
-
-def test_both_kinds_of_label_columns_are_refused(tmp_path):
     rows = [[*row, "joy"] for row in _one_hot()]
-    path = _file(tmp_path / "a.csv", rows, ("text", *LABELS, "labels"))
-    _refused(tmp_path, "name the one with --list-column", path)
-
-
-def test_labels_without_a_list_column_are_refused(tmp_path):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    _refused(tmp_path, "has none called labels; name it with --list-column", path, labels=LABELS)
-
-
-@pytest.mark.parametrize("name", ["text", "origin", "row"])
-def test_a_label_called_like_a_column_of_prepared_files_is_refused(tmp_path, name):
-    path = _file(tmp_path / "a.csv", _one_hot(), ("utterance", name, *LABELS[1:]))
-    _refused(tmp_path, f"'{name}' cannot be the name of a label", path, text_column="utterance")
-
-
-@pytest.mark.parametrize("name", ["", " joy", "a\nb"])
-def test_a_label_that_cannot_be_written_is_refused(tmp_path, name):
-    path = _file(tmp_path / "a.csv", _one_hot(), ("text", name, *LABELS[1:]))
-    _refused(tmp_path, "cannot be the name of a label", path)
-
-
-def test_a_label_named_twice_is_refused(tmp_path):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    _refused(tmp_path, "named twice: joy", path, label_columns=("joy", "joy"))
-    twice = _file(tmp_path / "b.csv", _one_hot(), ("text", "joy", "joy", "тоска"))
-    _refused(tmp_path, "more than one column 'joy'", twice)
+    both = _file(tmp_path / "b.csv", rows, ("text", *LABELS, "labels"))
+    _refused(tmp_path, "name the one with --list-column", both)
+    other = _file(tmp_path / "c.csv", _one_hot(), ("text", "joy", "fear", "тоска"))
+    one_hot = _file(tmp_path / "d.csv", _one_hot())
+    _refused(tmp_path, r"d\.csv has no column 'fear'", one_hot, other)
 
 
 def test_labels_without_rows_are_named_with_the_split(tmp_path):
@@ -389,21 +350,12 @@ def test_a_column_of_structs_has_no_usable_rows(tmp_path):
     _refused(tmp_path, "no usable rows, of 2; row 1: column 'joy'", path, label_columns=("joy",))
 
 
-def test_names_that_do_not_fit_the_labels_are_refused(tmp_path):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    _refused(tmp_path, "russian names fear", path, russian={"fear": "страх"})
-    _refused(tmp_path, "'ekman-7' is a set of 7 other labels", path, label_set="ekman-7")
-
-
 @pytest.mark.parametrize(
     "values",
     [
-        {"validation_share": 0.0},
         {"validation_share": float("nan")},
-        {"test_share": -0.1},
         {"validation_share": 0.6, "test_share": 0.4},
         {"seed": -1},
-        {"near_threshold": 0.0},
         {"delimiter": ""},
         {"licence": " "},
         {"label_columns": ("joy",), "list_column": "labels"},
@@ -412,10 +364,3 @@ def test_names_that_do_not_fit_the_labels_are_refused(tmp_path):
 def test_settings_that_cannot_be_are_refused_by_name(values):
     with pytest.raises(InputError, match=next(iter(values))):
         ImportConfig((Path("a.csv"),), Path("out"), **values)
-
-
-def test_a_folder_with_other_files_is_not_replaced(tmp_path, capsys):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    assert main(["data", "import", str(path), "--output", str(tmp_path)]) == 1
-    assert "holds other files" in capsys.readouterr().err
-    assert path.is_file()
