@@ -50,8 +50,8 @@ _COLD = 2
 """Batches at the start that tell nothing: models are compiled as the first texts come."""
 _KEPT = 0.9
 """The part of the time until its deadline that a request may be planned to need."""
-_HOPELESS = 1.5
-"""A request is given up if the rest of it would take this many times the time that is left."""
+_HOPELESS = 1.2
+"""A request is given up if it would be ready after this many times the time that is left."""
 
 
 @dataclass(frozen=True)
@@ -395,16 +395,23 @@ class Batcher:
         return int(min(max(slack, 0), budget // 2))
 
     def _give_up_late(self, now: float) -> None:
-        """Drop what cannot be ready in time any more, and tell its caller."""
-        rate = self._rate.value
-        while self._jobs:
-            job = self._jobs[0]
-            left, more = job.deadline - now, job.waiting_tokens - self._limits.tokens
-            if left > 0 and (not rate or more <= 0 or more / rate <= _HOPELESS * left):
-                return
-            self._jobs.pop(0)
+        """Drop what cannot be ready in time any more, and tell its callers now.
+
+        That is what was taken before the rate was known, or while it was higher.
+        """
+        rate, ahead = self._rate.value, -self._limits.tokens  # the last batch may be late a little
+        late: list[Job] = []
+        for job in self._jobs:
+            left, own = job.deadline - now, job.waiting_tokens
+            if left <= 0 or (rate and (ahead + own) / rate > _HOPELESS * left):
+                late.append(job)
+            else:
+                ahead += own
+        for job in late:
+            self._jobs.remove(job)
             self._tokens -= job.waiting_tokens
-            self._deliver([(job, _too_late(job))])
+        if late:
+            self._deliver([(job, _too_late(job)) for job in late])
 
     def _compute(self, parts: list[Part]) -> None:
         if not parts:
@@ -482,7 +489,7 @@ def _too_late(job: Job) -> RefusedError:
     return RefusedError(
         504,
         "deadline",
-        f"there was no answer in time: the request still {where}; send fewer texts at once, or "
+        f"there is no answer in time: the request still {where}; send fewer texts at once, or "
         "try again later",
         {"Retry-After": "1"},
     )

@@ -380,6 +380,27 @@ def test_of_large_requests_at_once_those_that_fit_are_answered_and_the_rest_refu
     paced(scenario)
 
 
+def test_what_was_taken_before_the_rate_was_known_is_told_as_soon_as_it_is() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+
+        async def one() -> tuple[bool, float]:
+            try:
+                await ask(batcher, LARGE, 1.5)
+            except RefusedError:
+                return False, loop.time() - start
+            return True, loop.time() - start
+
+        found = await asyncio.gather(*(one() for _ in range(20)))
+        answered = [took for well, took in found if well]
+        assert len(answered) >= 5, found
+        told = [took for well, took in found if not well]
+        assert sum(took < 0.6 for took in told) >= 8, found
+
+    paced(scenario, rate=0)
+
+
 def test_the_time_to_come_back_is_when_the_request_would_fit() -> None:
     async def scenario(batcher: Batcher) -> None:
         first = [asyncio.ensure_future(ask(batcher, LARGE * 5, 10.0)) for _ in range(3)]
