@@ -11,7 +11,7 @@ from typing import cast
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.jobs import InTurns, Job, ResultStore, failure
 from ov_emotions.demo.tables import delete_upload
-from ov_emotions.demo.words import TEXTS, bad_file, bad_row, escape, say, stamp
+from ov_emotions.demo.words import TEXTS, bad_file, escape, in_russian, say, stamp
 from ov_emotions.dialogues import (
     Analysis,
     DialogueSettings,
@@ -28,27 +28,6 @@ from ov_emotions.reports.dialogues import fragment
 
 _BAD_SHOWN = 5
 _NAMES_SHOWN = 12
-
-EXAMPLE = """\
-
-[00:03] Оператор: добрый день меня зовут ирина чем могу помочь
-[00:07] Клиент: здравствуйте хочу узнать когда приедет мастер
-[00:14] Оператор: уточните пожалуйста номер договора
-[00:19] Клиент: сейчас найду минутку вот он двести сорок семь
-[00:26] Оператор: спасибо сейчас посмотрю заявку
-[00:34] Клиент: хорошо я подожду спасибо
-[00:41] Оператор: к сожалению мастер приедет только в четверг
-[00:47] Клиент: как в четверг вы же обещали сегодня это просто безобразие
-[00:55] Оператор: приношу извинения сегодня все мастера заняты
-[01:02] Клиент: меня бесит ваше враньё я третий раз отпрашиваюсь с работы
-[01:10] Оператор: я понимаю вас
-[01:13] Клиент: ничего вы не понимаете отвратительная контора ненавижу вас всех
-[01:22] Оператор: могу предложить перерасчёт за эти дни
-[01:27] Клиент: да подавитесь вы своим перерасчётом какие же вы наглые
-[01:36] Оператор: я подключаю старшего специалиста он приедет сегодня вечером
-[01:44] Клиент: надоело это хамство верните мне деньги
-"""
-"""A made-up call to a support desk, as a transcript."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +79,7 @@ class Dialogues:
         try:
             reading = read_dialogues([path])
         except DataError as error:
-            return failure(TEXTS["fail.file"], bad_file(error, path, path.name))
+            return failure(TEXTS["fail.file"], bad_file(error, path))
         finally:
             delete_upload(path)
         return self._show(reading, DialogueSettings(), "", job)
@@ -146,8 +125,9 @@ class Dialogues:
             f'<a class="button"{language} download href="results/{token}/{name}">{say(label)}</a>'
             for name, label, language in links
         )
+        of = f' data-of="{mark}"' if mark else ""
         return (
-            f'<section class="dialogues" data-token="{token}" {mark}>{_left_out(reading)}'
+            f'<section class="dialogues" data-token="{token}"{of}>{_left_out(reading)}'
             f'{_who(analysis, token)}{both}<p class="downloads">{downloads}</p></section>'
         )
 
@@ -215,7 +195,7 @@ def _left_out(reading: Reading) -> str:
     if not reading.left_out:
         return ""
     rows = "".join(
-        f"<li>{say('files.bad.row', row=row.row)} {bad_row(row.reason).html()}</li>"
+        f"<li>{say('files.bad.row', row=row.row)} {in_russian(row.reason).html()}</li>"
         for row in reading.left_out[:_BAD_SHOWN]
     )
     title = say("files.bad", bad=len(reading.left_out))

@@ -20,6 +20,7 @@ from ov_emotions.demo.words import (
     escape,
     label_words,
     percent,
+    render,
     say,
     stamp,
 )
@@ -155,7 +156,7 @@ def compare(models: Models, first: str, second: str, text: str, job: Job) -> str
     )
     verdict = _verdict(predictions, timings, pair)
     return (
-        f'<section class="versus" {stamp(text)}><div class="announce">{verdict}</div>'
+        f'<section class="versus" data-of="{stamp(text)}"><div class="announce">{verdict}</div>'
         f'<div class="sides">{sides}</div>'
         f'<p class="hint">{say("compare.honest", rounds=timings[0].rounds)}</p></section>'
     )
@@ -261,64 +262,25 @@ def card(bundle: Bundle, report: str | None) -> str:
     :return: the markup.
     """
     manifest = bundle.manifest
-    thresholds = "".join(
-        f'<li data-emotion="{hue(label)}"><span class="dot" aria-hidden="true"></span>'
-        f"{label_words(label, manifest.label_names_ru).html()} "
-        f"<strong>{percent(manifest.thresholds[label]).html()}</strong></li>"
-        for label in manifest.labels
-    )
-    told = (
-        f'<a class="button" target="_blank" rel="noopener" href="{escape(report)}">'
-        f"{say('model.report.open')}</a>"
-        if report
-        else f'<p class="hint">{say("model.report.none")}</p>'
-    )
-    return (
-        f'<div class="facts-grid"><section><h2 class="eyebrow">{say("model.facts")}</h2>'
-        f"{_facts(bundle)}</section>"
-        f'<section><h2 class="eyebrow">{say("model.thresholds")}</h2>'
-        f'<ul class="shares">{thresholds}</ul></section>'
-        f'<section><h2 class="eyebrow">{say("model.figures")}</h2>{_figures(bundle)}</section>'
-        f'<section><h2 class="eyebrow">{say("model.report")}</h2>'
-        f'<p>{say("model.report.about")}</p><p class="downloads">{told}</p></section></div>'
-    )
-
-
-def _facts(bundle: Bundle) -> str:
-    manifest = bundle.manifest
-    rows = (
-        ("model.name", escape(manifest.name)),
-        ("model.precision", escape(manifest.precision.upper())),
-        ("model.base", escape(manifest.base_model)),
-        ("model.licence", escape(manifest.licence)),
-        ("model.normalizer", escape(manifest.normalizer)),
-        ("model.length", say("model.tokens", tokens=count(manifest.max_length))),
-    )
-    return (
-        '<dl class="card">'
-        + "".join(f"<div><dt>{say(name)}</dt><dd>{value}</dd></div>" for name, value in rows)
-        + "</dl>"
-    )
-
-
-def _figures(bundle: Bundle) -> str:
-    splits = bundle.manifest.metrics.get(bundle.manifest.precision, {})
-    rows = "".join(
-        f'<tr><th scope="row">{escape(split)}</th>'
-        f'<td class="number">{decimal(figures["weighted_f1"], 3).html()}</td>'
-        f'<td class="number">{decimal(figures["macro_f1"], 3).html()}</td>'
-        f'<td class="number">{count(figures["rows"]).html()}</td></tr>'
-        for split, figures in splits.items()
-        if {"weighted_f1", "macro_f1", "rows"} <= set(figures)
-    )
-    if not rows:
-        return f'<p class="hint">{say("model.figures.none")}</p>'
-    head = "".join(
-        f'<th scope="col" class="number">{say(f"model.{name}")}</th>'
-        for name in ("weighted", "macro", "rows")
-    )
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="F1"><table><thead><tr>'
-        f'<th scope="col">{say("model.split")}</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+    splits = manifest.metrics.get(manifest.precision, {})
+    return render(
+        "card",
+        report=report,
+        facts=(
+            ("name", manifest.name),
+            ("precision", manifest.precision.upper()),
+            ("base", manifest.base_model),
+            ("licence", manifest.licence),
+            ("normalizer", manifest.normalizer),
+            ("length", TEXTS["model.tokens"].format(tokens=count(manifest.max_length))),
+        ),
+        thresholds=[
+            (label_words(x, manifest.label_names_ru), hue(x), manifest.thresholds[x])
+            for x in manifest.labels
+        ],
+        figures=[
+            (split, figures)
+            for split, figures in splits.items()
+            if {"weighted_f1", "macro_f1", "rows"} <= set(figures)
+        ],
     )

@@ -15,7 +15,7 @@ from ov_emotions import __version__
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo import dialogues, models, tables, text
 from ov_emotions.demo.jobs import Job, Line, ResultStore, answer, guarded, shielded, steps
-from ov_emotions.demo.words import EXAMPLES, TEXTS, Words, escape, say
+from ov_emotions.demo.words import EXAMPLES, TEXTS, Words, escape, render, say
 from ov_emotions.reports.page import asset, font_faces
 from ov_emotions.system import import_gradio
 
@@ -138,7 +138,7 @@ def build_blocks(page: Page) -> Any:
     with gr.Blocks(
         analytics_enabled=False, title="ov·emotions", fill_width=True, delete_cache=(60, 1800)
     ) as blocks:
-        _html(_masthead(), "masthead")
+        _html(render("masthead", version=__version__, views=VIEWS), "masthead")
         for view, build in (
             ("text", _text),
             ("files", _files),
@@ -199,9 +199,10 @@ def _dialogues(gr: Any, page: Page, line: Line) -> None:
             transcript = _field(gr, "transcript", "lines", 6, 18)
             with gr.Row(elem_classes="buttons"):
                 run = _button("dialogues.run")
+                example = escape(TEXTS["dialogues.transcript"].ru)
                 _html(
                     '<button type="button" class="button" data-fill="#transcript" '
-                    f'data-text="{escape(dialogues.EXAMPLE)}">{say("dialogues.example")}</button>'
+                    f'data-text="{example}">{say("dialogues.example")}</button>'
                 )
         with gr.Column(elem_classes="right"):
             upload = _upload(gr, "dialogue-upload")
@@ -300,35 +301,6 @@ def _upload(gr: Any, name: str) -> Any:
     )
     # Any type: what is wrong with one is said by whoever reads it, in the reader's language.
     return gr.UploadButton("upload", elem_id=name, elem_classes="hidden-upload", type="filepath")
-
-
-def _masthead() -> str:
-    links = "".join(
-        f'<li><a href="#{view}" data-view="{view}">{say(f"view.{view}")}</a></li>' for view in VIEWS
-    )
-    languages = "".join(
-        f'<button type="button" data-set-language="{code}" lang="{code}" aria-pressed="false" '
-        f'title="{name}"><span aria-hidden="true">{code.upper()}</span>'
-        f'<span class="unseen">{name}</span></button>'
-        for code, name in (("ru", "Русский"), ("en", "English"))
-    )
-    dark, light = say("theme.dark"), say("theme.light")
-    return (
-        f'<a class="skip" href="#content">{say("skip")}</a>'
-        '<header class="masthead"><a class="brand" href="#text">'
-        f'<svg viewBox="0 0 32 20" aria-hidden="true"><path d="M1 10h5l3-8 5 16 5-12 3 4h9"/></svg>'
-        f'<span>ov·emotions</span><span class="unseen"> {escape(__version__)}</span></a>'
-        f"<nav {TEXTS['nav'].attributes('label')}><ul>{links}</ul></nav>"
-        f'<div class="controls"><div class="languages" role="group" '
-        f"{TEXTS['languages'].attributes('label')}>{languages}</div>"
-        '<button type="button" class="theme" data-theme-toggle>'
-        '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7.5"/>'
-        '<path d="M10 2.5a7.5 7.5 0 0 1 0 15z"/></svg>'
-        f'<span class="unseen to-dark">{dark}</span><span class="unseen to-light">{light}</span>'
-        "</button></div></header>"
-        '<div id="outage" role="alert"></div><p id="announcer" class="unseen" role="status"></p>'
-        '<div class="tip" role="status" hidden></div>'
-    )
 
 
 def _heading(view: str) -> str:

@@ -17,12 +17,12 @@ from ov_emotions.demo.jobs import InTurns, Job, ResultStore, failure
 from ov_emotions.demo.text import hue
 from ov_emotions.demo.words import (
     TEXTS,
+    Words,
     bad_file,
-    bad_row,
-    count,
     escape,
+    in_russian,
     label_words,
-    percent,
+    render,
     say,
     stamp,
 )
@@ -35,7 +35,6 @@ from ov_emotions.texts.writing import WRITTEN, Added, check_added, free, open_wr
 SHOWN = 200
 _CHUNK = 128
 _TITLES = {"labels": "эмоции", "truncated": "обрезано"}
-_NUMBER = ' class="number"'
 
 
 @dataclass
@@ -99,7 +98,7 @@ class Tables:
                 return failure(TEXTS["files.nothing"], TEXTS["files.nothing.hint"])
             return self._classify(table.rows(), total, table, path.name, "", job)
         except DataError as error:
-            return failure(TEXTS["fail.file"], bad_file(error, path, path.name))
+            return failure(TEXTS["fail.file"], bad_file(error, path))
         finally:
             if not asked:
                 delete_upload(path)
@@ -137,12 +136,30 @@ class Tables:
             for one in files.names
         }
         self.store.keep(token, named)
-        return (
-            f'<section class="rows" {mark}><div class="announce"><p class="verdict">'
-            f"{say('files.done', good=count(tally.good))}</p></div>"
-            f"{_shares(tally, self.classifier.label_names_ru)}"
-            f"{files.links(token) if tally.good else ''}{_bad(tally)}"
-            f"{_table(tally, self.classifier.label_names_ru)}</section>"
+        return self._write(tally, files, token, mark)
+
+    def _write(self, tally: Tally, files: _Files, token: str, mark: str) -> str:
+        russian = self.classifier.label_names_ru
+
+        def named(labels: Iterable[str]) -> list[tuple[Words, str]]:
+            return [(label_words(label, russian), hue(label)) for label in labels]
+
+        shares = [(*named([x])[0], number) for x, number in tally.labels.most_common()]
+        if tally.none:
+            shares.append((TEXTS["files.none_above"], "other", tally.none))
+        return render(
+            "rows",
+            mark=mark,
+            tally=tally,
+            shares=shares,
+            token=token,
+            links=zip(("ru", "en"), files.names, strict=True),
+            kind=files.kind,
+            bad=[(row.row, in_russian(row.reason)) for row in tally.bad],
+            shown=[
+                (row, named(found.labels), next(iter(found.scores.values())))
+                for row, found in tally.shown
+            ],
         )
 
 
@@ -228,15 +245,10 @@ class _Files:
         for writer in self._writers:
             writer.write(row, found)
 
-    def links(self, token: str) -> str:
-        """Write the links; each language has its own file."""
-        kind = "Excel" if self._kind == "xlsx" else self._kind.upper()
-        links = "".join(
-            f'<a class="button" lang="{code}" download href="results/{token}/{name}">'
-            f"{escape(getattr(TEXTS['files.download'].format(kind=kind), code))}</a>"
-            for code, name in zip(("ru", "en"), self.names, strict=True)
-        )
-        return f'<p class="downloads">{links}</p>'
+    @property
+    def kind(self) -> str:
+        """What people call the format."""
+        return "Excel" if self._kind == "xlsx" else self._kind.upper()
 
 
 def _free(
@@ -262,63 +274,4 @@ def _which(name: str, columns: tuple[str, ...]) -> str:
     return (
         f'<div class="which announce"><p class="verdict small">{say("files.which", name=name)}</p>'
         f"<ul>{buttons}</ul></div>"
-    )
-
-
-def _shares(tally: Tally, russian: Mapping[str, str]) -> str:
-    if not tally.good:
-        return ""
-    parts = [(label_words(name, russian), hue(name), n) for name, n in tally.labels.most_common()]
-    if tally.none:
-        parts.append((TEXTS["files.none_above"], "other", tally.none))
-    items = "".join(
-        f'<li data-emotion="{colour}"><span class="dot" aria-hidden="true"></span>{name.html()} '
-        f"<strong>{percent(n / tally.good).html()}</strong></li>"
-        for name, colour, n in parts
-    )
-    return f'<ul class="shares">{items}</ul>'
-
-
-def _bad(tally: Tally) -> str:
-    left_out = tally.done - tally.good
-    if not left_out:
-        return ""
-    items = "".join(
-        f"<li>{say('files.bad.row', row=row.row)} {bad_row(row.reason).html()}</li>"
-        for row in tally.bad
-    )
-    more = left_out - len(tally.bad)
-    rest = f"<li>{say('files.bad.more', more=count(more))}</li>" if more else ""
-    title = say("files.bad", bad=count(left_out))
-    return (
-        f'<details class="left-out" open><summary>{title}</summary><ul>{items}{rest}</ul></details>'
-    )
-
-
-def _table(tally: Tally, russian: Mapping[str, str]) -> str:
-    if not tally.shown:
-        return ""
-    head = "".join(
-        f'<th scope="col"{align}>{say(f"files.column.{name}")}</th>'
-        for name, align in (("row", ""), ("text", ""), ("labels", ""), ("score", _NUMBER))
-    )
-    body = "".join(_line(row, found, russian) for row, found in tally.shown)
-    shown = say("files.shown", shown=count(len(tally.shown)), good=count(tally.good))
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-labelledby="rows-name"><table>'
-        f'<caption id="rows-name">{shown}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _line(row: Row, found: Prediction, russian: Mapping[str, str]) -> str:
-    tags = "".join(
-        f'<span class="felt" data-emotion="{hue(label)}"><span class="dot" aria-hidden="true">'
-        f"</span>{label_words(label, russian).html()}</span>"
-        for label in found.labels
-    )
-    score = percent(next(iter(found.scores.values()))).html()
-    return (
-        f'<tr><td class="number">{row.row}</td><td class="said" lang="ru-RU">{escape(row.text)}'
-        f'</td><td>{tags or "—"}</td><td class="number">{score}</td></tr>'
     )

@@ -77,7 +77,7 @@ def analyse(classifier: EmotionClassifier, text: str) -> str:
     prediction = decide(labels, thresholds, scores, [False])[0]
     chosen = next(iter(prediction.scores))
     return (
-        f'<section class="result" {stamp(text)} aria-labelledby="result-title">'
+        f'<section class="result" data-of="{stamp(text)}" aria-labelledby="result-title">'
         f'<h2 id="result-title" class="eyebrow">{say("result.title")}</h2>'
         f'<div class="announce">{summary(prediction, thresholds, russian)}</div>'
         f"{bars(prediction, thresholds, russian, chosen=chosen)}"

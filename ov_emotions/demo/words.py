@@ -11,12 +11,15 @@ import tomllib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape as html_escape
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ov_emotions.normalize import replace_surrogates
+from ov_emotions.system import require
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -91,42 +94,17 @@ def stamp(text: str) -> str:
     """Mark an answer with the text that it belongs to; the page's script computes the same.
 
     :param text: as the reader wrote it.
-    :return: an attribute, the CRC-32 of the text in UTF-8.
+    :return: the CRC-32 of the text in UTF-8, for the attribute `data-of`.
     """
-    return f'data-of="{zlib.crc32(replace_surrogates(text).encode()):x}"'
+    return f"{zlib.crc32(replace_surrogates(text).encode()):x}"
 
 
-def _read_texts() -> Mapping[str, Words]:
-    text = (files("ov_emotions.demo") / "texts.toml").read_text("utf-8")
-    return MappingProxyType({name: Words(**both) for name, both in tomllib.loads(text).items()})
-
-
-TEXTS = _read_texts()
-"""Every sentence of the page by name; places to fill are the same in both languages."""
-
-EXAMPLES: tuple[Words, ...] = (
-    Words(
-        "ну наконец то доехали я так рада вас всех видеть",
-        "finally we’ve made it, so glad to see you all",
-    ),
-    Words(
-        "сколько можно ждать третий раз звоню и никто ничего не делает",
-        "how long must I wait, I call for the third time and nobody does a thing",
-    ),
-    Words(
-        "ой а я и не знала что вы уже переехали",
-        "oh, and I didn’t know that you had moved already",
-    ),
-    Words(
-        "мне так страшно идти туда одной вечером",
-        "I’m so afraid of going there alone at night",
-    ),
-    Words(
-        "добрый день подскажите до которого часа вы работаете",
-        "good afternoon, until what hour are you open",
-    ),
-)
+_FILE = tomllib.loads((files("ov_emotions.demo") / "texts.toml").read_text("utf-8"))
+EXAMPLES = tuple(Words(**both) for both in _FILE.pop("examples"))
 """Utterances to click: Russian, for the model knows Russian, and what they mean in English."""
+_LIBRARY = {kind: _FILE.pop(kind) for kind in ("rows", "files")}
+TEXTS: Mapping[str, Words] = MappingProxyType({k: Words(**both) for k, both in _FILE.items()})
+"""Every sentence of the page by name; places to fill are the same in both languages."""
 
 
 def say(name: str, /, **values: object) -> str:
@@ -139,81 +117,63 @@ def say(name: str, /, **values: object) -> str:
     return TEXTS[name].format(**values).html()
 
 
-_ROWS = (
-    (r"the text is missing", "текста нет"),
-    (r"the text is NaN", "вместо текста NaN"),
-    (r"the text is empty", "текст пуст"),
-    (r"the text is not UTF-8", "текст не в UTF-8"),
-    (
-        r"the text is (?:true or false|a number|a list|an object), not a string",
-        "значение не строка",
-    ),
-    (r"the line is longer than (\d+) MiB", r"строка длиннее \1 МиБ"),
-    (r"the line is not UTF-8: byte (\w+) at (\d+)", r"строка не в UTF-8: байт \1 на месте \2"),
-    (r"the row is too short to have a text", "в строке не хватает ячеек"),
-    (r"the line is not JSON: .*", "строка не читается как JSON"),
-    (r"the line is not a JSON object", "строка не объект JSON"),
-    (r"there is no field '(.*)', only (.*)", r"нет поля «\1», есть только \2"),
-    (r"the row has (\d+) cells, the header has (\d+)", r"ячеек в строке \1, а в заголовке \2"),
-    (r"column '(.*)' is not UTF-8", r"столбец «\1» не в UTF-8"),
-    (r"the line does not begin with a speaker", "строка не начинается с говорящего"),
-    (r"the speaker is missing", "не сказано, кто говорит"),
-    (r"the dialogue is missing", "не сказано, чей это диалог"),
-    (r"the time .*", "время не читается"),
-    (r"a value cannot be read", "значение не читается"),
-    (r".* \(lines (\d+) to (\d+)\)", r"строки файла \1–\2 не читаются как CSV"),
-    (r".* \(line (\d+)\)", r"строка файла \1 не читается как CSV: лишняя кавычка"),
-)
-_FILES = (
-    (
-        r"(.*) is of no known format.*",
-        r"\1: такой формат не читается; годятся .txt, .csv, .tsv, .xlsx, .jsonl, .json, .parquet, "
-        r".srt и .vtt",
-    ),
-    (
-        r"(.*) is in none of the encodings.*",
-        r"\1 не в UTF-8, UTF-16 или Windows-1251; сохраните файл в UTF-8",
-    ),
-    (r"(.*) is not a readable \.xlsx.*", r"\1 не читается как .xlsx: файл повреждён"),
-    (r"(.*) is not JSON.*", r"\1 не читается как JSON"),
-    (r"(.*) is neither a list of objects.*", r"\1: не список объектов и не запись распознавания"),
-    (r"(.*) has no cue.*", r"в \1 нет ни одной реплики с временем"),
-    (r"(.*) has a header that cannot be read.*", r"\1: не читается строка с названиями столбцов"),
-    (r"(.*) has no column '(.*?)'.*", r"в \1 нет столбца «\2»"),
-    (r"(.*) has more than one column (.*)", r"в \1 несколько столбцов \2"),
-    (r"the column '(.*)' of (.*) holds .*, not strings", r"в столбце «\1» файла \2 не строки"),
-    (r"(.*) is not a readable Parquet file.*", r"\1 не читается как Parquet: он повреждён"),
-    (r"(.*) is damaged after row (\d+).*", r"\1 повреждён после строки \2"),
-    (r"(.*) names no speaker.*", r"в \1 не видно говорящих: нужны строки вида «Клиент: алло»"),
-    (r"(.*) is empty; a transcript .*", r"\1 пуст: нужны строки вида «Клиент: алло»"),
-    (r"(.*) has no usable rows.*", r"в \1 нет ни одной пригодной строки"),
-    (r"(.*) cannot be read.*", r"\1 не читается"),
-)
+def in_russian(english: str, kind: str = "rows") -> Words:
+    """Say in both languages what the library says of a row or a file.
 
-
-def bad_row(reason: str) -> Words:
-    """Say in both languages why a row was left out.
-
-    :param reason: of a `BadRow`.
-    :return: the reason; in English only where there is no Russian for it.
+    :param english: the reason of a `BadRow`, or an error.
+    :param kind: rows or files.
+    :return: the same; in English only where there is no Russian for it.
     """
-    return Words(_russian(reason, _ROWS) or reason, reason)
+    for form in _LIBRARY[kind]:
+        if match := re.fullmatch(form["en"], english, re.DOTALL):
+            return Words(match.expand(form["ru"]), english)
+    return Words(english, english)
 
 
-def bad_file(error: Exception, path: Path, name: str) -> Words:
-    """Say in both languages what is wrong with a file.
+def bad_file(error: Exception, path: Path) -> Words:
+    """Say what is wrong with a file, and not where it lies here.
 
     :param error: what the library raised.
-    :param path: where the file lies here, which is no business of the reader's.
-    :param name: what the reader called it.
+    :param path: of the file.
     :return: a sentence.
     """
-    english = str(error).replace(str(path), name)
-    return Words(_russian(english, _FILES) or english, english)
+    return in_russian(str(error).replace(str(path), path.name), "files")
 
 
-def _russian(text: str, forms: tuple[tuple[str, str], ...]) -> str | None:
-    for pattern, russian in forms:
-        if match := re.fullmatch(pattern, text, re.DOTALL):
-            return match.expand(russian)
-    return None
+def render(template: str, **values: Any) -> str:
+    """Fill a template in.
+
+    :param template: name of a file in `templates`, without its ending.
+    :param values: what it shows; texts are escaped, `Words` are written in both languages.
+    :return: the markup.
+    """
+    filled: str = _environment().get_template(f"{template}.html.j2").render(**values)
+    return filled
+
+
+@cache
+def _environment() -> Any:
+    jinja2, markupsafe = require("jinja2", extra="demo"), require("markupsafe", extra="demo")
+    markup = markupsafe.Markup
+
+    def written(value: Any) -> Any:
+        if isinstance(value, Words):
+            return markup(value.html())
+        return markup(escape(value)) if type(value) is str else value
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.PackageLoader("ov_emotions.demo"),
+        undefined=jinja2.StrictUndefined,
+        finalize=written,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent,
+        count=count,
+        decimal=decimal,
+        attributes=lambda words, name: markup(words.attributes(name)),
+    )
+    environment.globals["say"] = lambda name, **values: TEXTS[name].format(**values)
+    return environment

@@ -33,10 +33,10 @@ from ov_emotions.demo.words import (
     TEXTS,
     Words,
     bad_file,
-    bad_row,
     count,
     decimal,
     escape,
+    in_russian,
     percent,
     stamp,
 )
@@ -288,12 +288,12 @@ def test_every_reason_of_a_bad_row_has_a_russian_form(tmp_path: Path):
     ]
     assert len(reasons) == 16
     for reason in reasons:
-        assert any("а" <= letter <= "я" for letter in bad_row(reason).ru), reason
-        assert bad_row(reason).en == reason
+        assert any("а" <= letter <= "я" for letter in in_russian(reason).ru), reason
+        assert in_russian(reason).en == reason
 
 
 def test_an_unknown_complaint_stays_as_it_is():
-    told = bad_file(DataError("/x/a.csv is odd"), Path("/x/a.csv"), "a.csv")
+    told = bad_file(DataError("/x/a.csv is odd"), Path("/x/a.csv"))
     assert told == Words("a.csv is odd", "a.csv is odd")
 
 
@@ -305,7 +305,7 @@ def test_both_languages_have_the_same_places_and_none_is_missing():
         ]
         assert places[0] == places[1], name
         assert both.ru, name
-        assert both.en, name
+        assert both.en or name == "dialogues.transcript", name
 
 
 def test_numbers_are_written_as_each_language_does():
