@@ -31,6 +31,7 @@ TYPE_CHECKING = False  # typing takes as long to import as all the rest of this
 if TYPE_CHECKING:
     from typing import Any
 
+    from ov_emotions.adaptation import adapt
     from ov_emotions.bundle import Bundle
     from ov_emotions.classifier import EmotionClassifier
     from ov_emotions.conversion.run import convert
@@ -67,11 +68,13 @@ __all__ = [
     "ServerUnavailableError",
     "TrainingError",
     "__version__",
+    "adapt",
     "convert",
 ]
 
 # Imported at first use: OpenVINO takes a moment that `ov-emotions --help` need not wait for.
 _LAZY = {
+    "adapt": "ov_emotions.adaptation",
     "Bundle": "ov_emotions.bundle",
     "convert": "ov_emotions.conversion.run",
     "EmotionClassifier": "ov_emotions.classifier",

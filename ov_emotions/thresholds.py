@@ -466,7 +466,7 @@ def with_temperatures(
     """
     manifest = bundle.manifest
     model = shared_core().read_model(bundle.model_path)
-    _scale_logits(model, 1 / temperatures)
+    scale_logits(model, 1 / temperatures)
     moved = mapped_thresholds(manifest.threshold_array(), temperatures)
     earlier = list(manifest.provenance.get("temperature", []))
     changed = manifest.replace(
@@ -476,7 +476,13 @@ def with_temperatures(
     return write_bundle(output, changed, model, bundle.tokenizer().to_str())
 
 
-def _scale_logits(model: ov.Model, factors: NDArray[np.float64]) -> None:
+def scale_logits(model: ov.Model, factors: NDArray[np.float64]) -> None:
+    """Multiply the logits inside an IR.
+
+    :param model: changed in place.
+    :param factors: float64, shape (labels,).
+    :raises ExportError: if the IR has no output `logits`.
+    """
     from openvino import opset13 as ops
 
     for result in model.get_results():

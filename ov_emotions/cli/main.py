@@ -61,6 +61,7 @@ VERBS: dict[str, Entry] = {
     "train": Entry("training", "fine-tune a base encoder on a prepared folder"),
     "distill": Entry("training", "train a small student on what teachers say"),
     "convert": Entry("convert", "make a served INT8 model of any fine-tuned checkpoint"),
+    "adapt": Entry("adapt", "fit a model to a few hundred labelled texts, in minutes on a CPU"),
     "export": Entry("convert", "convert a checkpoint to an fp32 OpenVINO bundle"),
     "quantize": Entry("quantize", "make a model smaller and faster by a recipe"),
     "thresholds": Entry("evaluation", "fit decision thresholds, and compare ways to"),

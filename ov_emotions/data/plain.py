@@ -99,7 +99,7 @@ def open_data(
     paths = [source] if isinstance(source, Path) else list(source)
     if len(paths) == 1 and not paths[0].is_file():
         return PreparedData.open(paths[0])
-    rows = _read(paths, labels, text_column)
+    rows = read_rows(paths, labels, text_column)
     if len(rows) < FEWEST_ROWS:
         raise DataError(
             f"{paths[0]} has {len(rows)} different texts with labels, and with fewer than "
@@ -128,7 +128,17 @@ def open_data(
     return PlainData(paths[0], manifest, rows.label_set, rows)
 
 
-def _read(paths: Sequence[Path], labels: Sequence[str] | None, text_column: str) -> LabelledTexts:
+def read_rows(
+    paths: Sequence[Path], labels: Sequence[str] | None, text_column: str = "text"
+) -> LabelledTexts:
+    """Read labelled texts, each once; rows that do not fit are left out with a warning.
+
+    :param paths: the files.
+    :param labels: see `open_data`.
+    :param text_column: the column with the text.
+    :return: the rows.
+    :raises DataError: if a file cannot be read, has no labels, or no row that fits.
+    """
     config = ImportConfig(tuple(paths), Path(), text_column=text_column)
     tables = [open_labelled(path, config) for path in paths]
     label_set = _label_set(config, tables, labels)

@@ -9,7 +9,7 @@ import ov_emotions
 from ov_emotions import errors
 from ov_emotions.bundle import Bundle
 
-PUBLIC = ["convert", "Bundle", "EmotionClassifier", "Prediction", "__version__"]
+PUBLIC = ["adapt", "convert", "Bundle", "EmotionClassifier", "Prediction", "__version__"]
 
 PROOF = """
 import sys
