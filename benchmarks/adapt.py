@@ -27,8 +27,7 @@ import numpy as np
 
 from ov_emotions.adaptation import Fitted, Shipped, choose
 from ov_emotions.bundle import Bundle
-from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.data.prepare import PreparedData
+from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.files import write_json
 from ov_emotions.last_layer import Vectors, read_vectors
 from ov_emotions.metrics import score

@@ -30,11 +30,10 @@ from ov_emotions.bundle import (
     write_bundle,
 )
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.data.dataset import UNKNOWN, LabelledTexts, PreparedData
 from ov_emotions.data.own_labels import some
 from ov_emotions.data.plain import DEFAULT_SEED, read_rows
-from ov_emotions.data.prepare import PreparedData
-from ov_emotions.data.splits import first_by_text, stratified_parts
+from ov_emotions.data.prepare import stratified_parts
 from ov_emotions.errors import DataError, ExportError, InputError
 from ov_emotions.files import sha256_file
 from ov_emotions.last_layer import (
@@ -267,7 +266,10 @@ def _read(config: AdaptConfig, manifest: Manifest) -> LabelledTexts:
         rows = read_rows(config.data, None, config.text_column)
     if manifest.normalizer != NO_NORMALIZER:
         # Texts that differ in case and commas alone are one text to this model.
-        rows = rows.select(first_by_text([normalize(text) for text in rows.texts]))
+        first: dict[str, int] = {}
+        for i, text in enumerate(rows.texts):
+            first.setdefault(normalize(text), i)
+        rows = rows.select(sorted(first.values()))
     known = rows.select(np.flatnonzero((rows.targets != UNKNOWN).any(axis=1)))
     if len(known) < FEWEST_ROWS:
         raise DataError(

@@ -102,8 +102,8 @@ class Vectors:
 
     def _means(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         counts = np.diff(self.firsts, append=len(values))[:, None]
-        means: NDArray[np.float32] = np.add.reduceat(values, self.firsts, axis=0) / counts
-        return means.astype(np.float32)
+        means = np.add.reduceat(values, self.firsts, axis=0) / counts
+        return np.asarray(means, dtype=np.float32)
 
     def select(self, texts: NDArray[np.int64]) -> Vectors:
         """Give some of the texts.
