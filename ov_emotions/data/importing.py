@@ -140,7 +140,7 @@ def _translate(config: ImportConfig, files: Sequence[_File], tell: Tell) -> dict
 
     assert config.translate is not None
     kept = keep_in(config.translations, config.output)
-    model = Translator(config.translate, config, kept)
+    model = Translator(config.translate, config, kept, language=config.translate_to)
     texts = [row.text for file in files for row in file.rows]
     found = model.translate(texts, tell, "translating")
     for file in files:

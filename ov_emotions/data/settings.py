@@ -95,6 +95,8 @@ class ImportConfig:
     :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
     :param translate: model that the texts are translated with first: Marian or another
         sequence-to-sequence model, Hub id or folder.
+    :param translate_to: code of the language to write in, of models that know several: rus_Cyrl,
+        ru_RU or ru, as the model has it; they read their default language, mostly English.
     :param prefix: put before each text that is translated, as T5-like models want it.
     :param beams: of the translation's search; 1 takes the likeliest token at each step.
     :param batch_size: texts translated at once, of about the same length.
@@ -124,6 +126,7 @@ class ImportConfig:
     seed: Seed = SEED
     near_threshold: Similarity = 0.8
     translate: str | None = None
+    translate_to: str | None = None
     prefix: str = ""
     beams: Count = 4
     batch_size: Count = 32
@@ -151,6 +154,8 @@ class ImportConfig:
             value = getattr(self, name)
             if value is not None and not value.strip():
                 raise InputError(f"{name} must not be blank")
+        if self.translate_to is not None and self.translate is None:
+            raise InputError("translate_to goes with translate, which names a model")
         if not self.delimiter:
             raise InputError("delimiter must not be empty")
         if self.validation_share + self.test_share >= 1:

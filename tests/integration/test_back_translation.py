@@ -238,6 +238,10 @@ def test_a_model_of_another_kind_paraphrases(kept: AugmentConfig, tmp_path: Path
     assert len(rows.texts) + sum(rows.not_made.values()) == len(TEXTS)
     assert rows.facts == {"sha256": _model(t5, config).sha256}
     assert seen[-1] == Progress(len(TEXTS), len(TEXTS), "texts", "paraphrasing")
+    into = Translator(t5, config, tmp_path / "other", language="▁радость")
+    assert all(text.startswith("радость") for text in _translate(into, TEXTS).values())
+    with pytest.raises(DataError, match="has no token 'rus_Cyrl'"):
+        Translator(t5, config, tmp_path / "other", language="rus_Cyrl")
     written = _translate(_model(t5, config), TEXTS)
     assert written != _translate(_model(t5, replace(config, prefix="")), TEXTS)
     assert all(

@@ -143,6 +143,7 @@ class Translator:
     :param search: beams, lengths, batch size and device.
     :param folder: where its results are kept.
     :param prefix: put before each text (default: that of `search`).
+    :param language: token of the language to write in, of models that know several.
     :raises DataError: if there is no such model, or it is of another kind.
     :raises MissingExtraError: if transformers, torch, sentencepiece or sacremoses is not installed.
     """
@@ -154,11 +155,13 @@ class Translator:
         folder: Path,
         *,
         prefix: str | None = None,
+        language: str | None = None,
     ) -> None:
         self.name = name
         self._search = search
         self._kept_in = folder
         self._prefix = search.prefix if prefix is None else prefix
+        self._language = language
         import_sentencepiece(EXTRA)
         self._torch = require("torch", extra=EXTRA)
         transformers = require("transformers", extra=EXTRA)
@@ -192,12 +195,15 @@ class Translator:
             max_new_tokens=None,
             do_sample=False,
         )
+        if language is not None:
+            self._options.update(forced_bos_token_id=_language_id(tokenizer, language, name))
         self.sha256 = _hash(files, kind)
         """Of all files that results depend on."""
 
     def facts(self) -> dict[str, Any]:
         """Say what wrote the texts, for a manifest."""
         return {
+            **({"language": self._language} if self._language else {}),
             "model": self.name,
             "sha256": self.sha256,
             "beams": self._search.beams,
@@ -243,8 +249,8 @@ class Translator:
 
     def _file_name(self) -> str:
         options = f"{self.sha256} {self._search.beams} {self._search.max_tokens}"
-        if self._prefix:
-            options += f" {self._prefix}"
+        if self._prefix or self._language:
+            options += f" {self._prefix} {self._language}"
         return f"{hashlib.sha256(options.encode()).hexdigest()[:32]}.jsonl"
 
 
@@ -273,6 +279,15 @@ def _find(name: str) -> tuple[Path, str]:
     if not config.get("is_encoder_decoder", kind == "marian"):
         raise DataError(f"{name} is a model of type {kind}, which does not write texts from texts")
     return folder, kind
+
+
+def _language_id(tokenizer: Any, language: str, name: str) -> int:
+    """Look up the token that a text in a language begins with."""
+    token = f"__{language}__" if hasattr(tokenizer, "get_lang_id") else language  # as M2M has it
+    number = tokenizer.convert_tokens_to_ids(token)
+    if number is None or number == tokenizer.unk_token_id:
+        raise DataError(f"{name} has no token {token!r}, so it cannot write in {language}")
+    return int(number)
 
 
 def _hash(folder: Path, kind: str) -> str:
