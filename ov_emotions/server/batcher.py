@@ -48,6 +48,8 @@ _FULL = 0.5
 """A batch of this part of the budget tells what full batches make; smaller ones are slower."""
 _COLD = 2
 """Batches at the start that tell nothing: models are compiled as the first texts come."""
+_FRESH = 10.0
+"""Seconds for which a rate is believed; later an idle server tries what it takes to be too much."""
 _KEPT = 0.9
 """The part of the time until its deadline that a request may be planned to need."""
 _HOPELESS = 1.2
@@ -97,6 +99,7 @@ class Rate:
 
     def __init__(self, tokens: int, known: float = 0.0) -> None:
         self.value = known
+        self.learnt = time.monotonic()
         self._full = _FULL * tokens
         self._cold = 0 if known else _COLD
         self._tokens = self._seconds = 0.0
@@ -116,6 +119,7 @@ class Rate:
             self._tokens = kept * self._tokens + tokens
             self._seconds = kept * self._seconds + seconds
             self.value = self._tokens / self._seconds
+            self.learnt = time.monotonic()
         elif not self._seconds:
             self.value = max(self.value, tokens / seconds)
 
@@ -281,7 +285,9 @@ class Batcher:
             )
         own, rate, limits = job.waiting_tokens, self._rate.value, self._limits
         room = _KEPT * (job.deadline - now)
-        if rate and own / rate > room:
+        # A server that refuses all it is asked would never learn that it is faster by now.
+        doubtful = not self._jobs and now - self._rate.learnt > _FRESH
+        if rate and own / rate > room and not doubtful:
             fitting = round(len(job.texts) * room * rate / own)
             raise RefusedError(
                 413,
@@ -290,7 +296,7 @@ class Batcher:
                 f"ready within {job.deadline - now:.3g} s; send {max(fitting, 1):,} at most",
             )
         ahead = self._tokens + self._under_way(now)
-        late = (ahead + own) / rate - room if rate and ahead else 0.0
+        late = (ahead + own) / rate - room if rate and ahead else 0.0  # alone it was judged above
         # One request alone always has room: its own size is limited elsewhere.
         full = self._tokens + own > limits.queue_tokens and bool(self._jobs)
         full = full or len(self._jobs) >= limits.queue_requests
@@ -399,7 +405,8 @@ class Batcher:
 
         That is what was taken before the rate was known, or while it was higher.
         """
-        rate, ahead = self._rate.value, -self._limits.tokens  # the last batch may be late a little
+        rate = 0.0 if now - self._rate.learnt > _FRESH else self._rate.value
+        ahead = -self._limits.tokens  # the last batch may be late a little
         late: list[Job] = []
         for job in self._jobs:
             left, own = job.deadline - now, job.waiting_tokens

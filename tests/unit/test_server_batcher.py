@@ -425,6 +425,24 @@ def test_what_cannot_be_done_in_time_even_alone_is_refused_with_how_much_can() -
     paced(scenario)
 
 
+def test_a_rate_that_is_old_does_not_keep_large_requests_out_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ov_emotions.server.batcher._FRESH", 0.2)
+
+    async def scenario(batcher: Batcher) -> None:
+        with pytest.raises(RefusedError) as error:
+            await ask(batcher, LARGE, 1.0)
+        assert error.value.reason == "too_slow"
+        await asyncio.sleep(0.3)
+        # Tried, for the machine may be faster by now; it is, and that is learnt.
+        assert len(await ask(batcher, LARGE, 10.0)) == 100
+        assert batcher.rate > 1000
+        assert len(await ask(batcher, LARGE, 1.0)) == 100
+
+    paced(scenario, rate=100)
+
+
 def test_small_requests_pass_a_large_one_only_as_long_as_it_is_in_time() -> None:
     async def scenario(batcher: Batcher) -> None:
         loop = asyncio.get_running_loop()
