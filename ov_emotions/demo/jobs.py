@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import secrets
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from typing import Any
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.words import TEXTS, Words, count, escape, say
 from ov_emotions.errors import OvEmotionsError
+from ov_emotions.files import folder_lock
 from ov_emotions.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 
 KEPT_SECONDS = 30 * 60
 _KEPT = 32
+_PREFIX = "ov-emotions-demo-"
 _LOOK_SECONDS = 0.25
+_STARTING_SECONDS = 30
 _TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 _serial = itertools.count(1)
 
@@ -245,7 +249,10 @@ class ResultStore:
     """The newest results for half an hour, each under a name that cannot be guessed."""
 
     def __init__(self) -> None:
-        self._root = tempfile.TemporaryDirectory(prefix="ov-emotions-demo-")
+        _clear_killed()
+        self._root = tempfile.TemporaryDirectory(prefix=_PREFIX)
+        self._held = ExitStack()
+        self._held.enter_context(folder_lock(Path(self._root.name)))
         self._kept: dict[str, Kept] = {}
         self._lock = threading.Lock()
         self._clock: threading.Timer | None = None
@@ -316,4 +323,17 @@ class ResultStore:
         """Delete everything."""
         if self._clock is not None:
             self._clock.cancel()
+        self._held.close()
         self._root.cleanup()
+
+
+def _clear_killed() -> None:
+    """Delete what a server left that was killed: nobody holds its folder any more."""
+    if os.name != "posix":  # there, locks tell nothing
+        return
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            just_made = time.time() - left.stat().st_mtime < _STARTING_SECONDS
+            with folder_lock(left) as free:
+                if free and not just_made:
+                    shutil.rmtree(left)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import string
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -350,6 +352,25 @@ def test_results_are_kept_for_a_while_under_names_that_cannot_be_guessed(
     assert store.find(tokens[-1]) is None
     assert not kept.folder.exists()
     assert list(store.uploads.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders are POSIX's")
+def test_what_a_killed_server_left_goes_and_what_another_holds_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    running = ResultStore()
+    left = tmp_path / "ov-emotions-demo-left"
+    left.mkdir()
+    (left / "table.csv").write_text("x")
+    for folder in tmp_path.iterdir():
+        os.utime(folder, (0, 0))
+    other = ResultStore()
+    assert not left.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+    other.close()
+    running.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_models_are_named_apart_and_a_folder_given_twice_is_one(
