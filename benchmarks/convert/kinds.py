@@ -171,7 +171,9 @@ def convert(folder: Path, data: Path, output: Path) -> dict:
     except UnpackableError as error:
         found["packed_rows"] = f"no: {error}"
     try:
-        served = shared_core().compile_model(build_text_model(made.bundle), "CPU")
+        served = shared_core().compile_model(
+            build_text_model(made.bundle), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
         texts = list(PROBES)
         scores = served([np.array(texts)])["probabilities"]
         with ov_emotions.EmotionClassifier(made.bundle) as classifier:

@@ -49,9 +49,13 @@ def convert(config: ConversionConfig, answer: Answer) -> int:
     if answer.json:
         print_json({**made.to_dict(), "command": command_line(), "report": [str(f) for f in files]})
         return 0
-    print_text("\n".join(_told(made)))
-    if files:
-        print_text("wrote " + ", ".join(str(path) for path in files))
+    lines = _told(made)
+    if made.study is not None:
+        from ov_emotions.reports.verdict import decide
+
+        lines.append(decide(made.study)["sentence"])
+        lines.append("wrote " + ", ".join(str(path) for path in files))
+    print_text("\n".join(lines))
     return 0
 
 

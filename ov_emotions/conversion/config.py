@@ -53,7 +53,8 @@ class ConversionConfig:
     :param base_model: published name of the encoder.
     :param base_licence: SPDX licence of the encoder.
     :param licence: SPDX licence of the bundle.
-    :param report: folder for a study of all recipes, which decides what is written to output.
+    :param report: folder for a study of all recipes, or of the one that is named, beside fp32; it
+        decides what is written to output.
     :param rounds: of the study's timing.
     :param seed: of the parts that rows are dealt to, and of the texts that are compared.
     """
@@ -80,5 +81,3 @@ class ConversionConfig:
     def __post_init__(self) -> None:
         if self.report is not None and not self.data:
             raise InputError("--report compares models by their figures, which needs --data")
-        if self.report is not None and self.recipe is not None:
-            raise InputError("--report chooses among all recipes; leave out --recipe")

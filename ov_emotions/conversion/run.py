@@ -423,7 +423,7 @@ def _studied(
     """Let the study decide which bundle is written."""
     settings = StudyConfig(
         source=config.model,
-        recipes=recipe_names(),
+        recipes=(config.recipe,) if config.recipe else recipe_names(),
         final_split=data.test_split,
         rounds=config.rounds,
         seed=config.seed,
@@ -431,7 +431,7 @@ def _studied(
     study = run_study(
         settings, draft, data, checkpoint=found.checkpoint, readings=readings, tell=tell
     )
-    ships = decide(to_builtins(study))["ship"] or study.reference
+    ships = decide(study)["ship"] or study.reference
     chosen = study.candidate(ships)
     recipe = load_recipe(str(chosen.recipe))
     return study, quantize_bundle(draft, data, config.output, recipe, chosen.precision)

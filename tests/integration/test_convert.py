@@ -312,7 +312,7 @@ def test_what_cannot_work_is_a_sentence(made, tmp_path, spoil, message, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_other_refusals(made, rows, tmp_path):
+def test_other_refusals(made, tmp_path):
     bert, out = str(made / "bert"), tmp_path / "out"
 
     def refused(error: type[OvEmotionsError], message: str, model: str = bert, **options: Any):
@@ -325,7 +325,6 @@ def test_other_refusals(made, rows, tmp_path):
     refused(InputError, "7 outputs", labels=("а", "б"))
     refused(InputError, "calibrates, which needs --data", recipe="int8-mixed")
     refused(InputError, "needs --data", report=tmp_path / "report")
-    refused(InputError, "leave out --recipe", data=rows, report=tmp_path, recipe="fp16")
     refused(InputError, "no option 'normaliser'", normaliser="none")
     refused(CheckpointError, "max_length must be in", max_length=1000)
     few = tmp_path / "few.csv"
