@@ -42,9 +42,9 @@ def texts(label_set, rows, origins=None):
     )
 
 
-def described(splits, tiny_bundle, **settings):
+def described(splits, tiny_bundle, tell=lambda _: None, **settings):
     config = StatsConfig(model=str(tiny_bundle.folder), least_texts=1, **settings)
-    return describe_splits(splits, config, prepared={"manifest_sha256": "abc"})
+    return describe_splits(splits, config, prepared={"manifest_sha256": "abc"}, tell=tell)
 
 
 @pytest.fixture
@@ -183,6 +183,15 @@ def test_hostile_names_and_words_stay_text(tiny_bundle):
     page = Page(render_data_page(stats))
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert any(HOSTILE in text for text in page.shown)
+
+
+def test_every_stage_tells_how_far_it_is(tiny_bundle):
+    seen = []
+    described(
+        {"train": texts(PAIR, [("рад", (1, 0)), ("страх", (0, 1))])}, tiny_bundle, seen.append
+    )
+    notes = {told.note: (told.done, told.total) for told in seen}
+    assert notes == {"dictionary forms": (2, 2), "tokens": (2, 2), "near duplicates": (2, 2)}
 
 
 def test_unusable_requests_are_refused(tiny_bundle):

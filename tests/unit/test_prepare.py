@@ -346,3 +346,18 @@ def test_sets_can_be_left_out(raw, tmp_path):
     manifest = prepare(config)
     assert [source.name for source in manifest.sources] == ["ru_goemotions", "cedr"]
     assert "test_brighter" not in manifest.splits
+
+
+def test_every_stage_tells_how_far_it_is(raw, tmp_path):
+    check = tmp_path / "check.csv"
+    write_csv(check, ("text",), [("проверка связи",)])
+    seen = []
+    prepare(PrepareConfig(raw, tmp_path / "out", screen=(check,)), seen.append)
+    notes = list(dict.fromkeys(told.note for told in seen))
+    assert notes[0] == "read ru_goemotions train"
+    assert notes[-4:] == [
+        "looking for leaks in validation",
+        "looking for leaks in train",
+        "screening train",
+        "dealing and writing",
+    ]
