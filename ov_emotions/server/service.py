@@ -338,7 +338,7 @@ def _load(settings: ServerSettings) -> EmotionClassifier:
     threads = settings.threads
     if threads is None and settings.workers > 1:
         threads = max(1, cpu_budget().cores // settings.workers)
-    classifier = EmotionClassifier(
+    return EmotionClassifier(
         Bundle.load(settings.model or DEFAULT_MODEL),
         threads=threads,
         precision=settings.precision,
@@ -346,8 +346,6 @@ def _load(settings: ServerSettings) -> EmotionClassifier:
         long_texts=settings.long_texts,
         mmap=False,
     )
-    classifier.warm_up()  # else the first requests would compile, and the rate be learnt of that
-    return classifier
 
 
 async def _until_gone(request: Request) -> None:
