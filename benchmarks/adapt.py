@@ -28,9 +28,9 @@ import numpy as np
 from ov_emotions.adaptation import Fitted, Shipped, choose
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
-from ov_emotions.files import write_json
 from ov_emotions.last_layer import Vectors, read_vectors
 from ov_emotions.metrics import score
+from ov_emotions.schema import write_json
 from ov_emotions.system import environment, read_machine
 from ov_emotions.thresholds import Metric
 
