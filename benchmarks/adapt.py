@@ -147,7 +147,7 @@ def main() -> None:
             "command": shlex.join(["python", "-m", "benchmarks.adapt", *sys.argv[1:]]),
             "seed": SEED,
             "metric": options.metric,
-            "data": {"seed": data.manifest["seed"]},
+            "data": {"seed": data.manifest.seed},
             "machine": read_machine(),
             "environment": environment("openvino", "numpy"),
             "curves": curves,
