@@ -20,6 +20,7 @@ VENV = Path(os.environ.get("OV_EMOTIONS_VENV", ROOT / ".venv"))
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 TORCH = "2.13.0"
+CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
 EXAMPLE = "ну наконец-то доехали я так рада вас всех видеть"
 
 
@@ -61,7 +62,8 @@ def install() -> None:
     """Install the library, editable, with the development extras."""
     make_environment()
     install_torch()
-    pip("--editable", ".[dev]")
+    # The same versions at every run; a user's own environment has only the bounds of pyproject.toml.
+    pip("--constraint", str(CONSTRAINTS), "--editable", ".[dev]")
 
 
 def main(arguments: list[str]) -> None:
