@@ -275,15 +275,20 @@ def test_an_exception_of_the_streamed_generator_is_the_callers() -> None:
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
 def test_a_signal_ends_a_process_with_its_own_code(tmp_path: Path, signal_name: str) -> None:
-    script = MAKE + "\nprint(1, flush=True)\nwhile True: c(TEXTS)\n"
+    # A shell that runs the tests in the background has them ignore Ctrl-C.
+    heed = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script = heed + MAKE + "\nprint(1, flush=True)\nwhile True: c(TEXTS)\n"
     (tmp_path / "s.py").write_text(script)
     process = subprocess.Popen(
         [sys.executable, "s.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.Signals[signal_name])
-    _, said = process.communicate(timeout=LIMIT)
+    try:
+        process.stdout.readline()
+        process.send_signal(signal.Signals[signal_name])
+        _, said = process.communicate(timeout=LIMIT)
+    finally:
+        process.kill()
     assert process.returncode == -signal.Signals[signal_name]
     assert b"terminate called" not in said
     assert said.count(b"Traceback") == (signal_name == "SIGINT")
