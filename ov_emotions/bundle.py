@@ -31,7 +31,9 @@ from ov_emotions.errors import (
 )
 from ov_emotions.files import atomic_folder, best_inside, sha256_file
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION, build_normalizer
+from ov_emotions.schema import InferencePrecision as InferencePrecision
 from ov_emotions.schema import Schema, from_builtins, to_builtins
+from ov_emotions.schema import Task as Task
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -51,9 +53,7 @@ BUNDLE_FILES = (MANIFEST_NAME, MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NA
 DEFAULT_MODEL = "emotions-ru-small"
 SHIPPED = ("emotions-ru-small", "emotions-ru-tiny")
 
-Task = Literal["multi_label", "single_label"]
 Precision = Literal["fp32", "fp16", "int8", "int4"]
-InferencePrecision = Literal["f32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 INFERENCE_PRECISIONS: tuple[str, ...] = get_args(InferencePrecision)
 

@@ -21,6 +21,10 @@ import msgspec
 from ov_emotions.errors import OvEmotionsError
 from ov_emotions.files import write_text
 
+Task = Literal["multi_label", "single_label"]
+InferencePrecision = Literal["f32", "bf16"]
+"""Words of the manifest that settings use as well; here, because settings do without NumPy."""
+
 _T = TypeVar("_T")
 _AT = re.compile(r" - at `\$?\.?(.*)`$")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ov_emotions.bundle import InferencePrecision, Task
 from ov_emotions.errors import InputError
+from ov_emotions.schema import InferencePrecision, Task
 
 DEFAULT_SEED = 20261122
 

@@ -306,7 +306,7 @@ def test_shipped_names_win_over_folders(
     monkeypatch.chdir(tmp_path)
     (tmp_path / SHIPPED[0]).mkdir()
     assert shipped() == resolve(SHIPPED[0]) == models
-    assert resolve(f"./{SHIPPED[0]}") == Path(SHIPPED[0])
+    assert resolve(f"./{SHIPPED[0]}") == tmp_path / SHIPPED[0]
     with pytest.raises(BundleNotFoundError, match=f"'{SHIPPED[1]}' is installed"):
         shipped(SHIPPED[1])
     with pytest.raises(BundleNotFoundError, match=r"'\.\.' is installed"):
