@@ -62,7 +62,7 @@ def install() -> None:
     """Install the library, editable, with the development extras."""
     make_environment()
     install_torch()
-    # The same versions at every run; a user's own environment has only the bounds of pyproject.toml.
+    # The same versions at every run; users have only the bounds of pyproject.toml.
     pip("--constraint", str(CONSTRAINTS), "--editable", ".[dev]")
 
 
