@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -152,7 +151,6 @@ def rows(path: Path) -> None:
 
 def convert(folder: Path, data: Path, output: Path) -> dict:
     """Convert a checkpoint to INT8, and say what came of it."""
-    started = time.monotonic()
     options = {} if folder.name != "bert_nolabels" else {"labels": tuple(LABELS)}
     made = ov_emotions.convert(folder, output, data=data, **options)
     found = {
@@ -160,7 +158,6 @@ def convert(folder: Path, data: Path, output: Path) -> dict:
         "way": made.parity.way,
         "largest_difference": made.parity.largest,
         "weights": made.bundle.manifest.precision,
-        "seconds": round(time.monotonic() - started, 1),
     }
     model = shared_core().read_model(made.bundle.model_path)
     operations = [node.get_type_name() for node in model.get_ops()]

@@ -1,4 +1,4 @@
-"""The way back: a bundle as the folder that optimum-intel and transformers read."""
+"""Folders of optimum: those that it wrote, read; and bundles written as it reads them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ov_emotions.bundle import CARD_NAME, MODEL_NAME, TOKENIZER_NAME, WEIGHTS_NAME, Bundle
-from ov_emotions.errors import BundleError
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from ov_emotions.bundle import (
+    CARD_NAME,
+    MODEL_INPUTS,
+    MODEL_NAME,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    Bundle,
+)
+from ov_emotions.conversion.ir import Reference
+from ov_emotions.errors import BundleError, CheckpointError
 from ov_emotions.files import atomic_folder
+from ov_emotions.system import require, shared_core
 
 _HAS_OURS = (
     *("openvino_model.xml", "openvino_model.bin", "config.json"),
@@ -88,3 +101,74 @@ def _tokenizer_config(bundle: Bundle) -> dict[str, Any]:
         "model_input_names": list(bundle.manifest.inputs),
         **{role: token for role, token in named.items() if token is not None},
     }
+
+
+def find_graph(path: Path) -> Path | None:
+    """Find the model of an optimum folder."""
+    names = ("openvino_model.xml", "model.onnx")
+    found = [path / name for name in names if (path / name).is_file()]
+    return found[0] if found and not (path / "model.safetensors").is_file() else None
+
+
+def read_graph(path: Path) -> tuple[ov.Model, Reference]:
+    """Read an IR or ONNX model, and how the file answers as it is."""
+    try:
+        model = shared_core().read_model(path)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    names = {
+        next(iter(i.get_names() & {*MODEL_INPUTS, "token_type_ids"}), "") for i in model.inputs
+    }
+    if not set(MODEL_INPUTS) <= names or "" in names or len(model.outputs) != 1:
+        given = ", ".join(i.get_any_name() for i in model.inputs)
+        raise CheckpointError(
+            f"{path} takes {given}; what can be converted takes input_ids, attention_mask and, if "
+            "need be, token_type_ids, and gives logits"
+        )
+    ask = _onnx_reference(path, names) if path.suffix == ".onnx" else _ir_reference(model.clone())
+    return _two_inputs(model), ask
+
+
+def _ir_reference(model: ov.Model) -> Reference:
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    typed = any("token_type_ids" in i.get_names() for i in model.inputs)
+
+    def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        given = dict(zip(MODEL_INPUTS, (ids, mask), strict=True))
+        if typed:
+            given["token_type_ids"] = np.zeros_like(ids)
+        return np.array(compiled(given)[0], dtype=np.float32)
+
+    return ask
+
+
+def _onnx_reference(path: Path, names: set[str]) -> Reference:
+    runtime = require("onnxruntime", extra="onnx")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        given = dict(zip(MODEL_INPUTS, (ids, mask), strict=True))
+        if "token_type_ids" in names:
+            given["token_type_ids"] = np.zeros_like(ids)
+        return np.array(session.run(None, given)[0], dtype=np.float32)
+
+    return ask
+
+
+def _two_inputs(model: ov.Model) -> ov.Model:
+    """Put zeros in the place of token types, and name inputs and output as a bundle's."""
+    ops = ov.opset13
+    parameters = {next(iter(p.output(0).get_names())): p for p in model.get_parameters()}
+    parameters |= {n: p for p in model.get_parameters() for n in p.output(0).get_names()}
+    if "token_type_ids" in parameters:
+        ids, types = parameters["input_ids"], parameters["token_type_ids"]
+        zeros = ops.broadcast(
+            ops.constant(0, dtype=types.get_element_type().to_dtype()), ops.shape_of(ids)
+        )
+        for user in types.output(0).get_target_inputs():
+            user.replace_source_output(zeros.output(0))
+        model.remove_parameter(types)
+    model.outputs[0].get_tensor().set_names({"logits"})
+    model.validate_nodes_and_infer_types()
+    ordered = [parameters[name] for name in MODEL_INPUTS]
+    return ov.Model(model.get_results(), ordered, model.get_friendly_name())

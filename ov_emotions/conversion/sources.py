@@ -13,29 +13,36 @@ there; weights are read only when `Found.load` is called.
 
 from __future__ import annotations
 
-import json
 import logging
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openvino as ov
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ov_emotions.bundle import MANIFEST_NAME, MODEL_INPUTS, Task, TrainingSource, resolve
+from ov_emotions.bundle import MANIFEST_NAME, Task, TrainingSource, resolve
+from ov_emotions.conversion.checks import (
+    check_head,
+    check_names,
+    is_head,
+    labels_and_task,
+    read_config,
+    read_object,
+    russian_names,
+    weight_files,
+    weight_names,
+)
 from ov_emotions.conversion.config import Wishes
 from ov_emotions.conversion.ir import Reference
+from ov_emotions.conversion.optimum import find_graph, read_graph
 from ov_emotions.conversion.tokenizer import read_tokenizer, token_window
 from ov_emotions.errors import BundleNotFoundError, CheckpointError, InputError
 from ov_emotions.files import best_inside
-from ov_emotions.labels import LABEL_SETS
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION
 from ov_emotions.schema import read_toml
-from ov_emotions.system import require, shared_core
+from ov_emotions.system import require
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,8 +51,6 @@ _WEIGHTS = ("model.safetensors", "model-*.safetensors", "adapter_model.safetenso
 _OPENVINO = ("openvino_model.xml", "openvino_model.bin")
 _LATE_WEIGHTS = ("pytorch_model*.bin", "adapter_model.bin", "model.onnx", "model.onnx_data")
 """Fetched from the Hub only where none of the others are there: they double them."""
-
-_HEAD = "ForSequenceClassification"
 
 
 @dataclass(frozen=True)
@@ -244,7 +249,7 @@ class Adapter(Kind):
     def open(self, path: Path, wishes: Wishes) -> Found:
         """See `Kind.open`."""
         require("peft", extra="lora")
-        adapter = _read_object(path / "adapter_config.json")
+        adapter = read_object(path / "adapter_config.json")
         if (kind := adapter.get("task_type")) not in ("SEQ_CLS", None):
             raise CheckpointError(
                 f"{path} is an adapter for the task {kind}, not a sequence classification (SEQ_CLS)"
@@ -259,7 +264,7 @@ class Adapter(Kind):
             raise CheckpointError(f"{path} has adapter_config.json, but no adapter_model weights")
         shapes = weight_names(own)
         given = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
-        heads = [s[0] for n, s in given.items() if n.endswith(".weight") and _is_head(n)]
+        heads = [s[0] for n, s in given.items() if n.endswith(".weight") and is_head(n)]
         outputs = heads[-1] if heads else None
         if outputs is not None and outputs != len(config.get("id2label") or (0, 1)):
             config = {**config, "id2label": {str(i): f"LABEL_{i}" for i in range(outputs)}}
@@ -315,11 +320,11 @@ class Optimum(Kind):
 
     def fits(self, path: Path) -> bool:
         """See `Kind.fits`."""
-        return (path / "config.json").is_file() and _graph(path) is not None
+        return (path / "config.json").is_file() and find_graph(path) is not None
 
     def open(self, path: Path, wishes: Wishes) -> Found:
         """See `Kind.open`."""
-        graph = _graph(path)
+        graph = find_graph(path)
         assert graph is not None  # it fits
         config = read_config(path)
         check_head(path, config)
@@ -339,7 +344,7 @@ class Optimum(Kind):
             positions=positions,
             normalizer=wishes.normalizer,
             base_model=str(config.get("_name_or_path") or config.get("model_type") or path.name),
-            ir=lambda: _read_graph(graph),
+            ir=lambda: read_graph(graph),
             label_names_ru=russian_names(labels),
             facts=_facts(self.name, path, config),
             tokenizer_folder=path,
@@ -442,194 +447,6 @@ def _facts(kind: str, path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return found
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.json.
-
-    :param folder: of the checkpoint.
-    :return: its facts.
-    :raises CheckpointError: if there is none, or it is no JSON object.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has no config.json")
-    return _read_object(path)
-
-
-def check_head(path: Path, config: Mapping[str, Any], *, adapted: bool = False) -> None:
-    """Refuse what is no classifier, or one that cannot be built.
-
-    :param path: of the checkpoint.
-    :param config: its config.json.
-    :param adapted: whether the head comes from an adapter.
-    :raises CheckpointError: says why.
-    """
-    architectures = config.get("architectures") or []
-    if config.get("auto_map"):
-        raise CheckpointError(
-            f"{path} brings code of its own (auto_map in config.json), which is not run here"
-        )
-    if architectures and not adapted and not any(a.endswith(_HEAD) for a in architectures):
-        raise CheckpointError(
-            f"{path} is a {architectures[0]}, which classifies no texts; it takes a "
-            f"…{_HEAD}, and `ov-emotions train --base` puts a head on an encoder"
-        )
-
-
-def check_names(path: Path, config: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
-    """Refuse weights whose names belong to no model of the architecture.
-
-    :param path: of the checkpoint.
-    :param config: its config.json.
-    :param names: of the weights.
-    :return: whether all names have a wrapper's prefix.
-    :raises CheckpointError: if hardly a name is known.
-    """
-    wrapped = any(all(n.startswith(p) for n in names) for p in ("_orig_mod.", "module."))
-    if wrapped:
-        names = {n.split(".", 1)[1]: s for n, s in names.items()}
-    torch = require("torch", extra="train")
-    transformers = require("transformers", extra="train")
-    try:
-        built = transformers.AutoConfig.from_pretrained(path)
-        with torch.device("meta"):
-            model = transformers.AutoModelForSequenceClassification.from_config(built)
-    except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(
-            f"{path}: transformers {transformers.__version__} has no sequence classification of "
-            f"type {config.get('model_type')!r}: {line[:200]}"
-        ) from error
-    prefix = model.base_model_prefix + "."
-    known = {name.removeprefix(prefix) for name, _ in model.named_parameters()}
-    matched = known & {name.removeprefix(prefix) for name in names}
-    if len(matched) < 0.5 * len(known):
-        raise CheckpointError(
-            f"the weights in {path} match nothing: of {len(known)} weights that a "
-            f"{type(model).__name__} has, {len(matched)} are there; the first there is "
-            f"{next(iter(names), 'none')!r}"
-        )
-    return wrapped
-
-
-def labels_and_task(
-    path: Path, config: Mapping[str, Any], wishes: Wishes
-) -> tuple[tuple[str, ...], Task, bool]:
-    """Decide what the outputs are called, and whether one or several of them count.
-
-    :param path: of the checkpoint, for messages.
-    :param config: its config.json.
-    :param wishes: of the caller.
-    :return: labels, task, and whether the task was decided by anything.
-    :raises CheckpointError: for a regression.
-    :raises InputError: if the labels wished for are not as many as the outputs.
-    """
-    kind = config.get("problem_type")
-    id2label = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    try:
-        found = tuple(str(id2label[k]) for k in sorted(id2label, key=int))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: id2label in config.json is no map of labels") from error
-    if kind == "regression" or (len(found) == 1 and kind != "multi_label_classification"):
-        raise CheckpointError(
-            f"{path} has a regression head, which gives a number and no label; nothing here "
-            "reads it"
-        )
-    if wishes.labels:
-        if len(wishes.labels) != len(found):
-            raise InputError(
-                f"--labels names {len(wishes.labels)} labels, and {path} has {len(found)} outputs"
-            )
-        found = wishes.labels
-    elif any(label == f"LABEL_{i}" for i, label in enumerate(found)):
-        _LOGGER.warning(
-            "%s does not say what its outputs are called: they stay %s; name them with --labels",
-            path,
-            ", ".join(found[:3]) + (" …" if len(found) > 3 else ""),
-        )
-    if len(set(found)) < len(found) or not all(label.strip() for label in found):
-        raise CheckpointError(f"{path}: labels must differ, none blank: {', '.join(found)}")
-    if wishes.task is not None:
-        return found, wishes.task, True
-    if kind == "multi_label_classification":
-        return found, "multi_label", True
-    # As transformers' own pipeline takes it where nothing is said.
-    return found, "single_label", kind == "single_label_classification"
-
-
-def russian_names(labels: Sequence[str]) -> dict[str, str]:
-    """Give Russian names to labels: their own, if Russian, or those of a known label set.
-
-    :param labels: of a model.
-    :return: by label, as far as known.
-    """
-    known = {name: r for s in LABEL_SETS.values() for name, r in s.russian.items()}
-    return {
-        label: label if any("а" <= c <= "я" for c in label.lower()) else known[label]
-        for label in labels
-        if label in known or any("а" <= c <= "я" for c in label.lower())
-    }
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Find a checkpoint's weights: one file, or the shards that an index names.
-
-    :param folder: of the checkpoint.
-    :return: the files, .safetensors before .bin; none if there are none.
-    """
-    for single, index in (
-        ("model.safetensors", "model.safetensors.index.json"),
-        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
-    ):
-        if (folder / single).is_file():
-            return [folder / single]
-        if (folder / index).is_file():
-            shards = _read_object(folder / index).get("weight_map", {})
-            files = [folder / name for name in sorted(set(shards.values()))]
-            if absent := [f.name for f in files if not f.is_file()]:
-                raise CheckpointError(f"{folder} lacks the shard {absent[0]} that {index} names")
-            return files
-    return []
-
-
-def weight_names(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Read names and shapes of weights, without the weights where the format allows.
-
-    :param files: .safetensors or what torch.save wrote.
-    :return: shape by name.
-    :raises CheckpointError: if a file cannot be read.
-    """
-    found: dict[str, tuple[int, ...]] = {}
-    for path in files:
-        if path.suffix != ".safetensors":
-            modules = require("ov_emotions.conversion.modules", extra="train")
-            found |= {name: tuple(v.shape) for name, v in modules.read_state([path]).items()}
-            continue
-        try:
-            with path.open("rb") as file:
-                (size,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(size) if size < 1 << 28 else b"")
-        except (OSError, ValueError, struct.error) as error:
-            raise CheckpointError(f"{path} is not a readable safetensors file") from error
-        header.pop("__metadata__", None)
-        found |= {name: tuple(facts["shape"]) for name, facts in header.items()}
-    return found
-
-
-def _is_head(name: str) -> bool:
-    """Tell whether a weight is of what stands on the encoder, by the names transformers gives."""
-    return any(part in ("classifier", "score", "out_proj") for part in name.split("."))
-
-
 def _tokenizer(
     path: Path, config: Mapping[str, Any], wishes: Wishes
 ) -> tuple[Tokenizer, int, int, int]:
@@ -655,74 +472,3 @@ def _pad_id(tokenizer: Tokenizer, config: Mapping[str, Any], settings: Mapping[s
         config.get("eos_token_id"),
     )
     return next((int(i) for i in candidates if isinstance(i, int) and i >= 0), 0)
-
-
-def _graph(path: Path) -> Path | None:
-    """Find the model of an optimum folder."""
-    names = ("openvino_model.xml", "model.onnx")
-    found = [path / name for name in names if (path / name).is_file()]
-    return found[0] if found and not (path / "model.safetensors").is_file() else None
-
-
-def _read_graph(path: Path) -> tuple[ov.Model, Reference]:
-    """Read an IR or ONNX model, and how the file answers as it is."""
-    try:
-        model = shared_core().read_model(path)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    names = {
-        next(iter(i.get_names() & {*MODEL_INPUTS, "token_type_ids"}), "") for i in model.inputs
-    }
-    if not set(MODEL_INPUTS) <= names or "" in names or len(model.outputs) != 1:
-        given = ", ".join(i.get_any_name() for i in model.inputs)
-        raise CheckpointError(
-            f"{path} takes {given}; what can be converted takes input_ids, attention_mask and, if "
-            "need be, token_type_ids, and gives logits"
-        )
-    ask = _onnx_reference(path, names) if path.suffix == ".onnx" else _ir_reference(model.clone())
-    return _two_inputs(model), ask
-
-
-def _ir_reference(model: ov.Model) -> Reference:
-    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    typed = any("token_type_ids" in i.get_names() for i in model.inputs)
-
-    def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        given = dict(zip(MODEL_INPUTS, (ids, mask), strict=True))
-        if typed:
-            given["token_type_ids"] = np.zeros_like(ids)
-        return np.array(compiled(given)[0], dtype=np.float32)
-
-    return ask
-
-
-def _onnx_reference(path: Path, names: set[str]) -> Reference:
-    runtime = require("onnxruntime", extra="onnx")
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        given = dict(zip(MODEL_INPUTS, (ids, mask), strict=True))
-        if "token_type_ids" in names:
-            given["token_type_ids"] = np.zeros_like(ids)
-        return np.array(session.run(None, given)[0], dtype=np.float32)
-
-    return ask
-
-
-def _two_inputs(model: ov.Model) -> ov.Model:
-    """Put zeros in the place of token types, and name inputs and output as a bundle's."""
-    ops = ov.opset13
-    parameters = {next(iter(p.output(0).get_names())): p for p in model.get_parameters()}
-    parameters |= {n: p for p in model.get_parameters() for n in p.output(0).get_names()}
-    if "token_type_ids" in parameters:
-        ids, types = parameters["input_ids"], parameters["token_type_ids"]
-        zeros = ops.broadcast(
-            ops.constant(0, dtype=types.get_element_type().to_dtype()), ops.shape_of(ids)
-        )
-        for user in types.output(0).get_target_inputs():
-            user.replace_source_output(zeros.output(0))
-        model.remove_parameter(types)
-    model.outputs[0].get_tensor().set_names({"logits"})
-    model.validate_nodes_and_infer_types()
-    ordered = [parameters[name] for name in MODEL_INPUTS]
-    return ov.Model(model.get_results(), ordered, model.get_friendly_name())

@@ -182,7 +182,7 @@ def test_with_data_it_is_calibrated_fitted_and_measured_on_both_readings(whole):
     low, high = whole.readings.difference.low, whole.readings.difference.high
     assert low <= whole.readings.difference.value <= high
     assert 0 < whole.readings.largest_change <= 1
-    assert whole.metrics["rows"] == manifest.metrics["int8"]["validation:selection"]["rows"]
+    assert whole.metrics.rows == manifest.metrics["int8"]["validation:selection"]["rows"]
     assert manifest.provenance["parity"]["largest"] < 1e-4
 
 
