@@ -102,10 +102,11 @@ class OpenVINOBackend:
     ) -> None:
         self._bundle, self._device = bundle, device
         self._shape, self._packed = shape, packed
+        self._reading: dict[str, Any] = {} if mmap else {"ENABLE_MMAP": False}
         self._config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
             **_layout(device, threads, streams),
-            **({} if mmap else {"ENABLE_MMAP": False}),
+            **self._reading,
         }
         self._inputs = _PACKED_INPUTS if packed else frozenset(bundle.manifest.inputs)
         self._usual = packed or self._inputs == frozenset(MODEL_INPUTS)
@@ -248,7 +249,7 @@ class OpenVINOBackend:
         try:
             if not (self._packed or self._shape):
                 return core.compile_model(str(path), self._device, config)
-            model = core.read_model(path)
+            model = core.read_model(path, config=self._reading)
             if self._packed:
                 from ov_emotions.runtime.packed_graph import pack_graph  # only lists need it
 

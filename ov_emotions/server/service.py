@@ -338,7 +338,7 @@ def _load(settings: ServerSettings) -> EmotionClassifier:
     threads = settings.threads
     if threads is None and settings.workers > 1:
         threads = max(1, cpu_budget().cores // settings.workers)
-    return EmotionClassifier(
+    classifier = EmotionClassifier(
         Bundle.load(settings.model or DEFAULT_MODEL),
         threads=threads,
         precision=settings.precision,
@@ -346,6 +346,9 @@ def _load(settings: ServerSettings) -> EmotionClassifier:
         long_texts=settings.long_texts,
         mmap=False,
     )
+    # All of its models now, from the files as they are: they may be replaced while it serves.
+    classifier.warm_up()
+    return classifier
 
 
 async def _until_gone(request: Request) -> None:
