@@ -268,6 +268,7 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
 def _checklist(options: EvaluateOptions, path: Path, answer: Answer) -> int:
     from ov_emotions.evaluation.checklist import run_checklist
     from ov_emotions.evaluation.run import open_source
+    from ov_emotions.system import environment
 
     if options.html and len(options.bundles) > 1:
         raise UsageError("a page of a check list shows one model")
@@ -275,7 +276,11 @@ def _checklist(options: EvaluateOptions, path: Path, answer: Answer) -> int:
     for name in options.bundles:
         with open_source(name, options.precision, options.metadata_url) as source:
             results.append(run_checklist(path, source.classifier, source.facts["model"]))
-    found = {"command": command_line(), "checklists": to_builtins(results)}
+    found = {
+        "command": command_line(),
+        **environment("openvino", "tokenizers", "numpy"),
+        "checklists": to_builtins(results),
+    }
     write_answer(options.output, found)
     if options.html:
         from ov_emotions.reports.checklist import render_checklist
