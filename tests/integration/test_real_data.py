@@ -65,7 +65,7 @@ def test_splits_have_the_known_sizes_and_label_counts(prepared):
         "train": 53401,
     }
     present = {
-        label: counts["present"] for label, counts in splits["test_goemotions"]["labels"].items()
+        label: counts["present"] for label, counts in splits["test_goemotions"].labels.items()
     }
     assert present == {
         "anger": 726,
@@ -76,7 +76,7 @@ def test_splits_have_the_known_sizes_and_label_counts(prepared):
         "surprise": 677,
         "neutral": 1787,
     }
-    assert splits["test_cedr"]["labels"]["neutral"]["unknown"] == 1882
+    assert splits["test_cedr"].labels["neutral"]["unknown"] == 1882
 
 
 def test_no_real_training_text_equals_a_held_out_one(prepared):
