@@ -30,6 +30,8 @@ SIZES = (300, 300, 80, 80, 300, 40, 60)
 SERVERS = ("ov-emotions serve", "ov-emotions demo")
 SMALL = {  # what a small copy of the data needs that the real data do not
     "ov-emotions report ": " --rounds 1 --single-texts 4 --offline-texts 8",
+    "ov-emotions train --base ": " --max-length 32",
+    "ov-emotions distill ": " --max-length 32",
 }
 SECONDS = 240  # of one command
 
@@ -138,10 +140,9 @@ def test_every_command_runs_in_order(clone: Path, tmp_path: Path):
             for command in commands(text):
                 if command.startswith(SERVERS):
                     stop(server)
-                    log = (tmp_path / "server.log").open("ab")
-                    server = subprocess.Popen(
-                        command.split("#")[0].split(), cwd=clone, env=env, stdout=log, stderr=log
-                    )
+                    with (tmp_path / "server.log").open("ab") as log:
+                        words = command.split("#")[0].split()
+                        server = subprocess.Popen(words, cwd=clone, env=env, stdout=log, stderr=log)
                     wait_for(8000, server)
                     continue
                 for start, more in SMALL.items():
