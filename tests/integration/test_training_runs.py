@@ -701,14 +701,6 @@ SIZES = {
     "pad_token_id": 0,
 }
 OTHERS = {
-    "gemma": lambda size: transformers.Gemma3TextConfig(
-        vocab_size=size,
-        use_bidirectional_attention=True,
-        num_key_value_heads=1,
-        head_dim=16,
-        sliding_window=16,
-        **SIZES,
-    ),
     "modernbert": lambda size: transformers.ModernBertConfig(
         vocab_size=size, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3, **SIZES
     ),
