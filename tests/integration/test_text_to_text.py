@@ -26,6 +26,7 @@ from ov_emotions.data.dataset import UNKNOWN
 from ov_emotions.errors import CheckpointError, DataError, InputError, TrainingError
 from ov_emotions.files import sha256_file
 from ov_emotions.progress import Progress
+from ov_emotions.schema import to_builtins
 from ov_emotions.training.checkpoint import TEXT2TEXT_NAME
 from ov_emotions.training.settings import Text2TextConfig
 from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
@@ -412,7 +413,8 @@ def test_a_folder_that_cannot_be_used_is_refused(folder, t5_base, tmp_path) -> N
 
 
 def test_evaluation_tells_how_many_outputs_could_not_be_read(folder, prepared) -> None:
-    result = evaluate_text_to_text(folder, prepared, ["validation:selection", "test_cedr"])
+    found = evaluate_text_to_text(folder, prepared, ["validation:selection", "test_cedr"])
+    result = to_builtins(found)
     assert set(result["splits"]) == {"validation:selection", "test_cedr"}
     scores = result["splits"]["validation:selection"]
     assert scores["weighted_f1"] > 0.9
