@@ -1,1 +1,0 @@
-"""Runtimes that turn encoded batches into logits, one module each."""
