@@ -16,6 +16,7 @@ from ov_emotions.cli.output import (
     print_text,
     table,
 )
+from ov_emotions.cli.repositories import checked_model, published_lines
 from ov_emotions.conversion.config import ConversionConfig
 
 if TYPE_CHECKING:
@@ -24,8 +25,19 @@ if TYPE_CHECKING:
     from ov_emotions.evaluation.results import Readings
 
 
+@dataclass(frozen=True)
+class PublishOptions:
+    """Where the bundle is published beside its folder.
+
+    :param repository: folder of a Model Server: publish the bundle there too, as a model that takes
+        raw text, as `ovms build` does.
+    """
+
+    repository: Path | None = None
+
+
 @verb(positional=("model", "output"), config=True)
-def convert(config: ConversionConfig, answer: Answer) -> int:
+def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer) -> int:
     """Convert a fine-tuned classifier to a served INT8 model, with the evidence.
 
     MODEL is a folder or Hub id with a transformers sequence classification, a PEFT adapter, what
@@ -39,15 +51,23 @@ def convert(config: ConversionConfig, answer: Answer) -> int:
     """
     from ov_emotions.bundle import MANIFEST_NAME
     from ov_emotions.conversion.run import convert_model
+    from ov_emotions.serving.repository import publish
+    from ov_emotions.serving.text_model import TextModelConfig
 
     check_output_folder(config.output, MANIFEST_NAME)
     if config.report is not None:
         make_output_folder(config.report)
+    if publishing.repository is not None:
+        make_output_folder(publishing.repository)
     with Bar("steps") as bar:
         made = convert_model(config, bar)
     files = _report(made, config.report) if config.report is not None else []
+    published = None
+    if publishing.repository is not None:
+        published = publish(checked_model(made.bundle, TextModelConfig()), publishing.repository)
     if answer.json:
-        print_json({**made.to_dict(), "command": command_line(), "report": [str(f) for f in files]})
+        found = {**made.to_dict(), "command": command_line(), "report": [str(f) for f in files]}
+        print_json(found | {"published": None if published is None else published.to_dict()})
         return 0
     lines = _told(made)
     if made.study is not None:
@@ -55,6 +75,8 @@ def convert(config: ConversionConfig, answer: Answer) -> int:
 
         lines.append(decide(made.study)["sentence"])
         lines.append("wrote " + ", ".join(str(path) for path in files))
+    if published is not None:
+        lines += published_lines(published)
     print_text("\n".join(lines))
     return 0
 

@@ -16,11 +16,14 @@ from ov_emotions.errors import DataError, InputError, OvEmotionsError
 from ov_emotions.progress import counted
 
 if TYPE_CHECKING:
+    import openvino as ov
+
     from ov_emotions.bundle import Bundle
     from ov_emotions.client.check import CheckReport
     from ov_emotions.serving.profile import Goal, ServingProfile
     from ov_emotions.serving.repository import Published
     from ov_emotions.serving.text_check import Comparison
+    from ov_emotions.serving.text_model import TextModelConfig
     from ov_emotions.serving.validate import Finding
     from ov_emotions.tuning.profile import TuningProfile
 
@@ -73,8 +76,8 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
     """
     from ov_emotions.bundle import Bundle
     from ov_emotions.serving.repository import default_name, publish
-    from ov_emotions.serving.text_check import PROBES, compare, require_parity
-    from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+    from ov_emotions.serving.text_check import compare, require_parity
+    from ov_emotions.serving.text_model import TextModelConfig
     from ov_emotions.texts import open_table
 
     config = TextModelConfig(
@@ -83,9 +86,7 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
     if options.check is not None:
         open_table(options.check)
     bundle = Bundle.load(model.bundle)
-    built = build_text_model(bundle, config)
-    # Whatever else is asked for: what answers differently from its bundle is not published.
-    require_parity(compare(bundle, built, config, PROBES), bundle)
+    built = checked_model(bundle, config)
     comparison = None
     if options.check is not None:
         with Bar("texts") as bar:
@@ -99,7 +100,7 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
         found["comparison"] = None if comparison is None else comparison.to_dict()
         print_json(found)
         return 0
-    lines = [*_comparison_lines(comparison), *_published_lines(published)]
+    lines = [*_comparison_lines(comparison), *published_lines(published)]
     if not model.token_in:
         length = bundle.manifest.max_length
         lines.append(f"long texts are cut off after {length} tokens (long_texts='truncate')")
@@ -137,7 +138,24 @@ def _comparison_lines(comparison: Comparison | None) -> list[str]:
     return lines
 
 
-def _published_lines(published: Published) -> list[str]:
+def checked_model(bundle: Bundle, config: TextModelConfig) -> ov.Model:
+    """Make the model that is served, which answers as its bundle does.
+
+    :param bundle: to serve.
+    :param config: what the model takes and gives.
+    :return: the model.
+    :raises ExportError: if it answers differently.
+    """
+    from ov_emotions.serving.text_check import PROBES, compare, require_parity
+    from ov_emotions.serving.text_model import build_text_model
+
+    built = build_text_model(bundle, config)
+    require_parity(compare(bundle, built, config, PROBES), bundle)
+    return built
+
+
+def published_lines(published: Published) -> list[str]:
+    """Say what became of a publication."""
     if not published.changed:
         return [f"version {published.version} is this model already; nothing was changed"]
     lines = [f"published {published.folder}"]

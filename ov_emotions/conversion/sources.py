@@ -14,8 +14,9 @@ there; weights are read only when `Found.load` is called.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,43 +199,13 @@ class Transformers(Kind):
         files = weight_files(path)
         names = weight_names(files)
         wrapped = check_names(path, config, names)
-        labels, task, said = labels_and_task(path, config, wishes)
-        return self._found(path, config, wishes, labels, task, said, files, wrapped)
-
-    def _found(
-        self,
-        path: Path,
-        config: Mapping[str, Any],
-        wishes: Wishes,
-        labels: tuple[str, ...],
-        task: Task,
-        said: bool,
-        files: Sequence[Path],
-        wrapped: bool,
-    ) -> Found:
-        tokenizer, pad_id, window, positions = _tokenizer(path, config, wishes)
 
         def load() -> Any:
             modules = require("ov_emotions.conversion.modules", extra="train")
-            return modules.load_classifier(path, files, pad_id, wrapped=wrapped)
+            return modules.load_classifier(path, files, found.pad_id, wrapped=wrapped)
 
-        return Found(
-            kind=self.name,
-            path=path,
-            labels=labels,
-            task=task,
-            task_is_said=said,
-            tokenizer=tokenizer,
-            pad_id=pad_id,
-            max_length=window,
-            positions=positions,
-            normalizer=wishes.normalizer,
-            base_model=str(config.get("_name_or_path") or config.get("model_type") or path.name),
-            load=load,
-            label_names_ru=russian_names(labels),
-            facts=_facts(self.name, path, config),
-            tokenizer_folder=path,
-        )
+        found = _found(self.name, path, config, wishes, load=load)
+        return found
 
 
 class Adapter(Kind):
@@ -268,34 +239,25 @@ class Adapter(Kind):
         outputs = heads[-1] if heads else None
         if outputs is not None and outputs != len(config.get("id2label") or (0, 1)):
             config = {**config, "id2label": {str(i): f"LABEL_{i}" for i in range(outputs)}}
-        labels, task, said = labels_and_task(path, config, wishes)
         with_tokenizer = path if (path / "tokenizer.json").is_file() else base
-        tokenizer, pad_id, window, positions = _tokenizer(with_tokenizer, config, wishes)
 
         def load() -> Any:
             modules = require("ov_emotions.conversion.modules", extra="train")
             whole = modules.load_classifier(
-                base, files, pad_id, wrapped=wrapped, outputs=outputs, given=given
+                base, files, found.pad_id, wrapped=wrapped, outputs=outputs, given=given
             )
             return modules.load_adapted(whole, path)
 
-        return Found(
-            kind=self.name,
-            path=path,
-            labels=labels,
-            task=task,
-            task_is_said=said,
-            tokenizer=tokenizer,
-            pad_id=pad_id,
-            max_length=window,
-            positions=positions,
-            normalizer=wishes.normalizer,
+        found = _found(
+            self.name,
+            path,
+            config,
+            wishes,
+            tokenizer_folder=with_tokenizer,
             base_model=str(adapter.get("base_model_name_or_path") or base.name),
             load=load,
-            label_names_ru=russian_names(labels),
-            facts=_facts(self.name, path, config),
-            tokenizer_folder=with_tokenizer,
         )
+        return found
 
     def _base(self, path: Path, named: str, wishes: Wishes) -> Path:
         """Find the base: named by the caller, over the adapter, where it says, or beside it."""
@@ -328,27 +290,11 @@ class Optimum(Kind):
         assert graph is not None  # it fits
         config = read_config(path)
         check_head(path, config)
-        labels, task, said = labels_and_task(path, config, wishes)
-        tokenizer, pad_id, window, positions = _tokenizer(path, config, wishes)
         if graph.suffix == ".onnx":
             require("onnxruntime", extra="onnx")  # what its answers are held against
-        return Found(
-            kind=f"optimum folder ({'ONNX' if graph.suffix == '.onnx' else 'OpenVINO'})",
-            path=path,
-            labels=labels,
-            task=task,
-            task_is_said=said,
-            tokenizer=tokenizer,
-            pad_id=pad_id,
-            max_length=window,
-            positions=positions,
-            normalizer=wishes.normalizer,
-            base_model=str(config.get("_name_or_path") or config.get("model_type") or path.name),
-            ir=lambda: read_graph(graph),
-            label_names_ru=russian_names(labels),
-            facts=_facts(self.name, path, config),
-            tokenizer_folder=path,
-        )
+        written = "ONNX" if graph.suffix == ".onnx" else "OpenVINO"
+        ir = partial(read_graph, graph)
+        return _found(f"optimum folder ({written})", path, config, wishes, ir=ir)
 
 
 class DescribedHead(Kind):
@@ -371,26 +317,16 @@ class DescribedHead(Kind):
         base = beside if beside.is_dir() else resolve(head.base, files=_SMALL_FILES)
         config = read_config(base)
         config = {**config, "id2label": {str(i): label for i, label in enumerate(head.labels)}}
-        wishes = _replace(wishes, task=wishes.task or head.task)
-        labels, task, said = labels_and_task(path, config, wishes)
-        tokenizer, pad_id, window, positions = _tokenizer(base, config, wishes)
-        head = _replace(head, weights=weights)
-        return Found(
-            kind=self.name,
-            path=path,
-            labels=labels,
-            task=task,
-            task_is_said=said,
-            tokenizer=tokenizer,
-            pad_id=pad_id,
-            max_length=window,
-            positions=positions,
-            normalizer=wishes.normalizer,
-            base_model=head.base,
-            load=lambda: modules.load_described(head, base, str(path)),
-            label_names_ru=russian_names(labels),
-            facts=_facts(self.name, path, config),
+        wishes = replace(wishes, task=wishes.task or head.task)
+        described = replace(head, weights=weights)
+        return _found(
+            self.name,
+            path,
+            config,
+            wishes,
             tokenizer_folder=base,
+            base_model=head.base,
+            load=lambda: modules.load_described(described, base, str(path)),
         )
 
 
@@ -429,22 +365,48 @@ def open_source(source: str, wishes: Wishes) -> Found:
     )
 
 
-def _replace(value: Any, **changes: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(value, **changes)
-
-
-def _facts(kind: str, path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "converted_from": {
-            "kind": kind,
-            "name": path.name,
-            "architectures": config.get("architectures"),
-            "model_type": config.get("model_type"),
-            "transformers": config.get("transformers_version"),
-        }
-    }
+def _found(
+    kind: str,
+    path: Path,
+    config: Mapping[str, Any],
+    wishes: Wishes,
+    *,
+    tokenizer_folder: Path | None = None,
+    base_model: str = "",
+    load: Callable[[], Any] | None = None,
+    ir: Callable[[], tuple[ov.Model, Reference]] | None = None,
+) -> Found:
+    """Describe a checkpoint of others: what config.json, tokeniser and the caller say of it."""
+    labels, task, said = labels_and_task(path, config, wishes)
+    folder = tokenizer_folder or path
+    tokenizer, pad_id, window, positions = _tokenizer(folder, config, wishes)
+    named = base_model or config.get("_name_or_path") or config.get("model_type") or path.name
+    return Found(
+        kind=kind,
+        path=path,
+        labels=labels,
+        task=task,
+        task_is_said=said,
+        tokenizer=tokenizer,
+        pad_id=pad_id,
+        max_length=window,
+        positions=positions,
+        normalizer=wishes.normalizer,
+        base_model=str(named),
+        load=load,
+        ir=ir,
+        label_names_ru=russian_names(labels),
+        facts={
+            "converted_from": {
+                "kind": kind.partition(" (")[0],
+                "name": path.name,
+                "architectures": config.get("architectures"),
+                "model_type": config.get("model_type"),
+                "transformers": config.get("transformers_version"),
+            }
+        },
+        tokenizer_folder=folder,
+    )
 
 
 def _tokenizer(

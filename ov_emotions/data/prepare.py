@@ -35,6 +35,8 @@ DEFAULT_LABELS = EKMAN.name
 VALIDATION_PARTS = {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}
 """Shares of the validation split: INT8 calibration, threshold fitting, model choice."""
 
+_SHARED_WITH_VALIDATION = [(name, "train") for name in ("cedr", "brighter_rus", "support_desk")]
+
 _Raw = dict[tuple[str, str], RawRows]
 
 
@@ -72,9 +74,17 @@ def prepare(config: PrepareConfig, tell: Tell | None = None) -> Manifest:
         splits["test_brighter"] = brighter.select(np.sort(order[:held]))
         given["brighter_rus", "train"] = brighter.select(np.sort(order[held:]))
 
+    validation = given["ru_goemotions", "validation"]
+    if config.validation_share:
+        for key in (key for key in given if key in _SHARED_WITH_VALIDATION):
+            order = rng.permutation(len(given[key]))
+            held = round(config.validation_share * len(order))
+            shared = given[key].select(np.sort(order[:held]))
+            validation = LabelledTexts.concatenate([validation, shared])
+            given[key] = given[key].select(np.sort(order[held:]))
+
     russian = [source for source in sources if source.name != ENGLISH.name]
     train = LabelledTexts.concatenate([given[source.name, "train"] for source in russian])
-    validation = given["ru_goemotions", "validation"]
     dropped = add_without_leaks(splits, validation, train, config.near_threshold, tell)
     facts: dict[str, Any] = {}
     if config.screen:

@@ -34,6 +34,8 @@ class PrepareConfig:
     :param labels: ekman-7 of all four sets, or goemotions-28 of GoEmotions-ru alone.
     :param seed: of the held-out rows and the parts of validation.
     :param brighter_test_share: share of BRIGHTER's training rows that is held out as a test set.
+    :param validation_share: share of the training rows of CEDR, BRIGHTER and the support desk that
+        joins validation, so that thresholds and models are chosen by all sets.
     :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
     :param english: read the English original of GoEmotions too, as training rows, but for those
         whose Russian twin is held out or nearly equals a held-out text.
@@ -48,6 +50,7 @@ class PrepareConfig:
     labels: str = EKMAN.name
     seed: Seed = SEED
     brighter_test_share: Part = 0.25
+    validation_share: Part = 0.0
     near_threshold: Similarity = 0.8
     english: bool = False
     desk: Path | None = None

@@ -217,9 +217,11 @@ def test_the_way_back_is_read_by_optimum_and_transformers(whole, tmp_path):
 
 
 def test_one_label_a_text_needs_no_thresholds(made, tmp_path, capsys):
-    flags = ["--recipe", "fp16", "--json"]
+    flags = ["--recipe", "fp16", "--json", "--repository", str(tmp_path / "models")]
     assert main(["convert", str(made / "bert_single"), str(tmp_path / "out"), *flags]) == 0
     answer = json.loads(capsys.readouterr().out)
+    assert answer["published"]["folder"] == str(tmp_path / "models/emotions/1")
+    assert (tmp_path / "models/emotions/1/model.xml").is_file()
     assert answer["task"] == "single_label"
     assert answer["thresholds"] == {}
     with EmotionClassifier(tmp_path / "out", threads=1) as classifier:

@@ -30,6 +30,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from ov_emotions import EmotionClassifier
+from ov_emotions.cli.main import main
 from ov_emotions.errors import CheckpointError, DataError, OvEmotionsError, TrainingError
 from ov_emotions.files import sha256_file, write_text
 from ov_emotions.labels import EKMAN
@@ -701,6 +703,14 @@ SIZES = {
     "pad_token_id": 0,
 }
 OTHERS = {
+    "gemma": lambda size: transformers.Gemma3TextConfig(
+        vocab_size=size,
+        use_bidirectional_attention=True,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=16,
+        **SIZES,
+    ),
     "modernbert": lambda size: transformers.ModernBertConfig(
         vocab_size=size, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3, **SIZES
     ),
@@ -718,7 +728,9 @@ OTHERS = {
 
 @pytest.mark.filterwarnings("ignore")  # of converting
 @pytest.mark.parametrize("kind", OTHERS)
-def test_encoders_of_other_kinds_train(config, tiny_base, tmp_path, kind):
+def test_encoders_of_other_kinds_are_trained_quantized_and_served(
+    config, tiny_base, tmp_path, kind
+):
     base = tmp_path / "base"
     base.mkdir()
     shutil.copy(tiny_base / "tokenizer.json", base)
@@ -730,3 +742,12 @@ def test_encoders_of_other_kinds_train(config, tiny_base, tmp_path, kind):
     assert facts.selection["macro_f1"] > 0.6
     assert _history(run)[-1]["loss"] < _history(run)[0]["loss"]
     assert EmotionModel.load(run.output / "best").config.model_type.startswith(kind)
+    folders = {name: str(tmp_path / name) for name in ("fp32", "int8", "served")}
+    best, data = str(run.output / "best"), ["--data", str(run.data)]
+    assert main(["export", best, folders["fp32"], *data]) == 0
+    assert main(["quantize", folders["fp32"], folders["int8"], *data]) == 0
+    assert main(["ovms", "build", folders["int8"], folders["served"]]) == 0
+    texts = [f"{word} утро" for word in TELLING.values()]
+    with EmotionClassifier(folders["int8"]) as small, EmotionClassifier(folders["fp32"]) as large:
+        difference = np.abs(small.predict_proba(texts) - large.predict_proba(texts))
+    assert difference.max() < 0.15

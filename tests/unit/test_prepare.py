@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +92,21 @@ def test_the_held_out_part_of_brighter_is_a_share_and_disjoint_from_training(pre
     }
     assert len(held) == round(0.25 * 30)
     assert rows.isdisjoint(held.rows.tolist())
+
+
+def test_a_share_of_the_native_sets_joins_validation_and_leaves_training(raw, tmp_path):
+    before = PreparedData.open(_prepared(raw, tmp_path / "a"))
+    after = PreparedData.open(_prepared(raw, tmp_path / "b", validation_share=0.2))
+    joined = Counter(after.split("validation").origins)
+    assert joined["ru_goemotions"] == len(before.split("validation"))
+    assert (joined["cedr"], joined["brighter_rus"]) == (6, 4)
+    assert not set(after.split("validation").texts) & set(after.split("train").texts)
+    assert len(before.split("train")) - len(after.split("train")) == 10
+
+
+def _prepared(raw: Path, folder: Path, **settings: Any) -> Path:
+    prepare(PrepareConfig(raw, folder, **settings))
+    return folder
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(raw, tmp_path):
