@@ -129,8 +129,13 @@ def tokenizer_graph(bundle: Bundle, max_batch: int = -1) -> TokenizerGraph:
             splitter["type"] = "WhitespaceSplit"
         unpacked = unpack_strings(text)
         strings = node("UTF8Validate", unpacked, replace_mode=True)
-        strings = _normalize(strings, spec["normalizer"])
-        pieces = _split(_rows(strings), splitter, top=True)
+        strings, read = _normalized(strings, spec["normalizer"], splitter)
+        if by_words := splitter is not None and splitter["type"] == "WhitespaceSplit":
+            # Once over the text costs less than over each word.
+            read = _no_long_words(read, spec["model"], f"[^{_SPACE}]{{%d,}}")
+        pieces = _split(_rows(read), splitter, top=True)
+        if not by_words:
+            pieces = [*pieces[:2], *_no_long_words(pieces[2:], spec["model"], "^.{%d,}$")]
         tokens = _tokenize(pieces, spec)
         framed = _frame(tokens, _template(spec["post_processor"]), bundle)
     except (KeyError, TypeError) as error:
@@ -187,6 +192,22 @@ def _charsmap(strings: Outputs, form: str, *, case_fold: bool = False) -> Output
 def _lowercase(strings: Outputs) -> Outputs:
     # Simple folding leaves this one letter, whose lower case is two characters.
     return _replace(_charsmap(strings, "identity", case_fold=True), "İ", "i\u0307")
+
+
+def _normalized(
+    strings: Outputs, step: Mapping[str, Any] | None, splitter: Mapping[str, Any] | None
+) -> tuple[Outputs, Outputs]:
+    """Normalise: the text as it is told, and as it is split, which need not be stripped before."""
+    steps = (step or {}).get("normalizers") or [step]
+    last = steps[-1]
+    if not (
+        last and last["type"] == "Strip" and splitter and splitter["type"] == "WhitespaceSplit"
+    ):
+        strings = _normalize(strings, step)
+        return strings, strings
+    for inner in steps[:-1]:
+        strings = _normalize(strings, inner)
+    return _normalize(strings, last), strings
 
 
 def _normalize(strings: Outputs, step: Mapping[str, Any] | None) -> Outputs:
@@ -361,23 +382,30 @@ def _wordpiece(pieces: Outputs, spec: Mapping[str, Any]) -> Outputs:
     vocabulary: dict[str, int] = spec["vocab"]
     if sorted(vocabulary.values()) != list(range(len(vocabulary))):
         raise KeyError("vocabulary with gaps")
-    longest = int(spec["max_input_chars_per_word"])
-    if longest >= _LONGEST_REPEAT:
-        raise KeyError(f"max_input_chars_per_word of {longest}")
-    # The operation counts bytes where the tokeniser counts characters, so a Cyrillic word would be
-    # unknown at half the length: what is too long is replaced before, and the bytes are no limit.
-    words = _replace(pieces[2:], rf"^.{{{longest + 1},}}$", _UNKNOWN_WORD)
     return node(
         "WordpieceTokenizer",
         [
-            *pieces[:2],
-            *words,
+            *pieces,
             *string_constants(_by_id(vocabulary)),
             constant(vocabulary[spec["unk_token"]]),
         ],
         suffix_indicator=spec["continuing_subword_prefix"],
-        max_bytes_per_word=4 * longest,
+        max_bytes_per_word=4 * int(spec["max_input_chars_per_word"]),
     )
+
+
+def _no_long_words(strings: Outputs, spec: Mapping[str, Any], pattern: str) -> Outputs:
+    """Replace words that WordPiece takes for unknown because they are long.
+
+    The operation counts bytes where the tokeniser counts characters, so a Cyrillic word would be
+    unknown at half the length: what is too long goes before, and the bytes are no limit.
+    """
+    if spec["type"] != "WordPiece":
+        return strings
+    longest = int(spec["max_input_chars_per_word"])
+    if longest >= _LONGEST_REPEAT:
+        raise KeyError(f"max_input_chars_per_word of {longest}")
+    return _replace(strings, pattern % (longest + 1), _UNKNOWN_WORD)
 
 
 def _bpe(
