@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,11 @@ from ov_emotions.encoding import EncodedTexts
 # row with every other, so rows are no wider than their longest text needs; but narrower ones than
 # this would leave too much room at their ends.
 _NARROWEST = 32
+# Short lists have rows of one width, so that they are few batches; up to this one, attention costs
+# next to nothing.
+_NARROWEST_OF_FEW = 64
+# A batch costs as much as so many rows before its first.
+_BATCH_COST = 2
 # What comes out of a batch is as many windows, rounded up, so that of these shapes there are few.
 _WINDOWS_STEP = 16
 
@@ -78,7 +84,11 @@ class Packing:
     def __init__(self, encoded: EncodedTexts, batch_tokens: int, streams: int) -> None:
         self._encoded = encoded
         self._starts = np.cumsum(encoded.lengths) - encoded.lengths
-        patterns = list(_patterns(np.bincount(encoded.lengths).tolist(), encoded.max_length))
+        few = len(encoded.ids) <= batch_tokens * streams
+        longest = int(encoded.lengths.max())
+        narrowest = _NARROWEST_OF_FEW if few and longest > _NARROWEST else _NARROWEST
+        counts = np.bincount(encoded.lengths).tolist()
+        patterns = list(_patterns(counts, encoded.max_length, narrowest))
         self._lay_out(patterns)
         # The widest rows come first: the batches that take longest shall not be waited for.
         self._batches: list[tuple[int, int, int]] = []
@@ -87,11 +97,10 @@ class Packing:
             rows[pattern.width] += pattern.rows
         first = 0
         for width, count in rows.items():
-            for size in _batch_rows(count, max(1, batch_tokens // width), streams):
+            for used, size in _batch_rows(count, max(1, batch_tokens // width), streams):
                 self._batches.append((first, size, width))
-                first += size
-        ends = np.cumsum([size for _, size, _ in self._batches])
-        cuts = np.searchsorted(self._rows, ends[:-1])
+                first += used
+        cuts = np.searchsorted(self._rows, [first for first, _, _ in self._batches[1:]])
         self.groups: list[NDArray[np.int64]] = np.split(self._windows, cuts)
         """Window positions per batch, every window once."""
 
@@ -159,7 +168,7 @@ class Packing:
             )
 
 
-def _patterns(left: list[int], max_length: int) -> Iterator[_Pattern]:
+def _patterns(left: list[int], max_length: int, narrowest: int) -> Iterator[_Pattern]:
     """Fill rows, each from its longest window on with the longest that fits.
 
     Rows that hold the same lengths are made together: so this takes as many steps as there are
@@ -167,6 +176,7 @@ def _patterns(left: list[int], max_length: int) -> Iterator[_Pattern]:
 
     :param left: how many windows there are of each length; spent.
     :param max_length: tokens of the widest row, where no window is longer.
+    :param narrowest: tokens of the narrowest row.
     :return: yields them; widths never rise.
     """
     longest = len(left) - 1
@@ -174,7 +184,7 @@ def _patterns(left: list[int], max_length: int) -> Iterator[_Pattern]:
         if not left[longest]:
             longest -= 1
             continue
-        width = _width(longest, max_length)
+        width = _width(longest, max_length, narrowest)
         taken: Counter[int] = Counter()
         lengths = []
         room, length = width, longest
@@ -191,22 +201,39 @@ def _patterns(left: list[int], max_length: int) -> Iterator[_Pattern]:
         yield _Pattern(width, tuple(lengths), rows)
 
 
-def _width(length: int, max_length: int) -> int:
+def _width(length: int, max_length: int, narrowest: int) -> int:
     """Give the width of the rows that windows of such a length begin."""
-    return max(length, min(max_length, max(_NARROWEST, 1 << (length - 1).bit_length())))
+    return max(length, min(max_length, max(narrowest, 1 << (length - 1).bit_length())))
 
 
-def _batch_rows(rows: int, most: int, streams: int) -> Iterator[int]:
-    """Share rows out to batches, of a power of two of rows each.
+def _batch_rows(rows: int, most: int, streams: int) -> Iterator[tuple[int, int]]:
+    """Share rows out to batches: how many each has, and their number rounded up to a power of two.
 
-    As many of one size as there are streams, or a multiple; then the next smaller: so that the
-    streams, which take batches in this order, end at about the same time.
+    Streams take batches in this order, and shall end at about the same time: so each gets one of
+    each size, and the last of them even shares.
     """
-    size = 1 << most.bit_length() - 1
-    while rows:
-        count = rows // size
-        if size > 1:
-            count -= count % streams
-        yield from [size] * count
-        rows -= count * size
-        size //= 2
+    largest = 1 << most.bit_length() - 1
+    full = rows // (largest * streams) * streams
+    yield from [(largest, largest)] * full
+    rows -= full * largest
+    for size in sorted(_sizes(rows, streams)[0], reverse=True):
+        for others in reversed(range(streams)):
+            if used := min(size, -(-rows // (others + 1))):
+                yield used, 1 << (used - 1).bit_length()
+                rows -= used
+
+
+@cache
+def _sizes(rows: int, streams: int) -> tuple[tuple[int, ...], int]:
+    """Choose the sizes of the batches that every stream gets, and tell what they cost a stream."""
+    if rows <= 0:
+        return (), 0
+    even = -(-rows // streams)
+    found = None
+    for size in (1 << bits for bits in range((even - 1).bit_length() + 1)):
+        sizes, cost = _sizes(rows - size * streams, streams)
+        cost += _BATCH_COST + size
+        if found is None or cost < found[1]:
+            found = (size, *sizes), cost
+    assert found is not None  # one row each is a way
+    return found

@@ -31,8 +31,8 @@ SERVERS = ("ov-emotions serve", "ov-emotions demo")
 SMALL = {  # what a small copy of the data needs that the real data do not
     "ov-emotions convert finetuned/model ": " --recipe int8-mixed --rounds 1",
     "ov-emotions report ": " --rounds 1 --single-texts 4 --offline-texts 8",
-    "ov-emotions train --base ": " --max-length 32",
-    "ov-emotions distill ": " --max-length 32",
+    "ov-emotions train --base ": " --max-length 32 --max-rows 300",
+    "ov-emotions distill ": " --max-length 32 --max-rows 300",
 }
 SECONDS = 240  # of one command
 

@@ -88,10 +88,11 @@ def test_rows_keep_windows_apart_and_count_positions_from_their_beginnings() -> 
 def test_next_to_nothing_is_padding_and_shapes_are_few() -> None:
     shapes, windows = set(), set()
     for seed in range(20):
-        encoded = drawn(400, seed)
+        texts, padded = (400, 1.08) if seed % 2 else (4000, 1.02)
+        encoded = drawn(texts, seed)
         batches = list(Packing(encoded, 1024, 2).batches())
         computed = sum(batch.input_ids.size for batch in batches)
-        assert computed <= 1.02 * len(encoded.ids)
+        assert computed <= padded * len(encoded.ids)
         shapes |= {batch.input_ids.shape for batch in batches}
         windows |= {batch.places.shape for batch in batches}
     assert len(windows) <= 24
@@ -108,8 +109,14 @@ def test_streams_end_together() -> None:
         for batch in packing.batches():
             soonest = ends.index(min(ends))
             ends[soonest] += len(batch.input_ids)
-        assert sum(ends) == rows
-        assert max(ends) - min(ends) <= 1
+        assert rows <= sum(ends) <= max(1.25 * rows, rows + 3)
+        assert max(ends) - min(ends) <= max(2, rows // 8)
+
+
+def test_a_short_list_is_one_batch_a_stream_of_one_width() -> None:
+    lengths = [12] * 20 + [40, 50, 25]
+    shapes = [batch.input_ids.shape for batch in Packing(of_lengths(*lengths), 1024, 2).batches()]
+    assert shapes == [(4, 64), (4, 64)]
 
 
 def test_a_window_wider_than_any_row_has_a_row_of_its_width() -> None:

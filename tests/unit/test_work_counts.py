@@ -125,7 +125,7 @@ def test_packed_rows_hold_a_list_with_next_to_no_padding(packed: EmotionClassifi
     packed(TEXTS)
     tokens = len(packed._encoder.encode(TEXTS).ids)
     computed = sum(rows * columns for rows, columns in requests.shapes)
-    assert computed <= 1.01 * tokens, "padding is at most one token in a hundred"
+    assert computed <= 1.03 * tokens, "padding is at most three tokens in a hundred"
     assert len(requests.shapes) == PACKED_BATCHES
     assert sum(shape in PACKED_SHAPES for shape in requests.shapes) >= 0.4 * len(requests.shapes)
     assert max(rows * columns for rows, columns in requests.shapes) <= ONE_CORE
