@@ -113,7 +113,7 @@ def passes_each_once(
 BATCHES = {"emotions-ru-small": 17, "emotions-ru-tiny": 18}
 """Batches of TEXTS on one core."""
 
-PACKED_BATCHES = 11
+PACKED_BATCHES = 9
 """The same in packed rows, for both models."""
 
 PACKED_SHAPES = {(32, 32), (16, 64)}
