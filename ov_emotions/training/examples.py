@@ -32,7 +32,11 @@ def chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
     :raises TrainingError: if a set has no rows, or none are left.
     """
     weights = config.origin_weight or {}
-    for field, names in (("origin_weight", weights), ("teacher_only", config.teacher_only)):
+    for field, names in (
+        ("origin_weight", weights),
+        ("teacher_only", config.teacher_only),
+        ("label_only", config.label_only),
+    ):
         unknown = sorted(set(names) - set(data.origins))
         if unknown:
             raise TrainingError(
@@ -120,6 +124,10 @@ class Examples(torch.utils.data.Dataset[dict[str, Any]]):
         smoothing = config.label_smoothing
         targets = np.clip(data.targets, 0, 1).astype(np.float32) * (1 - smoothing) + smoothing / 2
         blank = np.zeros((len(ids) - len(data), targets.shape[1]), dtype=np.float32)
+        if teacher is not None:
+            own = np.isin(data.origins, config.label_only)[:, None] & (data.targets != UNKNOWN)
+            rows = len(data)
+            teacher = np.concatenate([np.where(own, targets, teacher[:rows]), teacher[rows:]])
         return Examples(
             ids,
             np.concatenate([targets, blank]),

@@ -127,6 +127,8 @@ class TrainConfig(RunConfig):
     :param teacher_weight: share of the teachers in the loss.
     :param teacher_only: sets whose own labels are not learned, only what the teachers say of their
         texts: for sets that were annotated by other rules.
+    :param label_only: sets whose known labels are learned as they are, whatever the teachers say:
+        for sets that the teachers have not learned.
     :param teacher_cache: folder where what each teacher said is kept, for runs that share teachers
         and texts and for runs that go on after a kill.
     :param unlabelled: text files, plain or gzip, one text a line, for the teachers to label.
@@ -174,6 +176,7 @@ class TrainConfig(RunConfig):
     teachers: tuple[str, ...] = ()
     teacher_weight: Share = 0.5
     teacher_only: tuple[str, ...] = ()
+    label_only: tuple[str, ...] = ()
     teacher_cache: Path | None = None
     unlabelled: tuple[Path, ...] = ()
     unlabelled_rows: Natural = 0
@@ -190,7 +193,7 @@ class TrainConfig(RunConfig):
         super().__post_init__()
         if self.unlabelled_rows and not (self.teachers and self.unlabelled):
             raise TrainingError("unlabelled_rows needs teachers and unlabelled files")
-        for name in ("recombined_rows", "teacher_only"):
+        for name in ("recombined_rows", "teacher_only", "label_only"):
             if getattr(self, name) and not self.teachers:
                 raise TrainingError(f"{name} needs teachers")
 

@@ -83,6 +83,7 @@ def _config(**values) -> TrainConfig:
         ("unlabelled_rows", 10),
         ("recombined_rows", 10),
         ("teacher_only", ("cedr",)),
+        ("label_only", ("cedr",)),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(name, value):
@@ -250,6 +251,17 @@ def test_entries_weigh_by_what_is_known_of_them(data):
     assert inverse[0, joy] == 1
     by_hand = _config(class_weighting="inverse", positive_weight={"joy": 7.0})
     assert entry_weights(data, by_hand)[1, joy] == 7
+
+
+def test_teachers_have_no_say_where_labels_alone_are_learned(data):
+    said = np.full(data.targets.shape, 0.4, dtype=np.float32)
+    config = _config(teachers=("t",), label_only=("x",))
+    taught = Examples.of(data, [np.zeros(3, np.int32)] * len(data), said, config).teacher
+    known = data.targets != UNKNOWN
+    of_x = np.array([origin == "x" for origin in data.origins])[:, None] & known
+    assert of_x.any()
+    assert (taught[of_x] == data.targets[of_x]).all()
+    assert (taught[~of_x] == np.float32(0.4)).all()
 
 
 TEXTS = ["а1 а2 а3 а4", "б1 б2", "в1 в2 в3 в4 в5 в6", "г1"]
