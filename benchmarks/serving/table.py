@@ -15,6 +15,9 @@ README = Path(__file__).with_name("README.md")
 RESULTS = Path(__file__).parents[1] / "results" / "serving.json"
 SERVERS = RESULTS.with_name("servers-measured.json")
 STEADY = RESULTS.with_name("server-load.json")
+GRAPHS = tuple(RESULTS.with_name(f"serving-graph{end}.json") for end in ("", "-tiny"))
+MEMORY = RESULTS.with_name("serving-memory.json")
+GOODPUT = RESULTS.with_name("goodput.json")
 NOTHING = "Not measured yet."
 
 Rows = list[list[str]]
@@ -212,6 +215,98 @@ def steady_load(answer: Mapping[str, Any] | None) -> str:
     )
 
 
+def in_openvino(
+    graphs: Sequence[Mapping[str, Any] | None], memory: Mapping[str, Any] | None
+) -> str:
+    """Render what `python -m benchmarks.serving.graph` measured.
+
+    :param graphs: what `speed` wrote, a model each.
+    :param memory: what `memory` wrote.
+    :return: lines of Markdown without an end.
+    """
+    found = [graph for graph in graphs if graph is not None]
+    if not found or memory is None:
+        return NOTHING
+    rows = [["model", "what answers", "one text, p50", "p95", "of the library"]]
+    for graph in found:
+        for name, seen in graph["one_text"].items():
+            ratio = seen["of_the_library"]
+            told = f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+            shown = "1" if name == "EmotionClassifier" else told
+            rows.append(
+                [
+                    graph["model"],
+                    name,
+                    f"{seen['p50_ms']:.2f} ms",
+                    f"{seen['p95_ms']:.2f} ms",
+                    shown,
+                ]
+            )
+    many = [
+        f"{graph['model']} {one['texts_a_second']:,.0f} ({one['lowest']:,.0f} to "
+        f"{one['highest']:,.0f}) with {one['streams']}"
+        for graph in found
+        for one in graph["many_single_texts"]
+    ]
+    held = [f"{one['peak_mb']:,} MB with {one['streams']}" for one in memory["memory"]]
+    first, machine = found[0], found[0]["environment"]["machine"]
+    return "\n".join(
+        [
+            *_markdown(rows),
+            "",
+            f"Many single texts at once, answers a second by streams: {', '.join(many)}. "
+            f"The process at its largest, with {memory['memory'][0]['batch']} of the longest texts "
+            f"a request, by streams: {', '.join(held)}. {first['rounds']} rounds of {first['texts']:,} texts, in "
+            f"turns; {first['threads']} threads of {machine['cores']} cores, {machine['cpu']}; "
+            f"OpenVINO {first['environment']['versions']['openvino']}.",
+        ]
+    )
+
+
+def overloaded(answer: Mapping[str, Any] | None) -> str:
+    """Render what `python -m benchmarks.serving.goodput` measured.
+
+    :param answer: what it wrote; None where there is nothing yet.
+    :return: lines of Markdown without an end.
+    """
+    if answer is None:
+        return NOTHING
+    rows = [
+        [
+            "round",
+            "lists in process",
+            "in a row",
+            "overload",
+            "of capacity",
+            "single texts",
+            "of lists",
+        ]
+    ]
+    for number, one in enumerate(answer["rounds"], 1):
+        rows.append(
+            [
+                str(number),
+                _rate(one["in_process"]),
+                _rate(one["in_a_row"]["texts_per_second"]),
+                _rate(one["overload"]["texts_per_second"]),
+                f"{one['goodput_of_capacity']:.2f}",
+                _rate(one["singles"]["texts_per_second"]),
+                f"{one['singles_of_lists']:.2f}",
+            ]
+        )
+    machine = answer["environment"]["machine"]
+    return "\n".join(
+        [
+            *_markdown(rows),
+            "",
+            f"Texts a second on {answer['settings']['model']}. Medians: goodput "
+            f"{answer['goodput_of_capacity']:.2f} of capacity, single texts "
+            f"{answer['singles_of_lists']:.2f} of lists. Driver and server on the same "
+            f"{machine['cores']} cores of {machine['cpu']}.",
+        ]
+    )
+
+
 def load_results(path: Path = RESULTS) -> dict[str, Any] | None:
     """Read committed figures.
 
@@ -224,12 +319,27 @@ def load_results(path: Path = RESULTS) -> dict[str, Any] | None:
     return answer
 
 
+def sections() -> dict[str, str]:
+    """Render what stands in README.md between each pair of marks.
+
+    :return: Markdown by the name of the marks.
+    """
+    graphs = [load_results(path) for path in GRAPHS]
+    return {
+        "results": for_readme(load_results()),
+        "servers": side_by_side(load_results(SERVERS)),
+        "graph": in_openvino(graphs, load_results(MEMORY)),
+        "steady": steady_load(load_results(STEADY)),
+        "goodput": overloaded(load_results(GOODPUT)),
+    }
+
+
 def update_readme() -> None:
-    """Put the table of the committed figures into README.md."""
+    """Put the tables of the committed figures into README.md."""
     text = README.read_text(encoding="utf-8")
-    text = insert(text, steady_load(load_results(STEADY)), "steady")
-    text = insert(text, side_by_side(load_results(SERVERS)), "servers")
-    write_text(README, insert(text, for_readme(load_results())))
+    for marks, told in sections().items():
+        text = insert(text, told, marks)
+    write_text(README, text)
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -25,16 +25,7 @@ from benchmarks.serving.load import (
 )
 from benchmarks.serving.measure import Figures, Plan, knee, peak, ratios, summarise
 from benchmarks.serving.noise import Others
-from benchmarks.serving.table import (
-    README,
-    SERVERS,
-    STEADY,
-    closed_rows,
-    for_readme,
-    load_results,
-    side_by_side,
-    steady_load,
-)
+from benchmarks.serving.table import README, closed_rows, sections
 from ov_emotions.client.url import parse_url
 from ov_emotions.errors import InputError, ServerError
 from ov_emotions.quantization.timing import judge_noise
@@ -214,11 +205,7 @@ def test_the_default_plan_of_the_shipped_models_ends_in_time() -> None:
 
 def test_the_readme_holds_the_table_of_the_committed_figures() -> None:
     text = README.read_text(encoding="utf-8")
-    for marks, told in (
-        ("results", for_readme(load_results())),
-        ("steady", steady_load(load_results(STEADY))),
-        ("servers", side_by_side(load_results(SERVERS))),
-    ):
+    for marks, told in sections().items():
         start, end = f"<!-- {marks}: start -->", f"<!-- {marks}: end -->"
         assert text[text.index(start) : text.index(end)].removeprefix(start).strip() == told
 
