@@ -39,6 +39,11 @@ def _f1(scores: dict[str, Any]) -> str:
     return f"{scores['weighted_f1']:.3f} ({low:.3f}–{high:.3f}) / {scores['macro_f1']:.3f}"
 
 
+def _passed(found: dict[str, Any]) -> str:
+    lines, passed = (sum(group[key] for group in found["groups"]) for key in ("lines", "passed"))
+    return f"{passed / lines:.3f} of {lines}"
+
+
 def render() -> str:
     """Render the tables in Markdown.
 
@@ -46,19 +51,21 @@ def render() -> str:
     """
     speed = _load("speed.json")
     quality = [r for model in SHIPPED for r in _load(f"quality-{model}.json")["results"]]
+    passed = {found["model"]: _passed(found) for found in _load("checklist.json")["checklists"]}
     lines = [
-        "| model | weights | " + " | ".join(SPLITS.values()) + " |",
-        "| --- | --- | " + " | ".join("---" for _ in SPLITS) + " |",
+        "| model | weights | " + " | ".join(SPLITS.values()) + " | check list |",
+        "| --- | --- | " + " | ".join("---" for _ in SPLITS) + " | --- |",
     ]
     lines += [
         f"| {result['model']} | {result['weights']} | "
         + " | ".join(_f1(result["splits"][split]) for split in SPLITS)
-        + " |"
+        + f" | {passed[result['model']] if result['weights'] == 'int8' else ''} |"
         for result in quality
     ]
     lines += [
         "",
-        "Weighted F1 (95 % bootstrap interval) / macro F1, each model at its own thresholds.",
+        "Weighted F1 (95 % bootstrap interval) / macro F1, each model at its own thresholds; lines of "
+        "`benchmarks/checklist.csv` that pass.",
         "",
         "| model | weights, runtime | one text, p50 | one text, p99 | 1,000 texts at once |",
         "| --- | --- | --- | --- | --- |",

@@ -257,8 +257,8 @@ def in_openvino(
             f"Many single texts at once, answers a second by streams: {', '.join(many)}. "
             f"The process at its largest, with {memory['memory'][0]['batch']} of the longest texts "
             f"a request, by streams: {', '.join(held)}. {first['rounds']} rounds of "
-            f"{first['texts']:,} texts, in turns; {first['threads']} threads of {machine['cores']} cores, {machine['cpu']}; "
-            f"OpenVINO {first['environment']['versions']['openvino']}.",
+            f"{first['texts']:,} texts, in turns; {first['threads']} threads of {machine['cores']} "
+            f"cores, {machine['cpu']}; OpenVINO {first['environment']['versions']['openvino']}.",
         ]
     )
 
