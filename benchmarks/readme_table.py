@@ -64,8 +64,8 @@ def render() -> str:
     ]
     lines += [
         "",
-        "Weighted F1 (95 % bootstrap interval) / macro F1, each model at its own thresholds; lines of "
-        "`benchmarks/checklist.csv` that pass.",
+        "Weighted F1 (95 % bootstrap interval) / macro F1, each model at its own thresholds; "
+        "lines of `benchmarks/checklist.csv` that pass.",
         "",
         "| model | weights, runtime | one text, p50 | one text, p99 | 1,000 texts at once |",
         "| --- | --- | --- | --- | --- |",
