@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"(?:<!-- not run: (.*?) -->\n)?```(shell|python)\n(.*?)```", re.DOTALL)
-SIZES = (300, 300, 80, 80, 300, 40, 60)
+SIZES = (300, 300, 80, 80, 1200, 40, 60)
 SERVERS = ("ov-emotions serve", "ov-emotions demo")
 SMALL = {  # what a small copy of the data needs that the real data do not
     "ov-emotions convert finetuned/model ": " --recipe int8-mixed --rounds 1",
