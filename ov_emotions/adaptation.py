@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ov_emotions.bundle import (
     MANIFEST_NAME,
@@ -219,14 +220,16 @@ def adapt_model(
     layer, vectors, there = read_vectors(bundle, rows.texts, tell)
     rows = rows.select(there)
     targets = _targets(rows, labels, manifest)
-    fitted, result = choose(
-        Shipped.of(manifest, layer, labels),
-        vectors,
-        targets,
-        metric=config.metric,
-        seed=config.seed,
-        tell=tell,
-    )
+    # The products are small: threads that share one wait for each other longer than they compute.
+    with threadpool_limits(1, user_api="blas"):
+        fitted, result = choose(
+            Shipped.of(manifest, layer, labels),
+            vectors,
+            targets,
+            metric=config.metric,
+            seed=config.seed,
+            tell=tell,
+        )
     if result.chosen == "as it is":
         return Adaptation(None, result)
     record = {
