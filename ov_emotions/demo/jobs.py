@@ -119,9 +119,12 @@ class Job:
         if self.total:
             words = TEXTS["files.progress"].format(done=count(self.done), total=count(self.total))
         place = f"<p>{say('busy.place', ahead=self.ahead)}</p>" if self.ahead else ""
+        # Named without the page's script, which a busy browser runs after the next step is there.
+        name = f"progress-{id(self)}"
         bar = (
+            f'<span class="unseen" id="{name}">{say("files.progress.name")}</span>'
             f'<div role="progressbar" aria-valuemin="0" aria-valuemax="{self.total}" '
-            f'aria-valuenow="{self.done}" {TEXTS["files.progress.name"].attributes("label")}>'
+            f'aria-valuenow="{self.done}" aria-labelledby="{name}">'
             f'<span style="width:{self.done / self.total:.1%}"></span></div>'
             if self.total
             else ""
