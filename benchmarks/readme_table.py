@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions.bundle import SHIPPED
+from ov_emotions.cli.convert import told
 from ov_emotions.cli.frame import settings_table
 from ov_emotions.files import write_text
 
@@ -128,6 +129,16 @@ def insert_peers(readme: str) -> str:
     return insert(readme, render_headlines(load_peers()), "peers")
 
 
+def insert_convert(readme: str) -> str:
+    """Put what `convert` printed between its marks.
+
+    :param readme: the README's text.
+    :return: the new text.
+    """
+    printed = "\n".join(told(_load("convert-cedr.json")))
+    return insert(readme, f"```text\n{printed}\n```", "convert")
+
+
 def insert_settings(text: str) -> str:
     """Put tables of settings between their marks, `settings MODULE:CLASS`.
 
@@ -143,7 +154,10 @@ def insert_settings(text: str) -> str:
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
         sys.path.insert(0, str(ROOT))  # run as a script, it sees only its own folder
-        write_text(README, insert_peers(insert(README.read_text(encoding="utf-8"), render())))
+        write_text(
+            README,
+            insert_convert(insert_peers(insert(README.read_text(encoding="utf-8"), render()))),
+        )
         for path in WITH_SETTINGS:
             write_text(path, insert_settings(path.read_text(encoding="utf-8")))
     else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.frame import Answer, Flag, verb
@@ -18,11 +19,11 @@ from ov_emotions.cli.output import (
 )
 from ov_emotions.cli.repositories import checked_model, published_lines
 from ov_emotions.conversion.config import ConversionConfig
+from ov_emotions.serving.repository import Published
 
 if TYPE_CHECKING:
-    from ov_emotions.conversion.ir import Parity
     from ov_emotions.conversion.run import Conversion
-    from ov_emotions.evaluation.results import Readings
+    from ov_emotions.quantization.study_schema import Study
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,17 @@ def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer
     published = None
     if publishing.repository is not None:
         published = publish(checked_model(made.bundle, TextModelConfig()), publishing.repository)
+    found = {
+        **made.to_dict(),
+        "command": command_line(),
+        "report": [str(path) for path in files],
+        "verdict": None if made.study is None else _verdict(made.study),
+        "published": None if published is None else published.to_dict(),
+    }
     if answer.json:
-        found = {**made.to_dict(), "command": command_line(), "report": [str(f) for f in files]}
-        print_json(found | {"published": None if published is None else published.to_dict()})
-        return 0
-    lines = _told(made)
-    if made.study is not None:
-        from ov_emotions.reports.verdict import decide
-
-        lines.append(decide(made.study)["sentence"])
-        lines.append("wrote " + ", ".join(str(path) for path in files))
-    if published is not None:
-        lines += published_lines(published)
-    print_text("\n".join(lines))
+        print_json(found)
+    else:
+        print_text("\n".join(told(found)))
     return 0
 
 
@@ -88,38 +87,51 @@ def _report(made: Conversion, folder: Path) -> list[Path]:
     return write_report({**to_builtins(made.study), "command": command_line()}, folder)
 
 
-def _told(made: Conversion) -> list[str]:
-    manifest = made.bundle.manifest
-    several = "several labels a text" if manifest.task == "multi_label" else "one label a text"
+def _verdict(study: Study) -> str:
+    from ov_emotions.reports.verdict import decide
+
+    return str(decide(study)["sentence"])
+
+
+def told(found: Mapping[str, Any]) -> list[str]:
+    """Say what came of a conversion.
+
+    :param found: what `--json` prints.
+    :return: the lines that are printed without it.
+    """
+    several = "several labels a text" if found["task"] == "multi_label" else "one label a text"
     lines = [
-        f"{made.kind}: {len(manifest.labels)} labels, {several}",
-        table(_parity_rows(made.parity)),
+        f"{found['kind']}: {len(found['labels'])} labels, {several}",
+        table(_parity_rows(found["parity"]["groups"])),
     ]
-    if made.readings is not None:
-        lines.append(_reading_line(made.readings))
-    if made.metrics is not None:
-        low, high = made.metrics.intervals_95["weighted_f1"]
+    if found["readings"] is not None:
+        lines.append(_reading_line(found["readings"]))
+    if found["metrics"] is not None:
+        low, high = found["metrics"]["intervals_95"]["weighted_f1"]
         lines.append(
-            f"weighted F1 {made.metrics.weighted_f1:.4f} ({low:.3f} to {high:.3f}) on "
-            f"{made.metrics.rows:,} texts that nothing was fitted to"
+            f"weighted F1 {found['metrics']['weighted_f1']:.4f} ({low:.3f} to {high:.3f}) on "
+            f"{found['metrics']['rows']:,} texts that nothing was fitted to"
         )
     else:
         lines.append("nothing was measured: --data FILE calibrates, fits thresholds and measures")
-    size = sum(p.stat().st_size for p in made.bundle.folder.glob("model.*"))
     lines.append(
-        f"wrote {made.bundle.folder}: {manifest.precision} weights, {size / 1e6:.1f} MB, run in "
-        f"{manifest.inference_precision}"
+        f"wrote {found['bundle']}: {found['precision']} weights, {found['bytes'] / 1e6:.1f} MB, "
+        f"run in {found['inference_precision']}"
     )
+    if found["verdict"] is not None:
+        lines += [found["verdict"], "wrote " + ", ".join(found["report"])]
+    if found["published"] is not None:
+        lines += published_lines(Published(**found["published"]))
     return lines
 
 
-def _reading_line(readings: Readings) -> str:
-    change = readings.difference
+def _reading_line(readings: Mapping[str, Any]) -> str:
+    change, written = readings["difference"], readings["as_written"]["value"]
     return (
-        f"on texts as written weighted F1 is {readings.as_written.value:.4f}; stripped to what a "
-        f"recogniser writes, {readings.as_recognised.value:.4f}: a change of {change.value:+.4f} "
-        f"({change.low:+.4f} to {change.high:+.4f}) on {readings.rows:,} texts, probabilities move "
-        f"by up to {readings.largest_change:.2f}"
+        f"on texts as written weighted F1 is {written:.4f}; stripped to what a recogniser writes, "
+        f"{readings['as_recognised']['value']:.4f}: a change of "
+        f"{change['value']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f}) on "
+        f"{readings['rows']:,} texts, probabilities move by up to {readings['largest_change']:.2f}"
     )
 
 
@@ -168,13 +180,13 @@ def export(options: ExportOptions, answer: Answer) -> int:
     if answer.json:
         print_json({"bundle": str(bundle.folder), "parity": parity.to_dict()})
         return 0
-    print_text(f"{table(_parity_rows(parity))}\nwrote {bundle.folder}")
+    print_text(f"{table(_parity_rows(parity.groups))}\nwrote {bundle.folder}")
     return 0
 
 
-def _parity_rows(parity: Parity) -> list[tuple[object, ...]]:
+def _parity_rows(groups: Mapping[str, Mapping[str, float]]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [("tokens", "texts", "largest logit difference to torch")]
     return rows + [
         (name, group["texts"], f"{group['largest_difference']:.1e}")
-        for name, group in parity.groups.items()
+        for name, group in groups.items()
     ]

@@ -43,7 +43,10 @@ def test_the_report_is_of_the_weights_that_are_shipped():
     bundle = Bundle.load(SMALL)
     shipped_scores = bundle.manifest.metrics["int8"]["test_goemotions"]
     reported = candidates[INT8]["quality"]["test_goemotions"]["refitted"]
-    assert reported["weighted_f1"] == pytest.approx(shipped_scores["weighted_f1"], abs=2e-4)
+    # The study decides by thresholds of all of validation, the bundle by those of its own part.
+    assert reported["weighted_f1"] == pytest.approx(shipped_scores["weighted_f1"], abs=2e-3)
+    weights = (shipped(SMALL) / "model.bin").stat().st_size
+    assert 0 <= candidates[INT8]["size_bytes"] - weights < 3e6
     assert study["model"]["labels"] == list(bundle.manifest.labels)
 
 

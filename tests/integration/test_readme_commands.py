@@ -29,7 +29,7 @@ BLOCK = re.compile(r"(?:<!-- not run: (.*?) -->\n)?```(shell|python)\n(.*?)```",
 SIZES = (300, 300, 80, 80, 1200, 40, 60)
 SERVERS = ("ov-emotions serve", "ov-emotions demo")
 SMALL = {  # what a small copy of the data needs that the real data do not
-    "ov-emotions convert finetuned/model ": " --recipe int8-mixed --rounds 1",
+    "ov-emotions convert finetuned/model ": " --rounds 1",
     "ov-emotions report ": " --rounds 1 --single-texts 4 --offline-texts 8",
     "ov-emotions train --base ": " --max-length 32 --max-rows 300",
     "ov-emotions distill ": " --max-length 32 --max-rows 300",

@@ -13,8 +13,18 @@ from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED, Bundle, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = {"emotions-ru-small": (0.65, 0.57), "emotions-ru-tiny": (0.64, 0.56)}
-"""Weighted and macro F1 on GoEmotions-ru test below which a new model may not fall."""
+FLOORS = {
+    # The small one gave up a part of the translated set for text that was written in Russian.
+    ("emotions-ru-small", "test_goemotions"): (0.64, 0.56),
+    ("emotions-ru-small", "test_cedr"): (0.645, 0.63),
+    ("emotions-ru-small", "test_brighter"): (0.71, 0.72),
+    ("emotions-ru-tiny", "test_goemotions"): (0.64, 0.56),
+}
+"""Weighted and macro F1 below which a new model may not fall."""
+
+ROWS = {"test_goemotions": 5427, "test_cedr": 1882, "test_brighter": 670}
+CHECKLIST_FLOORS = {"emotions-ru-small": 0.85, "emotions-ru-tiny": 0.72}
+"""Lines of the check list that must pass."""
 
 GOALS = {"emotions-ru-small": (0.675, 0.591)}
 """What the default model is meant to reach there and does not reach yet."""
@@ -61,13 +71,22 @@ def test_manifest_figures_are_the_committed_ones(name):
         assert manifest.metrics[weights] == _quality(name, weights)["splits"]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_int8_reaches_the_floor_on_the_test_split(name):
-    scores = _quality(name, "int8")["splits"]["test_goemotions"]
-    weighted, macro = FLOORS[name]
-    assert scores["rows"] == 5427
+@pytest.mark.parametrize(("name", "split"), FLOORS)
+def test_int8_reaches_the_floor_on_the_test_splits(name, split):
+    scores = _quality(name, "int8")["splits"][split]
+    weighted, macro = FLOORS[name, split]
+    assert scores["rows"] == ROWS[split]
     assert scores["weighted_f1"] >= weighted
     assert scores["macro_f1"] >= macro
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_check_list_passes_as_far_as_it_did(name):
+    path = ROOT / "benchmarks" / "results" / "checklist.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["checklists"]
+    (groups,) = [one["groups"] for one in found if one["model"] == name]
+    lines, passed = (sum(group[key] for group in groups) for key in ("lines", "passed"))
+    assert passed / lines >= CHECKLIST_FLOORS[name]
 
 
 @pytest.mark.parametrize("name", GOALS)

@@ -1,0 +1,116 @@
+"""Models beside each other on all of validation, a set at a time, at cross-fitted thresholds.
+
+    python -m benchmarks.training.stages NAME=MODEL ... --data prepared --output FILE
+    python -m benchmarks.training.stages --write      put the committed figures into the page
+
+A model is a bundle, or a checkpoint with its IR made on the way. Every row is decided at thresholds
+that were fitted on the other folds of all sets together, and no test split is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.readme_table import insert
+from benchmarks.training.scoring import SEED
+from ov_emotions import EmotionClassifier
+from ov_emotions.conversion.run import open_fp32
+from ov_emotions.data.dataset import PreparedData
+from ov_emotions.files import write_json, write_text
+from ov_emotions.metrics import score
+from ov_emotions.system import environment
+from ov_emotions.thresholds import cross_fit, fit_thresholds
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "last-stage.json"
+PAGE = ROOT / "quantize" / "checkpoints" / "README.md"
+SETS = {
+    "ru_goemotions": "GoEmotions-ru",
+    "brighter_rus": "BRIGHTER",
+    "support_desk": "support desk",
+    "all": "all",
+}
+"""CEDR is left out: what the stages began with had trained on its rows."""
+
+
+def measure(models: dict[str, str], data: PreparedData) -> dict[str, Any]:
+    """Score models on validation.
+
+    :param models: bundles or checkpoints by name.
+    :param data: the prepared folder.
+    :return: by model and set, weighted and macro F1.
+    """
+    rows = data.split("validation")
+    origins = np.array(rows.origins)
+    found: dict[str, Any] = {}
+    for name, source in models.items():
+        with open_fp32(source, data) as (bundle, _), EmotionClassifier(bundle) as classifier:
+            probabilities = classifier.predict_proba(list(rows.texts))
+        decided = cross_fit(probabilities, rows.targets, fit_thresholds, SEED)
+        found[name] = {}
+        for one in SETS:
+            mine = np.ones(len(rows), dtype=bool) if one == "all" else origins == one
+            scores = score(rows.targets[mine], decided[mine], data.label_set.labels)
+            found[name][one] = {
+                "rows": int(mine.sum()),
+                "weighted_f1": round(scores.weighted_f1, 4),
+                "macro_f1": round(scores.macro_f1, 4),
+            }
+    return found
+
+
+def render(answer: dict[str, Any]) -> str:
+    """Write the figures as a Markdown table.
+
+    :param answer: what `measure` found, with its facts.
+    :return: the lines.
+    """
+    lines = [
+        "| weighted / macro F1 | " + " | ".join(SETS.values()) + " |",
+        "| --- |" + " --- |" * len(SETS),
+    ]
+    for name, sets in answer["models"].items():
+        cells = [f"{sets[one]['weighted_f1']:.3f} / {sets[one]['macro_f1']:.3f}" for one in SETS]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("models", nargs="*", metavar="NAME=MODEL")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args(arguments)
+    if args.models:
+        if args.data is None:
+            parser.error("--data is needed")
+        named = dict(one.partition("=")[::2] for one in args.models)
+        data = PreparedData.open(args.data)
+        command = shlex.join(["python", "-m", "benchmarks.training.stages", *sys.argv[1:]])
+        answer = {
+            "command": command,
+            "split": "validation, thresholds cross-fitted in 5 folds",
+            **environment("openvino"),
+            "seed": SEED,
+            "models": measure(named, data),
+        }
+        write_json(args.output, answer)
+    answer = json.loads(args.output.read_text(encoding="utf-8"))
+    print(render(answer))
+    if args.write:
+        page = PAGE.read_text(encoding="utf-8")
+        write_text(PAGE, insert(page, render(answer), "stages"))
+
+
+if __name__ == "__main__":
+    main()
