@@ -25,6 +25,7 @@ from ov_emotions.conversion import run
 from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import ExportError
+from ov_emotions.files import write_json
 from ov_emotions.metrics import paired_differences
 from ov_emotions.quantization.quantize import quantize_bundle
 from ov_emotions.quantization.recipe import DEFAULT_RECIPE, load_recipe
@@ -46,19 +47,16 @@ def main() -> int:
     arguments = parser.parse_args()
     data = PreparedData.open(arguments.data)
     found = {name: _both(name, data, arguments.rounds) for name in SHIPPED}
-    text = json.dumps(
-        {
-            "command": " ".join(["python", *sys.argv]),
-            **environment("openvino", "torch", "transformers", "optimum-intel", "nncf"),
-            "split": "test_goemotions",
-            "rounds": arguments.rounds,
-            "checkpoints": found,
-        },
-        indent=2,
-    )
-    print(text)
+    answer = {
+        "command": " ".join(["python", *sys.argv]),
+        **environment("openvino", "torch", "transformers", "optimum-intel", "nncf"),
+        "split": "test_goemotions",
+        "rounds": arguments.rounds,
+        "checkpoints": found,
+    }
+    print(json.dumps(answer, indent=2))
     if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        write_json(arguments.json, answer)
     return 0
 
 

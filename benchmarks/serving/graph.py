@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-from ov_emotions.files import write_text
+from ov_emotions.files import write_json
 from ov_emotions.serving.config_rules import as_text
 from ov_emotions.serving.profile import ServingProfile
 from ov_emotions.serving.text_model import TextModelConfig, build_text_model
@@ -125,7 +125,7 @@ def _speed(args: argparse.Namespace) -> int:
         },
         "many_single_texts": _many(bundle, texts, args.threads, args.rounds),
     }
-    write_text(args.output, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(args.output, result)
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0
 
@@ -176,7 +176,7 @@ def _memory(args: argparse.Namespace) -> int:
             told.append(json.loads(done.stdout))
         if args.output is not None:
             result = {"model": args.model, "environment": environment("openvino"), "memory": told}
-            write_text(args.output, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+            write_json(args.output, result)
         return 0
     bundle = Bundle.load(args.model)
     before = round(resident_mb())

@@ -19,7 +19,7 @@ from ov_emotions.cli.output import (
 )
 from ov_emotions.cli.repositories import checked_model, published_lines
 from ov_emotions.conversion.config import ConversionConfig
-from ov_emotions.serving.repository import Published
+from ov_emotions.serving.repository import Published, publish
 
 if TYPE_CHECKING:
     from ov_emotions.conversion.run import Conversion
@@ -52,7 +52,6 @@ def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer
     """
     from ov_emotions.bundle import MANIFEST_NAME
     from ov_emotions.conversion.run import convert_model
-    from ov_emotions.serving.repository import publish
     from ov_emotions.serving.text_model import TextModelConfig
 
     check_output_folder(config.output, MANIFEST_NAME)

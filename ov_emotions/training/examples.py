@@ -124,7 +124,7 @@ class Examples(torch.utils.data.Dataset[dict[str, Any]]):
         smoothing = config.label_smoothing
         targets = np.clip(data.targets, 0, 1).astype(np.float32) * (1 - smoothing) + smoothing / 2
         blank = np.zeros((len(ids) - len(data), targets.shape[1]), dtype=np.float32)
-        if teacher is not None:
+        if teacher is not None and config.label_only:
             own = np.isin(data.origins, config.label_only)[:, None] & (data.targets != UNKNOWN)
             rows = len(data)
             teacher = np.concatenate([np.where(own, targets, teacher[:rows]), teacher[rows:]])
