@@ -151,8 +151,7 @@ class EmotionClassifier(TextClassifier):
                     threads, streams = settings.threads, settings.streams
                     one = one or streams > 1
         if threads is streams is None and device == "CPU":
-            defaults = inference_defaults()
-            threads, streams = defaults.threads, defaults.streams
+            threads, streams = inference_defaults()
         self._bundle: Bundle | None = bundle
         self._labels = manifest.labels
         self._task = manifest.task

@@ -6,13 +6,13 @@ Arrays are built by whole rows and groups, so that the cost of Python does not g
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from ov_emotions.normalize import replace_surrogates
 from ov_emotions.process import NATIVE
@@ -53,7 +53,6 @@ class EncodedBatch:
     attention_mask: NDArray[np.int64]
 
     def inputs(self) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays by the names of the model's inputs."""
         return {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
 
 
@@ -101,11 +100,7 @@ class EncodedTexts:
         return groups
 
     def batches(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[EncodedBatch]:
-        """Pad each group to its longest window or little more, one group at a time.
-
-        :param groups: window positions per batch.
-        :return: yields the batches in that order.
-        """
+        """Pad each group to its longest window or little more, one group at a time."""
         starts = np.cumsum(self.lengths) - self.lengths
         for rows in groups:
             lengths = self.lengths[rows]
@@ -115,13 +110,11 @@ class EncodedTexts:
             ids[present] = self.ids[(starts[rows][:, None] + columns)[present]]
             yield EncodedBatch(ids, present.astype(np.int64))
 
-    def alone(
-        self, width: int | None = None
-    ) -> tuple[list[NDArray[np.int64]], tuple[EncodedBatch, ...]]:
+    def alone(self, width: int | None = None) -> tuple[list[NDArray[np.int64]], list[EncodedBatch]]:
         """Do for a single window what `groups` and `batches` do for more.
 
         :param width: to pad it to; None is the next step.
-        :return: its group and its batch.
+        :return: its group and its batch, in lists.
         """
         tokens = len(self.ids)
         if width is None:
@@ -130,7 +123,7 @@ class EncodedTexts:
         mask = np.zeros((1, width), dtype=np.int64)
         ids[0, :tokens] = self.ids
         mask[0, :tokens] = 1
-        return [np.arange(1)], (EncodedBatch(ids, mask),)
+        return [np.arange(1)], [EncodedBatch(ids, mask)]
 
 
 def _widths(lengths: NDArray[np.int64], max_length: int) -> NDArray[np.int64]:
@@ -186,42 +179,34 @@ class TextEncoder:
         self._max_length = max_length
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """Tokenise.
-
-        :param texts: raw texts.
-        :return: their windows.
-        """
+        """Tokenise raw texts."""
         with NATIVE:
-            return self._encode(texts)
-
-    def _encode(self, texts: Sequence[str]) -> EncodedTexts:
-        if len(texts) == 1:
-            return self._tokenize([texts[0]])
-        parts = []
-        for part in _slices(texts):
-            NATIVE.rest()
-            parts.append(self._tokenize(part))
+            parts = []
+            for part in _slices(texts):
+                NATIVE.rest()
+                parts.append(self._tokenize(part))
         if len(parts) == 1:
             return parts[0]
         firsts = np.cumsum([0, *(part.texts for part in parts)])
-        owners = [part.owners + first for part, first in zip(parts, firsts, strict=False)]
-        empty = np.empty(0, dtype=np.int64)
-        return EncodedTexts(
+        return replace(
+            parts[0],
             texts=len(texts),
-            ids=np.concatenate([empty, *(part.ids for part in parts)]),
-            lengths=np.concatenate([empty, *(part.lengths for part in parts)]),
-            owners=np.concatenate([empty, *owners]),
-            truncated=np.concatenate([empty > 0, *(part.truncated for part in parts)]),
-            pad_id=self._pad_id,
-            max_length=self._max_length,
+            ids=np.concatenate([part.ids for part in parts]),
+            lengths=np.concatenate([part.lengths for part in parts]),
+            owners=np.concatenate([p.owners + n for p, n in zip(parts, firsts, strict=False)]),
+            truncated=np.concatenate([part.truncated for part in parts]),
         )
 
     def _tokenize(self, texts: list[str]) -> EncodedTexts:
-        """Ask the tokeniser."""
+        try:
+            encodings = self._tokenizer.encode_batch_fast(texts)
+        except TypeError:
+            # Lone surrogates are rare: only the slice that the tokeniser refuses pays for them.
+            encodings = self._tokenizer.encode_batch_fast([replace_surrogates(t) for t in texts])
         owners: list[int] = []
         truncated = np.zeros(len(texts), dtype=np.bool_)
         windows: list[list[int]] = []
-        for position, encoding in enumerate(self._encode_slice(texts)):
+        for position, encoding in enumerate(encodings):
             first = encoding.ids
             if len(first) > self._special:
                 windows.append(first)
@@ -243,20 +228,12 @@ class TextEncoder:
             max_length=self._max_length,
         )
 
-    def _encode_slice(self, texts: list[str]) -> list[Encoding]:
-        encodings: list[Encoding]
-        try:
-            encodings = self._tokenizer.encode_batch_fast(texts)
-        except TypeError:
-            # Lone surrogates are rare: only the slice that the tokeniser refuses pays for them.
-            encodings = self._tokenizer.encode_batch_fast([replace_surrogates(t) for t in texts])
-        return encodings
-
 
 def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Cut a list so that the encodings of one part fit in memory whatever the list's length."""
+    """Cut a list, at least once, so that the encodings of one part fit in memory."""
     remaining = iter(texts)
-    while part := list(islice(remaining, _SLICE_TEXTS)):
+    part = list(islice(remaining, _SLICE_TEXTS))
+    while True:
         start = characters = 0
         for i, text in enumerate(part):
             characters += len(text)
@@ -264,3 +241,5 @@ def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
                 yield part[start:i]
                 start, characters = i, len(text)
         yield part[start:]
+        if not (part := list(islice(remaining, _SLICE_TEXTS))):
+            return

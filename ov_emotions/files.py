@@ -57,8 +57,7 @@ def _unlock(descriptor: int | None) -> None:
 def folder_lock(path: Path) -> Iterator[bool]:
     """Hold a folder, or a file, for the length of a block; a killed process lets go of it.
 
-    :param path: the folder.
-    :return: yields False if another process holds it; where the system has no such locks, True.
+    Yields False if another process holds it; where the system has no such locks, True.
     """
     descriptor = _lock(path, wait=False)
     try:
@@ -89,17 +88,14 @@ def _clear_abandoned(path: Path) -> None:
     for left in path.parent.iterdir():
         if ours.fullmatch(left.name):
             descriptor = _lock(left, wait=False)
-            if descriptor is not None:
-                _remove(left)
-            _unlock(descriptor)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+            if descriptor is None:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    left.unlink()
+            os.close(descriptor)
 
 
 @contextmanager
@@ -107,10 +103,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path that becomes `path` when the block ends without an error.
 
     A crash leaves the old file, or none; never half of the new one. A process that is killed leaves
-    its temporary file behind; the next one that writes `path` removes it.
-
-    :param path: where the file shall be; its folder is made if need be.
-    :return: yields an empty file to write to, in the same folder.
+    its temporary file behind; the next one that writes `path` removes it. The folder is made if
+    need be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _in_work(path, folder=False) as temporary:
@@ -128,9 +122,6 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
 
     Where the system can, it has no name until then, so that not even a killed process leaves
     anything. A device or a pipe is written to as it is, and a link stays.
-
-    :param path: the file; what stood there is replaced.
-    :return: yields the bytes to write.
     """
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
@@ -180,13 +171,11 @@ def _name(descriptor: int, path: Path) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that replaces `path` when the block ends without an error.
+    """Give a temporary folder that replaces `path` as a whole when the block ends without an error.
 
     A process that is killed leaves its temporary folder behind; the next one that replaces `path`
     removes it, once its own folder stands: until then the other may be the only whole one.
 
-    :param path: where the folder shall be; what stood there is replaced as a whole.
-    :return: yields the folder to fill.
     :raises NotADirectoryError: if a file stands there.
     """
     path = path.resolve()  # a link stays, and what it leads to is replaced
@@ -212,39 +201,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def best_inside(folder: Path) -> str:
-    """Point to the checkpoint in a run's folder, where the folder itself was named.
-
-    :param folder: what was named and is not what it should be.
-    :return: the end of a sentence; empty where it is no run's folder.
-    """
+    """End a sentence about a wrong folder: point to the checkpoint if it is a run's folder."""
     best = folder / "best"
     return f"; did you mean {best}?" if best.is_dir() else ""
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically.
-
-    :param path: the file.
-    :param text: its content.
-    """
+    """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically, with a final newline.
-
-    :param path: the file.
-    :param value: what `json.dumps` takes.
-    """
+    """Write what `json.dumps` takes atomically, indented and with a final newline."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def sha256_file(path: Path) -> str:
-    """Hash a file.
-
-    :param path: the file.
-    :return: its SHA-256 in lower-case hexadecimal.
-    """
+    """Return a file's SHA-256 in lower-case hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

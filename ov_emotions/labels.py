@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from ov_emotions.errors import InputError
 
@@ -26,12 +25,7 @@ class LabelSet:
         return len(self.labels)
 
     def index(self, label: str) -> int:
-        """Return the position of a label.
-
-        :param label: an identifier of this set.
-        :return: its index among the model's outputs.
-        :raises InputError: if the set has no such label.
-        """
+        """Return a label's position; raise InputError if the set has no such label."""
         try:
             return self.labels.index(label)
         except ValueError:
@@ -41,7 +35,7 @@ class LabelSet:
 
 
 def _label_set(name: str, russian: dict[str, str]) -> LabelSet:
-    return LabelSet(name, tuple(russian), MappingProxyType(russian))
+    return LabelSet(name, tuple(russian), russian)
 
 
 EKMAN = _label_set(
@@ -118,9 +112,7 @@ IZARD = _label_set(
     },
 )
 
-LABEL_SETS: Mapping[str, LabelSet] = MappingProxyType(
-    {s.name: s for s in (EKMAN, GOEMOTIONS, CEDR, IZARD)}
-)
+LABEL_SETS: Mapping[str, LabelSet] = {s.name: s for s in (EKMAN, GOEMOTIONS, CEDR, IZARD)}
 
 
 @dataclass(frozen=True)
@@ -151,9 +143,8 @@ class LabelMap:
         return tuple(bool(self.parts.get(label)) for label in self.target.labels)
 
     def apply(self, present: Sequence[str]) -> tuple[int | None, ...]:
-        """Translate one row's labels.
+        """Translate the source labels of one row.
 
-        :param present: the source labels annotated as present.
         :return: per target label 1 (present), 0 (absent) or None (unknown).
         :raises InputError: if a label is not in the source set.
         """
@@ -166,52 +157,34 @@ class LabelMap:
         )
 
 
+def _to_ekman(source: LabelSet, **parts: str) -> LabelMap:
+    return LabelMap(source, EKMAN, {label: tuple(names.split()) for label, names in parts.items()})
+
+
 # The Ekman grouping published with GoEmotions (Demszky et al., 2020).
-GOEMOTIONS_TO_EKMAN = LabelMap(
+GOEMOTIONS_TO_EKMAN = _to_ekman(
     GOEMOTIONS,
-    EKMAN,
-    MappingProxyType(
-        {
-            "anger": ("anger", "annoyance", "disapproval"),
-            "disgust": ("disgust",),
-            "fear": ("fear", "nervousness"),
-            "joy": (
-                "joy",
-                "amusement",
-                "approval",
-                "excitement",
-                "gratitude",
-                "love",
-                "optimism",
-                "relief",
-                "pride",
-                "admiration",
-                "desire",
-                "caring",
-            ),
-            "sadness": ("sadness", "disappointment", "embarrassment", "grief", "remorse"),
-            "surprise": ("surprise", "realization", "confusion", "curiosity"),
-            "neutral": ("neutral",),
-        }
-    ),
+    anger="anger annoyance disapproval",
+    disgust="disgust",
+    fear="fear nervousness",
+    joy="joy amusement approval excitement gratitude love optimism relief pride admiration desire "
+    "caring",
+    sadness="sadness disappointment embarrassment grief remorse",
+    surprise="surprise realization confusion curiosity",
+    neutral="neutral",
 )
 
-CEDR_TO_EKMAN = LabelMap(CEDR, EKMAN, MappingProxyType({label: (label,) for label in CEDR.labels}))
+CEDR_TO_EKMAN = _to_ekman(CEDR, **{label: label for label in CEDR.labels})
 
 # Guilt and shame follow remorse and embarrassment, which the Ekman grouping files under sadness;
 # enthusiasm (Izard's "interest") follows excitement, which it files under joy.
-IZARD_TO_EKMAN = LabelMap(
+IZARD_TO_EKMAN = _to_ekman(
     IZARD,
-    EKMAN,
-    MappingProxyType(
-        {
-            "anger": ("anger",),
-            "disgust": ("disgust",),
-            "fear": ("fear",),
-            "joy": ("joy", "enthusiasm"),
-            "sadness": ("sadness", "guilt", "shame"),
-            "surprise": ("surprise",),
-            "neutral": ("neutral",),
-        }
-    ),
+    anger="anger",
+    disgust="disgust",
+    fear="fear",
+    joy="joy enthusiasm",
+    sadness="sadness guilt shame",
+    surprise="surprise",
+    neutral="neutral",
 )

@@ -30,10 +30,7 @@ NO_NORMALIZER = "none"
 
 
 def build_normalizer() -> normalizers.Normalizer:
-    """Build the current normaliser.
-
-    :return: a normaliser to set on a `tokenizers.Tokenizer`.
-    """
+    """Build the current normaliser, to be set on a `tokenizers.Tokenizer`."""
     return normalizers.Sequence(
         [
             normalizers.NFKC(),
@@ -54,11 +51,7 @@ def _normalizer() -> normalizers.Normalizer:
 
 
 def normalize(text: str) -> str:
-    """Normalise one text by the current version's rules.
-
-    :param text: any text.
-    :return: lower-case letters and digits with single spaces between words; may be empty.
-    """
+    """Normalise one text by the current version's rules; what is left may be empty."""
     return str(_normalizer().normalize_str(replace_surrogates(text)))
 
 
@@ -67,9 +60,6 @@ def replace_surrogates(text: str) -> str:
 
     Python strings can hold halves of surrogate pairs (from broken JSON escapes, say), which UTF-8
     cannot. Whole pairs become their character, lone halves U+FFFD, which the normaliser drops.
-
-    :param text: any text.
-    :return: the text itself where nothing had to change.
     """
     try:
         text.encode("utf-8")

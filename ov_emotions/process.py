@@ -15,7 +15,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -61,17 +61,13 @@ class _Gate:
             self._step_in()
 
     def close(self) -> bool:
-        """Shut it for all other threads, and wait until they are out.
-
-        :return: whether they are.
-        """
+        """Shut it for all other threads, and wait until they are out; tell whether they are."""
         own = min(1, getattr(self._mine, "depth", 0))
         with self._changed:
             self.shut, self._keeper = True, threading.get_ident()
             return self._changed.wait_for(lambda: self._inside <= own, _PATIENCE)
 
     def open(self) -> None:
-        """Let others in again."""
         with self._changed:
             self.shut, self._keeper = False, None
             self._changed.notify_all()
@@ -94,14 +90,11 @@ NATIVE = _Gate()
 """Held by a thread for as long as it tokenises, compiles or infers."""
 
 
-class HoldsNative(Protocol):
-    """Something that holds objects of OpenVINO."""
-
-    def native_objects(self) -> Iterable[object]:
-        """Give them; called in a child process after a fork."""
+class _HoldsNative(Protocol):
+    def native_objects(self) -> Iterable[object]: ...
 
 
-_holders: weakref.WeakSet[Any] = weakref.WeakSet()
+_holders: weakref.WeakSet[_HoldsNative] = weakref.WeakSet()
 _forked = False
 _quiet_at_fork = True
 _set_for_fork: list[str] = []
@@ -130,11 +123,8 @@ def reopening() -> threading.Lock:
     return _reopen_lock
 
 
-def watch(holder: HoldsNative) -> None:
-    """Remember what must not be destroyed in a forked child.
-
-    :param holder: kept by a weak reference.
-    """
+def watch(holder: _HoldsNative) -> None:
+    """Remember, by a weak reference, whose objects must not be destroyed in a forked child."""
     _holders.add(holder)
 
 

@@ -1,4 +1,4 @@
-"""How far a piece of work is: what rooms tell, and whoever asked for the work shows."""
+"""How far a piece of work is: rooms tell it, and whoever asked for the work shows it."""
 
 from __future__ import annotations
 
@@ -38,15 +38,7 @@ def counted(
     unit: str = "rows",
     note: str = "",
 ) -> Iterator[_T]:
-    """Pass items on, and tell after each how many there were.
-
-    :param items: any.
-    :param tell: gets the messages; None for nobody.
-    :param total: how many items there are; None where that is not known.
-    :param unit: see `Progress`.
-    :param note: see `Progress`.
-    :return: yields the items.
-    """
+    """Pass items on, and tell after each how many there were, in the words of `Progress`."""
     for done, item in enumerate(items, start=1):
         yield item
         if tell is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib
 import io
@@ -12,8 +11,9 @@ import platform
 import sys
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
 
 def require(module: str, *, extra: str) -> Any:
-    """Import a module that an extra brings.
+    """Import a module that an extra of this package brings.
 
-    :param module: dotted name.
-    :param extra: the extra of this package that installs it.
-    :return: the module.
     :raises MissingExtraError: if it is not installed, or if what is installed does not fit.
     """
     try:
@@ -54,42 +51,54 @@ def require(module: str, *, extra: str) -> Any:
 
 _CPUINFO = Path("/proc/cpuinfo")
 _TELLING_FLAGS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_tile",
-    "amx_int8",
-    "amx_bf16",
+    *("avx2", "avx512f", "avx512_vnni", "avx_vnni"),
+    *("avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
 )
 
 
-def _cpuinfo(key: str) -> str:
-    if _CPUINFO.is_file():
-        for line in _CPUINFO.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == key:
-                return value.strip()
-    return ""
+def _processors() -> dict[int, dict[str, str]]:
+    """Parse /proc/cpuinfo: the fields of each processor, by its number."""
+    found: dict[int, dict[str, str]] = {}
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return found
+    for block in text.split("\n\n"):
+        pairs = (line.split(":", 1) for line in block.splitlines() if ":" in line)
+        fields = {key.strip(): value.strip() for key, value in pairs}
+        if fields.get("processor", "").isdecimal():
+            found[int(fields["processor"])] = fields
+    return found
+
+
+def _usable() -> set[int]:
+    """Return the processors that the scheduler may put this process on."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _usable_fields() -> list[dict[str, str]]:
+    usable = _usable()
+    return [fields for number, fields in _processors().items() if number in usable]
 
 
 def cpu_name() -> str:
     """Return the processor's model name as the system tells it."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    first = next(iter(_processors().values()), {})
+    return first.get("model name") or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> tuple[str, ...]:
     """Return the instruction sets that matter to inference and that this processor has."""
-    present = set(_cpuinfo("flags").split())
+    first = next(iter(_processors().values()), {})
+    present = first.get("flags", "").split()
     return tuple(flag for flag in _TELLING_FLAGS if flag in present)
 
 
 def available_cores() -> int:
     """Return the logical cores that this process may use, affinity included."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(_usable())
 
 
 @dataclass(frozen=True)
@@ -113,10 +122,7 @@ class Machine:
 
 
 def read_machine() -> Machine:
-    """Ask the operating system.
-
-    :return: what it said; less of it on other systems than Linux.
-    """
+    """Ask the operating system; others than Linux tell less."""
     return Machine(
         cpu=cpu_name(),
         logical_cores=os.cpu_count() or 1,
@@ -127,53 +133,35 @@ def read_machine() -> Machine:
     )
 
 
-def usable_physical_cores(cpuinfo: Path = Path("/proc/cpuinfo")) -> int | None:
-    """Count the cores under the processors that this process may run on.
-
-    :param cpuinfo: Linux's description of the processors.
-    :return: their number; None where it cannot be told.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    usable = os.sched_getaffinity(0)
+def usable_physical_cores() -> int | None:
+    """Count the cores that this process may run on; None where it cannot be told."""
     cores = {
         (fields.get("physical id", "0"), fields["core id"])
-        for number, fields in _processors(cpuinfo).items()
-        if number in usable and "core id" in fields
+        for fields in _usable_fields()
+        if "core id" in fields
     }
     return len(cores) or None
 
 
-def processors_apart(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[int]:
+def usable_sockets() -> int:
+    """Count the sockets of the processors that this process may run on; 1 if it cannot be told."""
+    return len({fields.get("physical id", "0") for fields in _usable_fields()}) or 1
+
+
+def processors_apart() -> list[int]:
     """Order the processors that this process may run on, so that siblings come last.
 
-    :param cpuinfo: Linux's description of the processors.
     :return: their numbers: one of each physical core, then the second of each, and so on.
     """
-    described = _processors(cpuinfo)
-    taken: dict[tuple[str, str], int] = {}
+    described = _processors()
+    taken: Counter[tuple[str, str]] = Counter()
     ranked = []
-    for number in sorted(os.sched_getaffinity(0)):
+    for number in sorted(_usable()):
         fields = described.get(number, {})
         core = fields.get("physical id", "0"), fields.get("core id", f"of {number}")
-        ranked.append((taken.setdefault(core, 0), number))
+        ranked.append((taken[core], number))
         taken[core] += 1
     return [number for _, number in sorted(ranked)]
-
-
-def _processors(path: Path) -> dict[int, dict[str, str]]:
-    """Parse /proc/cpuinfo: the fields of each processor, by its number."""
-    found: dict[int, dict[str, str]] = {}
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return found
-    for block in text.split("\n\n"):
-        pairs = (line.split(":", 1) for line in block.splitlines() if ":" in line)
-        fields = {key.strip(): value.strip() for key, value in pairs}
-        if fields.get("processor", "").isdecimal():
-            found[int(fields["processor"])] = fields
-    return found
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
@@ -229,9 +217,6 @@ def cpu_budget(machine: Machine | None = None) -> CpuBudget:
 
     Siblings of a physical core count once, because they share the units that multiply INT8. A
     cpuset shows in the affinity mask, a quota of a control group does not: the smaller one counts.
-
-    :param machine: what was read already; asked for if None.
-    :return: the budget.
     """
     machine = machine or read_machine()
     cores = machine.usable_physical_cores or machine.usable_logical_cores
@@ -243,58 +228,26 @@ def cpu_budget(machine: Machine | None = None) -> CpuBudget:
     return CpuBudget(cores, source)
 
 
-@dataclass(frozen=True)
-class InferenceDefaults:
-    """What to tell OpenVINO where the user says nothing; None leaves it to OpenVINO.
-
-    :param threads: CPU threads at most.
-    :param streams: inferences side by side.
-    """
-
-    threads: int | None
-    streams: int | None
-
-
-def inference_defaults(
-    root: Path = Path("/"), cpuinfo: Path = Path("/proc/cpuinfo")
-) -> InferenceDefaults:
-    """Choose threads and streams by the machine.
+def inference_defaults() -> tuple[int | None, int | None]:
+    """Choose OpenVINO's threads and streams by the machine; None leaves them to OpenVINO.
 
     OpenVINO takes the cores of the affinity mask, and for latency one stream on one socket; that is
     left to it. A control group's quota it does not see: more threads than the quota pays for are
     stopped in turns, and the slowest ends an inference. Of several sockets, one stream would leave
     all but one idle: one stream each computes a single text as before, and lists on all of them.
-
-    :param root: where /proc and /sys of the quota lie.
-    :param cpuinfo: Linux's description of the processors.
-    :return: the defaults.
     """
-    quota = cpu_quota(root)
+    quota = cpu_quota()
     if quota is not None and quota < available_cores():
         # Few cores of many: they need not be on one socket, and streams would split them further.
-        return InferenceDefaults(threads=max(1, int(quota)), streams=None)
-    sockets = usable_sockets(cpuinfo)
-    return InferenceDefaults(threads=None, streams=sockets if sockets > 1 else None)
-
-
-def usable_sockets(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
-    """Count the sockets of the processors that this process may run on; 1 if it cannot be told."""
-    if not hasattr(os, "sched_getaffinity"):
-        return 1
-    usable = os.sched_getaffinity(0)
-    sockets = {
-        fields.get("physical id", "0")
-        for number, fields in _processors(cpuinfo).items()
-        if number in usable
-    }
-    return max(1, len(sockets))
+        return max(1, int(quota)), None
+    sockets = usable_sockets()
+    return None, sockets if sockets > 1 else None
 
 
 def environment(*packages: str) -> dict[str, Any]:
     """Describe the machine and the versions that a figure depends on.
 
     :param packages: distributions whose versions are recorded; absent ones are left out.
-    :return: plain values for JSON.
     """
     versions = {"ov_emotions": __version__, "python": platform.python_version()}
     for package in packages:
@@ -308,9 +261,6 @@ def environment(*packages: str) -> dict[str, Any]:
     }
 
 
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"
 _KIB = 1024
 
 
@@ -321,32 +271,32 @@ def resident_mb(process: int | None = None) -> float:
     :return: the memory; 0 where that of another process is not told.
     """
     if process is None:
-        return _status("VmRSS")
-    return _read(Path(f"/proc/{process}/status"), "VmRSS") or 0.0
+        return _own_memory("VmRSS")
+    return _memory(str(process), "VmRSS") or 0.0
 
 
 def peak_mb() -> float:
     """Return the largest resident memory since the last `reset_peak`, in 10^6 bytes."""
-    return _status("VmHWM")
+    return _own_memory("VmHWM")
 
 
 def reset_peak() -> None:
     """Let the peak start anew, where the system allows it; elsewhere it is that of the process."""
-    with contextlib.suppress(OSError):
-        _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _read(path: Path, field: str) -> float | None:
-    with contextlib.suppress(OSError):
-        for line in path.read_text(encoding="utf-8").splitlines():
+def _memory(process: str, field: str) -> float | None:
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             if name == field:
                 return round(int(value.split()[0]) * _KIB / 1e6, 1)
     return None
 
 
-def _status(field: str) -> float:
-    if (told := _read(_STATUS, field)) is not None:
+def _own_memory(field: str) -> float:
+    if (told := _memory("self", field)) is not None:
         return told
     if sys.platform == "win32":
         return 0.0
@@ -365,8 +315,6 @@ def import_openvino() -> Any:
 
     The converter comes with the first use of `openvino.convert_model` or `openvino.tools`, as if
     it had been there. Changes nothing where the program itself imported OpenVINO before.
-
-    :return: the module.
     """
     converter = "openvino.tools.ovc"
     with _lock:
@@ -400,9 +348,7 @@ def shared_core() -> ov.Core:
     OpenVINO's CPU plugin gives the thread that loads it a signal stack of its own, and takes that
     back when its core goes. Two cores that go in the order in which they came leave the thread with
     a stack that is no longer there, and the next signal, Ctrl-C say, crashes the process. One core
-    also loads the plugin once.
-
-    :return: the core; set no properties on it, pass them where a model is compiled.
+    also loads the plugin once. Set no properties on it, pass them where a model is compiled.
     """
     global _core
     openvino = import_openvino()
@@ -446,26 +392,24 @@ def core_for_others() -> Iterator[None]:
         ov.Core, ov.compile_model = own
 
 
-def keep_ray_silent() -> None:
-    """Set Ray's own switch before it is imported, unless the user set it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+_SILENT = {
+    "ray": {"RAY_USAGE_STATS_ENABLED": "0"},
+    "mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true"},
+    # The Hub client sends for Gradio.
+    "gradio": {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"},
+}
 
 
-def keep_mlflow_silent() -> None:
-    """Set MLflow's own switch before it is imported, unless the user set it."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-
-def keep_gradio_silent() -> None:
-    """Set the switches of Gradio, and of the Hub client that sends for it, before its import."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+def keep_silent(package: str) -> None:
+    """Set a package's own switch of its reports of use before its import, unless the user did."""
+    for name, value in _SILENT[package].items():
+        os.environ.setdefault(name, value)
 
 
 _KEPT: list[object] = []
 
 
-@contextlib.contextmanager
+@contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Switch off transformers' progress bars and advisory messages; errors are still logged."""
     log = require("transformers.utils.logging", extra="train")
@@ -486,9 +430,6 @@ def import_sentencepiece(extra: str) -> None:
     The types of its wrapper bring deprecation warnings on import; where warnings are errors, they
     end the interpreter. At exit, the wrapper's destructor can run after the types that it needs are
     gone, and the process that did its work well ends with a segmentation fault.
-
-    :param extra: the extra that installs it.
-    :raises MissingExtraError: if it is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -501,20 +442,14 @@ def import_sentencepiece(extra: str) -> None:
 
 
 def import_gradio() -> Any:
-    """Import Gradio with its reports of use off, and without the warnings of what it imports.
-
-    :return: the module.
-    :raises MissingExtraError: if it is not installed.
-    """
-    keep_gradio_silent()
+    """Import Gradio with its reports of use off, and without the warnings of what it imports."""
+    keep_silent("gradio")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return require("gradio", extra="demo")
 
 
 class _Collector(logging.Handler):
-    """Keeps the messages of a logger."""
-
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.messages: list[str] = []
@@ -523,13 +458,12 @@ class _Collector(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-@contextlib.contextmanager
+@contextmanager
 def quiet_nncf() -> Iterator[list[str]]:
     """Keep NNCF's log, progress bars and tables off standard output; errors are still logged.
 
-    Its models are compiled by this process's one core.
-
-    :return: yields the list that its messages are collected in, for what it tells nowhere else.
+    Its models are compiled by this process's one core. Yields the list that its messages are
+    collected in, for what it tells nowhere else.
     """
     # Imported first: its log handler keeps the standard output that it finds at import.
     require("nncf", extra="quantize")
@@ -542,7 +476,7 @@ def quiet_nncf() -> Iterator[list[str]]:
     log.addHandler(collector)
     try:
         # Its bars have no switch; they go to what standard output is when they start.
-        with contextlib.redirect_stdout(io.StringIO()), core_for_others():
+        with redirect_stdout(io.StringIO()), core_for_others():
             yield collector.messages
     finally:
         log.removeHandler(collector)

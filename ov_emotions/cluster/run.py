@@ -22,7 +22,7 @@ from ov_emotions.cluster.plan import Part, Plan, Settings, differences, find_fil
 from ov_emotions.cluster.worker import BatchWorker, Outcome
 from ov_emotions.errors import ClusterError, DataError
 from ov_emotions.schema import write_json
-from ov_emotions.system import cpu_budget, keep_ray_silent, require
+from ov_emotions.system import cpu_budget, keep_silent, require
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 """Of a local Ray: descriptions of parts go through it and nothing else."""
@@ -35,7 +35,7 @@ def import_ray(*, local: bool) -> Any:
     :return: the module `ray`.
     :raises MissingExtraError: if it is not installed.
     """
-    keep_ray_silent()
+    keep_silent("ray")
     if local:
         _lock_local_ray()
     # Its C++ part writes to standard error whatever Python's loggers say.

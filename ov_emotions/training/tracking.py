@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import write_json
-from ov_emotions.system import keep_mlflow_silent, require
+from ov_emotions.system import keep_silent, require
 from ov_emotions.training.course import HISTORY_CSV, HISTORY_JSON, first_line, writing
 from ov_emotions.training.settings import BEST_NAME, CONFIG_NAME, TrainConfig
 
@@ -44,7 +44,7 @@ class MlflowTracker(TrainerCallback):
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
-        keep_mlflow_silent()
+        keep_silent("mlflow")
         self._mlflow = require("mlflow", extra="tracking")
         self._client: Any = None
         self._run = ""

@@ -389,7 +389,8 @@ def test_siblings_of_a_core_come_behind_all_other_cores(tmp_path, monkeypatch):
     ]
     (tmp_path / "cpuinfo").write_text("\n".join(blocks), encoding="utf-8")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    assert processors_apart(tmp_path / "cpuinfo") == [0, 2, 1, 3]
+    monkeypatch.setattr("ov_emotions.system._CPUINFO", tmp_path / "cpuinfo")
+    assert processors_apart() == [0, 2, 1, 3]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can pin threads")

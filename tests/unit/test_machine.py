@@ -100,8 +100,10 @@ def test_sibling_threads_and_forbidden_cores_are_not_counted(
         "\n\n".join(f"processor\t: {i}\nphysical id\t: 0\ncore id\t: {i // 2}" for i in range(8)),
         encoding="ascii",
     )
-    assert usable_physical_cores(path) == 2
-    assert usable_physical_cores(tmp_path / "none") is None
+    monkeypatch.setattr("ov_emotions.system._CPUINFO", path)
+    assert usable_physical_cores() == 2
+    monkeypatch.setattr("ov_emotions.system._CPUINFO", tmp_path / "none")
+    assert usable_physical_cores() is None
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,11 @@ from pathlib import Path
 import openvino as ov
 import pytest
 
-from ov_emotions import EmotionClassifier
+from ov_emotions import EmotionClassifier, system
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.runtime import cache as model_cache
 from ov_emotions.runtime.cache import VARIABLE, compile_cached, user_cache_dir
-from ov_emotions.system import inference_defaults, usable_sockets
 
 KEY = ("1", "CPU", {"NUM_STREAMS": 1})
 
@@ -136,48 +135,41 @@ def test_openvinos_converter_comes_when_it_is_asked_for() -> None:
     assert ov.__version__
 
 
-def cpuinfo(path: Path, sockets: tuple[int, ...]) -> Path:
-    path.write_text(
-        "\n\n".join(
-            f"processor\t: {i}\nphysical id\t: {socket}\ncore id\t: {i}"
-            for i, socket in enumerate(sockets)
-        )
-    )
-    return path
-
-
-def quota(root: Path, limit: str) -> Path:
-    (root / "sys/fs/cgroup").mkdir(parents=True)
-    (root / "sys/fs/cgroup/cpu.max").write_text(limit)
-    return root
-
-
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux")
-def test_defaults_follow_quota_and_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3})
-    one = cpuinfo(tmp_path / "one", (0, 0, 0, 0))
-    two = cpuinfo(tmp_path / "two", (0, 0, 1, 1))
-    free, tight = quota(tmp_path / "free", "max 100000"), quota(tmp_path / "q", "150000 100000")
-    wide = quota(tmp_path / "wide", "800000 100000")
-    for root in (free, wide):
-        found = inference_defaults(root, one)
-        assert (found.threads, found.streams) == (None, None), "left to OpenVINO"
-        assert inference_defaults(root, two).streams == 2
-    assert inference_defaults(tight, two) == inference_defaults(tight, one)
-    assert inference_defaults(tight, one).threads == 1
-    assert usable_sockets(tmp_path / "nowhere") == 1
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {2, 3})
-    assert usable_sockets(two) == 1, "pinned to one socket"
+@pytest.mark.parametrize(
+    ("sockets", "usable", "quota", "expected"),
+    [
+        ((0, 0, 0, 0), 4, None, (None, None)),  # left to OpenVINO
+        ((0, 0, 1, 1), 4, None, (None, 2)),
+        ((0, 0, 1, 1), 4, 8.0, (None, 2)),
+        ((0, 0, 1, 1), 4, 1.5, (1, None)),
+        ((0, 0, 1, 1), 2, None, (None, None)),  # pinned to one socket
+        ((), 4, None, (None, None)),
+    ],
+)
+def test_defaults_follow_quota_and_sockets(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sockets: tuple[int, ...],
+    usable: int,
+    quota: float | None,
+    expected: tuple[int | None, int | None],
+) -> None:
+    blocks = (
+        f"processor\t: {i}\nphysical id\t: {socket}\ncore id\t: {i}"
+        for i, socket in enumerate(sockets)
+    )
+    (tmp_path / "cpuinfo").write_text("\n\n".join(blocks))
+    monkeypatch.setattr(system, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(system, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(usable)))
+    assert system.inference_defaults() == expected
 
 
 def test_a_classifier_under_a_quota_starts_no_more_threads_than_it_pays_for(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ov_emotions import classifier as module
-    from ov_emotions.system import InferenceDefaults
-
-    monkeypatch.setattr(module, "inference_defaults", lambda: InferenceDefaults(1, None))
-    made = EmotionClassifier(tiny_bundle)
-    assert made._models._plain._config["INFERENCE_NUM_THREADS"] == 1  # type: ignore[attr-defined]
-    given = EmotionClassifier(tiny_bundle, threads=2)
-    assert given._models._plain._config["INFERENCE_NUM_THREADS"] == 2  # type: ignore[attr-defined]
+    monkeypatch.setattr("ov_emotions.classifier.inference_defaults", lambda: (1, None))
+    for given, expected in ((None, 1), (2, 2)):
+        made = EmotionClassifier(tiny_bundle, threads=given)
+        assert made._models._plain._config["INFERENCE_NUM_THREADS"] == expected

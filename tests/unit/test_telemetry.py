@@ -83,10 +83,10 @@ assert sys.modules["openvino_telemetry"] is own
 def test_mlflow_is_silenced_unless_the_user_set_its_switch(
     monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
 ) -> None:
-    from ov_emotions.system import keep_mlflow_silent
+    from ov_emotions.system import keep_silent
 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", before or "")
     if before is None:
         monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
-    keep_mlflow_silent()
+    keep_silent("mlflow")
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == after
