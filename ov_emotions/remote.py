@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import os
+import threading
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier, decide
-from ov_emotions.client.loop import LoopThread, shared_loop
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.probes import Expected
 from ov_emotions.client.session import OnModelChange, Scored, ServerSession
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import ServerError
@@ -34,23 +35,97 @@ __all__ = ["AsyncEmotionClassifier", "ServerClassifier", "expected_model"]
 
 Model = str | os.PathLike[str] | Bundle
 
+T = TypeVar("T")
 
-def expected_model(model: Model | None) -> Expected | None:
-    """Say what a server must serve, and how that answers in this process.
 
-    :param model: a shipped name, a bundle's folder, a Hub id or a loaded bundle; None for any.
-    :return: the bundle, and what runs it where its answers are needed; None for any.
-    :raises BundleError: if the model is missing or damaged.
+def expected_model(model: Model | None) -> Bundle | None:
+    """Load the bundle that a server must serve; None for any.
+
+    :raises BundleError: if it is missing or damaged.
     """
-    if model is None:
-        return None
-    bundle = model if isinstance(model, Bundle) else Bundle.load(model)
+    return model if model is None or isinstance(model, Bundle) else Bundle.load(model)
 
-    def run(long_texts: LongTexts) -> EmotionClassifier:
-        # One model and any batch: a probe is to be computed alone and beside a long text.
-        return EmotionClassifier(bundle, streams=1, batch_tokens=1 << 20, long_texts=long_texts)
 
-    return Expected(bundle, run)
+class LoopThread:
+    """An event loop in a thread of its own, for callers who have none; one serves the process."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._open: set[ServerSession] = set()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="ov_emotions-server", daemon=True
+        )
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine and wait for it; it is cancelled if the caller is interrupted.
+
+        :raises ServerError: in a process that was forked after the loop was started.
+        """
+        if os.getpid() != self.process:
+            coroutine.close()
+            raise ServerError(
+                "this classifier was made before the process was forked; connections do not "
+                "survive that: make it in the process that uses it"
+            )
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise ServerError("a classifier cannot be called from its own event loop")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def keep(self, session: ServerSession) -> None:
+        """Remember what has to be closed before the process ends."""
+        self._open.add(session)
+
+    def close_later(self, session: ServerSession) -> None:
+        """Close what nobody uses any more, from any thread and without waiting for it."""
+        if os.getpid() == self.process and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self.close(session), self._loop)
+
+    def stop(self) -> None:
+        """Close what is still open, and stop the loop."""
+        if os.getpid() != self.process or self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    async def close(self, session: ServerSession) -> None:
+        """Close what was opened on this loop; a second time does nothing."""
+        if session in self._open:
+            self._open.discard(session)
+            await session.close()
+
+    async def _end(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        closing = [session.close() for session in self._open]
+        await asyncio.gather(*closing, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
+        self._loop.stop()
+
+
+_lock = threading.Lock()
+_shared: LoopThread | None = None
+
+
+def shared_loop() -> LoopThread:
+    """Return the process's loop, started at the first call; after a fork, a new one."""
+    global _shared
+    with _lock:
+        if _shared is None or _shared.process != os.getpid():
+            _shared = LoopThread()
+            atexit.register(_shared.stop)
+        return _shared
 
 
 class _Served:
@@ -79,10 +154,7 @@ class _Served:
 class ServerClassifier(_Served, EmotionClassifier):
     """An `EmotionClassifier` whose model runs on a server; see `EmotionClassifier.from_server`.
 
-    :param session: opened on the loop.
-    :param loop: the process's own event loop; calls from several threads meet there.
     :param bundle: the local bundle that it was compared with, if there is one.
-    :param thresholds: probability in (0, 1) by label; labels left out keep the model's.
     :raises InputError: if a threshold makes no sense.
     """
 
@@ -119,9 +191,7 @@ class ServerClassifier(_Served, EmotionClassifier):
     def predict_logits(self, texts: Texts) -> NDArray[np.float32]:
         """Give the logits of the probabilities that the server gives.
 
-        :param texts: a list or tuple of texts.
         :return: float32, shape (texts, labels); infinite where a probability is 0 or 1 in float32.
-        :raises InputError: if something is not a text; the message names its position.
         """
         scores = self.predict_proba(texts)
         with np.errstate(divide="ignore"):
@@ -131,7 +201,7 @@ class ServerClassifier(_Served, EmotionClassifier):
     def close(self) -> None:
         """Let go of the connections; later calls raise ServerError."""
         if self._finalizer.detach() is not None:
-            self._loop.close(self._session)
+            self._loop.run(self._loop.close(self._session))
 
     def _scored(self, texts: Sequence[str]) -> Scored:
         return self._loop.run(self._session.scores(texts))
@@ -170,8 +240,7 @@ def open_classifier(
         )
     )
     try:
-        bundle = None if expected is None else expected.bundle
-        classifier = ServerClassifier(session, loop, bundle, thresholds)
+        classifier = ServerClassifier(session, loop, expected, thresholds)
         classifier.opened_by = partial(
             open_classifier,
             url,
@@ -284,16 +353,16 @@ class AsyncEmotionClassifier(_Served):
         chunk: list[str] = []
         position = 0
         async for text in _each(texts):
+            if isinstance(text, str):
+                chunk.append(text)
+                position += 1
+                if len(chunk) < chunk_size:
+                    continue
+            for prediction in await self._predict(chunk):
+                yield prediction
+            chunk = []
             if not isinstance(text, str):
-                for prediction in await self._predict(chunk):
-                    yield prediction
                 raise not_a_text(position, text)
-            chunk.append(text)
-            position += 1
-            if len(chunk) >= chunk_size:
-                for prediction in await self._predict(chunk):
-                    yield prediction
-                chunk = []
         for prediction in await self._predict(chunk):
             yield prediction
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ov_emotions.bundle import Bundle
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.probes import PROBES, Expected
+from ov_emotions.client.probes import PROBES
 from ov_emotions.client.session import ServerSession
 from ov_emotions.client.transport import connect
 from ov_emotions.client.url import parse_model_url
@@ -55,6 +56,13 @@ class Speed:
     texts_per_second: float
     batch: int
 
+    def __str__(self) -> str:
+        return (
+            f"one text: p50 {self.p50_ms:.1f} ms, p90 {self.p90_ms:.1f} ms, slowest "
+            f"{self.max_ms:.1f} ms of {self.requests}; {self.batch} texts at once: "
+            f"{self.texts_per_second:,.0f} a second"
+        )
+
 
 @dataclass(frozen=True)
 class CheckReport:
@@ -82,19 +90,13 @@ class CheckReport:
 async def check_server(
     url: str,
     *,
-    expected: Expected | None = None,
+    expected: Bundle | None = None,
     metadata_url: str | None = None,
     options: ServerOptions | None = None,
     requests: int = 20,
 ) -> CheckReport:
     """Look at a server step by step; a step that fails is reported, not raised.
 
-    :param url: of the served model.
-    :param expected: the model that should be served; its answers are compared too.
-    :param metadata_url: REST URL of the same server.
-    :param options: time limits, TLS, headers.
-    :param requests: single texts to time.
-    :return: what was found.
     :raises InputError: if the URL or an option is wrong.
     :raises MissingExtraError: if the client's libraries are not installed.
     """
@@ -112,31 +114,26 @@ async def check_server(
     finally:
         await transport.close()
     rest = ["model", "inference", "speed"]
-    if not steps[0].ok:
-        return CheckReport(url, (*steps, *_untried(rest)))
-    session = None
     speed = None
-    try:
-        session = await ServerSession.open(
-            url, expected=expected, metadata_url=metadata_url, options=options
-        )
-        steps.append(CheckStep(rest.pop(0), True, _told(session)))
-        steps.append(await _infer(session, compared=expected is not None))
-        rest.pop(0)
-        if steps[-1].ok:
-            speed = await _time(session, requests)
-            steps.append(_speed_step(speed))
+    if steps[0].ok:
+        session = None
+        try:
+            session = await ServerSession.open(
+                url, expected=expected, metadata_url=metadata_url, options=options
+            )
+            steps.append(CheckStep(rest.pop(0), True, _told(session)))
+            steps.append(await _infer(session, compared=expected is not None))
             rest.pop(0)
-    except OvEmotionsError as error:
-        steps.append(CheckStep(rest.pop(0), False, str(error)))
-    finally:
-        if session is not None:
-            await session.close()
-    return CheckReport(url, (*steps, *_untried(rest)), speed)
-
-
-def _untried(names: list[str]) -> list[CheckStep]:
-    return [CheckStep(name, None, "not tried") for name in names]
+            if steps[-1].ok:
+                speed = await _time(session, requests)
+                steps.append(CheckStep(rest.pop(0), True, str(speed)))
+        except OvEmotionsError as error:
+            steps.append(CheckStep(rest.pop(0), False, str(error)))
+        finally:
+            if session is not None:
+                await session.close()
+    untried = [CheckStep(name, None, "not tried") for name in rest]
+    return CheckReport(url, (*steps, *untried), speed)
 
 
 async def _look(name: str, request: Awaitable[bool | str]) -> CheckStep:
@@ -170,12 +167,11 @@ async def _infer(session: ServerSession, *, compared: bool) -> CheckStep:
     if not compared:
         return CheckStep("inference", True, told)
     found = await session.probe()
-    if found.wrong:
-        differs = f"but the bundle here differs by {found.difference:.3f}: {found.wrong[0]}"
-        return CheckStep("inference", False, f"{told}; {differs}")
-    return CheckStep(
-        "inference", True, f"{told}; the bundle here differs by {found.difference:.4f}"
-    )
+    if not found.wrong:
+        told += f"; the bundle here differs by {found.difference:.4f}"
+        return CheckStep("inference", True, told)
+    told += f"; but the bundle here differs by {found.difference:.3f}: {found.wrong[0]}"
+    return CheckStep("inference", False, told)
 
 
 async def _time(session: ServerSession, requests: int) -> Speed:
@@ -190,13 +186,3 @@ async def _time(session: ServerSession, requests: int) -> Speed:
     took = time.perf_counter() - start
     p50, p90 = np.percentile(times, [50, 90])
     return Speed(requests, float(p50), float(p90), max(times), _BATCH / took, _BATCH)
-
-
-def _speed_step(speed: Speed) -> CheckStep:
-    return CheckStep(
-        "speed",
-        True,
-        f"one text: p50 {speed.p50_ms:.1f} ms, p90 {speed.p90_ms:.1f} ms, slowest "
-        f"{speed.max_ms:.1f} ms of {speed.requests}; {speed.batch} texts at once: "
-        f"{speed.texts_per_second:,.0f} a second",
-    )

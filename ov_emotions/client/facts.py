@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -41,8 +41,10 @@ class Signature:
     inputs: tuple[str, ...] = ("text",)
 
 
-@dataclass(frozen=True)
-class ServedFacts:
+_Text = Annotated[str, Meta(pattern=r"\S")]
+
+
+class ServedFacts(Schema, frozen=True, kw_only=True):
     """The facts of a model, as its server or a bundle tells them.
 
     :param manifest_sha256: identifies the bundle that the served model was built from; None where
@@ -50,21 +52,20 @@ class ServedFacts:
     :param long_texts: what a server that takes texts does with long ones.
     """
 
-    name: str
-    labels: tuple[str, ...]
-    thresholds: Mapping[str, float]
+    name: _Text
+    labels: Annotated[tuple[_Text, ...], Meta(min_length=1)]
+    thresholds: Mapping[str, Annotated[float, Meta(gt=0, lt=1)]]
     normalizer: str
-    max_length: int
-    manifest_sha256: str | None
+    max_length: Annotated[int, Meta(ge=1)]
+    manifest_sha256: str | None = None
     long_texts: LongTexts = "truncate"
     task: Task = "multi_label"
+    schema_version: int = SCHEMA_VERSION
 
     def differences(self, other: ServedFacts, *, weights: bool = True) -> list[str]:
-        """Compare all that predictions depend on.
+        """Tell in words what differs of all that predictions depend on; the name does not.
 
-        :param other: the facts that are expected.
         :param weights: whether other weights are a difference too.
-        :return: what differs, in words; the name, which changes nothing, is left out.
         """
         found = []
         if self.labels != other.labels:
@@ -93,20 +94,6 @@ def _cut(facts: ServedFacts, label: str) -> str:
     return f"{facts.thresholds[label]:.6g}" if label in facts.thresholds else "none"
 
 
-class _Told(Schema, frozen=True):
-    """The texts of rt_info.model_info, those that are JSON parsed."""
-
-    schema_version: int
-    normalizer: str
-    name: Annotated[str, Meta(pattern=r"\S")]
-    labels: Annotated[tuple[Annotated[str, Meta(pattern=r"\S")], ...], Meta(min_length=1)]
-    thresholds: dict[str, Annotated[float, Meta(gt=0, lt=1)]]
-    max_length: Annotated[int, Meta(ge=1)]
-    manifest_sha256: str | None = None
-    long_texts: str = "truncate"
-    task: Task = "multi_label"
-
-
 def facts_of(manifest: Manifest) -> ServedFacts:
     """Take the facts out of a bundle's manifest."""
     return ServedFacts(
@@ -123,9 +110,6 @@ def facts_of(manifest: Manifest) -> ServedFacts:
 def parse_facts(raw: Mapping[str, str], where: str) -> ServedFacts:
     """Read the facts that a server gives as texts.
 
-    :param raw: rt_info.model_info of Model Server, or the parameters of Triton's configuration.
-    :param where: the server, for messages.
-    :return: the facts.
     :raises ServerMismatchError: if they are none that this library understands.
     """
     if "manifest" not in raw:
@@ -136,7 +120,7 @@ def parse_facts(raw: Mapping[str, str], where: str) -> ServedFacts:
         raise ServerMismatchError(str(error)) from error
     if "labels" in raw and (wrong := _parse_flat(raw, where).differences(facts)):
         raise ServerMismatchError(f"{where} contradicts its own manifest: {wrong[0]}")
-    return replace(facts, long_texts="window" if raw.get("long_texts") == "window" else "truncate")
+    return facts.replace(long_texts=_long_texts(raw))
 
 
 def _parse_flat(raw: Mapping[str, str], where: str) -> ServedFacts:
@@ -148,7 +132,8 @@ def _parse_flat(raw: Mapping[str, str], where: str) -> ServedFacts:
         except (ValueError, RecursionError):
             said = f"is {raw[key]!r:.80}, which is no JSON" if raw.get(key) else "is missing"
             raise ServerMismatchError(f"{where}: {key} {said}") from None
-    told = from_builtins(values, _Told, where, ServerMismatchError)
+    values["long_texts"] = _long_texts(raw)
+    told = from_builtins(values, ServedFacts, where, ServerMismatchError)
     if told.schema_version > SCHEMA_VERSION:
         raise ServerMismatchError(
             f"{where}: schema_version is {told.schema_version}, and this library reads up to "
@@ -164,24 +149,16 @@ def _parse_flat(raw: Mapping[str, str], where: str) -> ServedFacts:
     some = told.thresholds or told.task == "multi_label"  # one of several needs none
     if some and set(told.thresholds) != set(told.labels):
         raise ServerMismatchError(f"{where}: thresholds are not those of its labels")
-    return ServedFacts(
-        name=told.name,
-        labels=told.labels,
-        thresholds=told.thresholds,
-        normalizer=told.normalizer,
-        max_length=told.max_length,
-        manifest_sha256=told.manifest_sha256,
-        long_texts="window" if told.long_texts == "window" else "truncate",
-        task=told.task,
-    )
+    return told
+
+
+def _long_texts(raw: Mapping[str, str]) -> LongTexts:
+    return "window" if raw.get("long_texts") == "window" else "truncate"
 
 
 def signature_of(metadata: ModelMetadata, where: str) -> Signature:
     """Find out how to ask a served model.
 
-    :param metadata: what the server says of it.
-    :param where: the server, for messages.
-    :return: what it takes and gives.
     :raises ServerMismatchError: if that is not what a model of this library takes and gives.
     """
     inputs = {spec.name: (spec.datatype, len(spec.shape)) for spec in metadata.inputs}
@@ -212,10 +189,6 @@ def check_facts(
 ) -> None:
     """Refuse a server that is not what it should be.
 
-    :param facts: what it says.
-    :param signature: what its model takes and gives.
-    :param expected: the facts of the model that is wanted; None where any will do.
-    :param where: the server, for messages.
     :raises ServerMismatchError: with everything that differs.
     """
     if signature.width is not None and signature.width != len(facts.labels):
@@ -233,9 +206,7 @@ def check_facts(
 def told_bound(told: Iterable[ModelMetadata], raw: Mapping[str, str]) -> int | None:
     """Find how many rows a request may have, where the server tells.
 
-    :param told: a range in the shape of an input tells.
-    :param raw: the facts as texts: `batch_size` tells, `256` or `1:256`.
-    :return: rows at most; None where nothing is told.
+    A range in the shape of an input tells, or `batch_size` among the facts: `256` or `1:256`.
     """
     found = re.fullmatch(r"(?:\d+:)?(\d+)", raw.get("batch_size", ""))
     ranges = [spec.most for metadata in told for spec in metadata.inputs if spec.most]
@@ -245,9 +216,8 @@ def told_bound(told: Iterable[ModelMetadata], raw: Mapping[str, str]) -> int | N
 def refused_bound(message: str) -> int | None:
     """Find the bound in what a server says of a request with too many rows.
 
-    :param message: `Invalid batch size - Expected: [1~256]; Actual: 300` of Model Server, or
-        `batch-size must be <= 8` of Triton.
-    :return: rows at most; None where it says something else.
+    `Invalid batch size - Expected: [1~256]; Actual: 300` of Model Server, or
+    `batch-size must be <= 8` of Triton.
     """
     found = re.search(r"Expected: [\[(]\d+~(\d+)\b.*?Actual:|batch-size must be <= (\d+)", message)
     return int(found[1] or found[2]) if found else None

@@ -78,11 +78,9 @@ class GrpcTransport:
         return bool(await self._call(f"is_server_{of}", timeout))
 
     async def loading(self, timeout: float) -> bool:
-        """Whether the server says that it is not ready yet."""
         return not await self.health("ready", timeout)
 
     async def server(self, timeout: float) -> str:
-        """Name and version of the server."""
         raw = await self._call("get_server_metadata", timeout)
         return f"{raw.name} {raw.version}".strip()
 
@@ -92,14 +90,12 @@ class GrpcTransport:
         return ModelMetadata(tuple(raw.versions), _specs(raw.inputs), _specs(raw.outputs))
 
     async def parameters(self, version: str, timeout: float) -> Mapping[str, str]:
-        """The texts among the parameters in the model's configuration, Triton's extension."""
         raw = await self._call("get_model_config", timeout, self._address.model, version)
         return {key: value.string_value for key, value in raw.config.parameters.items()}
 
     async def infer(
         self, tensors: Sequence[Tensor], outputs: Sequence[str], version: str, timeout: float
     ) -> Answer:
-        """Run the model."""
         inputs = []
         for tensor in tensors:
             found = self._grpc.InferInput(tensor.name, list(tensor.array.shape), tensor.datatype)
@@ -111,7 +107,6 @@ class GrpcTransport:
         return answer_of(result.as_numpy, outputs, told, str(self._address))
 
     async def close(self) -> None:
-        """Let go of the connection."""
         await self._client.close()
 
     async def _call(self, name: str, timeout: float, *arguments: Any) -> Any:

@@ -9,15 +9,14 @@ label must be named exactly where the server's own probability reaches the bundl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import Bundle, Manifest
+from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client.facts import facts_of
 from ov_emotions.encoding import LongTexts
 from ov_emotions.thresholds import apply_thresholds
@@ -69,35 +68,6 @@ _ROUNDING = 0.004
 """A server that computes in bf16 compares probabilities that are rounded to eight bits."""
 
 
-class Local(Protocol):
-    """What runs a bundle in this process: `EmotionClassifier`."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    def predict_proba(self, texts: list[str]) -> NDArray[np.float32]:
-        """Give probabilities, shape (texts, labels)."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """The bundle that a server must serve.
-
-    :param bundle: the bundle.
-    :param run: loads it in this process, to answer the probes, and does with long texts as it is
-        told; called only where it must be.
-    """
-
-    bundle: Bundle
-    run: Callable[[LongTexts], Local]
-
-
 @dataclass(frozen=True)
 class Known:
     """How a bundle answers `PROBES`.
@@ -118,17 +88,14 @@ class Known:
 _KNOWN: dict[tuple[str | None, LongTexts], Known] = {}
 
 
-def known_answers(expected: Expected, long_texts: LongTexts) -> Known:
-    """Answer the probes with the bundle, once in a process.
-
-    :param expected: the bundle.
-    :param long_texts: what the server does with texts that are too long; for some models a probe
-        is.
-    :return: its answers, and how far it differs from itself.
-    """
-    key = facts_of(expected.bundle.manifest).manifest_sha256, long_texts
+def known_answers(bundle: Bundle, long_texts: LongTexts) -> Known:
+    """Answer the probes with the bundle, once in a process; for some models one is a long text."""
+    key = facts_of(bundle.manifest).manifest_sha256, long_texts
     if key not in _KNOWN:
-        with expected.run(long_texts) as local:
+        # One model and any batch: a probe is to be computed alone and beside a long text.
+        with EmotionClassifier(
+            bundle, streams=1, batch_tokens=1 << 20, long_texts=long_texts
+        ) as local:
             scores = local.predict_proba(list(PROBES))
             padded = local.predict_proba([*PROBES, _LONG])[:-1]
         noise = float(np.abs(scores - padded).max())
@@ -163,19 +130,15 @@ class Compared:
 
 def compare(
     known: Known,
-    bundle: Bundle,
+    manifest: Manifest,
     scores: NDArray[np.float32],
     names: Sequence[bytes] | None,
 ) -> Compared:
     """Hold a server's answers to the probes against the bundle's.
 
-    :param known: the bundle's.
-    :param bundle: whose thresholds and names count.
     :param scores: the server's, float32, shape (probes, labels).
     :param names: its output `labels`, a text a probe; None where it has none.
-    :return: what was found.
     """
-    manifest = bundle.manifest
     apart = np.abs(scores - known.scores)
     difference = float(apart.max())
     wrong = []
@@ -216,12 +179,11 @@ def compare(
     return Compared(difference, tuple(wrong), gap, one_sided)
 
 
-def _read_names(told: Sequence[str], manifest: Any) -> tuple[NDArray[np.bool_], str]:
+def _read_names(told: Sequence[str], manifest: Manifest) -> tuple[NDArray[np.bool_], str]:
     """Find which labels each text names, whatever separates them; and what is no label's name."""
     columns: dict[str, int] = {}
-    names: Mapping[str, str] = manifest.label_names_ru
     for column, label in enumerate(manifest.labels):
-        columns |= {label: column, names.get(label) or label: column}
+        columns |= {label: column, manifest.label_names_ru.get(label) or label: column}
     longest = sorted(columns, key=len, reverse=True)
     pattern = re.compile("|".join(re.escape(name) for name in longest))
     found = np.zeros((len(told), len(manifest.labels)), bool)

@@ -76,14 +76,12 @@ class RestTransport:
         return (await self._send("/health/ready", timeout))[0] == 503
 
     async def server(self, timeout: float) -> str:
-        """Name and version of the server."""
         raw = await self._json("", timeout)
         if not isinstance(raw, dict) or "name" not in raw:
             raise foreign(self._address, raw)
         return f"{raw['name']} {raw.get('version', '')}".strip()
 
     async def metadata(self, version: str, timeout: float) -> ModelMetadata:
-        """What the server says of the model."""
         raw = await self._json(self._model(version), timeout)
         try:
             info = raw.get("rt_info", {}).get("model_info", {})
@@ -97,7 +95,6 @@ class RestTransport:
             raise foreign(self._address, raw) from None
 
     async def parameters(self, version: str, timeout: float) -> Mapping[str, str]:
-        """The texts among the parameters in the model's configuration, Triton's extension."""
         raw = await self._json(f"{self._model(version)}/config", timeout)
         try:
             found = raw.get("parameters", {}).items()
@@ -108,7 +105,6 @@ class RestTransport:
     async def infer(
         self, tensors: Sequence[Tensor], outputs: Sequence[str], version: str, timeout: float
     ) -> Answer:
-        """Run the model."""
         codec = self._http.InferenceServerClient
         body, head = codec.generate_request_body(
             [self._input(tensor) for tensor in tensors],
@@ -131,7 +127,6 @@ class RestTransport:
         return answer_of(result.as_numpy, outputs, named, str(self._address))
 
     async def close(self) -> None:
-        """Let go of the connections."""
         await self._session.close()
 
     def _model(self, version: str) -> str:

@@ -25,10 +25,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.client.caller import Caller
+from ov_emotions.bundle import Bundle
 from ov_emotions.client.facts import ServedFacts
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.probes import Compared, Expected
+from ov_emotions.client.probes import Compared
 from ov_emotions.client.transport import Tensor, text_bytes
 from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
 from ov_emotions.client.verify import Scores, ServedModel, Verifier, scores_of, token_tensors
@@ -65,25 +65,17 @@ class ServerSession:
 
     def __init__(
         self,
-        address: ServerAddress,
+        verifier: Verifier,
         options: ServerOptions,
-        expected: Expected | None,
-        *,
-        beside: ServerAddress | None,
-        verify: bool,
         long_texts: LongTexts | None,
-        on_model_change: OnModelChange,
+        follows: bool,
     ) -> None:
-        self._address = address
+        self._verifier = verifier
+        self._address = verifier.address
+        self._caller = verifier.caller
         self._options = options
-        self._expected = expected
         self._long_texts = long_texts
-        self._follows = on_model_change == "follow"
-        self._caller = Caller(address, options)
-        self._beside = None if beside is None else Caller(beside, options)
-        self._verifier = Verifier(
-            address, self._caller, self._beside, expected, believes=not verify
-        )
+        self._follows = follows
         self._served: ServedModel | None = None
         self._encoder: TextEncoder | None = None
         self._versions: frozenset[str] = frozenset()  # those that were verified
@@ -96,7 +88,7 @@ class ServerSession:
         cls,
         url: str,
         *,
-        expected: Expected | None = None,
+        expected: Bundle | None = None,
         metadata_url: str | None = None,
         verify: bool = True,
         long_texts: LongTexts | None = None,
@@ -105,17 +97,6 @@ class ServerSession:
     ) -> ServerSession:
         """Connect, and verify the model before anything is predicted.
 
-        :param url: of the model: `grpc://host:9000/emotions`, `https://host/emotions/versions/2`.
-        :param expected: the bundle that must be served there; needed where the server takes tokens.
-        :param metadata_url: REST URL of the same server, with or without the model, for facts that
-            gRPC does not give.
-        :param verify: False to believe the bundle.
-        :param long_texts: `window` or `truncate` where the server takes tokens, `window` if None; a
-            server that takes texts does what it was built for.
-        :param on_model_change: what to do when the server serves other labels or thresholds:
-            `error` refuses its answers, `follow` takes the new ones if they can be verified.
-        :param options: time limits and the rest.
-        :return: the session.
         :raises InputError: if an argument is wrong or contradicts what the server offers.
         :raises ServerUnavailableError: if the server is not reached in time.
         :raises ServerMismatchError: if it serves another model than expected, or that cannot be
@@ -131,17 +112,12 @@ class ServerSession:
             raise InputError(
                 f"on_model_change must be 'error' or 'follow', not {on_model_change!r}"
             )
-        session = cls(
-            address,
-            options or ServerOptions(),
-            expected,
-            beside=None if metadata_url is None else _beside(metadata_url, address),
-            verify=verify,
-            long_texts=long_texts,
-            on_model_change=on_model_change,
-        )
+        options = options or ServerOptions()
+        beside = None if metadata_url is None else _beside(metadata_url, address)
+        verifier = Verifier(address, beside, options, expected, believes=not verify)
+        session = cls(verifier, options, long_texts, follows=on_model_change == "follow")
         try:
-            served = await session._verifier.verify(address.version)
+            served = await verifier.verify(address.version)
             session._take(served, served.versions)
         except BaseException:
             await session.close()
@@ -158,8 +134,6 @@ class ServerSession:
     async def scores(self, texts: Sequence[str]) -> Scored:
         """Ask for the probability of every label for every text.
 
-        :param texts: raw texts.
-        :return: probabilities, all of one model.
         :raises ServerUnavailableError: if the server does not answer in time.
         :raises ServerMismatchError: if it serves another model by now.
         :raises ServerError: if it refuses, or its answer makes no sense.
@@ -184,7 +158,6 @@ class ServerSession:
     async def probe(self) -> Compared:
         """Ask the probes and compare the answers with the expected bundle's.
 
-        :return: what was found.
         :raises InputError: if no bundle is expected.
         :raises ServerError: if the server does not answer.
         """
@@ -194,9 +167,7 @@ class ServerSession:
     async def close(self) -> None:
         """Let go of the connections; later calls raise ServerError."""
         self._closed = True
-        await self._caller.close()
-        if self._beside is not None:
-            await self._beside.close()
+        await self._verifier.close()
 
     def _take(self, served: ServedModel, versions: frozenset[str]) -> None:
         """Go on with a model that was verified."""
@@ -242,14 +213,14 @@ class ServerSession:
                 f"{self._address} takes texts and does {theirs!r} with long ones: long_texts must "
                 "be that or None (a server that takes tokens leaves it to you)"
             )
-        if self._expected is None:
+        bundle = self._verifier.expected
+        if bundle is None:
             if takes == "text":
                 return None
             raise InputError(
                 f"{self._address} takes token ids: give the bundle that it serves as model, for "
                 "its tokeniser"
             )
-        bundle = self._expected.bundle
         default: LongTexts = "window" if takes == "tokens" else theirs
         return TextEncoder(
             bundle.tokenizer(), bundle.manifest.max_length, self._long_texts or default

@@ -107,7 +107,6 @@ class TfsTransport:
     async def infer(
         self, tensors: Sequence[Tensor], outputs: Sequence[str], version: str, timeout: float
     ) -> Answer:
-        """Run the model."""
         inputs = {tensor.name: _array(tensor) for tensor in tensors}
         model, number = self._address.model, int(version or 0)
         found = await self._call(lambda: self._client.predict(inputs, model, number, timeout))
@@ -125,7 +124,6 @@ class TfsTransport:
         return answer_of(get, outputs, "", str(self._address))
 
     async def close(self) -> None:
-        """Let go of the connection."""
         (self._client.channel if self._address.grpc else self._client.session).close()
 
     async def _call(self, request: Callable[[], T]) -> T:

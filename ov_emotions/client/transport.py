@@ -20,6 +20,15 @@ from ov_emotions.normalize import replace_surrogates
 
 _SHOWN_CHARACTERS = 300
 
+_HINTS = {
+    ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED"): (
+        "give an authorization header that the server accepts"
+    ),
+    ("404", "NOT_FOUND"): "check the model's name and version in the URL",
+    ("413", "RESOURCE_EXHAUSTED"): "make batch_texts and batch_bytes smaller",
+    ("UNIMPLEMENTED",): "it does not speak the KServe API",
+}
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -129,9 +138,6 @@ class SlowAnswerError(ServerUnavailableError):
 def connect(address: ServerAddress, options: ServerOptions) -> Transport:
     """Make a transport for the protocol of an address, inside a running event loop.
 
-    :param address: where the model is.
-    :param options: TLS, headers and the rest.
-    :return: the transport; it connects at its first call.
     :raises MissingExtraError: if its client library is not installed.
     :raises InputError: if the options ask for what the protocol cannot.
     """
@@ -153,9 +159,6 @@ def text_bytes(text: str) -> bytes:
 
     NUL becomes a space, as the normaliser has it, and never leaves: Model Server cuts a text in
     JSON there, and ovmsclient one at its end.
-
-    :param text: raw text, lone surrogates too.
-    :return: UTF-8.
     """
     return replace_surrogates(text).replace("\0", " ").encode()
 
@@ -165,11 +168,6 @@ def answer_of(
 ) -> Answer:
     """Take the wanted outputs out of a result.
 
-    :param get: gives an output by its name; `as_numpy` of tritonclient's results.
-    :param outputs: their names.
-    :param version: of the model, as the server said.
-    :param where: the server, for messages.
-    :return: the answer; its arrays are the caller's own.
     :raises ServerError: if the answer lacks an output or contradicts itself.
     """
     arrays = {}
@@ -208,32 +206,14 @@ def too_slow(where: object, timeout: float) -> SlowAnswerError:
 
 
 def refusal(where: object, status: str, message: object, *, temporary: bool) -> ServerError:
-    """Make the error for an answer that is one.
-
-    :param where: the server.
-    :param status: HTTP status or gRPC code.
-    :param message: the server's.
-    :param temporary: whether trying again may help.
-    :return: the error to raise.
-    """
+    """Make the error for an answer that is one."""
     told = short(message) or "it gave no reason"
     if temporary:
         overloaded = status in ("429", "RESOURCE_EXHAUSTED")
         kind = OverloadedError if overloaded else ServerUnavailableError
         return kind(f"{where} cannot answer now ({status}): {told}")
     missing = status in ("404", "NOT_FOUND")
+    hint = next((f"; {todo}" for statuses, todo in _HINTS.items() if status in statuses), "")
     return (NotFoundError if missing else ServerError)(
-        f"{where} refused the request ({status}): {told}{_hint(status)}"
+        f"{where} refused the request ({status}): {told}{hint}"
     )
-
-
-def _hint(status: str) -> str:
-    if status in ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return "; give an authorization header that the server accepts"
-    if status in ("404", "NOT_FOUND"):
-        return "; check the model's name and version in the URL"
-    if status in ("413", "RESOURCE_EXHAUSTED"):
-        return "; make batch_texts and batch_bytes smaller"
-    if status == "UNIMPLEMENTED":
-        return "; it does not speak the KServe API"
-    return ""

@@ -71,9 +71,6 @@ def parse_url(url: str, *, schemes: tuple[str, ...] = _SCHEMES) -> ServerAddress
     Both `scheme://host:port/MODEL[/versions/N]` and the REST path
     `http://host:port/[prefix/]v2/models/MODEL[/versions/N]` are understood.
 
-    :param url: the URL.
-    :param schemes: those that are allowed.
-    :return: its parts; the model may be missing.
     :raises InputError: if something is wrong with it; the message says what.
     """
     if not isinstance(url, str):

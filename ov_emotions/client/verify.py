@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Task
+from ov_emotions.bundle import Bundle, Task
 from ov_emotions.client.caller import Caller
 from ov_emotions.client.facts import (
     ServedFacts,
@@ -31,7 +31,8 @@ from ov_emotions.client.facts import (
     signature_of,
     told_bound,
 )
-from ov_emotions.client.probes import PROBES, Compared, Expected, compare, known_answers
+from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.probes import PROBES, Compared, compare, known_answers
 from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, text_bytes
 from ov_emotions.client.url import ServerAddress
 from ov_emotions.encoding import EncodedBatch, TextEncoder
@@ -63,9 +64,7 @@ class ServedModel:
 class Verifier:
     """Finds out what a server serves.
 
-    :param address: of the model.
-    :param caller: of the server.
-    :param beside: of its REST API, where facts shall be asked there.
+    :param beside: its REST API, where facts shall be asked there.
     :param expected: the bundle that should be served; None where any model will do.
     :param believes: whether the bundle is believed without asking.
     """
@@ -73,37 +72,39 @@ class Verifier:
     def __init__(
         self,
         address: ServerAddress,
-        caller: Caller,
-        beside: Caller | None,
-        expected: Expected | None,
+        beside: ServerAddress | None,
+        options: ServerOptions,
+        expected: Bundle | None,
         *,
         believes: bool,
     ) -> None:
-        self._address = address
-        self._caller = caller
-        self._beside = beside
-        self._expected = expected
+        self.address = address
+        self.caller = Caller(address, options)
+        self.beside = None if beside is None else Caller(beside, options)
+        self.expected = expected
         self.believes = believes
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self.caller.close()
+        if self.beside is not None:
+            await self.beside.close()
 
     async def verify(self, version: str) -> ServedModel:
         """Find out what is served, and refuse what is not expected.
 
         :param version: of the model; empty for the one that the server prefers.
-        :return: the model.
         :raises ServerMismatchError: if it is another one, or cannot be verified.
         :raises ServerError: if the server does not answer, or refuses.
         """
-        where = str(self._address)
-        if version != self._address.version:
+        where = str(self.address)
+        if version != self.address.version:
             where += f" (version {version})"
-        metadata = await self._caller.metadata(version)
+        metadata = await self.caller.metadata(version)
         signature = signature_of(metadata, where)
-        ours = None if self._expected is None else facts_of(self._expected.bundle.manifest)
-        raw: Mapping[str, str] = {}
-        told = metadata
-        if not self.believes:
-            told, raw = await self._facts(version, metadata)
-        self._caller.bound = told_bound((metadata, told), raw) or self._caller.bound
+        ours = None if self.expected is None else facts_of(self.expected.manifest)
+        told, raw = await self._facts(version, metadata)
+        self.caller.bound = told_bound((metadata, told), raw) or self.caller.bound
         # Of several versions, the first answer tells which one it is.
         versions = {version} if version else set(metadata.versions)
         versions = versions if len(versions) == 1 else set()
@@ -130,7 +131,7 @@ class Verifier:
                     f"{'; '.join(found.wrong[:2])}{more}. {_WAY_OUT} to see which model it is"
                 )
             proof, versions = str(found), {answered} if answered else versions
-        for caller in (self._caller, self._beside):
+        for caller in (self.caller, self.beside):
             if caller is not None:
                 caller.known = True
         return ServedModel(signature, facts, proof, frozenset(versions))
@@ -138,14 +139,16 @@ class Verifier:
     async def _facts(
         self, version: str, metadata: ModelMetadata
     ) -> tuple[ModelMetadata, Mapping[str, str]]:
-        """Ask for the facts as texts, empty where the server has none to give."""
-        caller = self._caller
-        if self._beside is not None:
-            caller = self._beside
+        """Ask for the facts as texts, empty where the server has none to give or is believed."""
+        if self.believes:
+            return metadata, {}
+        caller = self.caller
+        if self.beside is not None:
+            caller = self.beside
             told = await caller.metadata(version)
             where = "the server at metadata_url"
-            if signature_of(told, where) != signature_of(metadata, str(self._address)):
-                raise ServerMismatchError(f"{where} serves another model than {self._address}")
+            if signature_of(told, where) != signature_of(metadata, str(self.address)):
+                raise ServerMismatchError(f"{where} serves another model than {self.address}")
             metadata = told
         if metadata.facts:
             return metadata, metadata.facts
@@ -155,54 +158,43 @@ class Verifier:
     async def probe(
         self, signature: Signature, facts: ServedFacts, version: str
     ) -> tuple[Compared, str]:
-        """Compare the server's answers to the probes with the bundle's.
+        """Compare the server's answers to the probes with the bundle's; tell what version answered.
 
-        :param signature: of the model.
-        :param facts: of the model.
-        :param version: to ask.
-        :return: what was found, and the version that answered.
         :raises ServerMismatchError: if the bundle cannot be told by its answers.
         :raises ServerError: if the server does not answer, or refuses.
         """
-        expected = self._expected
+        expected = self.expected
         if expected is None:
             raise InputError("without a bundle there is nothing to compare the probes with")
         long_texts = facts.long_texts if signature.takes == "text" else "truncate"
         known = await asyncio.to_thread(known_answers, expected, long_texts)
         if not known.tell_apart:
             raise ServerMismatchError(
-                f"{self._address} cannot be verified by its answers: the known texts are all alike "
-                f"to {expected.bundle.manifest.name}. {_WAY_OUT}, or believe it with verify=False"
+                f"{self.address} cannot be verified by its answers: the known texts are all alike "
+                f"to {expected.manifest.name}. {_WAY_OUT}, or believe it with verify=False"
             )
         texts = [text_bytes(text) for text in PROBES]
         tensors = [Tensor("text", "BYTES", np.array(texts, np.object_))]
         if signature.takes == "tokens":
-            manifest = expected.bundle.manifest
-            encoder = TextEncoder(expected.bundle.tokenizer(), manifest.max_length, "truncate")
+            length = expected.manifest.max_length
+            encoder = TextEncoder(expected.tokenizer(), length, "truncate")
             batch = next(encoder.encode(PROBES).batches([np.arange(len(PROBES))]))
             tensors = token_tensors(batch, signature)
         outputs = [signature.output, *(["labels"] if signature.names else [])]
-        answers = await self._caller.infer(tensors, outputs, version)
+        answers = await self.caller.infer(tensors, outputs, version)
         if len({answer.version for answer in answers}) > 1:
-            raise ServerUnavailableError(f"{self._address} is changing its model; try again")
-        scores = scores_of(answers, signature, known.scores.shape, facts.task, self._address)
+            raise ServerUnavailableError(f"{self.address} is changing its model; try again")
+        scores = scores_of(answers, signature, known.scores.shape, facts.task, self.address)
         names = None
         if signature.names:
             names = [bytes(name) for a in answers for name in a.arrays["labels"]]
             if len(names) != len(texts):
-                raise ServerError(
-                    f"{self._address} gave {len(names)} labels for {len(texts)} texts"
-                )
-        return compare(known, expected.bundle, scores, names), answers[0].version
+                raise ServerError(f"{self.address} gave {len(names)} labels for {len(texts)} texts")
+        return compare(known, expected.manifest, scores, names), answers[0].version
 
 
 def token_tensors(batch: EncodedBatch, signature: Signature) -> list[Tensor]:
-    """Make a request's inputs for a model that takes tokens.
-
-    :param batch: int64, shape (rows, tokens) each.
-    :param signature: of the model.
-    :return: those inputs that it takes.
-    """
+    """Make a request's inputs for a model that takes tokens, int64, shape (rows, tokens) each."""
     arrays = batch.inputs() | {"token_type_ids": np.zeros_like(batch.input_ids)}
     return [Tensor(name, "INT64", arrays[name]) for name in signature.inputs]
 
@@ -214,13 +206,9 @@ def scores_of(
     task: Task,
     where: ServerAddress,
 ) -> Scores:
-    """Take probabilities out of answers, and refuse what are none.
+    """Take probabilities out of the answers to one request, and refuse what are none.
 
-    :param answers: to one request, in the order of its rows.
-    :param signature: of the model.
     :param shape: that is expected, (rows, labels).
-    :param task: of the model.
-    :param where: the server, for messages.
     :return: float32, of that shape, in [0, 1].
     :raises ServerError: if they have another shape or type, or are no probabilities.
     """

@@ -98,12 +98,7 @@ class LocalFiles:
 
 
 def served_versions(policy: Mapping[str, Mapping[str, object]], found: Sequence[int]) -> list[int]:
-    """Tell which versions a server would load.
-
-    :param policy: a well-formed `model_version_policy`; empty for the default, the newest one.
-    :param found: the versions that lie there, ascending.
-    :return: the loaded ones, ascending.
-    """
+    """Tell which versions a server would load."""
     if "all" in policy:
         return list(found)
     if "specific" in policy:
@@ -114,13 +109,7 @@ def served_versions(policy: Mapping[str, Mapping[str, object]], found: Sequence[
 
 
 def check_path(files: ModelFiles, path: str, where: str) -> Iterator[Finding]:
-    """Check a model's folder.
-
-    :param files: the file system.
-    :param path: the value of `base_path`.
-    :param where: its place.
-    :return: yields the findings.
-    """
+    """Check a model's folder."""
     kind = files.kind(path)
     if ".." in PurePosixPath(path).parts:
         yield refused("path-dots", where, f"{path} leads upward, which the server refuses", None)
@@ -146,14 +135,7 @@ def check_path(files: ModelFiles, path: str, where: str) -> Iterator[Finding]:
 def check_versions(
     files: ModelFiles, path: str, policy: Mapping[str, Mapping[str, object]], where: str
 ) -> Iterator[Finding]:
-    """Check the versions that the policy picks.
-
-    :param files: the file system.
-    :param path: the value of `base_path`, an existing folder.
-    :param policy: the value of `model_version_policy`, or nothing.
-    :param where: the model's place.
-    :return: yields the findings.
-    """
+    """Check the versions that the policy picks."""
     found = files.versions(path)
     wanted = policy.get("specific", {}).get("versions", [])
     missing = [v for v in wanted if v not in found] if isinstance(wanted, list) else []

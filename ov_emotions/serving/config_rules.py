@@ -65,47 +65,23 @@ class Finding:
 def refused(
     rule: str, where: str, message: str, status: int | None, start: Start = "unserved"
 ) -> Finding:
-    """Make an error.
-
-    :param rule: its short name.
-    :param where: the place in the file.
-    :param message: the sentence.
-    :param status: of the reload.
-    :param start: what a start does.
-    :return: the finding.
-    """
+    """Make an error."""
     return Finding("error", rule, where, message, status, start)
 
 
 def accepted(rule: str, where: str, message: str, start: Start = "serves") -> Finding:
-    """Make a warning: the server says nothing.
-
-    :param rule: its short name.
-    :param where: the place in the file.
-    :param message: the sentence.
-    :param start: what a start does.
-    :return: the finding.
-    """
+    """Make a warning: the server says nothing."""
     return Finding("warning", rule, where, message, None, start)
 
 
 def shown(value: Any) -> str:
-    """Write a value as JSON, cut to a length that fits a sentence.
-
-    :param value: anything that was parsed.
-    :return: at most 60 characters.
-    """
+    """Write a value as JSON, cut to a length that fits a sentence."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """Name the nearest of known names, as the end of a sentence.
-
-    :param name: what was written.
-    :param known: what there is.
-    :return: `; did you mean ...?`, or nothing.
-    """
+    """Name the nearest of known names, as the end of a sentence."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -125,11 +101,7 @@ _KNOWN_METRICS = (
 
 
 def check_metrics(metrics: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check the value of `monitoring.metrics`.
-
-    :param metrics: the value; empty where there is none.
-    :return: yields the findings.
-    """
+    """Check the value of `monitoring.metrics`."""
     where = "monitoring.metrics.metrics_list"
     listed: list[str] = metrics.get("metrics_list", [])
     if "metrics_list" in metrics and not metrics["enable"]:
@@ -160,12 +132,7 @@ def check_metrics(metrics: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def check_name(name: str, where: str) -> Iterator[Finding]:
-    """Check a model's name.
-
-    :param name: the value.
-    :param where: its place.
-    :return: yields the findings.
-    """
+    """Check a model's name."""
     if not name:
         yield accepted(
             "name-url", where, "it is empty: the model loads and no URL leads to it", "unserved"
@@ -188,12 +155,7 @@ _LAYOUT = re.compile(r"[NCHWD.?]*(:[NCHWD.?]*)?")
 
 
 def check_batch(model: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    """Check how many texts a request may hold.
-
-    :param model: the model's object.
-    :param where: its place.
-    :return: yields the findings.
-    """
+    """Check how many texts a request may hold."""
     shape = model.get("shape")
     if "batch_size" not in model:
         shapes = list(shape.values()) if isinstance(shape, dict) else [shape]
@@ -242,12 +204,7 @@ def check_batch(model: Mapping[str, Any], where: str) -> Iterator[Finding]:
 
 
 def check_shape(shape: str | Mapping[str, str] | None, where: str) -> Iterator[Finding]:
-    """Check the value of `shape`.
-
-    :param shape: one text for all inputs, or one by input.
-    :param where: its place.
-    :return: yields the findings.
-    """
+    """Check the value of `shape`."""
     named = shape if isinstance(shape, Mapping) else {"": shape}
     for name, text in named.items():
         place = f"{where}.{name}" if name else where
@@ -278,13 +235,7 @@ def check_shape(shape: str | Mapping[str, str] | None, where: str) -> Iterator[F
 def check_layout(
     layout: str | Mapping[str, str] | None, ranks: Mapping[str, int | None] | None, where: str
 ) -> Iterator[Finding]:
-    """Check the value of `layout`.
-
-    :param layout: one text for all tensors, an object in a text, or one text by tensor.
-    :param ranks: the number of dimensions by input, where the model can be seen.
-    :param where: its place.
-    :return: yields the findings.
-    """
+    """Check the value of `layout`."""
     named = _layouts(layout)
     if named is None:
         yield refused("layout", where, f"{shown(layout)} is no layout; leave it out", REFUSED_MODEL)
@@ -428,25 +379,14 @@ _COMPOSITE_DEVICES = ("AUTO", "MULTI", "HETERO", "BATCH")
 
 
 def as_text(value: Any) -> str:
-    """Write a value as the server passes it on.
-
-    :param value: a text, a number or a truth value.
-    :return: the text that OpenVINO reads.
-    """
+    """Write a value as the server passes it on."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:f}" if isinstance(value, float) else str(value)
 
 
 def check_plugin(plugin: Mapping[str, Any], where: str, device: str = "CPU") -> Iterator[Finding]:
-    """Check the options of one model.
-
-    :param plugin: the value of `plugin_config`.
-    :param where: its place.
-    :param device: the target; the options of other devices than CPU and AUTO are not known here,
-        and their names and values are let be.
-    :return: yields the findings; unknown names come before wrong values, as in the server.
-    """
+    """Check the options of one model."""
     known = {"CPU": (*WRITABLE, *READ_ONLY), "AUTO": AUTO_OPTIONS}.get(device)
     for key in plugin:
         if key in _RENAMED:
@@ -524,12 +464,7 @@ def _check_value(key: str, text: str, where: str) -> Iterator[Finding]:
 
 
 def check_requests(model: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    """Check `nireq`.
-
-    :param model: the model's object.
-    :param where: its place.
-    :return: yields the findings.
-    """
+    """Check `nireq`."""
     count = model.get("nireq", 0)
     streams = as_text(model.get("plugin_config", {}).get("NUM_STREAMS", ""))
     if count > _MOST_REQUESTS:
@@ -549,13 +484,7 @@ def check_requests(model: Mapping[str, Any], where: str) -> Iterator[Finding]:
 
 
 def check_device(device: str, where: str, devices: Sequence[str]) -> Iterator[Finding]:
-    """Check `target_device`.
-
-    :param device: the value.
-    :param where: its place.
-    :param devices: what the server has.
-    :return: yields the findings.
-    """
+    """Check `target_device`."""
     for part in re.split(r"[:,]", device):
         name = re.sub(r"\(.*\)$|\.\d+$", "", part)
         if name not in _COMPOSITE_DEVICES and name not in devices:

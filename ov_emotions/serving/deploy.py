@@ -41,9 +41,6 @@ _HIDDEN = {"gitignore": ".gitignore"}
 def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[str, str]:
     """Render every file.
 
-    :param profile: what is asked for.
-    :param budget: where the number of cores comes from.
-    :return: text by path below the folder, sorted; the same profile always gives the same texts.
     :raises InputError: if its base_path is neither below /models nor an s3:// address.
     """
     profile, stored = _places(profile)
@@ -68,10 +65,6 @@ def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[st
 def write_deployment(folder: Path, profile: ServingProfile, budget: str = "given") -> list[Path]:
     """Write every file.
 
-    :param folder: where to; made if need be. Other files in it stay.
-    :param profile: what is asked for.
-    :param budget: where the number of cores comes from.
-    :return: the files written.
     :raises InputError: if its base_path is neither below /models nor an s3:// address.
     :raises OSError: if one cannot be written.
     """

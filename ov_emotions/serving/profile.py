@@ -79,8 +79,6 @@ class VersionPolicy:
     def parse(text: str) -> VersionPolicy:
         """Read `latest:2`, `specific:1,3` or `all`.
 
-        :param text: the policy.
-        :return: the same, typed.
         :raises InputError: if it is none of them.
         """
         if not _POLICY.fullmatch(text):
@@ -250,11 +248,7 @@ class ServingProfile:
         ]
 
     def server_arguments(self, config_path: str = "/config/config.json") -> list[str]:
-        """Return the command line of the server.
-
-        :param config_path: config.json as the server sees it.
-        :return: arguments after the image's entry point.
-        """
+        """Return the command line of the server."""
         arguments = [
             f"--config_path={config_path}",
             f"--port={GRPC_PORT}",

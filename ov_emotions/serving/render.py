@@ -34,11 +34,7 @@ class Setting:
 
 
 def render_config(profile: ServingProfile) -> str:
-    """Render config.json.
-
-    :param profile: what is asked for.
-    :return: indented JSON that ends with a newline; the same profile always gives the same text.
-    """
+    """Render config.json."""
     models = [
         {
             "name": name,
@@ -59,11 +55,7 @@ def render_config(profile: ServingProfile) -> str:
 
 
 def settings(profile: ServingProfile) -> list[Setting]:
-    """Say why each value of config.json is what it is.
-
-    :param profile: what is asked for.
-    :return: every value, in the order of config.json.
-    """
+    """Say why each value of config.json is what it is."""
     return [
         Setting("name", profile.name, "What stands in URLs: `/v2/models/" + profile.name + "`."),
         Setting("base_path", profile.base_path, _base_path(profile)),
@@ -191,12 +183,7 @@ deprecated and loads the model anew at every new shape. |
 
 
 def render_notes(profile: ServingProfile, budget: str = "given") -> str:
-    """Render the page that explains config.json.
-
-    :param profile: what is asked for.
-    :param budget: where the number of cores comes from.
-    :return: Markdown.
-    """
+    """Render the page that explains config.json."""
     rows = "\n".join(
         f"| `{setting.key}` | `{json.dumps(setting.value)}` | {setting.why} |"
         for setting in settings(profile)
@@ -239,10 +226,6 @@ def render_notes(profile: ServingProfile, budget: str = "given") -> str:
 def write_config(folder: Path, profile: ServingProfile, budget: str = "given") -> list[Path]:
     """Write config.json and config.md.
 
-    :param folder: where to; made if need be. Other files in it stay.
-    :param profile: what is asked for.
-    :param budget: where the number of cores comes from.
-    :return: the files written.
     :raises OSError: if one cannot be written.
     """
     texts = {CONFIG_NAME: render_config(profile), NOTES_NAME: render_notes(profile, budget)}

@@ -91,18 +91,13 @@ class Layout:
 
 
 def default_name(token_in: bool) -> str:
-    """Choose what a model is called where nobody says.
-
-    :param token_in: whether it takes token ids.
-    :return: the name.
-    """
+    """Choose what a model is called where nobody says."""
     return f"{DEFAULT_NAME}-tokens" if token_in else DEFAULT_NAME
 
 
 def check_name(name: str) -> None:
     """Refuse what cannot name a model.
 
-    :param name: the name.
     :raises InputError: if it cannot be a folder and a part of a URL.
     """
     if not isinstance(name, str) or not MODEL_NAME.fullmatch(name):
@@ -117,12 +112,6 @@ def publish_version(
 ) -> Published:
     """Publish a model as the next version; the same once more changes nothing.
 
-    :param repository: the server's repository; made if need be.
-    :param name: of the model: letters, digits, dot, dash and underscore.
-    :param layout: what the server wants.
-    :param keep: versions to keep, this one included; older ones are removed after a version was
-        added. None keeps all, so that any can be served again.
-    :return: what was done.
     :raises InputError: if `name` or `keep` is none.
     :raises RepositoryError: if the repository holds what is no version, has a newest version with
         which clients would break, is being published to by another process, or cannot be written;
@@ -207,9 +196,6 @@ def _publish(folder: Path, layout: Layout, keep: int | None) -> Published:
 def read_versions(folder: Path, layout: Layout) -> list[int]:
     """List the versions of a model, after a look at each.
 
-    :param folder: the model's folder in a repository.
-    :param layout: what the server wants of it.
-    :return: ascending.
     :raises RepositoryError: if something in it is no version.
     """
     versions = []
@@ -252,14 +238,7 @@ def publish(
     *,
     keep: int | None = None,
 ) -> Published:
-    """Publish a model for OpenVINO Model Server as the next version.
-
-    :param model: what to serve.
-    :param repository: see `publish_version`, also for what is raised.
-    :param name: of the model.
-    :param keep: versions to keep.
-    :return: what was done.
-    """
+    """Publish a model for OpenVINO Model Server as the next version."""
     layout = Layout(
         check=_check_pair,
         check_newest=lambda newest: _check_signature(model, newest),

@@ -154,15 +154,7 @@ def compare(
     *,
     batch_size: int = 16,
 ) -> Comparison:
-    """Compare a served model with the classifier of its bundle, on the CPU of this machine.
-
-    :param bundle: what the model was built from.
-    :param model: what `build_text_model` gave.
-    :param config: what it was built with.
-    :param texts: read lazily.
-    :param batch_size: texts of one request.
-    :return: what was found.
-    """
+    """Compare a served model with the classifier of its bundle, on the CPU of this machine."""
     checker = _Checker(bundle, model, config)
     remaining = iter(texts)
     count, largest = 0, 0.0
@@ -179,8 +171,6 @@ def compare(
 def require_parity(comparison: Comparison, bundle: Bundle) -> None:
     """Refuse a model that differs from its bundle for no known reason.
 
-    :param comparison: what `compare` found.
-    :param bundle: what the model was built from.
     :raises ExportError: with the first such text.
     """
     unexplained = [found for found in comparison.differences if found.reason == "unexplained"]

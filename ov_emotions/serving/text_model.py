@@ -89,9 +89,6 @@ class TextModelConfig:
 def label_names(bundle: Bundle, config: TextModelConfig) -> list[str]:
     """Choose the names that `labels` holds.
 
-    :param bundle: whose labels.
-    :param config: whose names, and what stands between them.
-    :return: one a label, in the order of the outputs.
     :raises InputError: if the separator stands in one of them.
     """
     manifest = bundle.manifest
@@ -109,9 +106,6 @@ def build_text_model(bundle: Bundle, config: TextModelConfig | None = None) -> o
 
     The same bundle and configuration give the same file, byte for byte, with the same OpenVINO.
 
-    :param bundle: whose tokeniser, classifier and thresholds.
-    :param config: what it takes and gives; texts and Russian names where None.
-    :return: the model, its facts stamped.
     :raises InputError: if a name contains the separator, so that an answer could not be taken
         apart.
     :raises BundleError: if the bundle's model or tokeniser is of another kind.
@@ -162,10 +156,6 @@ def _classify(bundle: Bundle, ids: Any, mask: Any, widths: Sequence[int]) -> Any
 
     A single text takes the copy for the first of the widths that it fits in; all else takes the
     copy of any shape. OpenVINO shares the weights of the copies, in the file and in memory.
-
-    :param ids: i64 [N, tokens].
-    :param mask: same shape.
-    :param widths: ascending.
     """
     import openvino.opset15 as ops
     from openvino import Model, PartialShape, Type

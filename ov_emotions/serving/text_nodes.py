@@ -32,13 +32,7 @@ def string_core() -> ov.Core:
 
 
 def node(kind: str, inputs: Outputs, **attributes: Any) -> Outputs:
-    """Make a node of the extension library.
-
-    :param kind: of the operation.
-    :param inputs: outputs of other nodes.
-    :param attributes: of the operation.
-    :return: its outputs.
-    """
+    """Make a node of the extension library."""
     from openvino_tokenizers import _get_factory
 
     outputs: Outputs = _get_factory().create(kind, list(inputs), attributes).outputs()
@@ -46,33 +40,21 @@ def node(kind: str, inputs: Outputs, **attributes: Any) -> Outputs:
 
 
 def constant(value: int | Sequence[int]) -> Any:
-    """Make a constant.
-
-    :param value: a number or several.
-    :return: i32, a scalar or shape [values].
-    """
+    """Make a constant."""
     import openvino.opset15 as ops
 
     return ops.constant(np.array(value, dtype=np.int32)).output(0)
 
 
 def bytes_constant(data: bytes) -> Any:
-    """Make a constant of bytes.
-
-    :param data: the bytes.
-    :return: u8, shape [bytes].
-    """
+    """Make a constant of bytes."""
     import openvino.opset15 as ops
 
     return ops.constant(np.frombuffer(data, dtype=np.uint8)).output(0)
 
 
 def string_constants(texts: str | Sequence[str] | Sequence[bytes]) -> Outputs:
-    """Make the constants in which the extension library takes strings.
-
-    :param texts: one text, or several.
-    :return: for one text its bytes; for several three: begins, ends, all bytes.
-    """
+    """Make the constants in which the extension library takes strings."""
     from openvino_tokenizers.utils import create_string_constant_node
 
     outputs: Outputs = create_string_constant_node(texts)
@@ -80,20 +62,12 @@ def string_constants(texts: str | Sequence[str] | Sequence[bytes]) -> Outputs:
 
 
 def pack_strings(strings: Outputs) -> Any:
-    """Make one tensor of strings.
-
-    :param strings: three outputs: begins, ends, all bytes.
-    :return: strings, shape [N].
-    """
+    """Make one tensor of strings."""
     return _opset("StringTensorPack", strings)[0]
 
 
 def unpack_strings(text: Any) -> Outputs:
-    """Take a tensor of strings apart.
-
-    :param text: a node that gives strings, shape [N].
-    :return: three outputs: begins, ends, all bytes.
-    """
+    """Take a tensor of strings apart."""
     return _opset("StringTensorUnpack", text.outputs())
 
 
@@ -111,9 +85,6 @@ def bounded(*sizes: int) -> Any:
     A runtime refuses what does not fit it. Without the lower bound, OpenVINO leaves out operations
     whose input is empty (and on one thread all of them), and answers with the memory of the request
     before: its answers, or a crash. Without the upper one, one request can take all memory.
-
-    :param sizes: the largest of each dimension.
-    :return: a partial shape, [1..size, ...].
     """
     from openvino import Dimension, PartialShape
 
@@ -126,10 +97,6 @@ def near_parameter(begins: Any, array: Any) -> Any:
     OpenVINO's INT8 passes walk from the quantized layers upward, along every path there is, until
     they meet a parameter. Strings are three or five outputs side by side, so that there are many
     millions of paths through the tokeniser, and a compilation would take a minute.
-
-    :param begins: where each text begins, i32 [N]; never below 0.
-    :param array: i64 [N, tokens].
-    :return: the same numbers.
     """
     import openvino.opset15 as ops
 

@@ -88,29 +88,18 @@ class TokenizerGraph:
 
 
 def special_tokens(bundle: Bundle) -> int:
-    """Count the tokens that frame every text.
-
-    :param bundle: whose tokeniser to ask.
-    :return: how many tokens an empty text has.
-    """
+    """Count the tokens that frame every text."""
     return int(bundle.tokenizer().num_special_tokens_to_add(False))
 
 
 def pad_id(bundle: Bundle) -> int:
-    """Find the token that fills a row.
-
-    :param bundle: whose tokeniser to ask.
-    :return: its id.
-    """
+    """Find the token that fills a row."""
     return TextEncoder(bundle.tokenizer(), bundle.manifest.max_length).encode([]).pad_id
 
 
 def tokenizer_graph(bundle: Bundle, max_batch: int = -1) -> TokenizerGraph:
     """Build the graph of a bundle's normaliser and tokeniser, truncation and padding included.
 
-    :param bundle: whose tokeniser.
-    :param max_batch: texts at most; any number if -1.
-    :return: its nodes.
     :raises BundleSchemaError: if the tokeniser has a part that no graph can be made of.
     """
     import openvino.opset15 as ops
@@ -150,9 +139,6 @@ def tokenizer_graph(bundle: Bundle, max_batch: int = -1) -> TokenizerGraph:
 def tokenizer_model(bundle: Bundle) -> ov.Model:
     """Build the tokeniser alone, to compare it with the original.
 
-    :param bundle: whose tokeniser.
-    :return: `text`, strings [N], to `input_ids` and `attention_mask`, i64 [N, tokens], and
-        `normalized`, strings [N].
     :raises BundleSchemaError: if the tokeniser has a part that no graph can be made of.
     """
     import openvino as ov

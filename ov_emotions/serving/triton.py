@@ -102,9 +102,6 @@ class TritonConfig:
 def label_names(bundle: Bundle, config: TritonConfig) -> list[str]:
     """Choose what the labels are called in answers.
 
-    :param bundle: whose labels.
-    :param config: in which language, with what between them.
-    :return: a name a label, in the order of the labels.
     :raises InputError: if a name contains the separator.
     """
     russian = bundle.manifest.label_names_ru if config.names == "ru" else {}
@@ -117,13 +114,7 @@ def label_names(bundle: Bundle, config: TritonConfig) -> list[str]:
 
 
 def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:
-    """Collect the facts that clients verify and that the served model obeys.
-
-    :param bundle: whose facts.
-    :param config: how it is served.
-    :return: texts by key, JSON where they are lists or mappings: those that `stamp` writes into an
-        IR, the manifest's hash, and how texts are served.
-    """
+    """Collect the facts that clients verify and that the served model obeys."""
     manifest = bundle.manifest
     found: dict[str, object] = {
         **model_info(manifest),
@@ -143,12 +134,7 @@ def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:
 
 
 def render_config(bundle: Bundle, config: TritonConfig) -> str:
-    """Write config.pbtxt.
-
-    :param bundle: to serve.
-    :param config: how.
-    :return: protobuf text format, the same for the same arguments.
-    """
+    """Write config.pbtxt."""
     labels = len(bundle.manifest.labels)
     if config.takes == "text":
         inputs = [("text", "TYPE_STRING", "-1")]
@@ -206,10 +192,6 @@ def build_repository(
     config.pbtxt, which holds the facts of the newest version only, is replaced just before the
     version appears: to go back to an older bundle, publish that bundle again.
 
-    :param bundle: to serve.
-    :param repository: Triton's model repository; made if need be.
-    :param config: how to serve it.
-    :return: where the model lies.
     :raises RepositoryError: see `publish_version`.
     :raises InputError: if a label's name contains the separator.
     :raises BundleError: if the bundle's model is of another kind.

@@ -33,7 +33,6 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the bundle of this version; refuse one that config.pbtxt does not describe.
 
-        :param args: Triton's: the configuration as JSON, the model's folder and the version.
         :raises BundleError: if the bundle is missing or damaged.
         :raises BundleIntegrityError: if config.pbtxt tells the facts of another bundle.
         """
@@ -59,12 +58,7 @@ class TritonPythonModel:
         self._served = kind(bundle, config, self._backend)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer requests, each for itself.
-
-        :param requests: Triton's, each with the input `text`, or `input_ids` and `attention_mask`.
-        :return: a response a request: `probabilities` f32 [N, labels] and, for texts, `labels`
-            BYTES [N], or an error that says what was wrong.
-        """
+        """Answer requests, each for itself."""
         return [self._answer(request) for request in requests]
 
     def finalize(self) -> None:

@@ -69,23 +69,13 @@ DEFAULT_TRAITS = ServerTraits()
 
 
 def start_verdict(findings: Sequence[Finding]) -> Start:
-    """Say what a server does that starts with the file.
-
-    :param findings: all of them.
-    :return: "exits" if it ends, "unserved" if it runs and a model is not served or refuses a
-        single text, else "serves".
-    """
+    """Say what a server does that starts with the file."""
     starts = {finding.start for finding in findings}
     return "exits" if "exits" in starts else "unserved" if "unserved" in starts else "serves"
 
 
 def reload_status(findings: Sequence[Finding]) -> int | None:
-    """Say how a running server answers when it is told to reload the file.
-
-    :param findings: all of them.
-    :return: an HTTP status, 200 if it takes the file; None if it refuses it with a status that was
-        not recorded.
-    """
+    """Say how a running server answers when it is told to reload the file."""
     errors = [f.status for f in findings if f.severity == "error" and f.status != TAKEN]
     return errors[0] if errors else TAKEN
 
@@ -95,10 +85,6 @@ def validate_file(
 ) -> list[Finding]:
     """Check a file.
 
-    :param path: of config.json.
-    :param traits: the server's.
-    :param files: what lies in the folders it names; they are not looked at if None.
-    :return: the findings; none if all is well.
     :raises DataError: if the file cannot be read.
     """
     try:
@@ -111,13 +97,7 @@ def validate_file(
 def validate_text(
     data: bytes, traits: ServerTraits = DEFAULT_TRAITS, files: ModelFiles | None = None
 ) -> list[Finding]:
-    """Check the content of a file.
-
-    :param data: UTF-8 text.
-    :param traits: the server's.
-    :param files: what lies in the folders it names; they are not looked at if None.
-    :return: the findings; none if all is well.
-    """
+    """Check the content of a file."""
     twice: list[Finding] = []
     try:
         config = json.loads(
@@ -165,11 +145,6 @@ def validate(
 ) -> list[Finding]:
     """Check a parsed configuration.
 
-    :param config: what the JSON parsed to.
-    :param traits: the server's.
-    :param files: what lies in the folders it names; they are not looked at if None.
-    :return: the findings, in the order in which the server comes upon them; none if all is well. A
-        broken form hides the rest, as it does from the server.
     :raises MissingExtraError: without the extra `ovms`.
     """
     broken = [finding for error in _schema().iter_errors(config) for finding in _sentences(error)]
