@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ov_emotions.adaptation import Fitted, Shipped, choose
+from ov_emotions.adaptation import Head, choose
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.last_layer import Vectors, read_vectors
@@ -64,8 +64,8 @@ def measure(
         layer, pool, there = read_vectors(bundle, rows.select(needed).texts)
         places = {int(row): i for i, row in enumerate(needed[there])}
         held, test = _read(bundle, data.split(split))
-        base = Shipped.of(bundle.manifest, layer, bundle.manifest.labels)
-        before = _score(Fitted(base, base.thresholds), test, held)
+        base = Head.of(bundle.manifest, layer, bundle.manifest.labels)
+        before = _score(base, test, held)
         for size in sizes:
             entry: dict[str, Any] = {"model": model, "set": name, "rows": size, "test": split}
             entry["as_it_is"], entry["draws"] = before, []
@@ -109,8 +109,8 @@ def _read(bundle: Bundle, rows: LabelledTexts) -> tuple[LabelledTexts, Vectors]:
     return rows.select(there), vectors
 
 
-def _score(fitted: Fitted, test: Vectors, held: LabelledTexts) -> dict[str, float]:
-    scores = score(held.targets, fitted.decide(test, fitted.base.task), held.label_set.labels)
+def _score(head: Head, test: Vectors, held: LabelledTexts) -> dict[str, float]:
+    scores = score(held.targets, head.decide(head.logits(test)), held.label_set.labels)
     return {
         "macro_f1": round(scores.macro_f1, 6),
         "weighted_f1": round(scores.weighted_f1, 6),

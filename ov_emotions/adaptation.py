@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,6 +40,7 @@ from ov_emotions.errors import DataError, ExportError, InputError
 from ov_emotions.files import sha256_file
 from ov_emotions.last_layer import (
     STRENGTHS,
+    Array,
     LastLayer,
     Vectors,
     fit_layers,
@@ -139,10 +141,6 @@ class WayScore(Schema, frozen=True, kw_only=True):
 class AdaptResult(Schema, frozen=True, kw_only=True):
     """What was tried, and what was best.
 
-    :param labels: of the adapted model.
-    :param rows: texts that were used.
-    :param folds: of the cross-validation.
-    :param metric: that decided.
     :param scores: of all ways that were tried. That the best of them is told is a choice made on
         the same texts, so that its figures flatter it a little.
     :param chosen: the way; `as it is` where none was better.
@@ -160,7 +158,6 @@ class AdaptResult(Schema, frozen=True, kw_only=True):
     temperature: float | None
 
     def score(self, way: Way) -> WayScore:
-        """Find the figures of a way that was tried."""
         return next(found for found in self.scores if found.way == way)
 
 
@@ -206,57 +203,25 @@ def adapt(
 def adapt_model(
     config: AdaptConfig, tell: Tell | None = None, command: str | None = None
 ) -> Adaptation:
-    """Adapt; see `adapt`.
-
-    :param config: what to adapt, and to what.
-    :param tell: told how far the work is.
-    :param command: that asked for it, for the manifest.
-    :return: the bundle and the figures.
-    """
+    """Adapt; see `adapt`. The manifest records the command that asked for it."""
     bundle = Bundle.load(config.model)
-    manifest = bundle.manifest
-    rows = _read(config, manifest)
-    labels = _labels(config, manifest, rows)
+    rows = _read(config, bundle.manifest)
+    labels = _labels(config, bundle.manifest, rows)
     layer, vectors, there = read_vectors(bundle, rows.texts, tell)
     rows = rows.select(there)
-    targets = _targets(rows, labels, manifest)
+    targets = _targets(rows, labels, bundle.manifest)
+    base = Head.of(bundle.manifest, layer, labels)
     # The products are small: threads that share one wait for each other longer than they compute.
     with threadpool_limits(1, user_api="blas"):
-        fitted, result = choose(
-            Shipped.of(manifest, layer, labels),
-            vectors,
-            targets,
-            metric=config.metric,
-            seed=config.seed,
-            tell=tell,
+        head, result = choose(
+            base, vectors, targets, metric=config.metric, seed=config.seed, tell=tell
         )
     if result.chosen == "as it is":
         return Adaptation(None, result)
-    record = {
-        "from": manifest.name,
-        "from_manifest_sha256": sha256_file(bundle.folder / MANIFEST_NAME),
-        "files": [
-            {"name": path.name, "sha256": sha256_file(path)}
-            for path in config.data
-            if path.is_file()
-        ],
-        "rows": len(rows),
-        "method": result.chosen,
-        "strength": result.strength,
-        "temperature": result.temperature,
-        "labels": config.labels,
-        "metric": config.metric,
-        "seed": config.seed,
-        "folds": result.folds,
-        "before": to_builtins(result.score("as it is")),
-        "after": to_builtins(result.score(result.chosen)),
-        "command": command,
-        "environment": environment("openvino"),
-    }
-    changed = _manifest(config, manifest, rows, labels, fitted, record)
     with tempfile.TemporaryDirectory() as folder:
-        draft = _write(bundle, changed, fitted, layer, Path(folder) / "draft")
-        _check(draft, rows.texts, fitted.decide(vectors, manifest.task))
+        manifest = _manifest(config, bundle, rows, head, result, command)
+        draft = _write(bundle, manifest, head, Path(folder) / "draft")
+        _check(draft, rows.texts, head.decide(head.logits(vectors)))
         draft.save(config.output)
     return Adaptation(Bundle.load(config.output.absolute()), result)
 
@@ -293,12 +258,12 @@ def _labels(config: AdaptConfig, manifest: Manifest, rows: LabelledTexts) -> tup
             f"{config.data[0]} has one label only, {labels[0]!r}, and a model needs two; label "
             "more, or keep the model's with labels = keep"
         )
-    for label in own:
+    for label in new:
         column = rows.targets[:, rows.label_set.index(label)]
-        told = column[column != UNKNOWN]
-        if label in new and (not (told == 1).any() or not (told == 0).any()):
+        has, lacks = (column == 1).any(), (column == 0).any()
+        if not (has and lacks):
             raise DataError(
-                f"{label!r} is a new label, and {'no' if not (told == 1).any() else 'every'} text "
+                f"{label!r} is a new label, and {'every' if has else 'no'} text "
                 f"of {config.data[0]} has it, so that it cannot be learned"
             )
     return labels
@@ -320,28 +285,29 @@ def _targets(rows: LabelledTexts, labels: Sequence[str], manifest: Manifest) -> 
             "with others"
         )
     if manifest.task == "single_label":
-        several = np.flatnonzero((targets == 1).sum(axis=1) != 1)
-        if len(several):
+        counts = (targets == 1).sum(axis=1)
+        if len(several := np.flatnonzero(counts != 1)):
             raise DataError(
-                f"row {rows.rows[several[0]]} has {int((targets[several[0]] == 1).sum())} labels, "
-                f"and {manifest.name} gives each text one"
+                f"row {rows.rows[several[0]]} has {counts[several[0]]} labels, and "
+                f"{manifest.name} gives each text one"
             )
         return np.where(targets == 1, 1, 0).astype(np.int8)
-    if gone := [label for label, same in zip(labels, alike, strict=True) if same]:
+    if alike.any():
+        gone = [label for label, same in zip(labels, alike, strict=True) if same]
         _LOGGER.info("no text tells %s from the others: left as they are", some(gone))
     targets[:, alike] = UNKNOWN
     return targets
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """A model before it is adapted, its labels those that it will have.
+class Head:
+    """How a model decides on a text, as shipped or adapted: last layer, temperature, thresholds.
 
-    :param task: of the model.
-    :param labels: in the order of the columns.
-    :param places: of each label among the model's own; None for a new one.
-    :param layer: its last layer, with nothing for new labels.
+    :param places: of each label among those of the model as shipped; None for a new one.
+    :param layer: with nothing for new labels until it is fitted.
     :param thresholds: float32, shape (labels,); 0 for a label that has none.
+    :param temperature: that logits are divided by.
+    :param strength: of the pull that the layer was fitted with; None for the model's own layer.
     """
 
     task: Task
@@ -349,116 +315,162 @@ class Shipped:
     places: tuple[int | None, ...]
     layer: LastLayer
     thresholds: NDArray[np.float32]
+    temperature: float | None = None
+    strength: float | None = None
 
     @staticmethod
-    def of(manifest: Manifest, layer: LastLayer, labels: Sequence[str]) -> Shipped:
-        """Describe a bundle.
-
-        :param manifest: its facts.
-        :param layer: its last layer.
-        :param labels: that the adapted model will have.
-        :return: the description.
-        """
+    def of(manifest: Manifest, layer: LastLayer, labels: Sequence[str]) -> Head:
+        """Take a model as shipped, with the labels that it will have."""
         own = manifest.labels
         places = tuple(own.index(label) if label in own else None for label in labels)
         cuts = [manifest.thresholds.get(label, 0.0) for label in labels]
         if manifest.thresholds:
             cuts = [cut or 0.5 for cut in cuts]
-        return Shipped(
-            manifest.task,
-            tuple(labels),
-            places,
-            layer.select(places),
-            np.array(cuts, dtype=np.float32),
-        )
+        thresholds = np.array(cuts, dtype=np.float32)
+        return Head(manifest.task, tuple(labels), places, layer.select(places), thresholds)
 
-    @property
-    def has_new(self) -> bool:
-        """Whether some labels are new."""
-        return None in self.places
+    def logits(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Give logits of texts, float32, shape (texts, labels); -inf for a label not yet fitted."""
+        if self.strength is not None:
+            made = self.layer.logits(vectors.windows)
+        else:
+            # The model's own, which an INT8 layer rounds.
+            made = np.full((len(vectors.logits), len(self.places)), -np.inf, dtype=np.float32)
+            for i, place in enumerate(self.places):
+                if place is not None:
+                    made[:, i] = vectors.logits[:, place]
+        joined = vectors.join(made, self.task)
+        return joined if self.temperature is None else joined / np.float32(self.temperature)
 
-    def logits(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Put the model's own logits in the order of the labels; -inf for new ones."""
-        found = np.full((len(given), len(self.places)), -np.inf, dtype=np.float32)
-        for i, place in enumerate(self.places):
-            if place is not None:
-                found[:, i] = given[:, place]
-        return found
+    def decide(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return apply_thresholds(to_probabilities(logits, self.task), self.thresholds, self.task)
+
+    def fitted(
+        self,
+        logits: NDArray[np.float32],
+        targets: NDArray[np.int8],
+        otherwise: NDArray[np.float32],
+        **changes: Any,
+    ) -> Head:
+        """Fit thresholds; labels that no text has keep others, and a model without has none."""
+        if not self.thresholds.any():
+            return replace(self, **changes)
+        cuts = fit_thresholds(to_probabilities(logits, self.task), targets)
+        cuts = np.where((targets == 1).any(axis=0), cuts, otherwise).astype(np.float32)
+        return replace(self, thresholds=cuts, **changes)
+
+
+Fit = Callable[[Vectors, NDArray[np.int8]], Head]
+
+
+def _ways(base: Head, seed: int) -> dict[Way, Fit]:
+    """Give what can be tried, the simplest first."""
+    ways: dict[Way, Fit] = {"as it is": lambda _, __: base}
+    if None not in base.places:
+        if base.thresholds.any():
+            ways["thresholds"] = lambda v, t: base.fitted(base.logits(v), t, base.thresholds)
+        ways["temperature"] = partial(_fit_temperature, base)
+    if any(place is not None for place in base.places):
+        ways["last layer"] = partial(_fit_layer, base, base.layer, seed)
+    if None in base.places:
+        nothing = base.layer.select([None] * len(base.labels))
+        ways["new last layer"] = partial(_fit_layer, base, nothing, seed)
+    return ways
+
+
+def _fit_temperature(base: Head, vectors: Vectors, targets: NDArray[np.int8]) -> Head:
+    logits = base.logits(vectors)
+    if base.task == "multi_label":
+        temperature = float(fit_temperatures(logits, targets)[0])
+        moved = mapped_thresholds(base.thresholds, np.full(len(base.labels), temperature))
+    else:
+        losses = [text_losses(logits / t, targets, base.task).mean() for t in _TEMPERATURES]
+        temperature, moved = float(_TEMPERATURES[int(np.argmin(losses))]), base.thresholds
+    return base.fitted(logits / np.float32(temperature), targets, moved, temperature=temperature)
+
+
+def _fit_layer(
+    base: Head, start: LastLayer, seed: int, vectors: Vectors, targets: NDArray[np.int8]
+) -> Head:
+    """Fit a layer; how strong the pull is, and thresholds, by folds of the same texts."""
+    texts = vectors.of_texts()
+    held_out = np.zeros((len(STRENGTHS), *targets.shape), dtype=np.float32)
+    for held, rest in _folds(targets, _INNER_FOLDS, seed):
+        unseen = vectors.select(held)
+        for i, layer in enumerate(fit_layers(texts[rest], targets[rest], start, base.task)):
+            held_out[i, held] = unseen.join(layer.logits(unseen.windows), base.task)
+    losses = [text_losses(logits, targets, base.task).mean() for logits in held_out]
+    best = int(np.argmin(losses))
+    layer = fit_layers(texts, targets, start, base.task, STRENGTHS[: best + 1])[-1]
+    return base.fitted(
+        held_out[best], targets, base.thresholds, layer=layer, strength=STRENGTHS[best]
+    )
+
+
+def _folds(
+    targets: NDArray[np.int8], folds: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Deal texts out so that each fold gets its share of every label: those held out, the rest."""
+    shares = {str(i): 1 / folds for i in range(folds)}
+    parts = stratified_parts(targets, shares, np.random.default_rng(seed)).values()
+    everything = np.arange(len(targets))
+    return [(np.array(part), np.setdiff1d(everything, part)) for part in parts if part]
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A model as adapted.
+class _Outcome:
+    """What a way says of texts that had no part in its fit.
 
-    :param base: before.
-    :param thresholds: float32, shape (labels,); 0 for a label that has none.
-    :param temperature: that its logits are divided by.
-    :param layer: another last layer; None keeps the model's.
-    :param strength: of the pull that the layer was fitted with.
+    :param predicted: bool, shape (texts, labels).
+    :param losses: float64, shape (texts,); None where the model lacks labels.
     """
 
-    base: Shipped
-    thresholds: NDArray[np.float32]
-    temperature: float | None = None
-    layer: LastLayer | None = None
-    strength: float | None = None
-
-    def logits(self, vectors: Vectors) -> NDArray[np.float32]:
-        """Give logits of texts, float32, shape (texts, labels)."""
-        if self.layer is not None:
-            made = self.layer.logits(vectors.windows)
-        else:
-            made = self.base.logits(vectors.logits)
-        joined = vectors.join(made, self.base.task)
-        return joined if self.temperature is None else joined / np.float32(self.temperature)
-
-    def decide(self, vectors: Vectors, task: Task) -> NDArray[np.bool_]:
-        """Decide on the labels of texts, bool, shape (texts, labels)."""
-        return apply_thresholds(to_probabilities(self.logits(vectors), task), self.thresholds, task)
+    predicted: NDArray[np.bool_]
+    losses: Array | None
 
 
 def choose(
-    base: Shipped,
+    base: Head,
     vectors: Vectors,
     targets: NDArray[np.int8],
     *,
     metric: Metric = "macro",
     seed: int = DEFAULT_SEED,
     tell: Tell | None = None,
-) -> tuple[Fitted, AdaptResult]:
+) -> tuple[Head, AdaptResult]:
     """Try all ways by cross-validation, and fit the one that is taken to all texts.
 
     Whatever a fit needs to be chosen, the strength of its pull or thresholds, is chosen on the
     texts that it was given, by folds within the fold.
 
-    :param base: the model.
-    :param vectors: of the texts.
     :param targets: int8, shape (texts, labels): 1, 0 or -1 for unknown.
-    :param metric: mean of F1 that decides.
-    :param seed: of folds and resamples.
-    :param tell: told how far the work is.
     :return: the model as adapted, or as it was, and the figures.
     """
     ways = _ways(base, seed)
-    rng = np.random.default_rng(seed)
-    folds = _folds(targets, FOLDS, rng)
-    decided = {way: np.zeros(targets.shape, np.bool_) for way in ways}
+    folds = _folds(targets, FOLDS, seed)
+    predicted = {way: np.zeros(targets.shape, np.bool_) for way in ways}
     logits = {way: np.zeros(targets.shape, np.float32) for way in ways}
     steps = len(folds) * len(ways)
-    for number, held in enumerate(folds):
-        rest = np.setdiff1d(np.arange(len(targets)), held)
+    done = 0
+    for held, rest in folds:
         seen, unseen = vectors.select(rest), vectors.select(held)
-        for place, (way, fit) in enumerate(ways.items()):
+        for way, fit in ways.items():
             if tell is not None:
-                tell(Progress(number * len(ways) + place, steps + 1, "fits", way))
-            fitted = fit(seen, targets[rest])
-            decided[way][held] = fitted.decide(unseen, base.task)
-            logits[way][held] = fitted.logits(unseen)
+                tell(Progress(done, steps + 1, "fits", way))
+            head = fit(seen, targets[rest])
+            logits[way][held] = head.logits(unseen)
+            predicted[way][held] = head.decide(logits[way][held])
+            done += 1
+    found = {
+        way: _Outcome(
+            predicted[way],
+            text_losses(given, targets, base.task) if np.isfinite(given).all() else None,
+        )
+        for way, given in logits.items()
+    }
     chosen: Way = "as it is"
     for way in ways:
-        if way != chosen and _better(
-            targets, decided[chosen], decided[way], logits[chosen], logits[way], base, metric, seed
-        ):
+        if way != chosen and _better(targets, found[chosen], found[way], base.labels, metric, seed):
             chosen = way
     if tell is not None:
         tell(Progress(steps, steps + 1, "fits", chosen))
@@ -469,7 +481,7 @@ def choose(
         folds=len(folds),
         metric=metric,
         scores=tuple(
-            _way_score(way, targets, decided["as it is"], decided[way], logits[way], base, seed)
+            _way_score(way, targets, found["as it is"], found[way], base.labels, seed)
             for way in ways
         ),
         chosen=chosen,
@@ -478,87 +490,11 @@ def choose(
     )
 
 
-def _folds(
-    targets: NDArray[np.int8], folds: int, rng: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    """Deal texts out so that each fold gets its share of every label."""
-    parts = stratified_parts(targets, {str(i): 1 / folds for i in range(folds)}, rng)
-    return [np.array(part, dtype=np.int64) for part in parts.values() if part]
-
-
-Fit = Callable[[Vectors, NDArray[np.int8]], Fitted]
-
-
-def _ways(base: Shipped, seed: int) -> dict[Way, Fit]:
-    """Give what can be tried, the simplest first."""
-    ways: dict[Way, Fit] = {"as it is": lambda _, __: Fitted(base, base.thresholds)}
-    if not base.has_new:
-        if base.thresholds.any():
-            ways["thresholds"] = lambda v, t: _fit_thresholds(base, v, t)
-        ways["temperature"] = lambda v, t: _fit_temperature(base, v, t)
-    if any(place is not None for place in base.places):
-        ways["last layer"] = lambda v, t: _fit_layer(base, base.layer, v, t, seed)
-    if base.has_new:
-        nothing = base.layer.select([None] * len(base.labels))
-        ways["new last layer"] = lambda v, t: _fit_layer(base, nothing, v, t, seed)
-    return ways
-
-
-def _cuts(
-    logits: NDArray[np.float32],
-    targets: NDArray[np.int8],
-    base: Shipped,
-    otherwise: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Fit thresholds; labels that no text has keep others, and a model without has none."""
-    if not base.thresholds.any():
-        return base.thresholds
-    fitted = fit_thresholds(to_probabilities(logits, base.task), targets)
-    return np.where((targets == 1).any(axis=0), fitted, otherwise).astype(np.float32)
-
-
-def _fit_thresholds(base: Shipped, vectors: Vectors, targets: NDArray[np.int8]) -> Fitted:
-    logits = vectors.join(base.logits(vectors.logits), base.task)
-    return Fitted(base, _cuts(logits, targets, base, base.thresholds))
-
-
-def _fit_temperature(base: Shipped, vectors: Vectors, targets: NDArray[np.int8]) -> Fitted:
-    logits = vectors.join(base.logits(vectors.logits), base.task)
-    if base.task == "multi_label":
-        temperature = float(fit_temperatures(logits, targets)[0])
-        moved = mapped_thresholds(base.thresholds, np.full(len(base.labels), temperature))
-    else:
-        losses = [text_losses(logits / t, targets, base.task).mean() for t in _TEMPERATURES]
-        temperature, moved = float(_TEMPERATURES[int(np.argmin(losses))]), base.thresholds
-    cuts = _cuts(logits / np.float32(temperature), targets, base, moved)
-    return Fitted(base, cuts, temperature)
-
-
-def _fit_layer(
-    base: Shipped, start: LastLayer, vectors: Vectors, targets: NDArray[np.int8], seed: int
-) -> Fitted:
-    """Fit a layer; how strong the pull is, and thresholds, by folds of the same texts."""
-    texts = vectors.of_texts()
-    held_out = np.zeros((len(STRENGTHS), *targets.shape), dtype=np.float32)
-    for held in _folds(targets, _INNER_FOLDS, np.random.default_rng(seed)):
-        rest = np.setdiff1d(np.arange(len(targets)), held)
-        unseen = vectors.select(held)
-        for i, layer in enumerate(fit_layers(texts[rest], targets[rest], start, base.task)):
-            held_out[i, held] = unseen.join(layer.logits(unseen.windows), base.task)
-    losses = [text_losses(logits, targets, base.task).mean() for logits in held_out]
-    best = int(np.argmin(losses))
-    layer = fit_layers(texts, targets, start, base.task, STRENGTHS[: best + 1])[-1]
-    cuts = _cuts(held_out[best], targets, base, base.thresholds)
-    return Fitted(base, cuts, layer=layer, strength=STRENGTHS[best])
-
-
 def _better(
     targets: NDArray[np.int8],
-    before: NDArray[np.bool_],
-    after: NDArray[np.bool_],
-    before_logits: NDArray[np.float32],
-    after_logits: NDArray[np.float32],
-    base: Shipped,
+    before: _Outcome,
+    after: _Outcome,
+    labels: Sequence[str],
     metric: Metric,
     seed: int,
 ) -> bool:
@@ -567,17 +503,16 @@ def _better(
     F1 must not be lower, and either it or the log-loss must be better: the log-loss sees a gain
     that moves few decisions.
     """
-    compared = paired_comparison(targets, before, after, base.labels, samples=_SAMPLES, seed=seed)
-    found = compared[f"{metric}_f1"]
-    if found["value"] < 0:
+    f1 = paired_comparison(
+        targets, before.predicted, after.predicted, labels, samples=_SAMPLES, seed=seed
+    )[f"{metric}_f1"]
+    if f1["value"] < 0:
         return False
-    if found["value"] > 0 and found["share_not_better"] <= _SURE:
+    if f1["value"] > 0 and f1["share_not_better"] <= _SURE:
         return True
-    if not np.isfinite(before_logits).all():
-        return False  # a model has no loss where it lacks labels
-    falls = text_losses(before_logits, targets, base.task) - text_losses(
-        after_logits, targets, base.task
-    )
+    if before.losses is None or after.losses is None:
+        return False
+    falls = before.losses - after.losses
     if falls.mean() < _LEAST_FALL:
         return False
     drawn = np.random.default_rng(seed).integers(0, len(falls), (_SAMPLES, len(falls)))
@@ -587,46 +522,61 @@ def _better(
 def _way_score(
     way: Way,
     targets: NDArray[np.int8],
-    before: NDArray[np.bool_],
-    decided: NDArray[np.bool_],
-    logits: NDArray[np.float32],
-    base: Shipped,
+    before: _Outcome,
+    found: _Outcome,
+    labels: Sequence[str],
     seed: int,
 ) -> WayScore:
-    scores = score(targets, decided, base.labels)
+    scores = score(targets, found.predicted, labels)
     gain = None
     if way != "as it is":
-        found = paired_comparison(
-            targets, before, decided, base.labels, samples=_SAMPLES, seed=seed
+        compared = paired_comparison(
+            targets, before.predicted, found.predicted, labels, samples=_SAMPLES, seed=seed
         )
-        gain = {name: found[name] for name in ("weighted_f1", "macro_f1")}
-    whole = np.isfinite(logits).all()
+        gain = {name: compared[name] for name in ("weighted_f1", "macro_f1")}
     return WayScore(
         way=way,
         weighted_f1=round(scores.weighted_f1, 6),
         macro_f1=round(scores.macro_f1, 6),
-        intervals_95=bootstrap_intervals(targets, decided, _SAMPLES, seed),
-        log_loss=round(float(text_losses(logits, targets, base.task).mean()), 6) if whole else None,
+        intervals_95=bootstrap_intervals(targets, found.predicted, _SAMPLES, seed),
+        log_loss=None if found.losses is None else round(float(found.losses.mean()), 6),
         gain=gain,
     )
 
 
 def _manifest(
     config: AdaptConfig,
-    manifest: Manifest,
+    bundle: Bundle,
     rows: LabelledTexts,
-    labels: tuple[str, ...],
-    fitted: Fitted,
-    record: dict[str, Any],
+    head: Head,
+    result: AdaptResult,
+    command: str | None,
 ) -> Manifest:
     """Say of the adapted model what it is; figures taken of the old one go."""
+    manifest = bundle.manifest
+    record = {
+        "from": manifest.name,
+        "from_manifest_sha256": sha256_file(bundle.folder / MANIFEST_NAME),
+        "files": [
+            {"name": path.name, "sha256": sha256_file(path)}
+            for path in config.data
+            if path.is_file()
+        ],
+        "rows": len(rows),
+        "method": result.chosen,
+        "strength": result.strength,
+        "temperature": result.temperature,
+        "labels": config.labels,
+        "metric": config.metric,
+        "seed": config.seed,
+        "folds": result.folds,
+        "before": to_builtins(result.score("as it is")),
+        "after": to_builtins(result.score(result.chosen)),
+        "command": command,
+        "environment": environment("openvino"),
+    }
     names = {**rows.label_set.russian, **manifest.label_names_ru}
     old = manifest.thresholds
-    thresholds = {
-        label: old[label] if cut == np.float32(old.get(label, 0)) else float(cut)
-        for label, cut in zip(labels, fitted.thresholds, strict=True)
-        if cut > 0
-    }
     own = TrainingSource(
         name=", ".join(path.name for path in config.data),
         licence="unknown",
@@ -636,9 +586,13 @@ def _manifest(
     )
     return manifest.replace(
         name=config.name or config.output.resolve().name,
-        labels=labels,
-        label_names_ru={label: names[label] for label in labels if label in names},
-        thresholds=thresholds,
+        labels=head.labels,
+        label_names_ru={label: names[label] for label in head.labels if label in names},
+        thresholds={
+            label: old[label] if cut == np.float32(old.get(label, 0)) else float(cut)
+            for label, cut in zip(head.labels, head.thresholds, strict=True)
+            if cut > 0
+        },
         training_data=(*manifest.training_data, own),
         metrics={},
         provenance={**manifest.provenance, "adapted": record},
@@ -646,16 +600,12 @@ def _manifest(
     )
 
 
-def _write(
-    bundle: Bundle, manifest: Manifest, fitted: Fitted, layer: LastLayer, folder: Path
-) -> Bundle:
+def _write(bundle: Bundle, manifest: Manifest, head: Head, folder: Path) -> Bundle:
     model = shared_core().read_model(bundle.model_path)
-    if fitted.layer is not None:
-        replace_last_layer(model, fitted.layer)
-    elif manifest.labels != bundle.manifest.labels:
-        replace_last_layer(model, layer.select(fitted.base.places))
-    if fitted.temperature is not None:
-        scale_logits(model, np.full(len(manifest.labels), 1 / fitted.temperature))
+    if head.strength is not None or head.labels != bundle.manifest.labels:
+        replace_last_layer(model, head.layer)
+    if head.temperature is not None:
+        scale_logits(model, np.full(len(head.labels), 1 / head.temperature))
     return write_bundle(folder, manifest, model, bundle.tokenizer().to_str())
 
 

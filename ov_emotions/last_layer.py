@@ -21,6 +21,7 @@ from ov_emotions.process import NATIVE
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.runtime.models import default_batch_tokens, in_order
 from ov_emotions.system import cpu_budget, import_openvino, shared_core
+from ov_emotions.thresholds import replace_logits
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -49,20 +50,12 @@ class LastLayer:
     bias: Array
 
     def logits(self, vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Give logits.
-
-        :param vectors: shape (windows, numbers).
-        :return: float32, shape (windows, labels).
-        """
+        """Take vectors, shape (windows, numbers); give float32, shape (windows, labels)."""
         found: NDArray[np.float32] = (vectors @ self.weights.T + self.bias).astype(np.float32)
         return found
 
     def select(self, places: Sequence[int | None]) -> LastLayer:
-        """Give a layer of some of the labels, and of new ones.
-
-        :param places: of each label in this layer; None for a new one, which starts from nothing.
-        :return: the layer.
-        """
+        """Give a layer of the labels at some places; a new one, None, starts from nothing."""
         weights = np.zeros((len(places), self.weights.shape[1]))
         bias = np.full(len(places), np.nan)
         for i, place in enumerate(places):
@@ -85,12 +78,7 @@ class Vectors:
     firsts: NDArray[np.int64]
 
     def join(self, logits: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
-        """Make logits of texts from those of their windows, as the classifier does.
-
-        :param logits: float32, shape (windows, labels).
-        :param task: of the model.
-        :return: float32, shape (texts, labels).
-        """
+        """Make logits of texts from those of their windows, as the classifier does."""
         if task == "multi_label":
             highest: NDArray[np.float32] = np.maximum.reduceat(logits, self.firsts, axis=0)
             return highest
@@ -106,11 +94,7 @@ class Vectors:
         return np.asarray(means, dtype=np.float32)
 
     def select(self, texts: NDArray[np.int64]) -> Vectors:
-        """Give some of the texts.
-
-        :param texts: their positions.
-        :return: the vectors, in that order.
-        """
+        """Give the texts at some positions, in that order."""
         counts = np.diff(self.firsts, append=len(self.windows))[texts]
         starts = np.cumsum(counts) - counts
         rows = np.arange(counts.sum()) + np.repeat(self.firsts[texts] - starts, counts)
@@ -123,8 +107,6 @@ def find_last_layer(model: ov.Model) -> tuple[ov.Output, LastLayer]:
     An INT8 layer rounds the vectors first, on a scale that fits the old weights; the vectors are
     taken before that, and what they were multiplied by is put into the weights.
 
-    :param model: an IR with the output `logits`.
-    :return: where the vectors are, and the layer, its weights as numbers of full precision.
     :raises ExportError: if logits are made of vectors in another way.
     """
     source = model.output("logits").get_node().input_value(0)
@@ -194,24 +176,12 @@ def _constant(source: Any) -> Array | None:
 
 
 def replace_last_layer(model: ov.Model, layer: LastLayer) -> None:
-    """Put another last layer into an IR, in float: it is small, whatever the rest is held in.
-
-    :param model: changed in place.
-    :param layer: the layer.
-    :raises ExportError: if the model has no last layer of a known kind.
-    """
+    """Put another last layer into an IR, in float: it is small, whatever the rest is held in."""
     ops = import_openvino().opset13
     vectors, _ = find_last_layer(model)
-    result = model.output("logits").get_node()
-    old = result.input_value(0)
-    names = old.get_names()
-    old.set_names(set())
     product = ops.matmul(vectors, ops.constant(layer.weights.astype(np.float32)), False, True)
     added = ops.add(product, ops.constant(layer.bias[None].astype(np.float32)))
-    added.set_friendly_name("adapted_last_layer")
-    added.output(0).set_names(names)
-    result.input(0).replace_source_output(added.output(0))
-    model.validate_nodes_and_infer_types()
+    replace_logits(model, added, "adapted_last_layer")
 
 
 def read_vectors(
@@ -219,11 +189,8 @@ def read_vectors(
 ) -> tuple[LastLayer, Vectors, NDArray[np.int64]]:
     """Run a model up to its last layer.
 
-    :param bundle: the model.
-    :param texts: raw texts.
-    :param tell: told the windows that are done.
-    :return: its last layer; the vectors; and int64, the positions of the texts that have any: one
-        of which the tokeniser makes nothing never reaches a model.
+    :return: the layer; the vectors; and int64, the positions of the texts that have any: one of
+        which the tokeniser makes nothing never reaches a model.
     :raises ExportError: if the model has no last layer of a known kind.
     :raises DeviceError: if the runtime fails.
     """
@@ -262,13 +229,10 @@ def read_vectors(
 
 
 def text_losses(logits: NDArray[np.floating[Any]], targets: NDArray[np.int8], task: Task) -> Array:
-    """Give the log-loss of each text over what is known of it.
+    """Give the log-loss of each text over what is known of it, in nats: float64, shape (texts,).
 
-    :param logits: shape (texts, labels).
-    :param targets: int8, same shape: 1, 0 or -1 for unknown. A row of a single-label model has one
-        1.
-    :param task: of the model.
-    :return: float64, shape (texts,), in nats.
+    `logits` have the shape (texts, labels), and `targets`, int8, too: 1, 0 or -1 for unknown; a
+    row of a single-label model has one 1.
     """
     return _loss(logits.astype(np.float64), targets, task)[0]
 
@@ -297,10 +261,8 @@ def fit_layers(
 
     :param vectors: float64, shape (texts, numbers).
     :param targets: int8, shape (texts, labels): 1, 0 or -1 for unknown, which has no loss.
-    :param start: the layer that the fit is pulled towards.
-    :param task: a sigmoid for each label, or one softmax.
+    :param start: what the fit is pulled towards.
     :param strengths: of the pull, falling: each fit starts from the one before.
-    :return: a layer for each strength.
     """
     rows = len(vectors)
     mean, spread = vectors.mean(axis=0), vectors.std(axis=0)

@@ -1,29 +1,36 @@
-"""Multi-label metrics on numpy arrays; unknown targets (-1) are left out, label by label."""
+"""Multi-label metrics on numpy arrays; unknown targets are left out, label by label.
+
+Throughout, `targets` are int8, shape (rows, labels): 1, 0 or -1 for unknown; `predicted` are bool,
+the same shape; and `labels` name the columns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from ov_emotions.schema import Schema, to_builtins
 
-@dataclass(frozen=True)
-class LabelScore:
-    """One label's precision, recall and F1.
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
 
-    :param support: rows that have the label.
-    :param predicted: rows that were given it.
-    """
+MEANS = ("weighted_f1", "macro_f1")
 
-    precision: float
-    recall: float
-    f1: float
-    support: int
-    predicted: int
+
+class LabelF1(Schema, frozen=True):
+    """One label's scores: `support` are rows that have it, `predicted` rows that were given it."""
+
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
+    predicted: Count
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,13 @@ class Scores:
     micro_f1: float
     samples_f1: float
     exact_match: float
-    labels: dict[str, LabelScore]
+    labels: dict[str, LabelF1]
     rows: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, rounded to six digits."""
-        return {key: _rounded(value) for key, value in asdict(self).items()}
+        plain: dict[str, Any] = _rounded(to_builtins(self))
+        return plain
 
 
 def _rounded(value: Any) -> Any:
@@ -63,44 +71,50 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def score(targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Sequence[str]) -> Scores:
-    """Compare decisions with targets.
-
-    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
-    :param predicted: bool, same shape.
-    :param labels: names of the columns.
-    :return: the scores; a label with neither support nor predictions has F1 0.
-    """
+    """Compare decisions with targets; a label with neither support nor predictions has F1 0."""
     known = targets >= 0
-    true = (targets == 1) & predicted
-    per_label: dict[str, LabelScore] = {}
+    present, given = targets == 1, predicted & known
+    true = present & predicted
+    per_label: dict[str, LabelF1] = {}
     for i, label in enumerate(labels):
         if not known[:, i].any():
             continue
-        hits = int(true[:, i].sum())
-        support = int((targets[:, i] == 1).sum())
-        given = int((predicted[:, i] & known[:, i]).sum())
-        per_label[label] = LabelScore(
-            precision=_ratio(hits, given),
+        hits, support, count = (int(part[:, i].sum()) for part in (true, present, given))
+        per_label[label] = LabelF1(
+            precision=_ratio(hits, count),
             recall=_ratio(hits, support),
-            f1=_ratio(2 * hits, support + given),
+            f1=_ratio(2 * hits, support + count),
             support=support,
-            predicted=given,
+            predicted=count,
         )
     f1s = np.array([entry.f1 for entry in per_label.values()])
     supports = np.array([entry.support for entry in per_label.values()])
-    given_total = int((predicted & known).sum())
-    row_sizes = ((targets == 1).sum(axis=1) + (predicted & known).sum(axis=1)).astype(np.float64)
+    row_sizes = (present.sum(axis=1) + given.sum(axis=1)).astype(np.float64)
     row_f1 = np.where(row_sizes > 0, 2 * true.sum(axis=1) / np.maximum(row_sizes, 1), 1.0)
-    right = ((predicted == (targets == 1)) | ~known).all(axis=1)
+    right = ((predicted == present) | ~known).all(axis=1)
     return Scores(
         weighted_f1=_ratio(float((f1s * supports).sum()), float(supports.sum())),
         macro_f1=float(f1s.mean()) if len(f1s) else 0.0,
-        micro_f1=_ratio(2 * float(true.sum()), float(supports.sum() + given_total)),
+        micro_f1=_ratio(2 * float(true.sum()), float(supports.sum() + int(given.sum()))),
         samples_f1=float(row_f1.mean()) if len(row_f1) else 0.0,
         exact_match=float(right.mean()) if len(right) else 0.0,
         labels=per_label,
         rows=len(targets),
     )
+
+
+def _annotated(targets: NDArray[np.int8], labels: Sequence[str]) -> list[str]:
+    return [label for i, label in enumerate(labels) if (targets[:, i] >= 0).any()]
+
+
+@lru_cache(maxsize=4)
+def _draws(rows: int, samples: int, seed: int) -> NDArray[np.float32]:
+    """Draw resamples once for all that is computed on the same rows.
+
+    In float32, which counts exactly up to 2**24 and multiplies ten times as fast as int64.
+    """
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(rows, np.full(rows, 1 / rows), samples).astype(np.float32)
 
 
 def _resampled(
@@ -124,16 +138,6 @@ def _resampled(
     }
 
 
-@lru_cache(maxsize=4)
-def _draws(rows: int, samples: int, seed: int) -> NDArray[np.float32]:
-    """Draw resamples once for all that is computed on the same rows.
-
-    In float32, which counts exactly up to 2**24 and multiplies ten times as fast as int64.
-    """
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(rows, np.full(rows, 1 / rows), samples).astype(np.float32)
-
-
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.percentile(values, [2.5, 97.5])
     return round(float(low), 6), round(float(high), 6)
@@ -144,14 +148,10 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Say how far weighted and macro F1 might lie from what was measured, by resampling rows.
 
-    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
-    :param predicted: bool, same shape.
-    :param samples: resamples with replacement.
-    :param seed: of the resampling.
     :return: for `weighted_f1` and `macro_f1` the 2.5th and 97.5th percentile.
     """
     found = _resampled(targets, predicted, _draws(len(targets), samples, seed))
-    return {name: _interval(found[name]) for name in ("weighted_f1", "macro_f1")}
+    return {name: _interval(found[name]) for name in MEANS}
 
 
 def label_intervals(
@@ -161,81 +161,9 @@ def label_intervals(
     samples: int,
     seed: int,
 ) -> dict[str, tuple[float, float]]:
-    """Do for every annotated label's F1 what `bootstrap_intervals` does for the means.
-
-    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
-    :param predicted: bool, same shape.
-    :param labels: names of the columns.
-    :param samples: resamples with replacement.
-    :param seed: of the resampling.
-    :return: by label the 2.5th and 97.5th percentile.
-    """
+    """Do for every annotated label's F1 what `bootstrap_intervals` does for the means."""
     f1 = _resampled(targets, predicted, _draws(len(targets), samples, seed))["labels"]
-    annotated = [label for i, label in enumerate(labels) if (targets[:, i] >= 0).any()]
-    return {label: _interval(f1[:, i]) for i, label in enumerate(annotated)}
-
-
-def paired_differences(
-    targets: NDArray[np.int8],
-    reference: NDArray[np.bool_],
-    predicted: NDArray[np.bool_],
-    samples: int,
-    seed: int,
-) -> dict[str, dict[str, float]]:
-    """Say how much better or worse one set of decisions is than another on the same rows.
-
-    Every resample draws the same rows for both (the paired bootstrap), so that what both find hard
-    cancels out; the interval is much narrower than the two models' own.
-
-    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
-    :param reference: bool, same shape: decisions to compare with.
-    :param predicted: bool, same shape.
-    :param samples: resamples with replacement.
-    :param seed: of the resampling.
-    :return: for `weighted_f1` and `macro_f1` the difference (`value`) and its 95 % interval (`low`,
-        `high`); above 0 where `predicted` is better.
-    """
-    difference = _paired(targets, reference, predicted, samples, seed)
-    return {name: _difference(difference[name]) for name in ("weighted_f1", "macro_f1")}
-
-
-def paired_comparison(
-    targets: NDArray[np.int8],
-    reference: NDArray[np.bool_],
-    predicted: NDArray[np.bool_],
-    labels: Sequence[str],
-    *,
-    samples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Do what `paired_differences` does for the labels too, and say how sure the sign is.
-
-    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
-    :param reference: bool, same shape: decisions to compare with.
-    :param predicted: bool, same shape.
-    :param labels: names of the columns.
-    :param samples: resamples with replacement.
-    :param seed: of the resampling.
-    :return: `weighted_f1`, `macro_f1` and, by annotated label, `labels`; each with `value`, `low`,
-        `high` and `share_not_better`, the share of resamples in which `predicted` is not better: it
-        reads like a one-sided p-value, and is not corrected for how many labels one looks at.
-    """
-    difference = _paired(targets, reference, predicted, samples, seed)
-    annotated = [label for i, label in enumerate(labels) if (targets[:, i] >= 0).any()]
-    answer: dict[str, Any] = {
-        name: _with_share(difference[name]) for name in ("weighted_f1", "macro_f1")
-    }
-    answer["labels"] = {
-        label: _with_share(difference["labels"][:, i]) for i, label in enumerate(annotated)
-    }
-    return answer
-
-
-def _with_share(values: NDArray[np.float64]) -> dict[str, float]:
-    return {
-        **_difference(values),
-        "share_not_better": round(float((values[1:] <= 0).mean()), 4),
-    }
+    return {label: _interval(f1[:, i]) for i, label in enumerate(_annotated(targets, labels))}
 
 
 def _paired(
@@ -257,6 +185,53 @@ def _difference(values: NDArray[np.float64]) -> dict[str, float]:
     return {"value": round(float(values[0]), 6), "low": low, "high": high}
 
 
+def paired_differences(
+    targets: NDArray[np.int8],
+    reference: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    samples: int,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """Say how much better or worse one set of decisions is than another on the same rows.
+
+    Every resample draws the same rows for both (the paired bootstrap), so that what both find hard
+    cancels out; the interval is much narrower than the two models' own.
+
+    :return: for `weighted_f1` and `macro_f1` the difference (`value`) and its 95 % interval (`low`,
+        `high`); above 0 where `predicted` is better.
+    """
+    difference = _paired(targets, reference, predicted, samples, seed)
+    return {name: _difference(difference[name]) for name in MEANS}
+
+
+def paired_comparison(
+    targets: NDArray[np.int8],
+    reference: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    labels: Sequence[str],
+    *,
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Do what `paired_differences` does for the labels too, and say how sure the sign is.
+
+    :return: `weighted_f1`, `macro_f1` and, by annotated label, `labels`; each with `value`, `low`,
+        `high` and `share_not_better`, the share of resamples in which `predicted` is not better: it
+        reads like a one-sided p-value, and is not corrected for how many labels one looks at.
+    """
+
+    def told(values: NDArray[np.float64]) -> dict[str, float]:
+        share = round(float((values[1:] <= 0).mean()), 4)
+        return {**_difference(values), "share_not_better": share}
+
+    found = _paired(targets, reference, predicted, samples, seed)
+    by_label = enumerate(_annotated(targets, labels))
+    return {
+        **{name: told(found[name]) for name in MEANS},
+        "labels": {label: told(found["labels"][:, i]) for i, label in by_label},
+    }
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.float32], targets: NDArray[np.int8], bins: int = 15
 ) -> NDArray[np.float64]:
@@ -266,9 +241,6 @@ def expected_calibration_error(
     probability and the share of rows with the label: Naeini et al., "Obtaining Well Calibrated
     Probabilities Using Bayesian Binning" (2015), label by label.
 
-    :param probabilities: float32, shape (rows, labels).
-    :param targets: int8, same shape: 1, 0 or -1 for unknown, which is left out.
-    :param bins: of [0, 1].
     :return: float64, shape (labels,), in [0, 1]; NaN for a label with no known target.
     """
     errors = np.full(probabilities.shape[1], np.nan)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import DataError
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
 
 
 def analyse(scored: Scored) -> dict[str, Any]:
-    """Give what is beside the figures of a split.
-
-    :param scored: what a model said.
-    :return: plain values: `label_intervals_95`, `confusion` and `correlation`.
-    """
+    """Give what is beside the figures of a split, as fields of its scores."""
     labels = scored.data.label_set.labels
     return {
         "label_intervals_95": label_intervals(
@@ -49,7 +46,6 @@ def confusion(scored: Scored) -> dict[str, dict[str, Any]]:
     that one, rightly or not; `none` is the share that was given no label at all. The shares may
     add up to more than 1.
 
-    :param scored: what a model said.
     :return: per label `misses` and, where there are any, `given`: shares by label, and `none`.
     """
     labels = scored.data.label_set.labels
@@ -68,7 +64,6 @@ def confusion(scored: Scored) -> dict[str, dict[str, Any]]:
 def correlation(scored: Scored) -> list[list[float | None]]:
     """Correlate the labels' probabilities over the rows (Pearson).
 
-    :param scored: what a model said.
     :return: rows and columns in the order of the labels; None where a label's never change.
     """
     wide = scored.probabilities.astype(np.float64)
@@ -91,12 +86,11 @@ def correlation(scored: Scored) -> list[list[float | None]]:
 def worst_errors(scored: Scored, most: int) -> list[dict[str, Any]]:
     """Find the rows whose targets the probabilities contradict most.
 
-    :param scored: what a model said.
     :param most: rows at most; only rows with a wrong decision count.
-    :return: the largest mean log-loss over known labels first: row, origin, text, true, predicted,
-        unknown labels, scores and loss.
+    :return: the largest mean log-loss over known labels first.
     """
-    labels, targets = scored.data.label_set.labels, scored.data.targets
+    data, targets = scored.data, scored.data.targets
+    labels = data.label_set.labels
     known = targets >= 0
     wide = np.clip(scored.probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
     losses = np.where(known, -np.log(np.where(targets == 1, wide, 1 - wide)), 0).sum(axis=1)
@@ -109,9 +103,9 @@ def worst_errors(scored: Scored, most: int) -> list[dict[str, Any]]:
 
     return [
         {
-            "row": int(scored.data.rows[i]),
-            "origin": scored.data.origins[i],
-            "text": scored.data.texts[i],
+            "row": int(data.rows[i]),
+            "origin": data.origins[i],
+            "text": data.texts[i],
             "true": names(targets[i] == 1),
             "predicted": names(scored.predicted[i]),
             "unknown": names(~known[i]),
@@ -131,13 +125,8 @@ def compare_scored(
     samples: int = BOOTSTRAP_SAMPLES,
     seed: int = BOOTSTRAP_SEED,
 ) -> dict[str, dict[str, Any]]:
-    """Compare decisions by the paired bootstrap, split by split.
+    """Compare decisions by `metrics.paired_comparison`, split by split.
 
-    :param reference: what is compared with.
-    :param other: on the same splits.
-    :param samples: resamples with replacement.
-    :param seed: of the resampling.
-    :return: by split what `metrics.paired_comparison` gives.
     :raises DataError: if the splits, their rows or labels differ.
     """
     answer = {}
@@ -164,36 +153,32 @@ def score_readings(classifier: EmotionClassifier, data: LabelledTexts, name: str
     Every row is decided at thresholds that were fitted to other rows as written (cross-fitting):
     the difference is what a model loses that is given transcripts and knows nothing of it.
 
-    :param classifier: with its own tokeniser.
     :param data: labelled texts, with capitals and punctuation.
     :param name: of the split.
-    :return: both scores, and their paired difference.
     """
     labels, targets = data.label_set.labels, data.targets
     written = classifier.predict_proba(list(data.texts))
     recognised = classifier.predict_proba([normalize(text) for text in data.texts])
-    pair = (written, recognised)
-    if classifier.task == "single_label":
-        none = np.zeros(len(labels), dtype=np.float32)
-        decisions = [apply_thresholds(given, none, "single_label") for given in pair]
-    else:
-        decisions = [
-            cross_fit(written, targets, fit_thresholds, BOOTSTRAP_SEED, applied=given)
-            for given in pair
-        ]
-    both = []
-    for predicted in decisions:
+
+    def decide(given: NDArray[np.float32]) -> NDArray[np.bool_]:
+        if classifier.task == "single_label":
+            none = np.zeros(len(labels), dtype=np.float32)
+            return apply_thresholds(given, none, "single_label")
+        return cross_fit(written, targets, fit_thresholds, BOOTSTRAP_SEED, applied=given)
+
+    def scored(predicted: NDArray[np.bool_]) -> Interval:
         intervals = bootstrap_intervals(targets, predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED)
         low, high = intervals["weighted_f1"]
         value = round(score(targets, predicted, labels).weighted_f1, 6)
-        both.append(Interval(value=value, low=low, high=high))
-    plain, stripped = decisions
+        return Interval(value=value, low=low, high=high)
+
+    plain, stripped = decide(written), decide(recognised)
     found = paired_differences(targets, plain, stripped, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED)
     return Readings(
         split=name,
         rows=len(data),
-        as_written=both[0],
-        as_recognised=both[1],
+        as_written=scored(plain),
+        as_recognised=scored(stripped),
         difference=Interval(**found["weighted_f1"]),
         largest_change=round(float(np.abs(written - recognised).max()), 4),
     )

@@ -13,17 +13,62 @@ al., "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList" (2020).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import DataError
-from ov_emotions.evaluation.checklist_schema import KIND, CheckListResult, Failure, Group
+from ov_emotions.metrics import Count
 from ov_emotions.schema import Schema
 from ov_emotions.texts import BadRow, open_table
 
+if TYPE_CHECKING:
+    from ov_emotions.classifier import EmotionClassifier
+
+KIND = "ov-emotions check list"
 _KINDS = ("must", "any_of", "may", "must_not")
+
+
+class Group(Schema, frozen=True):
+    """One capability: how many of its lines passed."""
+
+    name: str
+    lines: Count
+    passed: Count
+
+
+class Failure(Schema, frozen=True):
+    """A line that failed.
+
+    `found` are the labels that the model gave; `missing` those that must have been found, of which
+    one would do where `any_of`; `forbidden` those that it gave and must not have.
+    """
+
+    group: str
+    text: str
+    found: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    any_of: bool = False
+
+
+class CheckListResult(Schema, frozen=True):
+    """One model on one check list."""
+
+    kind: str
+    model: str
+    file: str
+    groups: tuple[Group, ...]
+    failures: tuple[Failure, ...]
+    label_names_ru: dict[str, str] | None = None
+
+    @property
+    def lines(self) -> int:
+        return sum(group.lines for group in self.groups)
+
+    @property
+    def passed(self) -> int:
+        return sum(group.passed for group in self.groups)
 
 
 class Line(Schema, frozen=True):
@@ -38,11 +83,8 @@ class Line(Schema, frozen=True):
 
 
 def read_checklist(path: Path, labels: Sequence[str]) -> list[Line]:
-    """Read a check list.
+    """Read a check list for a model that has these labels.
 
-    :param path: the table.
-    :param labels: of the model.
-    :return: its lines.
     :raises DataError: if a column is missing, a line names a label that the model lacks, asks for
         what it forbids, or asks for nothing.
     """
@@ -87,27 +129,25 @@ def _flaw(line: Line, labels: Sequence[str]) -> str | None:
 
 
 def run_checklist(path: Path, classifier: EmotionClassifier, model: str) -> CheckListResult:
-    """Classify the lines of a check list at the model's thresholds.
-
-    :param path: the table.
-    :param classifier: the model.
-    :param model: what it is called.
-    :return: groups with what passed, in the order of the file, and every failure.
-    :raises DataError: if the table is no check list for the model's labels.
-    """
+    """Classify the lines of a check list at the thresholds of a model that is called `model`."""
     lines = read_checklist(path, classifier.labels)
     predictions = classifier([line.text for line in lines])
-    failures = {
-        i: failure
-        for i, (line, prediction) in enumerate(zip(lines, predictions, strict=True))
-        if (failure := _failure(line, prediction.labels))
-    }
+    failures = []
+    groups: dict[str, list[bool]] = {}
+    for line, prediction in zip(lines, predictions, strict=True):
+        failure = _failure(line, prediction.labels)
+        groups.setdefault(line.group, []).append(failure is None)
+        if failure is not None:
+            failures.append(failure)
     return CheckListResult(
         kind=KIND,
         model=model,
         file=path.name,
-        groups=tuple(_groups(lines, failures)),
-        failures=tuple(failures.values()),
+        groups=tuple(
+            Group(name=name, lines=len(passed), passed=sum(passed))
+            for name, passed in groups.items()
+        ),
+        failures=tuple(failures),
         label_names_ru=classifier.label_names_ru or None,
     )
 
@@ -126,11 +166,3 @@ def _failure(line: Line, found: Sequence[str]) -> Failure | None:
         forbidden=forbidden,
         any_of=any_of,
     )
-
-
-def _groups(lines: Sequence[Line], failures: Iterable[int]) -> Iterable[Group]:
-    failed = {*failures}
-    for name in dict.fromkeys(line.group for line in lines):
-        members = [i for i, line in enumerate(lines) if line.group == name]
-        passed = sum(i not in failed for i in members)
-        yield Group(name=name, lines=len(members), passed=passed)

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta
-
+from ov_emotions.metrics import Count, LabelF1, Share
 from ov_emotions.schema import Schema
-
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
-
-
-class LabelF1(Schema, frozen=True):
-    """One label's scores on one split."""
-
-    precision: Share
-    recall: Share
-    f1: Share
-    support: Count
-    predicted: Count
 
 
 class SplitScores(Schema, frozen=True, omit_defaults=True):

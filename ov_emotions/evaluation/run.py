@@ -15,9 +15,9 @@ from ov_emotions.bundle import WEIGHTS_NAME, Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, InputError
-from ov_emotions.evaluation.results import LabelF1, Result, SplitScores
+from ov_emotions.evaluation.results import Result, SplitScores
 from ov_emotions.files import sha256_file
-from ov_emotions.metrics import bootstrap_intervals, score
+from ov_emotions.metrics import LabelF1, bootstrap_intervals, score
 from ov_emotions.schema import to_builtins
 from ov_emotions.system import environment, shared_core
 from ov_emotions.thresholds import apply_thresholds
@@ -76,18 +76,16 @@ def open_source(
 def open_bundle(bundle: Bundle, precision: str | None = None) -> Iterator[Source]:
     """Open a bundle; see `open_source`."""
     manifest = bundle.manifest
+    facts = {
+        "model": manifest.name,
+        "weights_sha256": manifest.files[WEIGHTS_NAME],
+        "weights": manifest.precision,
+        "inference_precision": precision or manifest.inference_precision,
+        "thresholds": dict(manifest.thresholds),
+        "backend": "openvino",
+    }
     with EmotionClassifier(bundle, precision=precision) as classifier:
-        yield Source(
-            classifier,
-            {
-                "model": manifest.name,
-                "weights_sha256": manifest.files[WEIGHTS_NAME],
-                "weights": manifest.precision,
-                "inference_precision": precision or manifest.inference_precision,
-                "thresholds": dict(manifest.thresholds),
-                "backend": "openvino",
-            },
-        )
+        yield Source(classifier, facts)
 
 
 @contextmanager
@@ -131,8 +129,6 @@ def _open_server(url: str, precision: str | None, metadata_url: str | None) -> I
 class Scored:
     """What a model said about the rows of a split.
 
-    :param name: of the split.
-    :param data: the rows.
     :param probabilities: float32, shape (rows, labels).
     :param predicted: bool, same shape: the decisions at the model's thresholds.
     """
@@ -146,14 +142,11 @@ class Scored:
 def evaluate(
     bundle: Bundle, prepared: PreparedData, splits: Sequence[str], precision: str | None = None
 ) -> Result:
-    """Classify the splits as a user would, and score the decisions.
+    """Classify the splits as a user would, at the bundle's own thresholds, and score the decisions.
 
-    :param bundle: what is scored, at its own thresholds.
-    :param prepared: the prepared data.
     :param splits: names of splits, or `validation:PART`.
     :param precision: f32 or bf16; None is the one the bundle was approved at.
-    :return: per split the scores with bootstrap intervals, and the precision.
-    :raises DataError: if a split does not exist or has other labels.
+    :raises DataError: if a split does not exist, has other labels or annotates none.
     """
     with open_bundle(bundle, precision) as source:
         return evaluate_source(source, prepared, splits)[0]
@@ -162,15 +155,15 @@ def evaluate(
 def evaluate_source(
     source: Source, prepared: PreparedData, splits: Sequence[str]
 ) -> tuple[Result, list[Scored]]:
-    """Classify the splits by any backend, and score the decisions.
-
-    :param source: as `open_source` gives it.
-    :param prepared: the prepared data.
-    :param splits: names of splits, or `validation:PART`.
-    :return: what `evaluate` gives, and the decisions of every split.
-    :raises DataError: if a split does not exist, has other labels or annotates none.
-    """
-    found = [_scored(source, prepared, name) for name in splits]
+    """Do what `evaluate` does by any backend; give the decisions of every split too."""
+    classifier = source.classifier
+    cuts = np.array([classifier.thresholds.get(n, 0.0) for n in classifier.labels], np.float32)
+    found = []
+    for name in splits:
+        data = _rows_of(source, prepared, name)
+        probabilities = classifier.predict_proba(list(data.texts))
+        predicted = apply_thresholds(probabilities, cuts, classifier.task)
+        found.append(Scored(name, data, probabilities, predicted))
     scores = {s.name: split_scores(s.data.targets, s.predicted, source.labels) for s in found}
     return Result(**source.facts, splits=scores), found
 
@@ -178,37 +171,18 @@ def evaluate_source(
 def split_scores(
     targets: NDArray[np.int8], predicted: NDArray[np.bool_], labels: Sequence[str], **more: Any
 ) -> SplitScores:
-    """Score decisions, with bootstrap intervals.
-
-    :param targets: int8, shape (rows, labels): 1, 0 or -1 for unknown.
-    :param predicted: bool, same shape.
-    :param labels: names of the columns.
-    :param more: other fields of `SplitScores`.
-    :return: the scores.
-    """
+    """Score decisions, with bootstrap intervals; `more` are other fields of the scores."""
     scores = score(targets, predicted, labels).to_dict()
     scores["labels"] = {label: LabelF1(**entry) for label, entry in scores["labels"].items()}
     intervals = bootstrap_intervals(targets, predicted, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED)
     return SplitScores(**scores, intervals_95=intervals, **more)
 
 
-def _scored(source: Source, prepared: PreparedData, name: str) -> Scored:
-    data = _rows_of(source, prepared, name)
-    probabilities = source.classifier.predict_proba(list(data.texts))
-    thresholds = source.classifier.thresholds
-    cuts = np.array([thresholds.get(label, 0.0) for label in source.labels], np.float32)
-    predicted = apply_thresholds(probabilities, cuts, source.classifier.task)
-    return Scored(name, data, probabilities, predicted)
-
-
 def predict_rows(
     source: Source, prepared: PreparedData, name: str
 ) -> tuple[LabelledTexts, NDArray[np.float32]]:
-    """Read rows, and ask a model for their logits.
+    """Read rows of a split, or `validation:PART`, and ask a model for their logits.
 
-    :param source: the model.
-    :param prepared: the prepared data.
-    :param name: of a split, or `validation:PART`.
     :return: the rows, and float32, shape (rows, labels).
     :raises DataError: if there is no such split, it has other labels or annotates none.
     """
@@ -229,11 +203,8 @@ def _rows_of(source: Source, prepared: PreparedData, name: str) -> LabelledTexts
 
 
 def read_rows(prepared: PreparedData, name: str) -> LabelledTexts:
-    """Read the rows that figures are taken on.
+    """Read the rows of a split, or `validation:PART`, that figures are taken on.
 
-    :param prepared: the prepared data.
-    :param name: of a split, or `validation:PART`.
-    :return: its rows.
     :raises DataError: if there is no such split, or it is empty.
     """
     split, colon, part = name.partition(":")
@@ -246,11 +217,7 @@ def read_rows(prepared: PreparedData, name: str) -> LabelledTexts:
 
 
 def data_facts(prepared: PreparedData) -> dict[str, Any]:
-    """Describe the data that figures were taken on, and the machine.
-
-    :param prepared: the prepared data.
-    :return: plain values for JSON.
-    """
+    """Describe the data that figures were taken on, and the machine, for JSON."""
     splits = prepared.manifest.splits
     return {
         "data": {
@@ -265,11 +232,9 @@ def data_facts(prepared: PreparedData) -> dict[str, Any]:
 
 
 def record_metrics(bundle: Bundle, results: Sequence[Result]) -> Bundle:
-    """Write figures into a bundle's manifest and model card.
+    """Write figures into a bundle's manifest and model card; its folder is replaced.
 
-    :param bundle: the bundle; its folder is replaced by one with the same model.
     :param results: what `evaluate` gave, for this bundle and those it is compared with.
-    :return: the bundle with the figures.
     :raises InputError: if none of the figures is of this bundle at its own inference precision, or
         some are of another model.
     """

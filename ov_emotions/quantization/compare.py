@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import QuantizationError
 from ov_emotions.metrics import (
+    LabelF1,
     bootstrap_intervals,
     expected_calibration_error,
     label_intervals,
@@ -20,7 +21,6 @@ from ov_emotions.quantization.study_schema import (
     Change,
     Difference,
     Intervals,
-    LabelF1,
     Quality,
     Scoring,
 )

@@ -19,6 +19,7 @@ from ov_emotions.bundle import INFERENCE_PRECISIONS, MODEL_NAME, WEIGHTS_NAME, B
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import OvEmotionsError, QuantizationError
+from ov_emotions.evaluation.results import Readings
 from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
 from ov_emotions.progress import Progress, Tell
@@ -35,7 +36,6 @@ from ov_emotions.quantization.study_schema import (
     Model,
     Noise,
     Ratios,
-    Readings,
     Split,
     Spread,
     Start,

@@ -20,34 +20,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from ov_emotions.errors import DataError
-from ov_emotions.evaluation.results import Count, Interval, LabelF1, Readings, Share
+from ov_emotions.evaluation.results import Interval, Readings
+from ov_emotions.metrics import Count, LabelF1, Share
 from ov_emotions.schema import Schema, from_builtins
-
-__all__ = [
-    "Absent",
-    "Candidate",
-    "Change",
-    "Data",
-    "Difference",
-    "Interval",
-    "Intervals",
-    "LabelF1",
-    "Latency",
-    "Model",
-    "Noise",
-    "Quality",
-    "Ratios",
-    "Readings",
-    "Scoring",
-    "Split",
-    "Spread",
-    "Start",
-    "Step",
-    "Study",
-    "Throughput",
-    "parse_study",
-    "read_study",
-]
 
 SCHEMA = 1
 KIND = "ov-emotions study"
@@ -107,21 +82,13 @@ class Scoring(Schema, frozen=True):
 
     @property
     def weighted(self) -> Interval:
-        """Weighted F1 with its own interval."""
-        return Interval(
-            value=self.weighted_f1,
-            low=self.intervals_95.weighted_f1[0],
-            high=self.intervals_95.weighted_f1[1],
-        )
+        low, high = self.intervals_95.weighted_f1
+        return Interval(value=self.weighted_f1, low=low, high=high)
 
     @property
     def macro(self) -> Interval:
-        """Macro F1 with its own interval."""
-        return Interval(
-            value=self.macro_f1,
-            low=self.intervals_95.macro_f1[0],
-            high=self.intervals_95.macro_f1[1],
-        )
+        low, high = self.intervals_95.macro_f1
+        return Interval(value=self.macro_f1, low=low, high=high)
 
 
 class Change(Schema, frozen=True):
@@ -153,36 +120,35 @@ class Quality(Schema, frozen=True):
     cross_fitted: Count = 0
 
 
-class Latency(Schema, frozen=True):
+class _Rates(Schema, frozen=True):
+    """Spreads that are divided by, or drawn by their logarithm."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            spread = getattr(self, name)
+            if spread is not None and not spread.min:
+                raise ValueError(f"{name}.min must be greater than 0")
+
+
+class Latency(_Rates, frozen=True):
     """Milliseconds that one text takes."""
 
     p50_ms: Spread
     p90_ms: Spread | None = None
     p99_ms: Spread | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("p50_ms", "p90_ms", "p99_ms"):
-            _positive(name, getattr(self, name))
 
-
-class Throughput(Schema, frozen=True):
+class Throughput(_Rates, frozen=True):
     """Texts a second when many are classified in one call."""
 
     texts_per_second: Spread
 
-    def __post_init__(self) -> None:
-        _positive("texts_per_second", self.texts_per_second)
 
-
-class Ratios(Schema, frozen=True):
+class Ratios(_Rates, frozen=True):
     """How many times as fast as the reference a candidate is, round by round."""
 
     p50: Spread | None = None
     throughput: Spread | None = None
-
-    def __post_init__(self) -> None:
-        _positive("p50", self.p50)
-        _positive("throughput", self.throughput)
 
 
 class Start(Schema, frozen=True):
@@ -219,12 +185,10 @@ class Candidate(Schema, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it was made, scored and timed without an error."""
         return self.status == "ok"
 
     @property
     def quantized(self) -> bool:
-        """Whether its weights are integers."""
         return self.weights.startswith("int")
 
     @property
@@ -234,7 +198,6 @@ class Candidate(Schema, frozen=True):
 
     @property
     def timed(self) -> bool:
-        """Whether both latency and throughput were measured."""
         return self.latency is not None and self.throughput is not None
 
 
@@ -275,7 +238,6 @@ class Data(Schema, frozen=True):
 
     @property
     def rows(self) -> dict[str, int]:
-        """Rows by split, of the splits that were counted."""
         return {name: s.rows for name, s in (self.splits or {}).items() if s.rows is not None}
 
 
@@ -342,16 +304,13 @@ class Study(Schema, frozen=True):
 
     @property
     def max_drop(self) -> float:
-        """How much weighted F1 a shipped candidate may lose, absolute."""
         return float(self.settings["max_drop"])
 
     @property
     def noisy(self) -> bool:
-        """Whether the timings are too noisy to tell candidates apart."""
         return self.noise is not None and self.noise.noisy
 
     def candidate(self, id_: str) -> Candidate:
-        """Find a candidate by its id, which exists."""
         return next(candidate for candidate in self.candidates if candidate.id == id_)
 
     def on(self, candidate: Candidate, split: str | None) -> Quality | None:
@@ -361,19 +320,15 @@ class Study(Schema, frozen=True):
         return (candidate.quality or {}).get(split)
 
     def on_choice(self, candidate: Candidate) -> Quality | None:
-        """Return a candidate's quality on the split that decides."""
         return self.on(candidate, self.data.choice_split)
 
     def on_final(self, candidate: Candidate) -> Quality | None:
-        """Return a candidate's quality on the final split, if there is one."""
         return self.on(candidate, self.data.final_split)
 
 
 def read_study(path: Path | str) -> Study:
     """Read study JSON.
 
-    :param path: a file that the study wrote.
-    :return: the study.
     :raises DataError: if it cannot be read, is no study, or is newer than this library.
     """
     path = Path(path)
@@ -387,11 +342,8 @@ def read_study(path: Path | str) -> Study:
 
 
 def parse_study(value: object, where: str = "the study") -> Study:
-    """Check parsed study JSON.
+    """Check what `json.loads` gave of study JSON, which messages call `where`.
 
-    :param value: what `json.loads` gave.
-    :param where: what messages call it.
-    :return: the study.
     :raises DataError: if it is no study, or a part is missing or of the wrong kind.
     """
     if not isinstance(value, Mapping) or value.get("kind") != KIND:
@@ -418,9 +370,3 @@ def _infinite(value: object, at: str) -> Iterator[str]:
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from _infinite(item, f"{at}[{i}]")
-
-
-def _positive(name: str, spread: Spread | None) -> None:
-    """Refuse a 0 in what is divided by, or drawn by its logarithm."""
-    if spread is not None and not spread.min:
-        raise ValueError(f"{name}.min must be greater than 0")

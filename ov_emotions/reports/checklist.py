@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ov_emotions.evaluation.checklist_schema import CheckListResult, Failure, Group
+from ov_emotions.evaluation.checklist import CheckListResult, Failure, Group
 from ov_emotions.reports import charts
 from ov_emotions.reports.charts import Chart
 from ov_emotions.reports.language import NONE, Language

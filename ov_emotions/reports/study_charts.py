@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ov_emotions.quantization.study_schema import Candidate, Interval, Study
+from ov_emotions.evaluation.results import Interval
+from ov_emotions.quantization.study_schema import Candidate, Study
 from ov_emotions.reports import charts
 from ov_emotions.reports.charts import Chart, Point
 from ov_emotions.reports.language import Language

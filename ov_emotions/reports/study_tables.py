@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ov_emotions.quantization.study_schema import (
-    Candidate,
-    Interval,
-    LabelF1,
-    Quality,
-    Scoring,
-    Spread,
-    Study,
-)
+from ov_emotions.evaluation.results import Interval
+from ov_emotions.metrics import LabelF1
+from ov_emotions.quantization.study_schema import Candidate, Quality, Scoring, Spread, Study
 from ov_emotions.reports.language import NONE, Language
 from ov_emotions.reports.page import Cell, Row, Table, cells
 from ov_emotions.reports.verdict import Verdict, change, times

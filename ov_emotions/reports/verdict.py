@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ov_emotions.quantization.study_schema import (
-    Candidate,
-    Interval,
-    Quality,
-    Spread,
-    Study,
-    parse_study,
-)
+from ov_emotions.evaluation.results import Interval
+from ov_emotions.quantization.study_schema import Candidate, Quality, Spread, Study, parse_study
 from ov_emotions.reports.choice import (
     NEAR,
     SAME_SIZE,

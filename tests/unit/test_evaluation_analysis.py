@@ -14,7 +14,7 @@ from ov_emotions.evaluation.analysis import (
     correlation,
     worst_errors,
 )
-from ov_emotions.evaluation.checklist_schema import KIND, CheckListResult, Failure, Group
+from ov_emotions.evaluation.checklist import KIND, CheckListResult, Failure, Group
 from ov_emotions.evaluation.run import Scored
 from ov_emotions.labels import EKMAN
 from ov_emotions.metrics import bootstrap_intervals, score

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from ov_emotions.errors import InputError
+from ov_emotions.evaluation.calibration import log_loss, reliability
 from ov_emotions.thresholds import (
     fit_temperatures,
-    log_loss,
     mapped_thresholds,
-    reliability,
     sigmoid,
 )
 
@@ -71,7 +70,7 @@ def test_moved_thresholds_keep_decisions(overconfident):
 def test_reliability_counts_rows_and_leaves_out_the_unknown():
     probabilities = np.array([[0.05], [0.95], [0.95], [0.5]], dtype=np.float32)
     found = reliability(probabilities, np.array([[0], [1], [0], [-1]], dtype=np.int8), bins=10)
-    assert found.rows == (1, 2)
-    assert found.frequency == (0.0, 0.5)
-    assert found.ece == pytest.approx((0.05 + 2 * 0.45) / 3, abs=1e-5)
-    assert reliability(probabilities[:0], np.zeros((0, 1), np.int8)).ece is None
+    assert found["rows"] == [1, 2]
+    assert found["frequency"] == [0.0, 0.5]
+    assert found["ece"] == pytest.approx((0.05 + 2 * 0.45) / 3, abs=1e-5)
+    assert reliability(probabilities[:0], np.zeros((0, 1), np.int8))["ece"] is None
