@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +16,21 @@ from ov_emotions.bundle import DEFAULT_MODEL, Bundle, Task
 from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
 from ov_emotions.prediction import (
-    DEFAULT_CHUNK_SIZE,
     Prediction,
-    TextClassifier,
     Texts,
     Thresholds,
     as_texts,
     check_count,
+    decide,
+    kind,
     merge_thresholds,
-    rank,
+    not_a_text,
 )
 from ov_emotions.process import NATIVE
 from ov_emotions.runtime.cache import cache_dir_from_environment
-from ov_emotions.runtime.models import Models, ModelSettings, OpenVINOModels
+from ov_emotions.runtime.models import OpenVINOModels
 from ov_emotions.system import cpu_budget, inference_defaults
-from ov_emotions.thresholds import apply_thresholds, to_probabilities
+from ov_emotions.thresholds import to_probabilities
 
 if TYPE_CHECKING:
     from ov_emotions.client.options import ServerOptions
@@ -38,8 +38,113 @@ if TYPE_CHECKING:
     from ov_emotions.runtime.profiling import ClassifierProfile
     from ov_emotions.tuning.profile import TuningProfile
 
+DEFAULT_CHUNK_SIZE = 1024
+"""Texts that a stream classifies together."""
+
+_STREAM_CHARACTERS = 1 << 20
+"""A stream's chunk closes at this many characters, however few texts they are."""
+
 _THREADS_A_CHUNK = 3
 """A thread wants its part of a stream's chunk to be several batches."""
+
+
+class TextClassifier(ABC):
+    """Classifies one text, several, or a stream of them; a kind of it says how."""
+
+    _labels: tuple[str, ...]
+    _chunk_size = DEFAULT_CHUNK_SIZE
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return self._labels
+
+    @property
+    @abstractmethod
+    def label_names_ru(self) -> dict[str, str]:
+        """Russian name by label; a copy."""
+
+    @abstractmethod
+    def predict_proba(self, texts: Texts) -> NDArray[np.float32]:
+        """Give a number in [0, 1] for every label of every text: float32, shape (texts, labels)."""
+
+    @abstractmethod
+    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Classify texts that have been checked."""
+
+    @overload
+    def __call__(self, texts: str) -> Prediction: ...
+
+    @overload
+    def __call__(self, texts: Texts) -> list[Prediction]: ...
+
+    def __call__(self, texts: str | Texts) -> Prediction | list[Prediction]:
+        """Classify one text or several.
+
+        :param texts: a text, or a list or tuple of them (a one-dimensional array or column too).
+        :return: one prediction for a text, a list in the same order for several.
+        :raises InputError: if something is not a text; the message names its position.
+        """
+        if isinstance(texts, str):
+            return self._predict([texts])[0]
+        return self._predict(as_texts(texts))
+
+    def as_pipeline(self, *, top_k: int | None = None) -> Callable[[str | Texts], list[Any]]:
+        """Give a function that answers as transformers' text-classification pipeline does.
+
+        :param top_k: labels of a text at most; None for all.
+        :return: takes a text and gives its labels, the most probable first, each with `label` and
+            `score`; of several texts it gives a list of such lists.
+        :raises InputError: if `top_k` is no whole number of at least 1.
+        """
+        if top_k is not None:
+            check_count("top_k", top_k)
+
+        def answer(texts: str | Texts) -> list[Any]:
+            scores = self.predict_proba([texts] if isinstance(texts, str) else texts)
+            found = [
+                [
+                    {"label": self._labels[i], "score": float(row[i])}
+                    for i in np.argsort(-row, kind="stable")[:top_k]
+                ]
+                for row in scores
+            ]
+            return found[0] if isinstance(texts, str) else found
+
+        return answer
+
+    def stream(
+        self, texts: Iterable[str], *, chunk_size: int | None = None
+    ) -> Iterator[Prediction]:
+        """Classify any number of texts lazily, in bounded memory.
+
+        :param texts: any iterable of texts; a chunk is read ahead.
+        :param chunk_size: texts that are classified together; None is 1024, more on many cores,
+            or what a tuning profile says.
+        :return: yields one prediction per text, in order.
+        :raises InputError: at once for wrong arguments; if something is not a text, after the
+            predictions for all before it.
+        """
+        size = self._chunk_size if chunk_size is None else check_count("chunk_size", chunk_size)
+        if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
+            raise InputError(f"stream() takes an iterable of texts, not a {kind(texts)}")
+        return self._predict_chunks(texts, size)
+
+    def _predict_chunks(self, texts: Iterable[Any], chunk_size: int) -> Iterator[Prediction]:
+        chunk: list[str] = []
+        characters = 0
+        for position, given in enumerate(texts):
+            # Arrow's columns give scalars of their own.
+            text = given.as_py() if hasattr(given, "as_py") else given
+            if not isinstance(text, str):
+                yield from self._predict(chunk)
+                raise not_a_text(position, text)
+            chunk.append(text)
+            characters += len(text)
+            if len(chunk) >= chunk_size or characters >= _STREAM_CHARACTERS:
+                yield from self._predict(chunk)
+                chunk, characters = [], 0
+        yield from self._predict(chunk)
 
 
 class ClassifierOptions(TypedDict, total=False):
@@ -158,19 +263,17 @@ class EmotionClassifier(TextClassifier):
         self._long_texts = long_texts
         self._thresholds = merge_thresholds(manifest.thresholds, thresholds, manifest.labels)
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, long_texts)
-        self._models: Models = OpenVINOModels(
+        self._models = OpenVINOModels(
             bundle,
             self._encoder,
-            ModelSettings(
-                device=device,
-                threads=threads,
-                streams=streams,
-                precision=precision,
-                cache_dir=cache_dir or cache_dir_from_environment(),
-                batch_tokens=batch_tokens,
-                mmap=mmap,
-                one=one,
-            ),
+            device=device,
+            threads=threads,
+            streams=streams,
+            precision=precision,
+            cache_dir=cache_dir or cache_dir_from_environment(),
+            batch_tokens=batch_tokens,
+            mmap=mmap,
+            one=one,
         )
         if chunk_size is not None:
             self._chunk_size = chunk_size
@@ -334,25 +437,9 @@ class EmotionClassifier(TextClassifier):
         check_count("repeats", repeats)
         if not checked:
             raise InputError("profile() needs at least one text")
-        models = vars(self).get("_models")
-        if not isinstance(models, OpenVINOModels):
+        if not isinstance(vars(self).get("_models"), OpenVINOModels):
             raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
-        cuts = _cuts(self._labels, self._thresholds)
-
-        def decided(encoded: EncodedTexts, windows: NDArray[np.float32] | None) -> tuple[Any, ...]:
-            scores = to_probabilities(self._join(encoded, windows), self._task)
-            present = apply_thresholds(scores, cuts, self._task)
-            return present, scores, encoded.truncated.tolist()
-
-        return profile_stages(
-            checked,
-            encoder=self._encoder,
-            plan=models.plan,
-            decide=decided,
-            build=lambda made: rank(self._labels, *made),
-            whole=self._predict,
-            repeats=repeats,
-        )
+        return profile_stages(self, checked, repeats)
 
     def warm_up(self) -> None:
         """Compile now what lists and single texts would have compiled as they come.
@@ -369,20 +456,19 @@ class EmotionClassifier(TextClassifier):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
         with NATIVE:
             encoded = self._encoder.encode(texts)
-            windows = self._models.run(encoded) if len(encoded.lengths) else None
+            windows = self._infer(encoded) if len(encoded.lengths) else None
         return self._join(encoded, windows), encoded.truncated
+
+    def _infer(self, encoded: EncodedTexts) -> NDArray[np.float32]:
+        """Give the logits of at least one window, shape (windows, labels)."""
+        return self._models.plan(encoded).run()
 
     def _join(
         self, encoded: EncodedTexts, windows: NDArray[np.float32] | None
@@ -412,27 +498,3 @@ class EmotionClassifier(TextClassifier):
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
         return decide(self._labels, self._thresholds, *self._score(texts), self._task)
-
-
-def decide(
-    labels: Sequence[str],
-    thresholds: Mapping[str, float],
-    probabilities: NDArray[np.float32],
-    truncated: Sequence[bool | None],
-    task: Task = "multi_label",
-) -> list[Prediction]:
-    """Turn probabilities into predictions.
-
-    :param labels: in the order of the columns.
-    :param thresholds: by label; those of a single-label model may be left out.
-    :param probabilities: float32, shape (texts, labels).
-    :param truncated: per text, whether a part was left out.
-    :param task: of the model.
-    :return: a prediction a text.
-    """
-    present = apply_thresholds(probabilities, _cuts(labels, thresholds), task)
-    return rank(labels, present, probabilities, truncated)
-
-
-def _cuts(labels: Sequence[str], thresholds: Mapping[str, float]) -> NDArray[np.float32]:
-    return np.array([thresholds.get(label, 0.0) for label in labels], dtype=np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
-from ov_emotions.classifier import EmotionClassifier, decide
+from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.session import OnModelChange, Scored, ServerSession
 from ov_emotions.encoding import LongTexts
@@ -27,6 +27,7 @@ from ov_emotions.prediction import (
     Thresholds,
     as_texts,
     check_count,
+    decide,
     merge_thresholds,
     not_a_text,
 )

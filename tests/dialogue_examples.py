@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ov_emotions.classifier import TextClassifier
 from ov_emotions.dialogues import Dialogue, Utterance
 from ov_emotions.labels import EKMAN
-from ov_emotions.prediction import Prediction, TextClassifier, Texts, rank
+from ov_emotions.prediction import Prediction, Texts, rank
 
 THRESHOLD = 0.25
 TELLING = {"злюсь": "anger", "грущу": "sadness", "рада": "joy"}

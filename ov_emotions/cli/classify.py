@@ -30,7 +30,8 @@ from ov_emotions.texts.streams import as_they_come
 from ov_emotions.texts.writing import WRITTEN, Added, RowWriter, Written, free, open_writer
 
 if TYPE_CHECKING:
-    from ov_emotions.prediction import Prediction, TextClassifier
+    from ov_emotions.classifier import TextClassifier
+    from ov_emotions.prediction import Prediction
     from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
 _GROUP = 1024

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.classifier import EmotionClassifier, decide
+from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.jobs import failure
 from ov_emotions.demo.words import (
     TEXTS,
@@ -30,7 +30,7 @@ from ov_emotions.demo.words import (
     say,
     stamp,
 )
-from ov_emotions.prediction import Prediction
+from ov_emotions.prediction import Prediction, decide
 from ov_emotions.thresholds import sigmoid
 
 MAX_CHARACTERS = 20_000

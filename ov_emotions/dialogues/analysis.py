@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions.classifier import TextClassifier
 from ov_emotions.dialogues.changes import find_changes
 from ov_emotions.dialogues.curves import Array, bandwidth_for, running, share_of, smooth
 from ov_emotions.dialogues.dialogue import Dialogue
@@ -27,7 +28,7 @@ from ov_emotions.dialogues.segments import find_clients
 from ov_emotions.dialogues.settings import DialogueSettings
 from ov_emotions.errors import InputError, OvEmotionsError
 from ov_emotions.normalize import normalize
-from ov_emotions.prediction import Prediction, TextClassifier
+from ov_emotions.prediction import Prediction
 
 Progress = Callable[[int, int], None]
 

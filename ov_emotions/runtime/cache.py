@@ -73,13 +73,14 @@ def compile_cached(
 ) -> _T:
     """Compile a model through its entry of the cache.
 
-    :param cache_dir: the folder; made if need be.
-    :param manifest: of the model.
     :param key: OpenVINO's version, the device and its options.
     :param compile_into: compiles with a CACHE_DIR, or with none.
     :return: what it returned. A folder that cannot be used costs its entry and one warning.
     """
-    entry = cache_dir / _entry_name(manifest, key)
+    # OpenVINO tells models apart by path and time of change, which an upgrade can leave the same.
+    files, (version, device, options) = manifest.files, key
+    facts = [files[MODEL_NAME], files[WEIGHTS_NAME], version, device, sorted(options.items())]
+    entry = cache_dir / hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]
     compiled = None
     try:
         cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -90,32 +91,20 @@ def compile_cached(
         with atomic_folder(entry) as temporary:
             compiled = compile_into(str(temporary))
     except OSError as error:
-        _warn_once(cache_dir, error)
+        if cache_dir not in _told:
+            _told.add(cache_dir)
+            _LOGGER.warning(
+                "compiled models are not kept: %s cannot be used (%s); name another folder with "
+                "cache_dir or the variable %s, or switch it off with %s=off",
+                cache_dir,
+                error.strerror or error,
+                VARIABLE,
+                VARIABLE,
+            )
         return compile_into(None) if compiled is None else compiled
     if cache_dir == user_cache_dir():
         _drop_oldest(cache_dir)
     return compiled
-
-
-def _warn_once(folder: Path, error: OSError) -> None:
-    if folder not in _told:
-        _told.add(folder)
-        _LOGGER.warning(
-            "compiled models are not kept: %s cannot be used (%s); name another folder with "
-            "cache_dir or the variable %s, or switch it off with %s=off",
-            folder,
-            error.strerror or error,
-            VARIABLE,
-            VARIABLE,
-        )
-
-
-def _entry_name(manifest: Manifest, key: tuple[str, str, Mapping[str, Any]]) -> str:
-    # OpenVINO tells models apart by path and time of change, which an upgrade can leave the same.
-    files = manifest.files
-    version, device, options = key
-    facts = [files[MODEL_NAME], files[WEIGHTS_NAME], version, device, sorted(options.items())]
-    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]
 
 
 def _drop_oldest(folder: Path) -> None:

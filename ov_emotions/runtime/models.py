@@ -18,10 +18,9 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,11 @@ from ov_emotions.bundle import WEIGHTS_NAME, Bundle
 from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.errors import OvEmotionsError
 from ov_emotions.process import forked, reopening
-from ov_emotions.runtime.openvino import Backend, Batch, OpenVINOBackend
+from ov_emotions.runtime.openvino import OpenVINOBackend
 from ov_emotions.system import cpu_budget
+
+if TYPE_CHECKING:
+    from ov_emotions.runtime.openvino import Batch
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,32 +67,13 @@ _TOLERANCE = 0.1
 
 
 def default_batch_tokens(threads: int, streams: int = 1) -> int:
-    """Choose the token budget of a batch.
+    """Choose the tokens of a batch at most, padding included.
 
     What a thread works on should stay in its core's cache, and be enough to keep it busy.
 
-    :param threads: CPU threads of all streams.
-    :param streams: inferences that run side by side.
-    :return: tokens, padding included.
+    :param threads: of all streams.
     """
     return min(_MOST_TOKENS, _TOKENS_A_THREAD * max(1, threads // streams))
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """How a bundle's models are compiled; see `EmotionClassifier`.
-
-    :param one: only the model of any shape.
-    """
-
-    device: str = "CPU"
-    threads: int | None = None
-    streams: int | None = None
-    precision: str | None = None
-    cache_dir: Path | None = None
-    batch_tokens: int | None = None
-    mmap: bool = True
-    one: bool = False
 
 
 class Plan(NamedTuple):
@@ -110,75 +93,68 @@ class Plan(NamedTuple):
         return in_order(self.groups, self.backend.infer(self.batches))
 
 
-class Models(Protocol):
-    """What runs a model for a classifier; safe to use from several threads at once."""
-
-    def run(self, encoded: EncodedTexts) -> NDArray[np.float32]:
-        """Run the model.
-
-        :param encoded: at least one window.
-        :return: logits, float32, shape (windows, labels).
-        :raises DeviceError: if the runtime fails, or was closed.
-        """
-
-    def warm_up(self) -> None:
-        """Compile now what would be compiled as texts come."""
-
-    def close(self) -> None:
-        """Let go of the models; what is under way finishes first."""
-
-
 class OpenVINOModels:
     """The compiled models of a bundle. In a forked child they are opened again.
 
+    Safe to use from several threads at once. The options are those of `EmotionClassifier`.
+
     :param bundle: whose model to run.
     :param encoder: its tokeniser.
-    :param settings: how to compile it.
+    :param one: only the model of any shape.
     :raises DeviceError: if there is no such device, or it refuses an option.
     :raises BundleError: if OpenVINO cannot read the model, or it has other inputs or outputs.
     """
 
-    def __init__(self, bundle: Bundle, encoder: TextEncoder, settings: ModelSettings) -> None:
-        self._bundle, self._encoder, self._settings = bundle, encoder, settings
+    def __init__(
+        self,
+        bundle: Bundle,
+        encoder: TextEncoder,
+        *,
+        device: str,
+        threads: int | None,
+        streams: int | None,
+        precision: str | None,
+        cache_dir: Path | None,
+        batch_tokens: int | None,
+        mmap: bool,
+        one: bool,
+    ) -> None:
+        self._bundle, self._encoder, self._one = bundle, encoder, one
+        self._threads, self._streams, self._given_tokens = threads, streams, batch_tokens
+        self._compile = partial(
+            OpenVINOBackend, bundle, device=device, precision=precision, mmap=mmap
+        )
+        self._cache_dir = cache_dir
         self._closed = False
         self._open()
 
     def _open(self) -> None:
-        settings = self._settings
         cores = 1 if forked() else cpu_budget().cores
-        threads, streams = settings.threads, settings.streams
-        self._batch_tokens = settings.batch_tokens or default_batch_tokens(
+        threads, streams = self._threads, self._streams
+        self._batch_tokens = self._given_tokens or default_batch_tokens(
             threads or cores, streams or 1
         )
         self._several = min(threads or cores, cores)
-        self._list_tokens = settings.batch_tokens or default_batch_tokens(
-            self._several, self._several
-        )
-        self._plain = self._compile(threads=threads, streams=streams)
-        self._singles: dict[int, _Later[OpenVINOBackend]] = {}
-        self._lists: _Later[_ForLists] | None = None
-        if not settings.one:
-            self._lists = _Later(
-                "lists", self._compile_for_lists, _BATCHES_THAT_PAY * self._share()
-            )
-            if (self._bundle.folder / WEIGHTS_NAME).stat().st_size <= _LIGHT_BYTES:
-                for width in WIDTHS:
-                    if width <= self._bundle.manifest.max_length:
-                        make = partial(self._compile_for_singles, width)
-                        name = f"texts of up to {width} tokens"
-                        self._singles[width] = _Later(name, make, _SINGLES_THAT_PAY)
+        self._list_tokens = self._given_tokens or _TOKENS_A_THREAD
+        # The tokens of a batch for every thread.
+        self._share = self._list_tokens * self._several
+        self._plain = self._compile(threads=threads, streams=streams, cache_dir=self._cache_dir)
+        self._singles: dict[int, _Later] = {}
+        self._lists: _Later | None = None
+        if not self._one:
+            pays = _BATCHES_THAT_PAY * self._share
+            self._lists = _Later("lists", self._compile_for_lists, pays)
+            light = (self._bundle.folder / WEIGHTS_NAME).stat().st_size <= _LIGHT_BYTES
+            for width in WIDTHS if light else ():
+                if width <= self._bundle.manifest.max_length:
+                    shape = (1, width)
+                    make = partial(self._compile, threads=threads, streams=streams, shape=shape)
+                    name = f"texts of up to {width} tokens"
+                    self._singles[width] = _Later(name, make, _SINGLES_THAT_PAY)
         self._process = os.getpid()
 
-    def run(self, encoded: EncodedTexts) -> NDArray[np.float32]:
-        """Run the model that suits; see `Models`."""
-        return self.plan(encoded).run()
-
     def plan(self, encoded: EncodedTexts) -> Plan:
-        """Choose the model for texts, and lay them out for it.
-
-        :param encoded: at least one window.
-        :return: the plan.
-        """
+        """Choose the model for at least one window, and lay the windows out for it."""
         if os.getpid() != self._process:
             with reopening():
                 if os.getpid() != self._process and not self._closed:
@@ -194,11 +170,11 @@ class OpenVINOModels:
             from ov_emotions.runtime.packing import Packing  # single texts need none
 
             packing = Packing(encoded, self._list_tokens, self._several)
-            return Plan(for_lists.backend, packing.groups, packing.batches())
-        if for_lists and tokens >= _BUSY_BATCHES * self._share():
+            return Plan(for_lists, packing.groups, packing.batches())
+        if for_lists and tokens >= _BUSY_BATCHES * self._share:
             # So many batches that the streams end together.
             even = tokens // (2 * _BUSY_BATCHES * self._several)
-            batch_tokens, model = min(self._list_tokens, even), for_lists.backend
+            batch_tokens, model = min(self._list_tokens, even), for_lists
         groups = encoded.groups(batch_tokens)
         return Plan(model, groups, encoded.batches(groups))
 
@@ -214,68 +190,34 @@ class OpenVINOModels:
         for later in self._later():
             later.close()
 
-    def _later(self) -> list[_Later[Any]]:
+    def _later(self) -> list[_Later]:
         return [*([self._lists] if self._lists else []), *self._singles.values()]
 
-    def _share(self) -> int:
-        """Give the tokens of a batch for every thread."""
-        return self._list_tokens * self._several
-
-    def _compile(self, **options: Any) -> OpenVINOBackend:
-        settings = self._settings
-        given = {
-            "device": settings.device,
-            "precision": settings.precision,
-            "cache_dir": settings.cache_dir,
-            "mmap": settings.mmap,
-        }
-        return OpenVINOBackend(self._bundle, **given | options)
-
-    def _compile_for_singles(self, width: int) -> OpenVINOBackend:
-        return self._compile(
-            threads=self._settings.threads,
-            streams=self._settings.streams,
-            cache_dir=None,
-            shape=(1, width),
-        )
-
-    def _compile_for_lists(self) -> _ForLists | None:
+    def _compile_for_lists(self) -> OpenVINOBackend | None:
         """Compile the model packed, if it says the same then, or else as it is.
 
         :return: None where it would be the plain one once more, not packed and of one thread.
         """
         from ov_emotions.runtime.packed_graph import UnpackableError  # only lists need it
 
-        compiled = partial(self._compile, threads=self._several, streams=self._several)
+        several = self._several
+        compiled = partial(
+            self._compile, threads=several, streams=several, cache_dir=self._cache_dir
+        )
         try:
             packed = compiled(packed=True)
         except UnpackableError as error:
             reason = str(error)
         else:
-            if says_the_same(packed, self._plain, self._encoder.encode(_PROBES)):
-                return _ForLists(packed, packed=True)
+            if _says_the_same(packed, self._plain, self._encoder.encode(_PROBES)):
+                return packed
             packed.close()
             reason = "it says something else then"
         _LOGGER.info("each text has a row of its own; the model takes no others: %s", reason)
-        return _ForLists(compiled(), packed=False) if self._several > 1 else None
+        return compiled() if several > 1 else None
 
 
-class _ForLists(NamedTuple):
-    backend: OpenVINOBackend
-    packed: bool
-
-    def close(self) -> None:
-        self.backend.close()
-
-
-class _Closable(Protocol):
-    def close(self) -> None: ...
-
-
-T = TypeVar("T", bound=_Closable)
-
-
-class _Later(Generic[T]):
+class _Later:
     """A model that is made once, when it pays, or never.
 
     :param name: of what it is for, in a thread's name and in the warning if it cannot be made.
@@ -283,17 +225,16 @@ class _Later(Generic[T]):
     :param pays: the work that it must be asked for.
     """
 
-    def __init__(self, name: str, make: Callable[[], T | None], pays: int) -> None:
+    def __init__(self, name: str, make: Callable[[], OpenVINOBackend | None], pays: int) -> None:
         self._name, self._pays, self._to_come = name, pays, pays
-        self._make: Callable[[], T | None] | None = make
-        self._made: T | None = None
+        self._make: Callable[[], OpenVINOBackend | None] | None = make
+        self._made: OpenVINOBackend | None = None
         self._closed = threading.Event()
         self._making, self._lock = threading.Lock(), threading.Lock()
 
-    def get(self, work: int) -> T | None:
-        """Give the model.
+    def get(self, work: int) -> OpenVINOBackend | None:
+        """Give the model for some work.
 
-        :param work: that it is wanted for.
         :return: None before it pays, while another thread makes it, and where it cannot be made.
         """
         if self._made is None and self._to_come > 0:
@@ -353,18 +294,12 @@ def in_order(
     return windows
 
 
-def says_the_same(packed: Backend, plain: Backend, encoded: EncodedTexts) -> bool:
-    """Compare a packed model with the one that it is of.
-
-    :param packed: takes packed rows.
-    :param plain: takes any batch.
-    :param encoded: texts that are unlike each other.
-    :return: whether it gives the same logits, but for rounding.
-    """
+def _says_the_same(packed: OpenVINOBackend, plain: OpenVINOBackend, probes: EncodedTexts) -> bool:
+    """Tell whether a packed model gives the logits of the one that it is of, but for rounding."""
     from ov_emotions.runtime.packing import Packing
 
-    packing, groups = Packing(encoded, _PROBE_TOKENS, 1), encoded.groups(_PROBE_TOKENS)
+    packing, groups = Packing(probes, _PROBE_TOKENS, 1), probes.groups(_PROBE_TOKENS)
     found = in_order(packing.groups, packed.infer(packing.batches()))
-    expected = in_order(groups, plain.infer(encoded.batches(groups)))
+    expected = in_order(groups, plain.infer(probes.batches(groups)))
     apart = float(np.ptp(expected, axis=0).max())
     return bool(np.abs(found - expected).max() <= _TOLERANCE * apart)

@@ -9,59 +9,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, LifoQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import MODEL_INPUTS, Bundle
+from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
 from ov_emotions.process import NATIVE, forked, forked_while_busy, warm_bindings, watch
 from ov_emotions.runtime.cache import compile_cached
 from ov_emotions.system import import_openvino, shared_core
 
+if TYPE_CHECKING:
+    from ov_emotions.runtime.packing import PackedBatch
+
+    Batch = EncodedBatch | PackedBatch
+
 _LOGGER = logging.getLogger(__name__)
 
 _PACKED_INPUTS = frozenset({*MODEL_INPUTS, "positions", "segments", "places"})
 _OUTPUT = "logits"
-_CLOSED = "this classifier was closed; make a new one"
-
-
-class Batch(Protocol):
-    """What one inference takes; a packed one has more arrays than others."""
-
-    @property
-    def input_ids(self) -> NDArray[np.int64]:
-        """Token ids, shape (rows, tokens), padding included."""
-
-    def inputs(self) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays by the names of the model's inputs."""
-
-
-class Backend(Protocol):
-    """A runtime with a model in it; safe to use from several threads at once."""
-
-    def infer(self, batches: Iterable[Batch]) -> list[NDArray[np.float32]]:
-        """Run a model on batches; several may be under way at a time.
-
-        :param batches: read lazily, as the runtime has room for them.
-        :return: per batch, in the order given, the logits: float32, shape (batch, labels).
-        :raises DeviceError: if the runtime fails, or was closed.
-        """
-
-    def close(self) -> None:
-        """Let go of the model; what is under way finishes first."""
 
 
 @dataclass(frozen=True)
 class LayerCounter:
-    """One layer of a compiled model after some inferences.
-
-    :param name: of the layer.
-    :param kind: its type.
-    :param implementation: the kernel that ran it.
-    :param seconds: of all inferences together.
-    """
+    """One layer of a compiled model, and its seconds in all inferences together."""
 
     name: str
     kind: str
@@ -70,9 +43,8 @@ class LayerCounter:
 
 
 class OpenVINOBackend:
-    """A bundle's model, compiled for a device of this machine.
+    """A bundle's model, compiled for a device; safe to use from several threads at once.
 
-    :param bundle: whose model to run.
     :param device: an OpenVINO device name.
     :param threads: CPU threads at most; `None` leaves it to OpenVINO, which takes all cores.
     :param streams: inferences that run side by side and share the threads; `None` is one, which
@@ -101,7 +73,7 @@ class OpenVINOBackend:
         packed: bool = False,
     ) -> None:
         self._bundle, self._device = bundle, device
-        self._shape, self._packed = shape, packed
+        self._shape, self.packed = shape, packed
         self._reading: dict[str, Any] = {} if mmap else {"ENABLE_MMAP": False}
         self._config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision or bundle.manifest.inference_precision,
@@ -167,7 +139,6 @@ class OpenVINOBackend:
 
         :param batches: run twice, one at a time; the second pass is what counts.
         :return: a counter a layer that was executed.
-        :raises DeviceError: if the runtime fails.
         """
         passes = []
         with NATIVE:
@@ -197,14 +168,13 @@ class OpenVINOBackend:
         self._closed = True
         if os.getpid() != self._process:
             return
-        while self._take_free() is not None:
+        while self._take(wait=False) is not None:
             pass
         self._requests, self._compiled = [], None
         # Wakes a call that waits for a request, and every one after it.
         self._free.put(None)
 
     def native_objects(self) -> list[object]:
-        """Give what must not be destroyed in a forked child."""
         return [self._compiled, *self._requests]
 
     def _arrays(self, batch: Batch) -> dict[str, NDArray[np.generic]]:
@@ -223,7 +193,7 @@ class OpenVINOBackend:
     def _through_cache(self, cache_dir: Path | None) -> Any:
         if cache_dir is None:
             return self._compile({})
-        changes = {k: v for k, v in (("shape", self._shape), ("packed", self._packed)) if v}
+        changes = {k: v for k, v in (("shape", self._shape), ("packed", self.packed)) if v}
         return compile_cached(
             cache_dir,
             self._bundle.manifest,
@@ -247,10 +217,10 @@ class OpenVINOBackend:
         core, config = shared_core(), self._config | options
         path, manifest = self._bundle.model_path, self._bundle.manifest
         try:
-            if not (self._packed or self._shape):
+            if not (self.packed or self._shape):
                 return core.compile_model(str(path), self._device, config)
             model = core.read_model(path, config=self._reading)
-            if self._packed:
+            if self.packed:
                 from ov_emotions.runtime.packed_graph import pack_graph  # only lists need it
 
                 model = pack_graph(model, manifest.max_length)
@@ -273,21 +243,14 @@ class OpenVINOBackend:
 
     def _take(self, *, wait: bool) -> Any:
         """Check out a request; None if none is free and the caller does not want to wait."""
-        if not wait:
-            return self._take_free()
-        request = None if self._closed else self._free.get()
-        if request is None:
-            self._free.put(None)
-            raise DeviceError(_CLOSED)
-        return request
-
-    def _take_free(self) -> Any:
         try:
-            request = self._free.get_nowait()
+            request = None if wait and self._closed else self._free.get(block=wait)
         except Empty:
             return None
         if request is None:
             self._free.put(None)
+            if wait:
+                raise DeviceError("this classifier was closed; make a new one")
         return request
 
 

@@ -24,11 +24,10 @@ class UnpackableError(Exception):
 
 
 def pack_graph(model: Any, max_length: int) -> Any:
-    """Make the packed graph.
+    """Make a model with the inputs of `PackedBatch`.
 
     :param model: an `openvino.Model` with the inputs input_ids and attention_mask; taken apart.
     :param max_length: tokens of the longest window.
-    :return: a model with the inputs of `PackedBatch`.
     :raises UnpackableError: if the graph has other parts than are known here. That a graph can be
         packed does not prove that it says the same then; compare.
     """
@@ -44,9 +43,12 @@ def pack_graph(model: Any, max_length: int) -> Any:
     hidden = _last_hidden(model, mask, attention)
     width = hidden.get_output_partial_shape(0)[2].get_length()
 
-    positions, segments, places = (
-        _parameter(ops, name) for name in ("positions", "segments", "places")
-    )
+    added = []
+    for name in ("positions", "segments", "places"):
+        parameter = ops.parameter([-1, -1], np.int32, name=name)
+        parameter.output(0).set_names({name})
+        added.append(parameter)
+    positions, segments, places = added
     places_of_tokens = ops.gather(ops.constant(numbers), positions, ops.constant(np.int32(0)))
     for table in tables:
         table.input(1).replace_source_output(places_of_tokens.output(0))
@@ -67,8 +69,7 @@ def pack_graph(model: Any, max_length: int) -> Any:
             none = ops.multiply(ids, ops.constant(np.int64(0))).output(0)
             for user in parameter.output(0).get_target_inputs():
                 user.replace_source_output(none)
-    inputs = [ids, mask, positions, segments, places]
-    return ov.Model(list(model.get_results()), inputs, model.get_friendly_name())
+    return ov.Model(list(model.get_results()), [ids, mask, *added], model.get_friendly_name())
 
 
 def _input(model: Any, name: str) -> Any:
@@ -76,12 +77,6 @@ def _input(model: Any, name: str) -> Any:
         if name in parameter.output(0).get_names():
             return parameter
     raise UnpackableError(f"it has no input {name}")
-
-
-def _parameter(ops: Any, name: str) -> Any:
-    parameter = ops.parameter([-1, -1], np.int32, name=name)
-    parameter.output(0).set_names({name})
-    return parameter
 
 
 def _position_tables(model: Any, ids: Any, max_length: int) -> list[Any]:
@@ -176,12 +171,10 @@ def _is_states(shape: Any) -> bool:
 def _after(
     nodes: Iterable[Any], *, through: str | None = None, but: Collection[str] = ()
 ) -> set[str]:
-    """Name all nodes that depend on these, and these.
+    """Name all nodes that depend on these, and these; names are unique in a process.
 
-    :param nodes: to start from.
     :param through: follow only nodes of this type.
     :param but: nodes that nothing is followed through.
-    :return: their names, which are unique in a process.
     """
     found: set[str] = set()
     ahead = list(nodes)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,27 +50,14 @@ class PackedBatch:
     attention_mask: NDArray[np.int64]
 
     def inputs(self) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays by the names of the model's inputs."""
-        return {
-            "input_ids": self.input_ids,
-            "positions": self.positions,
-            "segments": self.segments,
-            "places": self.places,
-            "attention_mask": self.attention_mask,
-        }
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """Rows that hold windows of the same lengths.
-
-    :param width: tokens of a row.
-    :param lengths: of its windows, one after the other.
-    :param rows: how many there are.
-    """
+class _Pattern(NamedTuple):
+    """Rows that hold windows of the same lengths: how wide they are, and how many."""
 
     width: int
-    lengths: tuple[int, ...]
+    lengths: list[int]
     rows: int
 
 
@@ -130,10 +118,7 @@ class Packing:
         self._numbers = np.concatenate(numbers)[order]
 
     def batches(self) -> Iterator[PackedBatch]:
-        """Fill the batches, one at a time.
-
-        :return: yields them in the order of `groups`.
-        """
+        """Fill the batches, one at a time, in the order of `groups`."""
         first_window = 0
         for (first, size, width), group in zip(self._batches, self.groups, strict=True):
             mine = slice(first_window, first_window + len(group))
@@ -169,7 +154,7 @@ class Packing:
 
 
 def _patterns(left: list[int], max_length: int, narrowest: int) -> Iterator[_Pattern]:
-    """Fill rows, each from its longest window on with the longest that fits.
+    """Fill rows, each from its longest window on with the longest that fits; widths never rise.
 
     Rows that hold the same lengths are made together: so this takes as many steps as there are
     kinds of rows, of which a list of any length has some dozens.
@@ -177,14 +162,14 @@ def _patterns(left: list[int], max_length: int, narrowest: int) -> Iterator[_Pat
     :param left: how many windows there are of each length; spent.
     :param max_length: tokens of the widest row, where no window is longer.
     :param narrowest: tokens of the narrowest row.
-    :return: yields them; widths never rise.
     """
     longest = len(left) - 1
     while longest:
         if not left[longest]:
             longest -= 1
             continue
-        width = _width(longest, max_length, narrowest)
+        power = 1 << (longest - 1).bit_length()
+        width = max(longest, min(max_length, max(narrowest, power)))
         taken: Counter[int] = Counter()
         lengths = []
         room, length = width, longest
@@ -198,12 +183,7 @@ def _patterns(left: list[int], max_length: int, narrowest: int) -> Iterator[_Pat
         rows = min(left[length] // number for length, number in taken.items())
         for length, number in taken.items():
             left[length] -= number * rows
-        yield _Pattern(width, tuple(lengths), rows)
-
-
-def _width(length: int, max_length: int, narrowest: int) -> int:
-    """Give the width of the rows that windows of such a length begin."""
-    return max(length, min(max_length, max(narrowest, 1 << (length - 1).bit_length())))
+        yield _Pattern(width, lengths, rows)
 
 
 def _batch_rows(rows: int, most: int, streams: int) -> Iterator[tuple[int, int]]:

@@ -10,23 +10,24 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.encoding import EncodedTexts, TextEncoder
-from ov_emotions.prediction import Prediction
+from ov_emotions.encoding import EncodedTexts
+from ov_emotions.prediction import rank, threshold_array
 from ov_emotions.runtime.models import Plan
 from ov_emotions.runtime.openvino import LayerCounter
+from ov_emotions.thresholds import apply_thresholds, to_probabilities
+
+if TYPE_CHECKING:
+    from ov_emotions.classifier import EmotionClassifier
 
 _T = TypeVar("_T")
-_TOP = 10
-
-Decide = Callable[[EncodedTexts, NDArray[np.float32] | None], Any]
-Build = Callable[[Any], list[Prediction]]
 
 
 @dataclass(frozen=True)
@@ -120,27 +121,16 @@ class ClassifierProfile:
 
 
 def profile_stages(
-    texts: Sequence[str],
-    *,
-    encoder: TextEncoder,
-    plan: Callable[[EncodedTexts], Plan],
-    decide: Decide,
-    build: Build,
-    whole: Callable[[Sequence[str]], object],
-    repeats: int,
+    classifier: EmotionClassifier, texts: Sequence[str], repeats: int
 ) -> ClassifierProfile:
     """Time the stages of a classifier, and count its layers.
 
     :param texts: at least one.
-    :param encoder: its tokeniser.
-    :param plan: chooses the model and lays texts out for it.
-    :param decide: makes of the windows' logits, or of None for no window, what `build` takes.
-    :param build: makes the predictions.
-    :param whole: the ordinary call.
     :param repeats: how often every stage is timed, after a first pass that is not.
-    :return: the profile.
     """
     taken: dict[str, list[float]] = defaultdict(list)
+    labels, task = classifier.labels, classifier.task
+    cuts = threshold_array(labels, classifier.thresholds)
 
     def timed(name: str, stage: Callable[..., _T], *arguments: Any) -> _T:
         started = time.perf_counter()
@@ -151,18 +141,22 @@ def profile_stages(
     def laid_out(encoded: EncodedTexts) -> Plan | None:
         if not len(encoded.lengths):
             return None
-        chosen = plan(encoded)
+        chosen = classifier._models.plan(encoded)
         return chosen._replace(batches=list(chosen.batches))
 
-    def run(chosen: Plan | None) -> NDArray[np.float32] | None:
+    def infer(chosen: Plan | None) -> NDArray[np.float32] | None:
         return chosen and chosen.run()
 
+    def decided(encoded: EncodedTexts, windows: NDArray[np.float32] | None) -> tuple[Any, ...]:
+        scores = to_probabilities(classifier._join(encoded, windows), task)
+        return apply_thresholds(scores, cuts, task), scores, encoded.truncated.tolist()
+
     for _ in range(repeats + 1):
-        timed("whole", whole, texts)
-        encoded = timed("tokenize", encoder.encode, texts)
+        timed("whole", classifier._predict, texts)
+        encoded = timed("tokenize", classifier._encoder.encode, texts)
         chosen = timed("group", laid_out, encoded)
-        windows = timed("infer", run, chosen)
-        timed("results", build, timed("threshold", decide, encoded, windows))
+        windows = timed("infer", infer, chosen)
+        timed("results", rank, labels, *timed("threshold", decided, encoded, windows))
     # The first pass prepares kernels for shapes that are new to them.
     medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
     whole_s = medians.pop("whole")
@@ -183,32 +177,21 @@ def profile_stages(
 
 
 def summarise_layers(
-    counters: Sequence[LayerCounter], top: int = _TOP
+    counters: Sequence[LayerCounter], top: int = 10
 ) -> tuple[tuple[LayerTime, ...], tuple[LayerTime, ...]]:
-    """Add layers up by type, and pick those that take longest.
-
-    :param counters: of every layer.
-    :param top: how many single layers to keep.
-    :return: the types and the layers, the longest first.
-    """
+    """Add layers up by type, and pick the single ones that take longest; the longest are first."""
     total = sum(counter.seconds for counter in counters) or 1.0
+
+    def added(name: str, members: Sequence[LayerCounter]) -> LayerTime:
+        seconds = sum(member.seconds for member in members)
+        kernels = tuple(sorted({member.implementation for member in members}))
+        return LayerTime(name, kernels, len(members), seconds, seconds / total)
+
     by_type: dict[str, list[LayerCounter]] = defaultdict(list)
     for counter in counters:
         by_type[counter.kind].append(counter)
-    types = [_layer_time(kind, members, total) for kind, members in by_type.items()]
-    longest = sorted(counters, key=_seconds, reverse=True)[:top]
-    return (
-        tuple(sorted(types, key=_seconds, reverse=True)),
-        tuple(_layer_time(counter.name, [counter], total) for counter in longest),
-    )
-
-
-def _layer_time(name: str, members: Iterable[LayerCounter], total: float) -> LayerTime:
-    members = list(members)
-    seconds = sum(member.seconds for member in members)
-    kernels = tuple(sorted({member.implementation for member in members}))
-    return LayerTime(name, kernels, len(members), seconds, seconds / total)
-
-
-def _seconds(layer: LayerTime | LayerCounter) -> float:
-    return layer.seconds
+    types = [added(kind, members) for kind, members in by_type.items()]
+    layers = [added(counter.name, [counter]) for counter in counters]
+    types.sort(key=attrgetter("seconds"), reverse=True)
+    layers.sort(key=attrgetter("seconds"), reverse=True)
+    return tuple(types), tuple(layers[:top])

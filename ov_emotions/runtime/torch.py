@@ -19,40 +19,6 @@ from ov_emotions.system import require
 TorchPrecision = Literal["fp32", "bf16", "fp16"]
 
 
-class TorchModels:
-    """Runs a model of `ov_emotions.training` for a classifier.
-
-    :param model: an `EmotionModel`, on its device and in evaluation mode.
-    :param batch_tokens: tokens of a batch at most, padding included.
-    """
-
-    def __init__(self, model: Any, batch_tokens: int) -> None:
-        self._torch = require("torch", extra="train")
-        self._model, self._batch_tokens = model, batch_tokens
-        self._device = next(model.parameters()).device
-
-    def run(self, encoded: EncodedTexts) -> NDArray[np.float32]:
-        """Run the model on windows; see `ov_emotions.runtime.models.Models`."""
-        torch = self._torch
-        groups = encoded.groups(self._batch_tokens)
-        found = []
-        with torch.inference_mode():
-            for batch in encoded.batches(groups):
-                given = batch.inputs()
-                ids, mask = (
-                    torch.from_numpy(given[name]).to(self._device)
-                    for name in ("input_ids", "attention_mask")
-                )
-                found.append(self._model(ids, mask).float().cpu().numpy())
-        return in_order(groups, found)
-
-    def warm_up(self) -> None:
-        """Do nothing: there is one model."""
-
-    def close(self) -> None:
-        """Let go of nothing: the weights go with their last user."""
-
-
 class CheckpointClassifier(EmotionClassifier):
     """An `EmotionClassifier` that runs a training checkpoint in torch.
 
@@ -73,12 +39,13 @@ class CheckpointClassifier(EmotionClassifier):
         long_texts: LongTexts = "window",
         batch_tokens: int = 2048,
     ) -> None:
-        torch = require("torch", extra="train")
+        self._torch = torch = require("torch", extra="train")
         checkpoints = require("ov_emotions.training.checkpoint", extra="train")
         models = require("ov_emotions.training.model", extra="train")
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         facts = checkpoints.read_checkpoint_facts(checkpoint)
-        model = models.EmotionModel.load(checkpoint).to(device, dtypes[precision])
+        self._model = models.EmotionModel.load(checkpoint).to(device, dtypes[precision])
+        self._batch_tokens = check_count("batch_tokens", batch_tokens)
         self.folder = checkpoint.absolute()
         self._made_of_checkpoint = partial(
             type(self),
@@ -96,10 +63,29 @@ class CheckpointClassifier(EmotionClassifier):
         self._encoder = TextEncoder(
             checkpoints.load_tokenizer(str(checkpoint)), facts.max_length, long_texts
         )
-        self._models = TorchModels(model, check_count("batch_tokens", batch_tokens))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._made_of_checkpoint, ()
+
+    def _infer(self, encoded: EncodedTexts) -> NDArray[np.float32]:
+        torch = self._torch
+        device = next(self._model.parameters()).device
+        groups = encoded.groups(self._batch_tokens)
+        found = []
+        with torch.inference_mode():
+            for batch in encoded.batches(groups):
+                ids, mask = (
+                    torch.from_numpy(array).to(device)
+                    for array in (batch.input_ids, batch.attention_mask)
+                )
+                found.append(self._model(ids, mask).float().cpu().numpy())
+        return in_order(groups, found)
+
+    def warm_up(self) -> None:
+        """Do nothing: there is one model."""
+
+    def close(self) -> None:
+        """Let go of nothing: the weights go with their last user."""
 
     @property
     def label_names_ru(self) -> dict[str, str]:

@@ -20,9 +20,9 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-from ov_emotions.classifier import EmotionClassifier, decide
+from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import OvEmotionsError
-from ov_emotions.prediction import Prediction
+from ov_emotions.prediction import Prediction, decide
 from ov_emotions.server.answers import ClientGoneError, RefusedError
 from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport
 from ov_emotions.server.settings import ServerSettings

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ov_emotions.bundle import Bundle
-from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.prediction import DEFAULT_CHUNK_SIZE
+from ov_emotions.classifier import DEFAULT_CHUNK_SIZE, EmotionClassifier
 from ov_emotions.runtime.models import default_batch_tokens
 from ov_emotions.system import cpu_budget
 from ov_emotions.tuning.profile import Goal, Settings

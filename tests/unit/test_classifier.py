@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ov_emotions import EmotionClassifier, Prediction
-from ov_emotions import prediction as module
+from ov_emotions import classifier as module
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import ClassifierOptions
 from ov_emotions.errors import BundleNotFoundError, DeviceError, InputError

@@ -66,7 +66,7 @@ class Made:
         self.closed = True
 
 
-def later_of(make: Callable[[], Any], pays: int = 800) -> module._Later[Any]:
+def later_of(make: Callable[[], Any], pays: int = 800) -> Any:
     return module._Later("lists", make, pays)
 
 
@@ -176,7 +176,7 @@ def test_a_graph_that_is_not_packed_has_streams_for_long_lists(
     assert "the model takes no others: it has no attention of a known kind" in caplog.text
     made = for_lists(classifier)
     assert not made.packed
-    assert made.backend._config["NUM_STREAMS"] == 2
+    assert made._config["NUM_STREAMS"] == 2
     plan = models_of(classifier).plan(classifier._encoder.encode(LONG[:10]))
     assert plan.backend is models_of(classifier)._plain, "a short list keeps no two streams busy"
     found = classifier.profile(LONG, repeats=1)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from ov_emotions import EmotionClassifier
-from ov_emotions import prediction as prediction_module
 from ov_emotions.bundle import SHIPPED
+from ov_emotions.classifier import DEFAULT_CHUNK_SIZE
 from ov_emotions.encoding import EncodedTexts
 from ov_emotions.runtime.models import default_batch_tokens
 from ov_emotions.runtime.packing import Packing
@@ -89,7 +89,7 @@ def packed(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
 
 
 def bulk_backend(classifier: EmotionClassifier) -> Any:
-    return vars(classifier._models)["_lists"]._made.backend
+    return vars(classifier._models)["_lists"]._made
 
 
 def passes_each_once(
@@ -218,7 +218,7 @@ def test_a_stream_classifies_whole_chunks(
     counter.watch(vars(classifier._models)["_plain"], "infer")
     predictions = list(classifier.stream(iter(TEXTS)))
     assert len(predictions) == len(TEXTS)
-    chunks = -(-len(TEXTS) // prediction_module.DEFAULT_CHUNK_SIZE)
+    chunks = -(-len(TEXTS) // DEFAULT_CHUNK_SIZE)
     assert counter.calls["infer"] == chunks
 
 

@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions.classifier import TextClassifier
 from ov_emotions.errors import InputError
-from ov_emotions.prediction import Prediction, TextClassifier, Texts, as_texts, check_count, rank
+from ov_emotions.prediction import Prediction, Texts, as_texts, check_count, rank
 from ov_emotions.system import require
 from ov_emotions.training.text_to_text.targets import OutputCounts, Text2TextManifest
 
