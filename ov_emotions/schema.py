@@ -44,12 +44,6 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
 def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmotionsError]) -> _T:
     """Check plain values, as JSON or TOML give them, against a class.
 
-    :param value: dictionaries, lists, texts, numbers.
-    :param kind: a `Schema`, a dataclass, or a type built of them. Keys that a dataclass lacks are
-        refused; a dataclass may check its values in `__post_init__`.
-    :param where: names the file in messages.
-    :param error: the class of error to raise.
-    :return: the object.
     :raises OvEmotionsError: of the class given; says which key is wrong, and how.
     """
     for path, known, key in _unknown_keys(value, kind, ""):
@@ -63,13 +57,7 @@ def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmoti
 
 
 def read_json(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
-    """Read a JSON file as a class; see `from_builtins`.
-
-    :param path: the file.
-    :param kind: what it holds.
-    :param error: the class of error to raise, also for a file that cannot be read.
-    :return: the object.
-    """
+    """Read a JSON file as a class; see `from_builtins`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as caught:
@@ -80,13 +68,7 @@ def read_json(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
 
 
 def read_toml(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
-    """Read a TOML file as a class; see `from_builtins`.
-
-    :param path: the file.
-    :param kind: what it holds.
-    :param error: the class of error to raise, also for a file that cannot be read.
-    :return: the object.
-    """
+    """Read a TOML file as a class; see `from_builtins`."""
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as caught:
@@ -101,8 +83,6 @@ def check_fields(value: Any, error: type[OvEmotionsError]) -> None:
 
     For `__post_init__`: what comes from a file is checked already, what code gives is not.
 
-    :param value: a dataclass.
-    :param error: the class of error to raise.
     :raises OvEmotionsError: of the class given; names the field.
     """
     hints = get_type_hints(type(value), include_extras=True)
@@ -122,11 +102,6 @@ def field_values(
 ) -> dict[str, Any]:
     """Check some of a dataclass's fields, where the others come from elsewhere.
 
-    :param kind: the dataclass.
-    :param table: fields with plain values, as TOML gives them.
-    :param where: names the file in messages.
-    :param error: the class of error to raise.
-    :return: the values, as the dataclass takes them.
     :raises OvEmotionsError: of the class given; says which key is wrong, and how.
     """
     known = tuple(field.name for field in dataclasses.fields(kind))
@@ -141,40 +116,26 @@ def field_values(
 
 
 def param_texts(docstring: str) -> dict[str, str]:
-    """Read the `:param name: text` entries of a docstring.
-
-    :param docstring: of a class or function.
-    :return: the text of each parameter on one line.
-    """
+    """Read the `:param name: text` entries of a docstring."""
     found = re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|\Z)", docstring, re.DOTALL)
     return {name: " ".join(text.split()) for name, text in found}
 
 
 def to_builtins(value: object) -> Any:
-    """Turn an object into what `json.dumps` takes.
-
-    :param value: a `Schema`, a dataclass, or containers of them; numpy's numbers too.
-    :return: dictionaries, lists, texts, numbers.
-    """
+    """Turn an object into what `json.dumps` takes."""
     return msgspec.to_builtins(value, enc_hook=_to_plain)
 
 
 def to_json(value: object) -> str:
     """Write an object as indented JSON with a final newline.
 
-    :param value: see `to_builtins`.
-    :return: the text.
     :raises ValueError: if it holds a NaN or an infinity, which JSON has no word for.
     """
     return json.dumps(to_builtins(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write an object to a JSON file atomically.
-
-    :param path: the file.
-    :param value: see `to_builtins`.
-    """
+    """Write an object to a JSON file atomically."""
     write_text(path, to_json(value))
 
 

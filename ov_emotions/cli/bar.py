@@ -16,13 +16,7 @@ _DRAW_SECONDS = 0.1
 
 
 class Bar:
-    """Shows the `Progress` that it is called with; work that is soon done shows nothing.
-
-    :param unit: what `update` counts.
-    :param stream: where to; standard error by default.
-    :param delay: seconds before a terminal shows a bar.
-    :param enabled: false to show nothing but messages.
-    """
+    """Shows the `Progress` that it is called with; work that is soon done shows nothing."""
 
     def __init__(
         self,
@@ -53,10 +47,7 @@ class Bar:
         self.clear()
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far the work is, unless that was done a moment ago.
-
-        :param progress: what a room tells.
-        """
+        """Show how far the work is, unless that was done a moment ago."""
         now = time.monotonic()
         if self._first is None or progress.done < self._last:
             # Work that goes on where it stopped starts above 0; the next stage starts anew.
@@ -72,19 +63,11 @@ class Bar:
             self.message(self._told(progress, now))
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Show how far the work is, in the unit of the bar.
-
-        :param done: units of work done.
-        :param total: of how many; None if that is not known.
-        :param note: what is shown beside it.
-        """
+        """Show how far the work is, in the unit of the bar."""
         self(Progress(done, total, self.unit, note))
 
     def message(self, text: str) -> None:
-        """Print a line, above the bar if there is one.
-
-        :param text: the line.
-        """
+        """Print a line, above the bar if there is one."""
         self.clear()
         # A name or text that is not UTF-8 holds surrogates, which the stream may refuse.
         print(text.encode("utf-8", "replace").decode("utf-8"), file=self.stream, flush=True)

@@ -111,8 +111,6 @@ class ModelOptions(PredictionOptions):
 def load_classifier(options: ModelOptions) -> TextClassifier:
     """Load the model that the options name.
 
-    :param options: of the model.
-    :return: the classifier.
     :raises InputError: if thresholds are given for a model that has none.
     """
     from ov_emotions.training.text_to_text.targets import is_text_to_text
@@ -152,12 +150,7 @@ def _load_text_to_text(options: ModelOptions) -> TextToTextClassifier:
 
 
 class _Input:
-    """The rows of all inputs in order, and what is said of them.
-
-    :param options: which texts.
-    :param reading: how files are read.
-    :param say: gets a line for each note and each row that is left out.
-    """
+    """The rows of all inputs in order, and what is said of them."""
 
     def __init__(
         self, options: ClassifyOptions, reading: ReadSettings, say: Callable[[str], None]
@@ -195,10 +188,7 @@ class _Input:
         return any(table is not None and table.source.waits for table in self.tables)
 
     def rows(self, added: Sequence[str] | None) -> Iterator[Row]:
-        """Read the usable rows.
-
-        :param added: the columns that are added to those of the input; None to read texts alone.
-        """
+        """Read the usable rows."""
         for number, text in enumerate(self.options.texts, start=1):
             self.good += 1
             yield Row(number, text)

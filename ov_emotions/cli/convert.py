@@ -93,11 +93,7 @@ def _verdict(study: Study) -> str:
 
 
 def told(found: Mapping[str, Any]) -> list[str]:
-    """Say what came of a conversion.
-
-    :param found: what `--json` prints.
-    :return: the lines that are printed without it.
-    """
+    """Say what came of a conversion."""
     several = "several labels a text" if found["task"] == "multi_label" else "one label a text"
     lines = [
         f"{found['kind']}: {len(found['labels'])} labels, {several}",

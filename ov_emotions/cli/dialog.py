@@ -114,9 +114,6 @@ _ROLES = {"client": "client", "operator": "operator", "клиент": "client", 
 def with_roles(settings: DialogueSettings, roles: str) -> DialogueSettings:
     """Add the speakers whose roles one flag tells.
 
-    :param settings: of the analysis.
-    :param roles: `name=role` with commas between them.
-    :return: the settings with the names among the clients and operators.
     :raises UsageError: if there is no such role.
     """
     names: dict[str, tuple[str, ...]] = {

@@ -32,12 +32,7 @@ _COLOURS = {
 
 
 class Summary:
-    """Writes an analysis for a person.
-
-    :param analysis: of the dialogues.
-    :param language: of the words, en or ru.
-    :param out: where to; coloured if it is a terminal and NO_COLOR is not set.
-    """
+    """Writes an analysis for a person."""
 
     def __init__(self, analysis: Analysis, language: str, out: TextIO) -> None:
         self.analysis = analysis

@@ -153,11 +153,7 @@ class Verb:
         return tuple(sorted(found, key=lambda setting: not setting.command.positional))
 
     def variant(self, arguments: Sequence[str]) -> tuple[Verb, list[str], str]:
-        """Choose the verb that reads the arguments.
-
-        :param arguments: of this verb.
-        :return: the verb, the arguments without what chose it, and what chose it.
-        """
+        """Choose the verb that reads the arguments."""
         rest = list(arguments)
         for (flag, value), other in self.variants.items():
             for i, argument in enumerate(arguments):
@@ -175,9 +171,6 @@ def verb(**options: Any) -> Callable[[Callable[..., int]], Verb]:
     """Make a function a verb; its docstring is its help.
 
     Two paragraphs stand before the flags, the others after them.
-
-    :param options: the fields of `Verb` but for `run`.
-    :return: the decorator.
     """
     return lambda run: Verb(run, **options)
 
@@ -238,10 +231,7 @@ class Setting:
         return _METAVARS.get(kind, "")
 
     def told_default(self) -> str:
-        """Say what holds where no value is given.
-
-        :return: words; empty for switches, for values that must be given, and where the text says.
-        """
+        """Say what holds where no value is given."""
         value = self.default
         if value is MISSING or isinstance(value, bool) or value == "" or "default" in self.text:
             return ""
@@ -252,10 +242,7 @@ class Setting:
         return str(value)
 
     def help(self) -> str:
-        """Write the text of the help.
-
-        :return: what the setting means, what it may be, and what holds where it is not given.
-        """
+        """Write the text of the help."""
         text = self.text.rstrip(".")
         if self.default is True:  # the flag that is shown switches it off
             return f"do not {text}"
@@ -268,11 +255,7 @@ class Setting:
 
 
 def settings(kind: type[Any]) -> tuple[Setting, ...]:
-    """List what a settings class holds.
-
-    :param kind: a dataclass with a `:param` text for each field.
-    :return: its fields.
-    """
+    """List what a settings class holds."""
     hints = get_type_hints(kind, include_extras=True)
     texts: dict[str, str] = {}
     for base in reversed(kind.__mro__):
@@ -289,11 +272,7 @@ def settings(kind: type[Any]) -> tuple[Setting, ...]:
 
 
 def settings_table(kind: type[Any]) -> str:
-    """Write the settings of a class as a Markdown table: name, default, meaning.
-
-    :param kind: a dataclass.
-    :return: the table's lines.
-    """
+    """Write the settings of a class as a Markdown table: name, default, meaning."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for setting in settings(kind):
         default = setting.told_default()
@@ -333,23 +312,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Name what was probably meant.
-
-    :param word: what was given.
-    :param known: what there is.
-    :return: the end of a sentence; empty where nothing is near.
-    """
+    """Name what was probably meant."""
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def make_parser(verb: Verb, prog: str) -> Parser:
-    """Make the parser of a verb's arguments.
-
-    :param verb: the verb.
-    :param prog: the command so far.
-    :return: the parser; what is not given is not in its result.
-    """
+    """Make the parser of a verb's arguments."""
     paragraphs = (inspect.getdoc(verb.run) or "").split("\n\n")
     parser = Parser(
         prog=prog,
@@ -397,12 +366,7 @@ def _usage(verb: Verb, prog: str) -> str:
 def add_setting(
     parser: argparse.ArgumentParser, setting: Setting, *, required: bool = False
 ) -> None:
-    """Add a flag, or a positional argument.
-
-    :param parser: what is not given is not in its result.
-    :param setting: one field.
-    :param required: whether the flag must be given.
-    """
+    """Add a flag, or a positional argument."""
     text = setting.help().replace("%", "%%")
     options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
     if setting.type is bool:
@@ -440,10 +404,6 @@ def _add_switch(parser: argparse.ArgumentParser, setting: Setting, options: dict
 def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
     """Read a verb's arguments.
 
-    :param verb: the verb.
-    :param parser: from `make_parser`.
-    :param arguments: of the verb.
-    :return: what its function takes, and whether to log.
     :raises OvEmotionsError: if a file or a value is refused.
     """
     found = parser.parse_args(arguments)
@@ -461,12 +421,7 @@ def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[st
 
 
 def given_values(found: Iterable[Setting], args: argparse.Namespace) -> dict[str, Any]:
-    """Collect what was given.
-
-    :param found: settings that `add_setting` added.
-    :param args: what their parser returned.
-    :return: the values as their class takes them.
-    """
+    """Collect what was given."""
     given = {}
     for setting in found:
         if hasattr(args, setting.name):
@@ -547,8 +502,6 @@ def _converter(setting: Setting) -> Callable[[str], Any]:
 def positive_int(text: str) -> int:
     """Read a whole number above zero; an `argparse` type.
 
-    :param text: the argument.
-    :return: the number.
     :raises ArgumentTypeError: if it is none.
     """
     return int(_in_range(_value(text, int), {"ge": 1}))

@@ -29,11 +29,7 @@ PROG = "ov-emotions"
 
 
 class Entry(NamedTuple):
-    """Where a verb stands.
-
-    :param module: of this package; the verb is its function of the verb's name, with underscores.
-    :param help: what the verb does, in a line.
-    """
+    """Where a verb stands."""
 
     module: str
     help: str
@@ -88,11 +84,7 @@ class _TerminatedError(BaseException):
 
 
 def load_verb(name: str) -> Verb:
-    """Import a verb.
-
-    :param name: as it is typed.
-    :return: the verb.
-    """
+    """Import a verb."""
     module = importlib.import_module(f"ov_emotions.cli.{VERBS[name].module}")
     found: Verb = getattr(module, name.replace(" ", "_").replace("-", "_"))
     return found
@@ -101,8 +93,6 @@ def load_verb(name: str) -> Verb:
 def read_arguments(arguments: Sequence[str]) -> tuple[Verb, Parser, dict[str, Any], bool]:
     """Find the verb, and read its arguments.
 
-    :param arguments: of the command.
-    :return: the verb, its parser, what its function takes, and whether to log.
     :raises SystemExit: after help (0) and for wrong usage (2).
     """
     rest = list(arguments)
@@ -168,8 +158,6 @@ def _overview(group: str) -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
-    :param argv: the arguments; those of the process where there are none.
-    :return: the exit code.
     :raises SystemExit: after help (0) and for wrong usage (2).
     """
     try:

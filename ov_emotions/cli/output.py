@@ -19,17 +19,13 @@ from ov_emotions.texts.streams import STANDARD
 
 
 def print_json(value: Any) -> None:
-    """Print indented JSON on standard output.
-
-    :param value: what `json.dumps` takes.
-    """
+    """Print indented JSON on standard output."""
     print_text(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_text(text: str) -> None:
     """Print on standard output.
 
-    :param text: lines without an end.
     :raises DataError: if it cannot be written.
     """
     with open_output(None) as out:
@@ -48,8 +44,6 @@ def utf8_stdout() -> TextIO:
 def open_output(path: Path | None) -> Iterator[TextIO]:
     """Open standard output, or a file that comes to be only when the block ends without an error.
 
-    :param path: the file; None or `-` for standard output.
-    :return: yields the open text file.
     :raises DataError: at once, if the file cannot be written; later, if there is no room for it.
     """
     if path is None or path == STANDARD:
@@ -67,8 +61,6 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
 def open_bytes(path: Path | None) -> Iterator[BinaryIO]:
     """Open what `open_output` opens, for bytes.
 
-    :param path: the file; None or `-` for standard output.
-    :return: yields the open file.
     :raises DataError: at once, if the file cannot be written; later, if there is no room for it.
     """
     if path is None or path == STANDARD:
@@ -96,11 +88,7 @@ def open_bytes(path: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _named_failure(name: str, *, of_others: bool = True) -> Iterator[None]:
-    """Say what could not be written.
-
-    :param name: of the file.
-    :param of_others: whether errors that name a file are meant too.
-    """
+    """Say what could not be written."""
     try:
         yield
     except BrokenPipeError:
@@ -112,11 +100,7 @@ def _named_failure(name: str, *, of_others: bool = True) -> Iterator[None]:
 
 
 def write_answer(path: Path | None, value: Any) -> None:
-    """Write JSON to a file, whole or not at all.
-
-    :param path: the file; None for none, `-` for standard output.
-    :param value: what `json.dumps` takes.
-    """
+    """Write JSON to a file, whole or not at all."""
     if path is not None:
         with open_output(path) as file:
             file.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
@@ -125,8 +109,6 @@ def write_answer(path: Path | None, value: Any) -> None:
 def check_output_folder(path: Path, marker: str) -> None:
     """Refuse to replace a folder that this command did not write.
 
-    :param path: the folder to be written as a whole.
-    :param marker: a file that such a folder holds.
     :raises DataError: if it is a file, holds something else, or cannot be written.
     """
     try:
@@ -148,7 +130,6 @@ def check_output_folder(path: Path, marker: str) -> None:
 def make_output_folder(path: Path) -> None:
     """Make a folder that files are added to, if there is none.
 
-    :param path: the folder.
     :raises DataError: if it cannot be one.
     """
     try:
@@ -158,11 +139,7 @@ def make_output_folder(path: Path) -> None:
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:
-    """Lay out a table: the first column to the left, the others to the right.
-
-    :param rows: cells, the header first; every row as long as the header.
-    :return: lines without an end.
-    """
+    """Lay out a table: the first column to the left, the others to the right."""
     cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(

@@ -27,41 +27,25 @@ _COLOURS = {
 
 
 def coloured(out: TextIO) -> bool:
-    """Tell whether colours are welcome: on a terminal that has them, and without NO_COLOR.
-
-    :param out: where they would go.
-    :return: whether to colour.
-    """
+    """Tell whether colours are welcome: on a terminal that has them, and without NO_COLOR."""
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def one_line(text: str) -> str:
-    """Make a text one line, with nothing that a terminal would obey, such as escape sequences.
-
-    :param text: any text.
-    :return: the text on one line, U+FFFD in place of what cannot be printed.
-    """
+    """Make a text one line, with nothing that a terminal would obey, such as escape sequences."""
     words = " ".join(replace_surrogates(text).split())
     return "".join(character if character.isprintable() else "�" for character in words)
 
 
 class JsonWriter:
-    """Writes `{"text", "labels", "scores", "truncated"}`, a line each.
-
-    :param out: where to.
-    :param names: what to call labels, where not as the model does.
-    """
+    """Writes `{"text", "labels", "scores", "truncated"}`, a line each."""
 
     def __init__(self, out: TextIO, names: Mapping[str, str] = MappingProxyType({})) -> None:
         self.out = out
         self.names = names
 
     def write(self, text: str, prediction: Prediction) -> None:
-        """Write one prediction.
-
-        :param text: what was classified; halves of surrogate pairs become U+FFFD.
-        :param prediction: the result.
-        """
+        """Write one prediction."""
         value = {"text": replace_surrogates(text), **prediction.to_dict(rounded=True)}
         if self.names:
             value["labels"] = [self.names.get(label, label) for label in value["labels"]]
@@ -70,12 +54,7 @@ class JsonWriter:
 
 
 class HumanWriter:
-    """Writes the emotions in a column, then the text, cut to the width of a terminal.
-
-    :param out: where to; coloured if it is a terminal and NO_COLOR is not set.
-    :param names: what to call each label.
-    :param nothing: what stands for a text that scores 0 everywhere.
-    """
+    """Writes the emotions in a column, then the text, cut to the width of a terminal."""
 
     def __init__(
         self, out: TextIO, names: Mapping[str, str], nothing: str = "nothing to read"
@@ -90,11 +69,7 @@ class HumanWriter:
         self.width = sum(longest) + len(" 99%, ") + len(" 99%")
 
     def write(self, text: str, prediction: Prediction) -> None:
-        """Write one prediction as one line.
-
-        :param text: what was classified.
-        :param prediction: the result.
-        """
+        """Write one prediction as one line."""
         parts = [(label, self._part(prediction, label)) for label in prediction.labels]
         if not parts:
             parts = [("neutral", self._nothing(prediction))]

@@ -141,9 +141,6 @@ def _comparison_lines(comparison: Comparison | None) -> list[str]:
 def checked_model(bundle: Bundle, config: TextModelConfig) -> ov.Model:
     """Make the model that is served, which answers as its bundle does.
 
-    :param bundle: to serve.
-    :param config: what the model takes and gives.
-    :return: the model.
     :raises ExportError: if it answers differently.
     """
     from ov_emotions.serving.text_check import PROBES, compare, require_parity

@@ -66,12 +66,7 @@ class Output:
             return sum(1 for _ in file)
 
     def begin(self, part: Part) -> bool:
-        """Note that a part is begun.
-
-        :param part: the part.
-        :return: False if that was so several times in this run, each time to no end: then it takes
-            its process down with it.
-        """
+        """Note that a part is begun; False after several tries that took their processes down."""
         for attempt in range(_ATTEMPTS):
             try:
                 (self.work / f"{part.number}.{attempt}").touch(exist_ok=False)
@@ -87,9 +82,6 @@ class Output:
     def commit(self, part: Part, written: Path, bad: Sequence[BadRow]) -> None:
         """Move a part into place, its bad rows first: when the part stands, they do.
 
-        :param part: the part.
-        :param written: its file, whole.
-        :param bad: its rows that were set aside.
         :raises OSError: if another run has taken over.
         """
         if bad:
@@ -107,7 +99,7 @@ class Output:
     def scratch(self) -> Iterator[Path]:
         """Make a folder for a cluster's own files, which the next run deletes if we are killed.
 
-        :return: yields the folder; its path is short, because sockets lie in it.
+        Its path is short, because sockets lie in it.
         """
         place = tempfile.gettempdir()
         scratch = tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=place if len(place) < 24 else "/tmp")  # noqa: S108, sockets' paths hold 107 bytes
@@ -122,10 +114,6 @@ class Output:
 def take_output(folder: Path, source: Path, *, restart: bool) -> Iterator[Output]:
     """Take an output folder for this run alone, and clear what earlier runs left half-done.
 
-    :param folder: made if need be.
-    :param source: the input, which it may not be part of.
-    :param restart: whether what was written there before is deleted.
-    :return: yields the folder.
     :raises DataError: if it holds other things, cannot be written, or another run has it.
     """
     folder = folder.resolve()

@@ -61,9 +61,6 @@ def resolve_settings(
 ) -> Settings:
     """Check the options and look the model up.
 
-    :param model: a shipped name, a bundle's folder or a Hub id; None is the default model.
-    :param thresholds: probability in (0, 1) by label; labels left out keep the bundle's.
-    :return: the settings; the other parameters are its fields.
     :raises BundleError: if the model is missing or damaged.
     :raises InputError: if a threshold or a count is wrong.
     """
@@ -154,8 +151,6 @@ class Plan(Schema, frozen=True):
     def read(path: Path) -> Plan:
         """Read a plan.
 
-        :param path: the file.
-        :return: the plan.
         :raises DataError: if it is damaged or of another version of the library.
         """
         try:
@@ -176,10 +171,6 @@ class _Version(Schema, frozen=True):
 def find_files(source: Path, settings: ReadSettings | None = None) -> tuple[Path, list[Path]]:
     """List the files that can be read.
 
-    :param source: a folder, which is searched through, or one file. Names that begin with a dot or
-        an underscore are left out, as Ray, Spark and pyarrow do.
-    :param settings: how they are read; a format that is given is that of every file.
-    :return: the folder, absolute, and the files in the order of their names.
     :raises DataError: if there are none.
     """
     any_format = settings is not None and settings.format is not None
@@ -207,9 +198,6 @@ def _refuse(error: OSError) -> None:
 def make_plan(source: Path, settings: Settings) -> Plan:
     """Read the input once and cut it into parts.
 
-    :param source: a folder, which is searched through, or one file.
-    :param settings: the options.
-    :return: the plan; the same input and settings give the same.
     :raises DataError: if there is no input, or a file cannot be read or lacks the column.
     """
     root, paths = find_files(source, settings.reading)
@@ -243,10 +231,6 @@ def make_plan(source: Path, settings: Settings) -> Plan:
 def differences(plan: Plan, source: Path, settings: Settings) -> Iterator[str]:
     """Say in what a job that is asked for differs from one that was begun.
 
-    :param plan: of the job that was begun.
-    :param source: the input that is named now.
-    :param settings: the options that are given now.
-    :return: yields a sentence's part for each difference.
     :raises DataError: if there is no input.
     """
     old, new = _flat(plan.settings), _flat(settings)

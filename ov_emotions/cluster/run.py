@@ -31,8 +31,6 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 def import_ray(*, local: bool) -> Any:
     """Import Ray and Ray Data, their reports of use switched off.
 
-    :param local: whether it will run on this machine alone.
-    :return: the module `ray`.
     :raises MissingExtraError: if it is not installed.
     """
     keep_silent("ray")
@@ -51,10 +49,6 @@ def import_ray(*, local: bool) -> Any:
 def ray_session(address: str | None, processors: int, scratch: Path) -> Iterator[Any]:
     """Start Ray on this machine, or connect to a cluster.
 
-    :param address: of the cluster, as `ray.init` takes it; None starts Ray here.
-    :param processors: that Ray may give out here.
-    :param scratch: a folder for its files.
-    :return: yields the module `ray`, with `ray.data` imported.
     :raises MissingExtraError: if Ray is not installed.
     :raises ClusterError: if it does not start or is not reached.
     """
@@ -200,13 +194,6 @@ def classify_many(
 ) -> Summary:
     """Classify all rows of a folder, or go on where an earlier run was stopped.
 
-    :param source: a folder with .parquet, .csv, .tsv or .jsonl files, or one such file.
-    :param target: the folder to write; on a cluster, both are where every node sees them.
-    :param settings: what the answers depend on.
-    :param resources: what this run takes.
-    :param restart: whether to delete what earlier runs wrote and begin anew.
-    :param tell: hears of progress.
-    :return: the summary, which is in `_SUCCESS` too if every part was done.
     :raises DataError: if the input cannot be read, or the output is of another job.
     :raises ClusterError: if Ray does not start or does not do its work.
     :raises MissingExtraError: if Ray is not installed.

@@ -35,9 +35,6 @@ def pin_threads(threads: int) -> tuple[int, ...]:
 
     Processes of this function on a machine share its processors out among themselves, without a
     file: each holds an abstract socket a share, which the kernel takes back when the process ends.
-
-    :param threads: processors of a share.
-    :return: the numbers of the processors; empty where all are taken or the system cannot pin.
     """
     if sys.platform != "linux":
         return ()
@@ -94,12 +91,7 @@ class Outcome:
 
 
 class PartWorker:
-    """Does parts with one classifier, which is loaded at the first.
-
-    :param plan: of the job; its parts are not looked at.
-    :param output: the run's.
-    :param threads: of the classifier, each on a processor of its own as far as there are.
-    """
+    """Does parts with one classifier, which is loaded at the first."""
 
     def __init__(self, plan: Plan, output: Output, threads: int) -> None:
         self.plan = plan
@@ -108,11 +100,7 @@ class PartWorker:
         self._classifier: EmotionClassifier | None = None
 
     def __call__(self, part: Part) -> Outcome:
-        """Do a part, and tell of what prevented it rather than raise.
-
-        :param part: which.
-        :return: what became of it.
-        """
+        """Do a part, and tell of what prevented it rather than raise."""
         started = time.perf_counter()
         try:
             if not self.output.begin(part):
@@ -196,11 +184,7 @@ class BatchWorker(PartWorker):
     """The same as Ray Data calls it: a table with one row in, a table with one row out."""
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:  # type: ignore[override]
-        """Do the part of a batch.
-
-        :param batch: `part`, an array with one number.
-        :return: the fields of an `Outcome`.
-        """
+        """Do the part of a batch."""
         (number,) = batch["part"].tolist()
         outcome = super().__call__(self.plan.parts[number])
         return {name: [value] for name, value in asdict(outcome).items()}
