@@ -12,9 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from importlib.resources import files as resources
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -63,7 +61,7 @@ _SELF_HASH = "manifest_sha256"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Names become paths: nothing may lead out of the folder.
 _FILE_NAME = re.compile(r"(?!\.)[\w.\-]+")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 _LFS_POINTER = b"version https://git-lfs"
 
 # Facts that older manifests lack. They are written only where they say something else, so that a
@@ -72,10 +70,7 @@ _LATER = {"task": "multi_label", "inputs": list(MODEL_INPUTS)}
 
 
 class TrainingSource(Schema, frozen=True, kw_only=True):
-    """One set that a model learned from.
-
-    :param rows: rows used in training.
-    """
+    """One set that a model learned from, and how many of its rows."""
 
     name: str
     licence: str
@@ -133,17 +128,12 @@ class Manifest(Schema, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
 
     def threshold_array(self) -> NDArray[np.float32]:
-        """Return the thresholds in the order of the outputs.
-
-        :return: float32, shape (labels,), probabilities; 0 for labels that have none.
-        """
-        found = [self.thresholds.get(label, 0.0) for label in self.labels]
-        return np.array(found, dtype=np.float32)
+        """Return the thresholds in the order of the outputs; see `threshold_array`."""
+        return threshold_array(self.labels, self.thresholds)
 
     def to_json(self) -> str:
-        """Write the manifest as JSON text, its own hash included.
+        """Write the manifest as indented JSON, its own hash included.
 
-        :return: indented JSON that ends with a newline.
         :raises BundleSchemaError: if metrics or provenance hold what JSON cannot.
         """
         try:
@@ -161,9 +151,7 @@ class Manifest(Schema, frozen=True, kw_only=True):
     def from_json(text: str, where: str) -> Manifest:
         """Parse and check a manifest.
 
-        :param text: what `to_json` wrote.
         :param where: the file's path, for messages.
-        :return: the manifest.
         :raises BundleSchemaError: if it is malformed or newer than this library.
         :raises BundleIntegrityError: if it was altered after it was written.
         """
@@ -199,12 +187,13 @@ def _hash_facts(raw: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
-def is_threshold(value: object) -> bool:
-    """Tell whether a value can be a threshold.
+def threshold_array(labels: Sequence[str], thresholds: Mapping[str, float]) -> NDArray[np.float32]:
+    """Put thresholds in the order of labels: float32, shape (labels,); 0 where there is none."""
+    return np.array([thresholds.get(label, 0.0) for label in labels], dtype=np.float32)
 
-    :param value: anything.
-    :return: whether it is a number that lies in (0, 1) as float32 too.
-    """
+
+def is_threshold(value: object) -> bool:
+    """Tell whether a value is a number that lies in (0, 1), as float32 too."""
     if not isinstance(value, int | float | np.floating) or isinstance(value, bool):
         return False
     # The decision is made in float32: a threshold that rounds to 0 would let everything pass.
@@ -386,10 +375,8 @@ def _bundle_again(
 
 
 def shipped(name: str = DEFAULT_MODEL) -> Path:
-    """Locate a model that is installed with the package.
+    """Locate a model that is installed with the package; `name` is one of `SHIPPED`.
 
-    :param name: one of `SHIPPED`.
-    :return: its folder.
     :raises BundleNotFoundError: if no model of that name is installed.
     """
     folder = Path(__file__).parent / "models" / name
@@ -430,12 +417,20 @@ def resolve(
         if path.is_dir():
             return path.absolute()  # the working directory may be another one later
         raise BundleNotFoundError(f"{path} is a file; give the folder of the bundle")
-    if isinstance(source, str) and _HUB_ID.fullmatch(source):
-        return _download(source, revision, files)
-    raise BundleNotFoundError(
-        f"there is no folder {str(source)[:200]!r}; give a bundle's folder, a Hub id "
-        f"(owner/model) or one of {', '.join(SHIPPED)}"
-    )
+    if not (isinstance(source, str) and HUB_ID.fullmatch(source)):
+        raise BundleNotFoundError(
+            f"there is no folder {str(source)[:200]!r}; give a bundle's folder, a Hub id "
+            f"(owner/model) or one of {', '.join(SHIPPED)}"
+        )
+    from huggingface_hub import snapshot_download  # here, because only a Hub id needs it
+
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=list(files)))
+    except Exception as error:  # its HTTP client's errors have no common base
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BundleNotFoundError(
+            f"there is no folder {source!r}, and the Hub did not give a model of that id: {reason}"
+        ) from error
 
 
 def _exists(path: Path) -> bool:
@@ -443,18 +438,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # too long for a path: a text in the place of a model
         return False
-
-
-def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download  # here, because only a Hub id needs it
-
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
-    except Exception as error:  # its HTTP client's errors have no common base
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BundleNotFoundError(
-            f"there is no folder {hub_id!r}, and the Hub did not give a model of that id: {reason}"
-        ) from error
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -510,34 +493,23 @@ def _replaceable(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def model_info(manifest: Manifest) -> dict[str, Any]:
-    """Give the facts that servers show of a model and that clients check.
+_SHOWN = (
+    *("name", "labels", "label_names_ru", "thresholds", "normalizer", "max_length", "precision"),
+    *("inference_precision", "base_model", "licence", "schema_version"),
+)
 
-    :param manifest: the facts.
-    :return: plain values by key.
-    """
-    return {
-        "model_type": "emotions",
-        "name": manifest.name,
-        "labels": list(manifest.labels),
-        "label_names_ru": dict(manifest.label_names_ru),
-        "thresholds": dict(manifest.thresholds),
-        "normalizer": manifest.normalizer,
-        "max_length": manifest.max_length,
-        "precision": manifest.precision,
-        "inference_precision": manifest.inference_precision,
-        "base_model": manifest.base_model,
-        "licence": manifest.licence,
-        "schema_version": manifest.schema_version,
-        **({} if manifest.task == "multi_label" else {"task": manifest.task}),
-    }
+
+def model_info(manifest: Manifest) -> dict[str, Any]:
+    """Give the facts that servers show of a model and that clients check, as plain values."""
+    facts = to_builtins(manifest)
+    later = () if manifest.task == "multi_label" else ("task",)
+    return {"model_type": "emotions"} | {key: facts[key] for key in (*_SHOWN, *later)}
 
 
 def stamp(model: ov.Model, manifest: Manifest) -> None:
     """Write the facts into rt_info.model_info, where Model Server and clients read them.
 
     :param model: changed in place; every value is a text, JSON where it is a list or a mapping.
-    :param manifest: the facts.
     """
     for key, fact in model_info(manifest).items():
         text = fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
@@ -571,11 +543,12 @@ def write_bundle(folder: Path, manifest: Manifest, model: ov.Model, tokenizer_js
     :param manifest: the facts; its `files` are filled in.
     :param model: inputs `input_ids` and `attention_mask`, output `logits`; gets its facts stamped.
     :param tokenizer_json: the tokeniser with the current normaliser inside.
-    :return: the bundle as written.
     :raises BundleSchemaError: if the manifest or the tokeniser would not load again.
     :raises BundleError: if the folder holds other things or cannot be written.
     """
     import openvino as ov
+
+    from ov_emotions.card import render_card  # only who writes needs it
 
     target = _replaceable(folder)
     Manifest.from_json(manifest.to_json(), f"the manifest of {manifest.name!r}")
@@ -595,128 +568,3 @@ def write_bundle(folder: Path, manifest: Manifest, model: ov.Model, tokenizer_js
         raise BundleError(f"cannot write the bundle to {target}: {error}") from error
     _LOGGER.debug("wrote %s to %s", manifest.name, target)
     return Bundle(target, manifest)
-
-
-# Identifiers that the Hub knows; it takes "other" for the rest.
-_HUB_LICENCES = ("mit", "apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause")
-
-
-def render_card(manifest: Manifest) -> str:
-    """Fill the model card, `model_card.md`, from the manifest and nothing else.
-
-    :param manifest: the facts.
-    :return: Markdown with the YAML header that the Hub reads.
-    """
-    licence = manifest.licence.lower()
-    on_hub = _HUB_ID.fullmatch(manifest.base_model)
-    task = manifest.task.replace("_", "-")
-    thresholds = {label: f"{value:.3f}" for label, value in manifest.thresholds.items()}
-    template = resources("ov_emotions").joinpath("model_card.md").read_text("utf-8")
-    return Template(template).substitute(
-        to_builtins(manifest),
-        hub_licence=licence if licence in _HUB_LICENCES else "other",
-        hub_base=f"\nbase_model: {manifest.base_model}" if on_hub else "",
-        task=task,
-        kind=task.capitalize(),
-        label_table=_table(
-            ("label", "in Russian", "threshold"),
-            (
-                (label, manifest.label_names_ru.get(label, ""), thresholds.get(label, ""))
-                for label in manifest.labels
-            ),
-        ),
-        measured="\n\n".join(filter(None, (_adapted(manifest), _metrics(manifest)))),
-        data_table=_table(
-            ("set", "rows", "licence", "attribution"),
-            (
-                (_linked(s.name, s.url), str(s.rows), s.licence, s.attribution)
-                for s in manifest.training_data
-            ),
-        ),
-        limits=_limits(manifest),
-        provenance=json.dumps(to_builtins(manifest.provenance), ensure_ascii=False, indent=2),
-    )
-
-
-def _limits(manifest: Manifest) -> str:
-    made_for, empty = (
-        (
-            "Made for Russian text.",
-            "A text of which the tokeniser makes nothing",
-        )
-        if manifest.normalizer == NO_NORMALIZER
-        else (
-            "Made for Russian text as speech recognition writes it: the normaliser takes case and\n"
-            "punctuation away before the model sees anything.",
-            "A text without letters or digits",
-        )
-    )
-    neutral = ", which is not the same as neutral" if "neutral" in manifest.labels else ""
-    several = (
-        f"A text may have several labels or none: none means that\n"
-        f"no label reached its threshold{neutral}."
-        if manifest.task == "multi_label"
-        else "A text has one label, or none where that label does not reach its threshold."
-    )
-    return (
-        f"{made_for} Scores are probabilities of what annotators would\n"
-        f"say about a text, not facts about a person. {several} {empty}\n"
-        "gets 0 for every label and never reaches the model."
-    )
-
-
-def _linked(name: str, url: str) -> str:
-    return f"[{name}]({url})" if url.startswith(("http://", "https://")) else name
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _adapted(manifest: Manifest) -> str:
-    """Say what `adapt` did, for the card; the figures are cross-validated, and no split's."""
-    record = manifest.provenance.get("adapted")
-    if not isinstance(record, Mapping):
-        return ""
-    before, after = (
-        f"{side['macro_f1']:.3f} ({low:.3f} to {high:.3f})"
-        for side in (record["before"], record["after"])
-        for low, high in [side["intervals_95"]["macro_f1"]]
-    )
-    return (
-        f"Adapted from {record['from']} to {record['rows']} texts ({record['method']}). Macro F1 "
-        f"on these, each decided by a fit to the others: {before} before, {after} after."
-    )
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
-
-
-def _metrics(manifest: Manifest) -> str:
-    rows, per_label = [], []
-    for precision, splits in manifest.metrics.items():
-        for split, scores in splits.items() if isinstance(splits, Mapping) else ():
-            if not isinstance(scores, Mapping):
-                continue
-            facts = [_number(scores.get(key)) for key in ("rows", "weighted_f1", "macro_f1")]
-            rows.append([split, precision, *facts])
-            labels = scores.get("labels") or {}
-            f1s = [_number(labels.get(label, {}).get("f1")) for label in manifest.labels]
-            per_label.append([split, precision, *f1s])
-    if not rows:
-        return "Nothing was measured."
-    rows.sort(key=lambda row: row[0])
-    per_label.sort(key=lambda row: row[0])
-    return "\n\n".join(
-        (
-            _table(("split", "precision", "rows", "weighted F1", "macro F1"), rows),
-            "F1 by label (empty where the split does not annotate the label):",
-            _table(("split", "precision", *manifest.labels), per_label),
-        )
-    )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Task, is_threshold
+from ov_emotions.bundle import Task, is_threshold, threshold_array
 from ov_emotions.errors import InputError
 from ov_emotions.thresholds import apply_thresholds
 
@@ -62,11 +62,6 @@ def decide(
     """
     present = apply_thresholds(probabilities, threshold_array(labels, thresholds), task)
     return rank(labels, present, probabilities, truncated)
-
-
-def threshold_array(labels: Sequence[str], thresholds: Mapping[str, float]) -> NDArray[np.float32]:
-    """Put thresholds in the order of the labels; 0 for a label that has none."""
-    return np.array([thresholds.get(label, 0.0) for label in labels], dtype=np.float32)
 
 
 def rank(

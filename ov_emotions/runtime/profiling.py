@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ov_emotions.bundle import threshold_array
 from ov_emotions.encoding import EncodedTexts
-from ov_emotions.prediction import rank, threshold_array
+from ov_emotions.prediction import rank
 from ov_emotions.runtime.models import Plan
 from ov_emotions.runtime.openvino import LayerCounter
 from ov_emotions.thresholds import apply_thresholds, to_probabilities
