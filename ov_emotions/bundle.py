@@ -52,7 +52,6 @@ DEFAULT_MODEL = "emotions-ru-small"
 SHIPPED = ("emotions-ru-small", "emotions-ru-tiny")
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 INFERENCE_PRECISIONS: tuple[str, ...] = get_args(InferencePrecision)
 
 MODEL_INPUTS = ("input_ids", "attention_mask")
@@ -82,12 +81,10 @@ class TrainingSource(Schema, frozen=True, kw_only=True):
 class Manifest(Schema, frozen=True, kw_only=True):
     """The facts that belong to a model rather than to the code that calls it.
 
-    :param name: what the model is called, `emotions-ru-small` say.
     :param task: `multi_label`: each label's probability is its own (a sigmoid), and those count
         that reach their thresholds. `single_label`: probabilities add up to 1 (a softmax), and the
         highest counts.
     :param labels: identifiers, in the order of the model's outputs.
-    :param label_names_ru: Russian name by label.
     :param thresholds: per label the probability, in (0, 1), from which it counts as present. Those
         of a single-label model may be left out; with them, a text whose most probable label stays
         below its threshold has none.
@@ -96,13 +93,9 @@ class Manifest(Schema, frozen=True, kw_only=True):
     :param inputs: of the IR, each int64, shape (texts, tokens): `input_ids`, `attention_mask` and,
         where the model has types of tokens, `token_type_ids`, all of which are 0.
     :param max_length: tokens of one window, special tokens included.
-    :param precision: of the weights: one of `PRECISIONS`.
-    :param inference_precision: the INFERENCE_PRECISION_HINT under which `metrics` were measured:
-        one of `INFERENCE_PRECISIONS`.
-    :param base_model: the encoder that was fine-tuned.
-    :param base_licence: its licence.
-    :param licence: of the bundle.
-    :param training_data: the sets it learned from.
+    :param precision: of the weights.
+    :param inference_precision: the INFERENCE_PRECISION_HINT under which `metrics` were measured.
+    :param base_model: the encoder that was fine-tuned, under `base_licence`.
     :param metrics: by precision, then by split: `rows`, `weighted_f1`, `macro_f1` and `labels`.
     :param provenance: versions, seed, commands, parity, quantization record.
     :param files: SHA-256 by file name; `write_bundle` fills it.

@@ -29,7 +29,7 @@ from ov_emotions.prediction import (
 from ov_emotions.process import NATIVE
 from ov_emotions.runtime.cache import cache_dir_from_environment
 from ov_emotions.runtime.models import OpenVINOModels
-from ov_emotions.system import cpu_budget, inference_defaults
+from ov_emotions.system import inference_defaults
 from ov_emotions.thresholds import to_probabilities
 
 if TYPE_CHECKING:
@@ -220,11 +220,9 @@ class EmotionClassifier(TextClassifier):
         threads, streams, batch_tokens = (
             value if value is None else check_count(name, value) for name, value in given.items()
         )
-        bundle = (
-            model
-            if isinstance(model, Bundle)
-            else Bundle.load(DEFAULT_MODEL if model is None else model)
-        )
+        if model is None:
+            model = DEFAULT_MODEL
+        bundle = model if isinstance(model, Bundle) else Bundle.load(model)
         manifest = bundle.manifest
         if cache_dir is not None:  # absolute, as the working directory may be another one later
             cache_dir = Path(cache_dir).expanduser().absolute()
@@ -242,7 +240,7 @@ class EmotionClassifier(TextClassifier):
             mmap=mmap,
         )
         one = streams is not None or device != "CPU"
-        chunk_size = None
+        settings = None
         if profile is not None:
             from ov_emotions.tuning.profile import TuningProfile, usable_settings
 
@@ -250,7 +248,6 @@ class EmotionClassifier(TextClassifier):
                 profile = self._made_of["profile"] = TuningProfile.read(profile)
             settings = usable_settings(profile, manifest)
             if settings is not None:
-                chunk_size = settings.chunk_size
                 batch_tokens = batch_tokens or settings.batch_tokens
                 if threads is streams is None:  # they were measured together
                     threads, streams = settings.threads, settings.streams
@@ -275,12 +272,10 @@ class EmotionClassifier(TextClassifier):
             mmap=mmap,
             one=one,
         )
-        if chunk_size is not None:
-            self._chunk_size = chunk_size
+        if settings is not None:
+            self._chunk_size = settings.chunk_size
         elif not one:
-            cores = cpu_budget().cores
-            several = min(threads or cores, cores)
-            self._chunk_size = DEFAULT_CHUNK_SIZE * -(-several // _THREADS_A_CHUNK)
+            self._chunk_size = DEFAULT_CHUNK_SIZE * -(-self._models.several // _THREADS_A_CHUNK)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what the classifier was made of; a copy opens a model of its own."""

@@ -94,12 +94,12 @@ class Plan(NamedTuple):
 
 
 class OpenVINOModels:
-    """The compiled models of a bundle. In a forked child they are opened again.
+    """The compiled models of a bundle, and the choice which of them runs some texts.
 
-    Safe to use from several threads at once. The options are those of `EmotionClassifier`.
+    Safe to use from several threads at once; in a forked child they are opened again. The options
+    are those of `EmotionClassifier`.
 
-    :param bundle: whose model to run.
-    :param encoder: its tokeniser.
+    :param encoder: the bundle's tokeniser.
     :param one: only the model of any shape.
     :raises DeviceError: if there is no such device, or it refuses an option.
     :raises BundleError: if OpenVINO cannot read the model, or it has other inputs or outputs.
@@ -122,23 +122,27 @@ class OpenVINOModels:
         self._bundle, self._encoder, self._one = bundle, encoder, one
         self._threads, self._streams, self._given_tokens = threads, streams, batch_tokens
         self._compile = partial(
-            OpenVINOBackend, bundle, device=device, precision=precision, mmap=mmap
+            OpenVINOBackend,
+            bundle,
+            device=device,
+            threads=threads,
+            streams=streams,
+            precision=precision,
+            cache_dir=cache_dir,
+            mmap=mmap,
         )
-        self._cache_dir = cache_dir
         self._closed = False
         self._open()
 
     def _open(self) -> None:
         cores = 1 if forked() else cpu_budget().cores
-        threads, streams = self._threads, self._streams
-        self._batch_tokens = self._given_tokens or default_batch_tokens(
-            threads or cores, streams or 1
-        )
-        self._several = min(threads or cores, cores)
-        self._list_tokens = self._given_tokens or _TOKENS_A_THREAD
+        threads, given = self._threads or cores, self._given_tokens
+        self._batch_tokens = given or default_batch_tokens(threads, self._streams or 1)
+        self.several = min(threads, cores)
+        self._list_tokens = given or _TOKENS_A_THREAD
         # The tokens of a batch for every thread.
-        self._share = self._list_tokens * self._several
-        self._plain = self._compile(threads=threads, streams=streams, cache_dir=self._cache_dir)
+        self._share = self._list_tokens * self.several
+        self._plain = self._compile()
         self._singles: dict[int, _Later] = {}
         self._lists: _Later | None = None
         if not self._one:
@@ -147,8 +151,7 @@ class OpenVINOModels:
             light = (self._bundle.folder / WEIGHTS_NAME).stat().st_size <= _LIGHT_BYTES
             for width in WIDTHS if light else ():
                 if width <= self._bundle.manifest.max_length:
-                    shape = (1, width)
-                    make = partial(self._compile, threads=threads, streams=streams, shape=shape)
+                    make = partial(self._compile, cache_dir=None, shape=(1, width))
                     name = f"texts of up to {width} tokens"
                     self._singles[width] = _Later(name, make, _SINGLES_THAT_PAY)
         self._process = os.getpid()
@@ -169,11 +172,11 @@ class OpenVINOModels:
         if for_lists and for_lists.packed:
             from ov_emotions.runtime.packing import Packing  # single texts need none
 
-            packing = Packing(encoded, self._list_tokens, self._several)
+            packing = Packing(encoded, self._list_tokens, self.several)
             return Plan(for_lists, packing.groups, packing.batches())
         if for_lists and tokens >= _BUSY_BATCHES * self._share:
             # So many batches that the streams end together.
-            even = tokens // (2 * _BUSY_BATCHES * self._several)
+            even = tokens // (2 * _BUSY_BATCHES * self.several)
             batch_tokens, model = min(self._list_tokens, even), for_lists
         groups = encoded.groups(batch_tokens)
         return Plan(model, groups, encoded.batches(groups))
@@ -200,10 +203,7 @@ class OpenVINOModels:
         """
         from ov_emotions.runtime.packed_graph import UnpackableError  # only lists need it
 
-        several = self._several
-        compiled = partial(
-            self._compile, threads=several, streams=several, cache_dir=self._cache_dir
-        )
+        compiled = partial(self._compile, threads=self.several, streams=self.several)
         try:
             packed = compiled(packed=True)
         except UnpackableError as error:
@@ -214,7 +214,7 @@ class OpenVINOModels:
             packed.close()
             reason = "it says something else then"
         _LOGGER.info("each text has a row of its own; the model takes no others: %s", reason)
-        return compiled() if several > 1 else None
+        return compiled() if self.several > 1 else None
 
 
 class _Later:

@@ -35,9 +35,7 @@ _T = TypeVar("_T")
 class StageTimes:
     """Seconds that each stage of one call takes; medians over the repetitions.
 
-    :param tokenize: normalise and tokenise.
     :param group: choose the batches and pad them.
-    :param infer: run the model.
     :param threshold: join windows, turn logits into probabilities, compare with the thresholds.
     :param results: build the predictions.
     """
@@ -50,7 +48,6 @@ class StageTimes:
 
     @property
     def total(self) -> float:
-        """Seconds of all stages."""
         return self.tokenize + self.group + self.infer + self.threshold + self.results
 
     @property
@@ -63,7 +60,6 @@ class StageTimes:
 class LayerTime:
     """What OpenVINO counted of one layer, or of all layers of a type.
 
-    :param name: of the layer, or its type.
     :param implementations: the kernels that ran it, as OpenVINO names them.
     :param layers: how many layers this is.
     :param seconds: in one pass over all batches.
@@ -81,14 +77,9 @@ class LayerTime:
 class ClassifierProfile:
     """What one call with these texts costs, and where.
 
-    :param texts: how many there were.
     :param windows: token windows that reached the model.
-    :param tokens: of all windows.
     :param padded_tokens: tokens that the model computed, padding included.
-    :param batches: inferences.
-    :param repeats: how often every stage was timed.
     :param whole_s: seconds of the ordinary call; less than the stages' total where they overlap.
-    :param stages: seconds by stage.
     :param layer_types: time by type of layer, the longest first.
     :param top_layers: the layers that take longest.
     """

@@ -22,10 +22,8 @@ TorchPrecision = Literal["fp32", "bf16", "fp16"]
 class CheckpointClassifier(EmotionClassifier):
     """An `EmotionClassifier` that runs a training checkpoint in torch.
 
-    :param checkpoint: a checkpoint folder.
     :param device: cpu or cuda.
     :param precision: of weights and arithmetic.
-    :param long_texts: as for `EmotionClassifier`.
     :param batch_tokens: tokens of a batch at most, padding included.
     :raises CheckpointError: if the checkpoint cannot be used.
     """
@@ -39,6 +37,15 @@ class CheckpointClassifier(EmotionClassifier):
         long_texts: LongTexts = "window",
         batch_tokens: int = 2048,
     ) -> None:
+        checkpoint = checkpoint.absolute()
+        self._made_of_checkpoint = partial(
+            type(self),
+            checkpoint,
+            device,
+            precision,
+            long_texts=long_texts,
+            batch_tokens=batch_tokens,
+        )
         self._torch = torch = require("torch", extra="train")
         checkpoints = require("ov_emotions.training.checkpoint", extra="train")
         models = require("ov_emotions.training.model", extra="train")
@@ -46,15 +53,7 @@ class CheckpointClassifier(EmotionClassifier):
         facts = checkpoints.read_checkpoint_facts(checkpoint)
         self._model = models.EmotionModel.load(checkpoint).to(device, dtypes[precision])
         self._batch_tokens = check_count("batch_tokens", batch_tokens)
-        self.folder = checkpoint.absolute()
-        self._made_of_checkpoint = partial(
-            type(self),
-            self.folder,
-            device,
-            precision,
-            long_texts=long_texts,
-            batch_tokens=batch_tokens,
-        )
+        self.folder = checkpoint
         self._bundle = None
         self._label_names_ru: dict[str, str] = dict(facts.label_names_ru)
         self._labels = tuple(facts.labels)

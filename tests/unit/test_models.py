@@ -30,8 +30,7 @@ LONG = ["радость злость слово " * 3] * 2000
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the tests mean the same on a machine of one core."""
-    for place in ("classifier", "runtime.models"):
-        monkeypatch.setattr(f"ov_emotions.{place}.cpu_budget", lambda: CpuBudget(2, "a test"))
+    monkeypatch.setattr("ov_emotions.runtime.models.cpu_budget", lambda: CpuBudget(2, "a test"))
 
 
 @pytest.fixture
@@ -201,9 +200,7 @@ def test_chunks_of_a_stream_grow_with_the_cores(
 ) -> None:
     sizes = []
     for cores in (1, 2, 8, 64):
-        monkeypatch.setattr(
-            "ov_emotions.classifier.cpu_budget", lambda n=cores: CpuBudget(n, "a test")
-        )
+        monkeypatch.setattr(module, "cpu_budget", lambda n=cores: CpuBudget(n, "a test"))
         with EmotionClassifier(tiny_bundle) as made:
             sizes.append(made._chunk_size)
     assert sizes == [1024, 1024, 3072, 22528]
