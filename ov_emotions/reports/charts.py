@@ -45,9 +45,7 @@ def draw(
     """Draw a chart at both widths.
 
     :param make: takes a width in pixels and whether that is the narrow one.
-    :param say: of the numbers on axes.
     :param described: what the chart shows, in words.
-    :return: the drawings.
     :raises MissingExtraError: if altair or vl-convert is not installed.
     """
     return Chart(*(_svg(make(w, w == _NARROW), say, described) for w in (_WIDE, _NARROW)))
@@ -67,11 +65,7 @@ def _svg(chart: Any, say: Language, described: str) -> str:
 
 
 def alone(drawing: str) -> str:
-    """Make a file of a drawing, for light and dark surroundings.
-
-    :param drawing: an svg element.
-    :return: an SVG document that holds its colours.
-    """
+    """Make a file of an svg element, which holds its colours for light and dark surroundings."""
     opening, rest = drawing.split(">", 1)
     ground = '<rect width="100%" height="100%" fill="var(--paper)"/>'
     return f"{opening}><style>\n{asset('palette.css')}\n</style>{ground}{rest}\n"
@@ -123,24 +117,6 @@ def _cleaned(value: Any) -> Any:
     return [_cleaned(item) for item in value] if isinstance(value, list) else value
 
 
-@dataclass(frozen=True)
-class Point:
-    """A candidate in the plane.
-
-    :param name: written beside it if it is labelled, or if it is pointed at.
-    :param role: chosen, reference, frontier, eligible, refused or other.
-    :param x: value, low, high.
-    :param y: the same.
-    :param told: what is said when it is pointed at.
-    """
-
-    name: str
-    role: str
-    x: tuple[float, float, float]
-    y: tuple[float, float, float]
-    told: str
-
-
 _LOOKS = {
     # colour, shape, size, filled
     "chosen": ("var(--accent)", "circle", 190, True),
@@ -151,10 +127,12 @@ _LOOKS = {
     "other": ("var(--soft)", "square", 55, False),
     "edge": ("var(--soft)", "triangle-down", 60, True),
 }
+_RANK = {"chosen": 0, "reference": 1, "frontier": 2}
+"""Roles whose points are named, those for whose names room is found first."""
 
 
 def scatter(
-    points: Sequence[Point],
+    points: Rows,
     say: Language,
     *,
     titles: tuple[str, str],
@@ -166,108 +144,86 @@ def scatter(
 ) -> Chart:
     """Draw candidates: frontier, reference and the chosen one are named, the rest on pointing.
 
-    :param points: those outside `limits` are put at the edge.
+    :param points: name, role (a key of `roles`), told, and x, x1, x2, y, y1, y2: values with the
+        ends of their intervals; those outside `limits` are put at the edge.
     :param titles: of the axes.
     :param roles: what each is called in the legend.
     :param limits: of x and y.
     :param floor: y under which too much is lost, and y of the reference; None without accuracy.
     :param frontier: its corners.
-    :param described: the chart in words.
-    :return: the chart.
     """
+    (x_low, x_high), (y_low, y_high) = limits
+    rows = []
+    for point in points:
+        row = dict(point)
+        for axis, (low, high) in zip("xy", limits, strict=True):
+            for key in (axis, f"{axis}1", f"{axis}2"):
+                row[key] = min(max(point[key], low), high)
+        if (row["x"], row["y"]) != (point["x"], point["y"]):
+            row["role"] = "edge"
+        rows.append({**row, "kind": roles[row["role"]]})
+    present = [role for role in roles if any(row["role"] == role for row in rows)]
+    colours, shapes, sizes, filled = zip(*(_LOOKS[role] for role in present), strict=True)
+    grounds = [a if full else "var(--paper)" for a, full in zip(colours, filled, strict=True)]
 
     def make(width: float, narrow: bool) -> Any:
-        height = 300.0 if narrow else 360.0
-        return _scatter(points, width, height, titles, roles, limits, floor, frontier)
+        plot = width - 70, 300.0 if narrow else 360.0
+        alt, shown = _chart(rows)
+        x_scale = alt.Scale(domain=[x_low, x_high], nice=False, zero=False)
+        y_scale = alt.Scale(domain=[y_low, y_high], nice=False, zero=False)
+        x = alt.X("x:Q", title=titles[0], scale=x_scale, axis=alt.Axis(grid=False, tickCount=6))
+        y = alt.Y("y:Q", title=titles[1], scale=y_scale, axis=alt.Axis(tickCount=5))
+        legend = alt.Legend(columns=2 if narrow else 0, symbolSize=90)
+
+        def by_role(channel: Any, values: Sequence[Any], legend: Any = legend) -> Any:
+            scale = alt.Scale(domain=[roles[role] for role in present], range=list(values))
+            return channel("kind:N", scale=scale, legend=legend)
+
+        layers = []
+        if floor is not None:
+            lost = _chart([{"a": y_low, "b": max(floor[0], y_low)}])[1]
+            area = lost.mark_rect(color="var(--wash)")
+            layers.append(area.encode(y=alt.Y("a:Q", scale=y_scale), y2="b:Q"))
+            line = _chart([{"a": floor[1]}])[1].mark_rule(color="var(--ink)", strokeDash=[2, 3])
+            layers.append(line.encode(y=alt.Y("a:Q", scale=y_scale)))
+        if len(frontier) > 1:
+            path = _chart([{"x": a, "y": b, "i": i} for i, (a, b) in enumerate(frontier)])[1]
+            line = path.mark_line(color="var(--frontier)", strokeWidth=4)
+            layers.append(line.encode(x=x, y=y, order="i:O"))
+        # Of those that are named alone: nineteen crosses would hide what they cross.
+        whiskers = shown.transform_filter(
+            " || ".join(f"datum.role == '{role}'" for role in _RANK)
+        ).mark_rule(opacity=0.35, strokeWidth=1.25, color="var(--ink)")
+        layers += [
+            whiskers.encode(x=x, y=alt.Y("y1:Q", scale=y_scale), y2="y2:Q"),
+            whiskers.encode(x=alt.X("x1:Q", scale=x_scale), x2="x2:Q", y=y),
+            shown.mark_point(strokeWidth=2, opacity=1, aria=True).encode(
+                x=x,
+                y=y,
+                color=by_role(alt.Color, colours),
+                shape=by_role(alt.Shape, shapes),
+                size=by_role(alt.Size, sizes, None),
+                fill=by_role(alt.Fill, grounds),
+                description="told:N",
+            ),
+        ]
+        for label in _place(rows, limits, plot):
+            _, text = _chart([label])
+            if label["far"]:
+                leader = text.mark_rule(color="var(--strong)", strokeWidth=1)
+                layers.insert(-1, leader.encode(x=x, y=y, x2="from:Q", y2="under:Q"))
+            look = {"align": label["align"], "baseline": "middle", "fontSize": _FONT}
+            halo = {"color": "var(--paper)", "stroke": "var(--paper)", "strokeWidth": 5}
+            for colour in (halo, {"color": "var(--ink)"}):
+                layers.append(text.mark_text(**look, **colour).encode(x=x, y=y, text="name:N"))
+        return alt.layer(*layers).properties(width=plot[0], height=plot[1])
 
     return draw(make, say, described)
 
 
-def _scatter(
-    points: Sequence[Point],
-    width: float,
-    height: float,
-    titles: tuple[str, str],
-    roles: Mapping[str, str],
-    limits: tuple[tuple[float, float], tuple[float, float]],
-    floor: tuple[float, float] | None,
-    frontier: Sequence[tuple[float, float]],
-) -> Any:
-    plot = width - 70, height
-    (x_low, x_high), (y_low, y_high) = limits
-
-    def inside(value: float, low: float, high: float) -> float:
-        return min(max(value, low), high)
-
-    rows = []
-    for point in points:
-        x, y = inside(point.x[0], x_low, x_high), inside(point.y[0], y_low, y_high)
-        row: dict[str, Any] = {"x": x, "y": y, "name": point.name, "told": point.told}
-        row["role"] = point.role if (x, y) == (point.x[0], point.y[0]) else "edge"
-        row["x1"], row["x2"] = (inside(end, x_low, x_high) for end in point.x[1:])
-        row["y1"], row["y2"] = (inside(end, y_low, y_high) for end in point.y[1:])
-        rows.append(row)
-    alt, shown = _chart([{**row, "kind": roles[row["role"]]} for row in rows])
-    x_scale = alt.Scale(domain=[x_low, x_high], nice=False, zero=False)
-    y_scale = alt.Scale(domain=[y_low, y_high], nice=False, zero=False)
-    x = alt.X("x:Q", title=titles[0], scale=x_scale, axis=alt.Axis(grid=False, tickCount=6))
-    y = alt.Y("y:Q", title=titles[1], scale=y_scale, axis=alt.Axis(tickCount=5))
-    present = [role for role in roles if any(row["role"] == role for row in rows)]
-    looks = [_LOOKS[role] for role in present]
-
-    def by_role(channel: Any, values: list[Any], **rest: Any) -> Any:
-        scale = alt.Scale(domain=[roles[role] for role in present], range=values)
-        return channel("kind:N", scale=scale, **rest)
-
-    legend = alt.Legend(columns=2 if width < 500 else 0, symbolSize=90)
-    grounds = [colour if filled else "var(--paper)" for colour, _, _, filled in looks]
-    marks = shown.mark_point(strokeWidth=2, opacity=1, aria=True).encode(
-        x=x,
-        y=y,
-        color=by_role(alt.Color, [look[0] for look in looks], legend=legend),
-        shape=by_role(alt.Shape, [look[1] for look in looks], legend=legend),
-        size=by_role(alt.Size, [look[2] for look in looks], legend=None),
-        fill=by_role(alt.Fill, grounds, legend=legend),
-        description="told:N",
-    )
-    layers = []
-    if floor is not None:
-        lost = _chart([{"a": y_low, "b": max(floor[0], y_low)}])[1]
-        area = lost.mark_rect(color="var(--wash)")
-        layers.append(area.encode(y=alt.Y("a:Q", scale=y_scale), y2="b:Q"))
-        line = _chart([{"a": floor[1]}])[1].mark_rule(color="var(--ink)", strokeDash=[2, 3])
-        layers.append(line.encode(y=alt.Y("a:Q", scale=y_scale)))
-    if len(frontier) > 1:
-        path = _chart([{"x": a, "y": b, "i": i} for i, (a, b) in enumerate(frontier)])[1]
-        line = path.mark_line(color="var(--frontier)", strokeWidth=4)
-        layers.append(line.encode(x=x, y=y, order="i:O"))
-    # Of those that are named alone: nineteen crosses would hide what they cross.
-    whiskers = shown.transform_filter(
-        "datum.role == 'chosen' || datum.role == 'reference' || datum.role == 'frontier'"
-    ).mark_rule(opacity=0.35, strokeWidth=1.25, color="var(--ink)")
-    layers += [
-        whiskers.encode(x=x, y=alt.Y("y1:Q", scale=y_scale), y2="y2:Q"),
-        whiskers.encode(x=alt.X("x1:Q", scale=x_scale), x2="x2:Q", y=y),
-        marks,
-    ]
-    for label in _place(rows, points, limits, plot):
-        _, text = _chart([label])
-        if label["far"]:
-            leader = text.mark_rule(color="var(--strong)", strokeWidth=1)
-            layers.insert(-1, leader.encode(x=x, y=y, x2="from:Q", y2="under:Q"))
-        look = {"align": label["align"], "baseline": "middle", "fontSize": _FONT}
-        halo = text.mark_text(**look, color="var(--paper)", stroke="var(--paper)", strokeWidth=5)
-        for mark in (halo, text.mark_text(**look, color="var(--ink)")):
-            layers.append(mark.encode(x=x, y=y, text="name:N"))
-    return alt.layer(*layers).properties(width=plot[0], height=plot[1])
-
-
 def _place(
-    rows: Rows,
-    points: Sequence[Point],
-    limits: tuple[tuple[float, float], tuple[float, float]],
-    plot: tuple[float, float],
-) -> list[dict[str, Any]]:
+    rows: Rows, limits: tuple[tuple[float, float], tuple[float, float]], plot: tuple[float, float]
+) -> Iterator[dict[str, Any]]:
     """Find room for the names of the chosen, the reference and the frontier.
 
     A name for which there is none is left out: pointing tells it.
@@ -279,15 +235,9 @@ def _place(
     x_unit, y_unit = plot[0] / (x_high - x_low), plot[1] / (y_high - y_low)
     pixels = [((row["x"] - x_low) * x_unit, (y_high - row["y"]) * y_unit) for row in rows]
     taken = [(a - 8, b - 8, a + 8, b + 8) for a, b in pixels]
-    placed = []
-    rank = {"chosen": 0, "reference": 1, "frontier": 2}
-    order = sorted(
-        zip(rows, points, pixels, strict=True), key=lambda item: rank.get(item[1].role, 9)
-    )
-    for row, point, (a, b) in order:
-        if point.role not in rank or row["role"] == "edge":
-            continue
-        name = clean(point.name)
+    named = [pair for pair in zip(rows, pixels, strict=True) if pair[0]["role"] in _RANK]
+    for row, (a, b) in sorted(named, key=lambda pair: _RANK[pair[0]["role"]]):
+        name = clean(row["name"])
         width = len(name) * _FONT * _LETTER
         for left, top, align in _positions(a, b):
             start = left - {"left": 0.0, "right": width, "center": width / 2}[align]
@@ -295,19 +245,16 @@ def _place(
             inside = box[0] >= 0 and box[2] <= plot[0] and box[1] >= 0 and box[3] <= plot[1]
             if inside and not any(_meet(box, other) for other in taken):
                 taken.append(box)
-                placed.append(
-                    {
-                        "name": name,
-                        "x": x_low + left / x_unit,
-                        "y": y_high - top / y_unit,
-                        "align": align,
-                        "far": abs(top - b) > 24,
-                        "from": row["x"],
-                        "under": row["y"],
-                    }
-                )
+                yield {
+                    "name": name,
+                    "x": x_low + left / x_unit,
+                    "y": y_high - top / y_unit,
+                    "align": align,
+                    "far": abs(top - b) > 24,
+                    "from": row["x"],
+                    "under": row["y"],
+                }
                 break
-    return placed
 
 
 def _positions(x: float, y: float) -> Iterator[tuple[float, float, str]]:
@@ -326,6 +273,49 @@ def _meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return not apart
 
 
+def _by_name(
+    rows: Rows,
+    key: str,
+    say: Language,
+    layers: Callable[[Any, Any, Any, bool], list[Any]],
+    *,
+    steps: tuple[float, float],
+    above: int = -16,
+    grouped: bool = False,
+    told: Callable[[Mapping[str, Any]], str] = lambda row: row["told"].replace("\n", ": "),
+) -> Chart | None:
+    """Draw rows one under the other, with their names; None if there is none.
+
+    :param key: of the name.
+    :param layers: takes altair, the rows' chart, the axis of names and whether it is narrow.
+    :param steps: height of a row on a narrow screen and on a wide one.
+    :param above: where the names stand on a narrow screen, where there is no room beside the marks.
+    :param grouped: whether a row has several marks, one under the other.
+    :param told: puts a row in words, of which the chart's description is made.
+    """
+    if not rows:
+        return None
+    names = list(dict.fromkeys(row[key] for row in rows))
+    longest = max(len(clean(name)) for name in names) * _FONT * _LETTER + 22
+
+    def make(width: float, narrow: bool) -> Any:
+        alt, base = _chart(rows)
+        left = 8.0 if narrow else min(longest, 0.45 * width)
+        place = {"labelAlign": "left", "labelPadding": -2, "labelOffset": above, "labelLimit": 310}
+        if not narrow:
+            # The converter measures letters of another font: the room is told, not measured.
+            place = {"labelPadding": 10, "labelLimit": left, "minExtent": left, "maxExtent": left}
+        look = {"domain": False, "ticks": False, "grid": False, "labelColor": "var(--ink)"}
+        axis = alt.Axis(**look, **place, zindex=1)  # in front of shaded ground
+        y = alt.Y(f"{key}:N", sort=names, title=None, axis=axis)
+        return alt.layer(*layers(alt, base, y, narrow)).properties(
+            width=width - left - 16,
+            height=alt.Step(steps[not narrow], **{"for": "position"} if grouped else {}),
+        )
+
+    return draw(make, say, "; ".join(map(told, rows)) + ".")
+
+
 def forest(
     rows: Rows,
     say: Language,
@@ -336,8 +326,7 @@ def forest(
     limits: tuple[float, float],
     log: bool = False,
     format_: str = "",
-    described: str,
-) -> Chart:
+) -> Chart | None:
     """Draw values with their intervals, one under the other.
 
     :param rows: name, value, low, high, role, kind (a second measure is drawn hollow) and told.
@@ -347,186 +336,139 @@ def forest(
     :param limits: of the axis; what lies further out is put at its edge.
     :param log: whether equal ratios take equal lengths.
     :param format_: of the axis, by d3.
-    :param described: the chart in words.
-    :return: the chart.
     """
     low, high = limits
     colours = {"chosen": "var(--accent)", "reference": "var(--ink)", "refused": "var(--alarm)"}
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    several = len(kinds) > 1
     shown = [
-        {**row, **{k: min(max(row[k], low), high) for k in ("value", "low", "high")}}
+        {
+            **row,
+            **{key: min(max(row[key], low), high) for key in ("value", "low", "high")},
+            "colour": colours.get(row["role"], "var(--soft)"),
+        }
         for row in rows
     ]
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
 
-    def make(width: float, narrow: bool) -> Any:
-        alt, base = _chart(
-            [{**row, "colour": colours.get(row["role"], "var(--soft)")} for row in shown]
-        )
-        left = _gutter(names, width, narrow)
+    def layers(alt: Any, base: Any, y: Any, narrow: bool) -> list[Any]:
         scale = alt.Scale(domain=[low, high], nice=False, type="log" if log else "linear")
         axis = alt.Axis(format=format_, tickCount=4 if narrow else 7, grid=True)
         x = alt.X("value:Q", title=title, scale=scale, axis=axis)
-        above = -16 if len(kinds) == 1 else -24
-        y = alt.Y("name:N", sort=names, title=None, axis=_names_axis(alt, narrow, left, above))
-        offset = alt.YOffset("kind:N", sort=kinds) if len(kinds) > 1 else alt.Undefined
+        offset = alt.YOffset("kind:N", sort=kinds) if several else alt.Undefined
         colour = alt.Color("colour:N", scale=None)
-        layers = []
+        fill = alt.Fill("colour:N", scale=None)
+        if several:
+            fill = alt.condition(f"datum.kind == {kinds[-1]!r}", alt.value("var(--paper)"), fill)
+        found = []
         if floor is not None:
             _, lost = _chart([{"a": low, "b": floor}])
-            layers.append(lost.mark_rect(color="var(--wash)").encode(x=alt.X("a:Q"), x2="b:Q"))
+            found.append(lost.mark_rect(color="var(--wash)").encode(x=alt.X("a:Q"), x2="b:Q"))
         _, line = _chart([{"a": zero}])
-        layers.append(line.mark_rule(color="var(--ink)", strokeDash=[2, 3]).encode(x="a:Q"))
-        hollow = kinds[-1] if len(kinds) > 1 else None
-        layers.append(
+        return [
+            *found,
+            line.mark_rule(color="var(--ink)", strokeDash=[2, 3]).encode(x="a:Q"),
             base.mark_rule(strokeWidth=1.75).encode(
                 y=y, yOffset=offset, x=alt.X("low:Q"), x2="high:Q", color=colour
-            )
-        )
-        fill = alt.Fill("colour:N", scale=None)
-        if hollow is not None:
-            fill = alt.condition(f"datum.kind == {hollow!r}", alt.value("var(--paper)"), fill)
-        layers.append(
+            ),
             base.mark_point(size=60, strokeWidth=1.75, opacity=1, aria=True).encode(
                 y=y, yOffset=offset, x=x, color=colour, fill=fill, description="told:N"
-            )
-        )
-        step = (44 if narrow else 24) if len(kinds) == 1 else (56 if narrow else 30)
-        height = alt.Step(step, **{"for": "position"})
-        return alt.layer(*layers).properties(width=width - left - 16, height=height)
+            ),
+        ]
 
-    return draw(make, say, described)
+    steps, above = ((56, 30), -24) if several else ((44, 24), -16)
+    return _by_name(shown, "name", say, layers, steps=steps, above=above, grouped=True)
 
 
-def _gutter(names: Sequence[str], width: float, narrow: bool) -> float:
-    longest = max((len(clean(name)) for name in names), default=0) * _FONT * _LETTER + 22
-    return 8.0 if narrow else min(longest, 0.45 * width)
-
-
-def _names_axis(alt: Any, narrow: bool, left: float, above: int = -16) -> Any:
-    """Write names to the left of their marks, or above them where there is no room."""
-    look = {"domain": False, "ticks": False, "grid": False, "labelColor": "var(--ink)"}
-    # In front of shaded ground.
-    look["zindex"] = 1
-    if narrow:
-        return alt.Axis(
-            **look, labelAlign="left", labelPadding=-2, labelOffset=above, labelLimit=310
-        )
-    # The converter measures letters of another font: the room is told, not measured.
-    return alt.Axis(**look, labelPadding=10, labelLimit=left, minExtent=left, maxExtent=left)
-
-
-def f1_bars(rows: Rows, say: Language, *, title: str, described: str, top: float = 1.0) -> Chart:
+def f1_bars(rows: Rows, say: Language, *, title: str, top: float = 1.0) -> Chart | None:
     """Draw F1 by label, or another share, as bars with intervals.
 
     :param rows: label, series, value, low, high, shown, told; the first series is the reference.
     :param title: of the axis.
-    :param described: the chart in words.
     :param top: end of the axis: beyond 1 where what stands behind a whole bar needs room.
-    :return: the chart.
     """
-    labels = list(dict.fromkeys(row["label"] for row in rows))
     series = list(dict.fromkeys(row["series"] for row in rows))
     colours = ["var(--bar)", "var(--accent)"] if len(series) > 1 else ["var(--accent)"]
 
-    def make(width: float, narrow: bool) -> Any:
-        alt, base = _chart(rows)
-        left = _gutter(labels, width, narrow)
-        above = -7 * len(series) - 6
-        y = alt.Y("label:N", sort=labels, title=None, axis=_names_axis(alt, narrow, left, above))
+    def layers(alt: Any, base: Any, y: Any, narrow: bool) -> list[Any]:
         offset = alt.YOffset("series:N", sort=series)
         scale = alt.Scale(domain=[0, top], nice=False)
         axis = alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f")
         legend = alt.Legend(columns=1 if narrow else 0) if len(series) > 1 else None
         hues = alt.Scale(domain=series, range=colours)
-        bars = base.mark_bar(height=11, aria=True).encode(
-            y=y, yOffset=offset, description="told:N",
-            x=alt.X("value:Q", title=title, scale=scale, axis=axis),
-            color=alt.Color("series:N", scale=hues, legend=legend),
-        )  # fmt: skip
-        whiskers = base.mark_rule(color="var(--ink)", strokeWidth=1.5).transform_filter(
-            "isValid(datum.low)"
-        )
+        whiskers = base.mark_rule(color="var(--ink)", strokeWidth=1.5)
         texts = base.mark_text(align="left", dx=6, fontSize=_FONT, color="var(--ink)")
         end = "datum.high == null ? datum.value : datum.high"
-        return alt.layer(
-            bars,
-            whiskers.encode(y=y, yOffset=offset, x=alt.X("low:Q"), x2="high:Q"),
+        return [
+            base.mark_bar(height=11, aria=True).encode(
+                y=y,
+                yOffset=offset,
+                description="told:N",
+                x=alt.X("value:Q", title=title, scale=scale, axis=axis),
+                color=alt.Color("series:N", scale=hues, legend=legend),
+            ),
+            whiskers.transform_filter("isValid(datum.low)").encode(
+                y=y, yOffset=offset, x=alt.X("low:Q"), x2="high:Q"
+            ),
             texts.transform_calculate(end=end).encode(
                 y=y, yOffset=offset, x=alt.X("end:Q"), text="shown:N"
             ),
-        ).properties(
-            width=width - left - 16,
-            height=alt.Step(13 * len(series) + (24 if narrow else 10), **{"for": "position"}),
-        )
+        ]
 
-    return draw(make, say, described)
+    room = 13 * len(series)
+    steps, above = (room + 24, room + 10), -7 * len(series) - 6
+    return _by_name(rows, "label", say, layers, steps=steps, above=above, grouped=True)
 
 
-def bars(rows: Rows, say: Language, *, title: str, described: str) -> Chart:
+def bars(rows: Rows, say: Language, *, title: str) -> Chart | None:
     """Draw counts as bars.
 
     :param rows: label, value, shown.
     :param title: of the axis.
-    :param described: the chart in words.
-    :return: the chart.
     """
-    labels = [row["label"] for row in rows]
     most = max((row["value"] for row in rows), default=1) or 1
 
-    def make(width: float, narrow: bool) -> Any:
-        alt, base = _chart(rows)
-        left = _gutter(labels, width, narrow)
-        y = alt.Y("label:N", sort=labels, title=None, axis=_names_axis(alt, narrow, left))
+    def layers(alt: Any, base: Any, y: Any, narrow: bool) -> list[Any]:
         # Room for the number behind the longest bar.
         scale = alt.Scale(domain=[0, most * (1.6 if narrow else 1.22)], nice=False)
         axis = alt.Axis(tickCount=3 if narrow else 6, format=",d")
         x = alt.X("value:Q", title=title, scale=scale, axis=axis)
-        return alt.layer(
-            base.mark_bar(height=14, color="var(--accent)", aria=True).encode(
-                x=x, y=y, description="shown:N"
-            ),
-            base.mark_text(align="left", dx=6, fontSize=_FONT, color="var(--ink)").encode(
-                x=x, y=y, text="shown:N"
-            ),
-        ).properties(width=width - left - 16, height=alt.Step(36 if narrow else 23))
+        bar = base.mark_bar(height=14, color="var(--accent)", aria=True)
+        text = base.mark_text(align="left", dx=6, fontSize=_FONT, color="var(--ink)")
+        return [
+            bar.encode(x=x, y=y, description="shown:N"),
+            text.encode(x=x, y=y, text="shown:N"),
+        ]
 
-    return draw(make, say, described)
+    def told(row: Mapping[str, Any]) -> str:
+        return f"{row['label']}: {row['shown']}"
+
+    return _by_name(rows, "label", say, layers, steps=(36, 23), told=told)
 
 
-def boxes(rows: Rows, say: Language, *, title: str, limit: int | None, described: str) -> Chart:
+def boxes(rows: Rows, say: Language, *, title: str, limit: int | None) -> Chart | None:
     """Draw distributions: quartiles and median, whiskers from 5 to 95 %, a dot at 99 %.
 
     :param rows: label, p5, p25, p50, p75, p95, p99, look (a colour) and told.
     :param title: of the axis.
     :param limit: length that is marked; None for none.
-    :param described: the chart in words.
-    :return: the chart.
     """
-    labels = [row["label"] for row in rows]
 
-    def make(width: float, narrow: bool) -> Any:
-        alt, base = _chart(rows)
-        left = _gutter(labels, width, narrow)
-        y = alt.Y("label:N", sort=labels, title=None, axis=_names_axis(alt, narrow, left))
+    def layers(alt: Any, base: Any, y: Any, narrow: bool) -> list[Any]:
         x = alt.X("p5:Q", title=title, axis=alt.Axis(tickCount=4 if narrow else 8))
-        layers = [
+        colour = alt.Color("look:N", scale=None)
+        box = base.mark_bar(height=12, aria=True)
+        found = [
             base.mark_rule(color="var(--strong)", strokeWidth=1.5).encode(x=x, x2="p95:Q", y=y),
-            base.mark_bar(height=12, aria=True).encode(
-                x=alt.X("p25:Q"), x2="p75:Q", y=y, description="told:N",
-                color=alt.Color("look:N", scale=None),
-            ),
+            box.encode(x=alt.X("p25:Q"), x2="p75:Q", y=y, description="told:N", color=colour),
             base.mark_tick(color="var(--paper)", thickness=3, height=12).encode(x="p50:Q", y=y),
             base.mark_circle(color="var(--soft)", size=22, opacity=1).encode(x="p99:Q", y=y),
-        ]  # fmt: skip
+        ]
         if limit is not None:
             _, line = _chart([{"a": limit}])
-            layers.append(line.mark_rule(color="var(--alarm)", strokeDash=[6, 3]).encode(x="a:Q"))
-        return alt.layer(*layers).properties(
-            width=width - left - 16, height=alt.Step(36 if narrow else 22)
-        )
+            found.append(line.mark_rule(color="var(--alarm)", strokeDash=[6, 3]).encode(x="a:Q"))
+        return found
 
-    return draw(make, say, described)
+    return _by_name(rows, "label", say, layers, steps=(36, 22))
 
 
 def heatmap(
@@ -544,8 +486,6 @@ def heatmap(
     :param columns: names, on top.
     :param values: shape (rows, columns), in [-1, 1]; None is left empty.
     :param write: a value as text.
-    :param described: the chart in words.
-    :return: the chart.
     """
     highest = max((abs(v) for line in values for v in line if v is not None), default=0) or 1
     cells = [
@@ -561,8 +501,8 @@ def heatmap(
 
     def make(width: float, _narrow: bool) -> Any:
         alt, base = _chart(cells)
-        left = max((len(clean(name)) for name in rows), default=0) * _FONT * _LETTER + 18
-        left = min(left, 0.42 * width)
+        longest = max((len(clean(name)) for name in rows), default=0)
+        left = min(longest * _FONT * _LETTER + 18, 0.42 * width)
         cell = min(58.0, (width - left - 8) / max(len(columns), 1))
         high = min(26.0, max(cell, 13.0))
         axis = alt.Axis(orient="top", labelAngle=-90, domain=False, ticks=False, labelLimit=190)
@@ -582,14 +522,16 @@ def heatmap(
     return draw(make, say, described)
 
 
-def reliability(rows: Rows, say: Language, *, titles: tuple[str, str], described: str) -> Chart:
+def reliability(
+    rows: Rows, say: Language, *, titles: tuple[str, str], described: str
+) -> Chart | None:
     """Draw how often labels are there against what the probabilities say, a panel a label.
 
     :param rows: panel, when (before first), confidence, frequency and told.
     :param titles: of the axes.
-    :param described: the chart in words.
-    :return: the chart.
     """
+    if not rows:
+        return None
     panels = list(dict.fromkeys(row["panel"] for row in rows))
     times = list(dict.fromkeys(row["when"] for row in rows))
 

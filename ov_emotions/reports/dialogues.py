@@ -30,7 +30,7 @@ from ov_emotions.reports.dialogue_sentences import (
     verdict,
 )
 from ov_emotions.reports.language import NONE, Language
-from ov_emotions.reports.page import Cell, Row, Table, asset, cells, render
+from ov_emotions.reports.page import Cell, Table, asset, figure, render, table
 from ov_emotions.texts.transcripts import clock
 
 MOST_DIALOGUES = 300
@@ -205,33 +205,27 @@ class Shown:
         """Tell whether each utterance is drawn."""
         return len(self.dialogue.utterances) <= MOST_DOTS
 
-    def shares(self) -> Table:
+    def shares(self) -> Table | None:
         """List the speakers with the share of each emotion."""
         say, labels = self.say, self.analysis.labels
-        rows = tuple(
-            Row(
-                cells(
-                    speaker.name,
-                    role_name(speaker, say),
-                    Cell(say.count(speaker.negative.count), speaker.negative.count),
-                    _share(speaker.negative, say),
-                    *(_share(speaker.shares[label], say) for label in labels),
-                )
+        rows: list[tuple[str | Cell, ...]] = [
+            (
+                speaker.name,
+                role_name(speaker, say),
+                figure(say.count, speaker.negative.count),
+                _share(speaker.negative, say),
+                *(_share(speaker.shares[label], say) for label in labels),
             )
             for speaker in self.dialogue.speakers
-        )
-        head = (
-            say("speaker", "говорящий"),
-            say("role", "роль"),
-            say("utterances", "реплик"),
-            say("negative", "негатив"),
-            *(self.analysis.label_name(label, say.code) for label in labels),
-        )
+        ]
+        head = say.names("speaker|role|utterances|negative", "говорящий|роль|реплик|негатив")
+        head += [self.analysis.label_name(label, say.code) for label in labels]
         caption = say(
             "Share of utterances with each emotion, with {} intervals",
             "Доля реплик с каждой эмоцией, с интервалами {}",
-        ).format(say.percent(self.analysis.settings.confidence))
-        return Table(f"{self.id}-shares", caption, head, rows, texts=2)
+            say.percent(self.analysis.settings.confidence),
+        )
+        return table(f"{self.id}-shares", caption, head, rows, texts=2)
 
 
 def _share(share: Share, say: Language) -> Cell:

@@ -1,7 +1,7 @@
 """What the pages say, in English and in Russian: sentences, numbers and the nouns that follow them.
 
-A sentence stands in both languages where it is used: `say("rows", "строки")`. Numbers are rounded
-to what they carry and written as a newspaper of the language would write them.
+A sentence stands in both languages where it is used: `say("{} rows", "{} строк", n)`. Numbers are
+rounded to what they carry and written as a newspaper of the language would write them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069
 
 
 def clean(text: str) -> str:
-    """Replace what a page cannot hold or show.
+    """Put a space or U+FFFD in place of what a page cannot hold or show.
 
     These are control characters, lone surrogates, and controls of the writing direction, which
     would turn the words around them.
-
-    :param text: any text.
-    :return: the text in one line, with a space or U+FFFD in their place.
     """
     return _UNFIT.sub("\ufffd", _BLANK.sub(" ", text))
 
@@ -44,9 +41,14 @@ class Language:
             raise InputError(f"the language must be en or ru, not {code!r}")
         self.code = code
 
-    def __call__(self, en: str, ru: str) -> str:
-        """Choose a sentence."""
-        return ru if self.code == "ru" else en
+    def __call__(self, en: str, ru: str, *values: object, **named: object) -> str:
+        """Choose a sentence, and put the values, if there are any, into its braces."""
+        text = ru if self.code == "ru" else en
+        return text.format(*values, **named) if values or named else text
+
+    def names(self, en: str, ru: str) -> list[str]:
+        """Choose a list, its items between bars: `label|rows`."""
+        return self(en, ru).split("|")
 
     def number(self, value: float, digits: int) -> str:
         """Write a number with so many decimals: `1,204.5`, `1 204,5`."""
@@ -76,14 +78,13 @@ class Language:
         positive = value > 0 and any(character in "123456789" for character in text)
         return "+" + text if positive else text
 
-    def signed_range(self, low: float, high: float, digits: int = 4) -> str:
+    def signed_range(self, low: float, high: float) -> str:
         """Write an interval of a difference: `−0.0019 to +0.0007`."""
-        ends = self.signed(low, digits), self.signed(high, digits)
-        return self("{} to {}", "от {} до {}").format(*ends)
+        return self("{} to {}", "от {} до {}", self.signed(low), self.signed(high))
 
-    def within(self, text: str, low: float, high: float, digits: int = 3) -> str:
+    def within(self, text: str, low: float, high: float) -> str:
         """Put an interval behind a value: `0.644 (0.634–0.653)`."""
-        return f"{text} ({self.number(low, digits)}–{self.number(high, digits)})"
+        return f"{text} ({self.number(low, 3)}–{self.number(high, 3)})"
 
     def percent(self, share: float | None, digits: int = 0) -> str:
         """Write a share: `38 %`; `<0.1 %` for what is not quite nothing."""
@@ -119,22 +120,18 @@ class Language:
         return _SPACE.join(f"{value}{_SPACE}{name}" for value, name in parts if value)
 
     def count(self, value: int, en: str = "", ru: str = "") -> str:
-        """Write a whole number and the noun that agrees with it.
+        """Write a whole number and the noun that agrees with it: `5,427 rows`, `5 427 строк`.
 
         :param value: at least 0.
         :param en: `row|rows`; nothing for the number alone.
         :param ru: `строка|строки|строк`: after one, after two, after five.
-        :return: `5,427 rows`, `5 427 строк`.
         """
+        noun = self(en, ru)
+        if "|" in noun:
+            form = _russian_form(value) if self.code == "ru" else int(value != 1)
+            noun = noun.split("|")[form]
         number = self.number(value, 0)
-        noun = self.noun(value, en, ru)
         return f"{number}{_SPACE}{noun}" if noun else number
-
-    def noun(self, value: int, en: str, ru: str) -> str:
-        """Choose the form of a noun that agrees with a number; see `count`."""
-        if self.code == "en":
-            return en.split("|")[value != 1 and "|" in en]
-        return ru.split("|")[_russian_form(value)] if "|" in ru else ru
 
     def joined(self, items: Sequence[str]) -> str:
         """Write a list in words: `a`, `a and b`, `a, b and c`."""

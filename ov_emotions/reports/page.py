@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ov_emotions.reports.language import Language, clean
+from ov_emotions.reports.language import NONE, Language, clean
 from ov_emotions.system import require
 
 if TYPE_CHECKING:
@@ -62,29 +62,53 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption.
-
-    :param name: unique in the page.
-    :param head: column names.
-    :param texts: how many of the first columns hold words; the others hold numbers.
-    :param words: whether cells hold sentences, which need room.
-    """
+    """A table with its caption; see `table`."""
 
     name: str
     caption: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-    texts: int = 1
-    words: bool = False
+    head: Sequence[str]
+    rows: Sequence[Row]
+    texts: int
+    words: bool
 
     def numeric(self, column: int) -> bool:
         """Tell whether a column holds numbers."""
         return column >= self.texts
 
 
-def cells(*values: str | Cell) -> tuple[Cell, ...]:
-    """Make cells of texts; cells stay as they are."""
-    return tuple(value if isinstance(value, Cell) else Cell(value) for value in values)
+def table(
+    name: str,
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Row | Iterable[str | Cell]],
+    *,
+    texts: int = 1,
+    words: bool = False,
+) -> Table | None:
+    """Make a table; None if it would have no row.
+
+    :param name: unique in the page.
+    :param head: column names.
+    :param texts: how many of the first columns hold words; the others hold numbers.
+    :param words: whether cells hold sentences, which need room.
+    """
+    made = [one if isinstance(one, Row) else row(one) for one in rows]
+    return Table(name, caption, head, made, texts, words) if made else None
+
+
+def row(cells: Iterable[str | Cell], note: str | None = None, role: str = "") -> Row:
+    """Make a row of texts and cells."""
+    return Row(tuple(Cell(one) if isinstance(one, str) else one for one in cells), note, role)
+
+
+def figure(write: Callable[..., str], value: float | None, *how: int) -> Cell:
+    """Make a cell of a number.
+
+    :param write: a method of `Language`, such as `score`.
+    :param value: None is a dash.
+    :param how: what else the method takes.
+    """
+    return Cell(NONE) if value is None else Cell(write(value, *how), value)
 
 
 def asset(name: str) -> str:
@@ -108,12 +132,8 @@ def font_faces() -> str:
 
 
 def render(template: str, language: Language, **values: Any) -> str:
-    """Fill a template in.
+    """Fill in a file of `templates`, which knows the language as `say`.
 
-    :param template: name of a file in `templates`.
-    :param language: as `say` in the template.
-    :param values: what the template shows.
-    :return: the document.
     :raises MissingExtraError: if jinja2 is not installed.
     """
     return _environment().get_template(template).render(say=language, **values)
@@ -135,7 +155,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset, "font_faces": font_faces}
+    environment.globals |= {"asset": asset, "font_faces": font_faces, "table": table}
     environment.filters |= {"with_names": with_names, "md": escape_markdown, "md_code": code}
     # As markup, so that their lines stay; both escape what they hold for Markdown.
     environment.filters["md_block"] = lambda text: Markup(code_block(text))  # noqa: S704
@@ -146,9 +166,8 @@ def _environment() -> Environment:
 def with_names(text: str, names: Iterable[str]) -> list[tuple[str, bool]]:
     """Split a sentence at names, so that they can be set as such.
 
-    :param text: the sentence.
-    :param names: of candidates or models; found between words only: "int8" is not found in
-        "int8-mixed".
+    They are found between words only: "int8" is not found in "int8-mixed".
+
     :return: pieces, and whether each is a name.
     """
     known = sorted((re.escape(clean(name).strip()) for name in names), key=len, reverse=True)
@@ -163,11 +182,7 @@ _LINK = re.compile(r"(?i)(:)(?=//)|(?<=\bwww)(\.)|(?<=mailto)(:)")
 
 
 def escape_markdown(text: str) -> str:
-    """Escape a text so that Markdown shows it as it is, in one line.
-
-    :param text: any text; blanks at its ends stay.
-    :return: Markdown that holds no markup, link, mention or formula.
-    """
+    """Escape a text so that Markdown shows it as it is, in one line; blanks at its ends stay."""
     escaped = _MARKUP.sub(r"\\\1", clean(text))
     escaped = _BLOCK.sub(lambda f: f"{f[1]}\\" if f[1].isdigit() else f"\\{f[1]}", escaped)
     return _LINK.sub(lambda found: "\\" + found.group(), escaped)
@@ -176,16 +191,18 @@ def escape_markdown(text: str) -> str:
 def code(text: str) -> str:
     """Set a name as code in Markdown, whatever characters it holds."""
     plain = clean(text).strip()
-    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
     pad = " " if plain.startswith("`") or plain.endswith("`") else ""
-    return fence + pad + plain + pad + fence
+    return f"{_fence(plain)}{pad}{plain}{pad}{_fence(plain)}"
 
 
 def code_block(command: str) -> str:
     """Set a command as a block of code in Markdown, whatever characters it holds."""
     plain = clean(command).strip()
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", plain)), default=0))
-    return f"{fence}shell\n{plain}\n{fence}"
+    return f"{_fence(plain, 3)}shell\n{plain}\n{_fence(plain, 3)}"
+
+
+def _fence(text: str, least: int = 1) -> str:
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def markdown_table(table: Table | None) -> str:

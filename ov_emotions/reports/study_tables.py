@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from ov_emotions.evaluation.results import Interval
-from ov_emotions.metrics import LabelF1
-from ov_emotions.quantization.study_schema import Candidate, Quality, Scoring, Spread, Study
+from ov_emotions.quantization.study_schema import Candidate, Scoring, Spread, Study
 from ov_emotions.reports.language import NONE, Language
-from ov_emotions.reports.page import Cell, Row, Table, cells
+from ov_emotions.reports.page import Cell, Table, figure, row, table
 from ov_emotions.reports.verdict import Verdict, change, times
 
 
@@ -40,38 +39,8 @@ def role_names(study: Study, say: Language) -> dict[str, str]:
     }
 
 
-def times_cell(spread: Spread | None, say: Language) -> Cell:
-    """Write a ratio that sorts."""
-    return Cell(NONE) if spread is None else Cell(times(spread, say), spread.median)
-
-
-def _spread(spread: Spread | None, say: Language) -> Cell:
-    if spread is None:
-        return Cell(NONE)
-    low, high = say.quantity(spread.min), say.quantity(spread.max)
-    return Cell(f"{say.quantity(spread.median)} ({low}–{high})", spread.median)
-
-
-def _score(interval: Interval, say: Language) -> Cell:
-    shown = say.within(say.score(interval.value), interval.low, interval.high)
-    return Cell(shown, interval.value)
-
-
-def _signed(value: float, say: Language) -> Cell:
-    return Cell(say.signed(value, 3), value)
-
-
-def _difference(interval: Interval, say: Language) -> Cell:
-    return Cell(change(interval, say), interval.value)
-
-
 class StudyTables:
-    """Makes the tables.
-
-    :param study: the study.
-    :param verdict: its verdict.
-    :param say: the language.
-    """
+    """Makes the tables; one that would have no row is None."""
 
     def __init__(self, study: Study, verdict: Verdict, say: Language) -> None:
         self.study, self.verdict, self.say = study, verdict, say
@@ -83,45 +52,47 @@ class StudyTables:
         if new is None or new.id == study.reference:
             return None
         old = study.candidate(study.reference)
-        rows = [self._accuracy_row(old, new)]
-        if old.latency and new.latency:
-            pair = [say.unit(c.latency.p50_ms.median, "ms", "мс") for c in (old, new) if c.latency]
-            gain = self._gain(new.ratios.p50 if new.ratios else None)
-            rows.append(cells(say("One text, p50", "Один текст, p50"), *pair, gain))
-        if old.throughput and new.throughput:
-            rates = [c.throughput.texts_per_second for c in (old, new) if c.throughput]
-            pair = [say.unit(rate.median, "texts/s", "текстов/с") for rate in rates]
-            gain = self._gain(new.ratios.throughput if new.ratios else None)
-            rows.append(cells(say("Many texts", "Поток текстов"), *pair, gain))
-        part = say("{} of the reference", "{} от эталона")
-        if old.size_bytes and new.size_bytes:
-            pair = [say.megabytes(old.size_bytes), say.megabytes(new.size_bytes)]
-            share = say.percent(new.size_bytes / old.size_bytes)
-            rows.append(cells(say("Size on disk", "Размер на диске"), *pair, part.format(share)))
-        memory = [c.start.rss_mb.median for c in (old, new) if c.start and c.start.rss_mb]
-        if len(memory) == 2 and memory[0]:
-            pair = [say.unit(value, "MB", "МБ") for value in memory]
-            share = say.percent(memory[1] / memory[0])
-            rows.append(cells(say("Memory", "Память"), *pair, part.format(share)))
-        chosen = self.verdict.ship == new.id
-        caption = say("The reference, and {} ({})", "Эталон и {} ({})").format(
-            new.id, say("chosen", "выбрана") if chosen else say("not chosen", "не выбрана")
+        chosen = say("chosen", "выбрана") if self.verdict.ship == new.id else None
+        return table(
+            "ledger",
+            say(
+                "The reference, and {} ({})",
+                "Эталон и {} ({})",
+                *(new.id, chosen or say("not chosen", "не выбрана")),
+            ),
+            ("", old.id, new.id, say("change", "изменение")),
+            self._ledger(old, new),
         )
-        head = ("", old.id, new.id, say("change", "изменение"))
-        return Table("ledger", caption, head, tuple(map(Row, rows)))
 
-    def _accuracy_row(self, old: Candidate, new: Candidate) -> tuple[Cell, ...]:
+    def _ledger(self, old: Candidate, new: Candidate) -> Iterator[Sequence[str]]:
         say = self.say
         name = say("Weighted F1", "Взвешенная F1")
         before, after = self.study.on_choice(old), self.study.on_choice(new)
         if before is None or after is None:
-            return cells(name, NONE, NONE, self._unscored())
-        return cells(
-            name,
-            say.score(before.refitted.weighted_f1),
-            say.score(after.refitted.weighted_f1),
-            change(after.refitted.difference.weighted_f1, say),
-        )
+            yield name, NONE, NONE, self._unscored()
+        else:
+            scores = [say.score(quality.refitted.weighted_f1) for quality in (before, after)]
+            yield name, *scores, change(after.refitted.difference.weighted_f1, say)
+        pair = [c.latency.p50_ms.median for c in (old, new) if c.latency]
+        if len(pair) == 2:
+            gain = self._gain(new.ratios.p50 if new.ratios else None)
+            shown = [say.unit(value, "ms", "мс") for value in pair]
+            yield say("One text, p50", "Один текст, p50"), *shown, gain
+        pair = [c.throughput.texts_per_second.median for c in (old, new) if c.throughput]
+        if len(pair) == 2:
+            gain = self._gain(new.ratios.throughput if new.ratios else None)
+            shown = [say.unit(value, "texts/s", "текстов/с") for value in pair]
+            yield say("Many texts", "Поток текстов"), *shown, gain
+        memory = [c.start.rss_mb.median * 1e6 for c in (old, new) if c.start and c.start.rss_mb]
+        for name, bytes_ in (
+            (say("Size on disk", "Размер на диске"), [c.size_bytes for c in (old, new)]),
+            (say("Memory", "Память"), memory),
+        ):
+            sizes = [size for size in bytes_ if size]
+            if len(sizes) == 2:
+                share = say.percent(sizes[1] / sizes[0])
+                part = say("{} of the reference", "{} от эталона", share)
+                yield name, *map(say.megabytes, sizes), part
 
     def _unscored(self) -> str:
         if self.study.model.random_weights:
@@ -137,125 +108,128 @@ class StudyTables:
         told = say(", not told from 1", ", от 1 не отличить") if ratio.min <= 1 <= ratio.max else ""
         return times(ratio, say) + say(" as fast", "") + told
 
-    def _each(self, rest: Callable[[Candidate], tuple[Cell, ...] | str]) -> tuple[Row, ...]:
-        """Write a row a candidate; a text stands in place of its figures."""
+    def _by_candidate(
+        self,
+        name: str,
+        caption: str,
+        head: list[str],
+        rest: Callable[[Candidate], Sequence[Cell] | str],
+    ) -> Table | None:
+        """Make a table with a row a candidate; a text stands in place of its figures."""
         rows = []
         names = role_names(self.study, self.say)
         for candidate in self.study.candidates:
             kind = role(self.study, self.verdict, candidate)
-            start = cells(Cell(candidate.id, code=True), names[kind])
+            start = (Cell(candidate.id, code=True), names[kind])
             found = rest(candidate)
             if not candidate.ok:
                 found = candidate.error or self.say("no error was recorded", "ошибка не записана")
             if isinstance(found, str):
-                rows.append(Row(start, note=found, role=kind))
+                rows.append(row(start, note=found, role=kind))
             else:
                 shown = kind if kind in ("chosen", "reference") else ""
-                rows.append(Row(start + found, role=shown))
-        return tuple(rows)
+                rows.append(row((*start, *found), role=shown))
+        first = self.say.names("candidate|verdict", "модель|вывод")
+        return table(name, caption, first + head, rows, texts=2)
 
-    def _head(self, *names: str) -> tuple[str, ...]:
-        return (self.say("candidate", "модель"), self.say("verdict", "вывод"), *names)
-
-    def quality(self, split: str) -> Table:
+    def quality(self, split: str) -> Table | None:
         """List accuracy by candidate on one split."""
         say = self.say
 
-        def rest(candidate: Candidate) -> tuple[Cell, ...] | str:
+        def rest(candidate: Candidate) -> Sequence[Cell] | str:
             quality = self.study.on(candidate, split)
             if quality is None:
                 return self._unscored()
-            return self._quality(quality, candidate.id == self.study.reference)
+            refitted, frozen = quality.refitted, quality.frozen
+            changes: Sequence[Cell] = (
+                _interval(change, refitted.difference.weighted_f1, say),
+                _interval(change, frozen.difference.weighted_f1, say),
+                figure(say.percent, refitted.flipped_rows, 1),
+            )
+            if candidate.id == self.study.reference:
+                changes = (Cell(NONE),) * 3
+            macro = figure(say.score, refitted.macro_f1)
+            weighted = _interval(_score, refitted.weighted, say)
+            return weighted, *changes[:2], macro, changes[2], figure(say.score, quality.ece)
 
-        head = self._head(
-            say("weighted F1", "взвешенная F1"),
-            say("change, thresholds refitted", "изменение, пороги свои"),
-            say("change, reference's thresholds", "изменение, пороги эталона"),
-            say("macro F1", "макро F1"),
-            say("rows with other labels", "строк с другими метками"),
-            say("calibration error", "ошибка калибровки"),
-        )
         rows = self.study.data.rows.get(split)
         counted = f" ({say.count(rows, 'row|rows', 'строка|строки|строк')})" if rows else ""
-        caption = say(
-            "Accuracy on {}{}, with 95 % intervals", "Точность на {}{} с 95-процентными интервалами"
-        ).format(split, counted)
         kind = "choice" if split == self.study.data.choice_split else "final"
-        return Table(f"quality-{kind}", caption, head, self._each(rest), texts=2)
-
-    def _quality(self, quality: Quality, is_reference: bool) -> tuple[Cell, ...]:
-        say, refitted, frozen = self.say, quality.refitted, quality.frozen
-        none = Cell(NONE)
-        flipped = Cell(say.percent(refitted.flipped_rows, 1), refitted.flipped_rows)
-        return (
-            _score(refitted.weighted, say),
-            none if is_reference else _difference(refitted.difference.weighted_f1, say),
-            none if is_reference else _difference(frozen.difference.weighted_f1, say),
-            Cell(say.score(refitted.macro_f1), refitted.macro_f1),
-            none if is_reference else flipped,
-            none if quality.ece is None else Cell(say.score(quality.ece), quality.ece),
+        return self._by_candidate(
+            f"quality-{kind}",
+            say(
+                "Accuracy on {}{}, with 95 % intervals",
+                "Точность на {}{} с 95-процентными интервалами",
+                *(split, counted),
+            ),
+            say.names(
+                "weighted F1|change, thresholds refitted|change, reference's thresholds|macro F1|"
+                "rows with other labels|calibration error",
+                "взвешенная F1|изменение, пороги свои|изменение, пороги эталона|макро F1|"
+                "строк с другими метками|ошибка калибровки",
+            ),
+            rest,
         )
 
-    def speed(self) -> Table:
+    def speed(self) -> Table | None:
         """List latency and throughput by candidate."""
         say = self.say
 
-        def rest(candidate: Candidate) -> tuple[Cell, ...]:
+        def rest(candidate: Candidate) -> Sequence[Cell]:
             latency, ratios = candidate.latency, candidate.ratios
             tails = (latency.p50_ms, latency.p90_ms, latency.p99_ms) if latency else (None,) * 3
             rate = candidate.throughput.texts_per_second if candidate.throughput else None
             return (
-                *(_spread(tail, say) for tail in tails),
-                times_cell(ratios.p50 if ratios else None, say),
-                _spread(rate, say),
-                times_cell(ratios.throughput if ratios else None, say),
+                *(_spread(_range, tail, say) for tail in tails),
+                _spread(times, ratios.p50 if ratios else None, say),
+                _spread(_range, rate, say),
+                _spread(times, ratios.throughput if ratios else None, say),
             )
 
-        head = self._head(
-            say("one text, p50, ms", "один текст, p50, мс"),
-            say("p90, ms", "p90, мс"),
-            say("p99, ms", "p99, мс"),
-            say("p50, times as fast", "p50, во сколько раз быстрее"),
-            say("texts/s", "текстов/с"),
-            say("texts/s, times as fast", "текстов/с, во сколько раз быстрее"),
+        return self._by_candidate(
+            "speed",
+            say(
+                "Speed: median over the rounds (smallest–largest)",
+                "Скорость: медиана раундов (наименьшее–наибольшее)",
+            ),
+            say.names(
+                "one text, p50, ms|p90, ms|p99, ms|p50, times as fast|texts/s|"
+                "texts/s, times as fast",
+                "один текст, p50, мс|p90, мс|p99, мс|p50, во сколько раз быстрее|текстов/с|"
+                "текстов/с, во сколько раз быстрее",
+            ),
+            rest,
         )
-        caption = say(
-            "Speed: median over the rounds (smallest–largest)",
-            "Скорость: медиана раундов (наименьшее–наибольшее)",
-        )
-        return Table("speed", caption, head, self._each(rest), texts=2)
 
-    def memory(self) -> Table:
+    def memory(self) -> Table | None:
         """List size, start and memory by candidate."""
         say = self.say
 
-        def rest(candidate: Candidate) -> tuple[Cell, ...]:
+        def rest(candidate: Candidate) -> Sequence[Cell]:
             start = candidate.start
             costs = (start.load_s, start.first_inference_ms, start.rss_mb) if start else (None,) * 3
-            size = Cell(say.megabytes(candidate.size_bytes), candidate.size_bytes)
-            return (size, *(_spread(cost, say) for cost in costs))
+            size = figure(say.megabytes, candidate.size_bytes)
+            return size, *(_spread(_range, cost, say) for cost in costs)
 
-        head = self._head(
-            say("size", "размер"),
-            say("load, s", "загрузка, с"),
-            say("first inference, ms", "первый ответ, мс"),
-            say("memory, MB", "память, МБ"),
+        return self._by_candidate(
+            "memory",
+            say(
+                "Size, and what a fresh process pays: median (smallest–largest)",
+                "Размер и цена нового процесса: медиана (наименьшее–наибольшее)",
+            ),
+            say.names(
+                "size|load, s|first inference, ms|memory, MB",
+                "размер|загрузка, с|первый ответ, мс|память, МБ",
+            ),
+            rest,
         )
-        caption = say(
-            "Size, and what a fresh process pays: median (smallest–largest)",
-            "Размер и цена нового процесса: медиана (наименьшее–наибольшее)",
-        )
-        return Table("memory", caption, head, self._each(rest), texts=2)
 
     def refused(self) -> Table | None:
         """List what may not be shipped, and why."""
         say = self.say
-        rows = tuple(
-            Row(cells(Cell(id_, code=True), reason)) for id_, reason in self.verdict.refused.items()
-        )
-        head = (say("candidate", "модель"), say("why", "почему"))
-        title = say("Not eligible", "Не годятся")
-        return Table("refused", title, head, rows, texts=2, words=True) if rows else None
+        rows = [(Cell(id_, code=True), reason) for id_, reason in self.verdict.refused.items()]
+        head = say.names("candidate|why", "модель|почему")
+        return table("refused", say("Not eligible", "Не годятся"), head, rows, texts=2, words=True)
 
     def labels(self) -> Table | None:
         """List F1 by label: the reference, and a candidate beside it."""
@@ -266,80 +240,90 @@ class StudyTables:
             return None
         rows = []
         for label, old in base.refitted.labels.items():
-            found = other.refitted.labels.get(label) if other else None
             line = [
                 Cell(label),
                 Cell((study.model.label_names_ru or {}).get(label, "")),
-                Cell(say.count(old.support), old.support),
-                label_f1(label, old, base.refitted, say),
+                figure(say.count, old.support),
+                self._label_f1(label, base.refitted),
             ]
-            if other and found:
-                line.append(label_f1(label, found, other.refitted, say))
-                line.append(Cell(say.signed(found.f1 - old.f1, 3), found.f1 - old.f1))
-            rows.append(Row(tuple(line)))
-        head = [say("label", "метка"), say("in Russian", "по-русски"), say("rows", "строк")]
-        head += [study.reference, *([new.id, say("change", "изменение")] if new and other else [])]
+            if other and (found := other.refitted.labels.get(label)):
+                line.append(self._label_f1(label, other.refitted))
+                line.append(figure(say.signed, found.f1 - old.f1, 3))
+            rows.append(line)
+        head = [*say.names("label|in Russian|rows", "метка|по-русски|строк"), study.reference]
         caption = say(
             "F1 by label on {}, thresholds refitted, 95 % intervals",
             "F1 по меткам на {}, пороги свои, 95-процентные интервалы",
-        ).format(study.data.choice_split)
-        return Table("labels", caption, tuple(head), tuple(rows), texts=2)
+            study.data.choice_split,
+        )
+        more = [new.id, say("change", "изменение")] if new and other else []
+        return table("labels", caption, head + more, rows, texts=2)
+
+    def _label_f1(self, label: str, scoring: Scoring) -> Cell:
+        """Write one label's F1, with its interval where there is one."""
+        value, ends = scoring.labels[label].f1, scoring.intervals_95.labels.get(label)
+        shown = self.say.score(value)
+        return Cell(self.say.within(shown, *ends) if ends else shown, value)
 
     def changes(self) -> Table | None:
         """List the texts whose probabilities changed most."""
         study, say, new = self.study, self.say, self._compared
         quality = study.on_choice(new) if new else None
-        if new is None or quality is None or not quality.largest_changes:
+        if new is None or quality is None:
             return None
-        rows = tuple(
-            Row(
-                cells(
-                    one.text,
-                    one.label,
-                    Cell(say.score(one.reference), one.reference),
-                    Cell(say.score(one.candidate), one.candidate),
-                    Cell(
-                        say.signed(one.candidate - one.reference, 3), one.candidate - one.reference
-                    ),
-                )
+        rows = [
+            (
+                one.text,
+                one.label,
+                figure(say.score, one.reference),
+                figure(say.score, one.candidate),
+                figure(say.signed, one.candidate - one.reference, 3),
             )
-            for one in quality.largest_changes
-        )
+            for one in quality.largest_changes or ()
+        ]
         caption = say(
-            "Largest changes of a probability on {}", "Наибольшие изменения вероятности на {}"
-        ).format(study.data.choice_split)
-        head = (
-            say("text", "текст"),
-            say("label", "метка"),
-            study.reference,
-            new.id,
-            say("change", "изменение"),
+            "Largest changes of a probability on {}",
+            "Наибольшие изменения вероятности на {}",
+            study.data.choice_split,
         )
-        return Table("changes", caption, head, rows, texts=2, words=True)
+        text, label, changed = say.names("text|label|change", "текст|метка|изменение")
+        head = (text, label, study.reference, new.id, changed)
+        return table("changes", caption, head, rows, texts=2, words=True)
 
     def steps(self) -> Table | None:
         """List what each step of the study cost."""
         say = self.say
-        rows = tuple(
-            Row(
-                cells(
+
+        def memory(value: float) -> str:
+            return say.unit(value, "MB", "МБ")
+
+        return table(
+            "steps",
+            say("What making this study cost", "Во что обошлось это исследование"),
+            say.names("step|time|peak memory", "шаг|время|пик памяти"),
+            [
+                (
                     step.step,
-                    Cell(say.duration(step.seconds), step.seconds),
-                    Cell(NONE)
-                    if step.peak_memory_mb is None
-                    else Cell(say.unit(step.peak_memory_mb, "MB", "МБ"), step.peak_memory_mb),
+                    figure(say.duration, step.seconds),
+                    figure(memory, step.peak_memory_mb),
                 )
-            )
-            for step in self.study.steps or ()
+                for step in self.study.steps or ()
+            ],
         )
-        head = (say("step", "шаг"), say("time", "время"), say("peak memory", "пик памяти"))
-        title = say("What making this study cost", "Во что обошлось это исследование")
-        return Table("steps", title, head, rows) if rows else None
 
 
-def label_f1(label: str, found: LabelF1, scoring: Scoring, say: Language) -> Cell:
-    """Write one label's F1, with its interval where there is one."""
-    ends = scoring.intervals_95.labels.get(label)
-    if ends is None:
-        return Cell(say.score(found.f1), found.f1)
-    return _score(Interval(value=found.f1, low=ends[0], high=ends[1]), say)
+def _spread(write: Callable[[Spread, Language], str], spread: Spread | None, say: Language) -> Cell:
+    return Cell(NONE) if spread is None else Cell(write(spread, say), spread.median)
+
+
+def _range(spread: Spread, say: Language) -> str:
+    low, high = say.quantity(spread.min), say.quantity(spread.max)
+    return f"{say.quantity(spread.median)} ({low}–{high})"
+
+
+def _interval(write: Callable[[Interval, Language], str], found: Interval, say: Language) -> Cell:
+    return Cell(write(found, say), found.value)
+
+
+def _score(found: Interval, say: Language) -> str:
+    return say.within(say.score(found.value), found.low, found.high)
