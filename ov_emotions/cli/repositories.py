@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from ov_emotions.bundle import Bundle
     from ov_emotions.client.check import CheckReport
+    from ov_emotions.serving.config_rules import Finding
     from ov_emotions.serving.profile import Goal, ServingProfile
     from ov_emotions.serving.repository import Published
     from ov_emotions.serving.text_check import Comparison
     from ov_emotions.serving.text_model import TextModelConfig
-    from ov_emotions.serving.validate import Finding
     from ov_emotions.tuning.profile import TuningProfile
 
 Names = Literal["ru", "en"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from xml.etree import ElementTree
 
 from ov_emotions.serving.config_rules import REFUSED_PATH, Finding, accepted, refused
@@ -47,25 +47,21 @@ class LocalFiles:
     base: Path = Path()
 
     def kind(self, path: str) -> Kind:
-        """See `ModelFiles.kind`."""
         local = self._local(path)
         if local is None:
             return "unknown"
         return "folder" if local.is_dir() else "file" if local.exists() else "missing"
 
     def versions(self, path: str) -> list[int]:
-        """See `ModelFiles.versions`."""
         local = self._local(path)
         names = [entry.name for entry in local.iterdir() if entry.is_dir()] if local else []
         return sorted(int(name) for name in names if re.fullmatch(r"[1-9][0-9]*", name))
 
     def models(self, path: str, version: int) -> list[str]:
-        """See `ModelFiles.models`."""
         local = self._local(path)
         return sorted(entry.name for entry in (local / str(version)).iterdir()) if local else []
 
     def inputs(self, path: str, version: int) -> dict[str, int | None] | None:
-        """See `ModelFiles.inputs`."""
         local = self._local(path)
         found = sorted((local / str(version)).glob("*.xml")) if local else []
         try:
@@ -97,71 +93,65 @@ class LocalFiles:
         return None
 
 
-def served_versions(policy: Mapping[str, Mapping[str, object]], found: Sequence[int]) -> list[int]:
-    """Tell which versions a server would load."""
+def served_versions(policy: Mapping[str, Mapping[str, Any]], found: Sequence[int]) -> list[int]:
+    """Tell which of the versions that lie there a server would load, both ascending.
+
+    :param policy: a well-formed `model_version_policy`; empty for the default, the newest one.
+    """
     if "all" in policy:
         return list(found)
     if "specific" in policy:
-        wanted = policy["specific"]["versions"]
-        return [version for version in found if isinstance(wanted, list) and version in wanted]
-    count = policy.get("latest", {"num_versions": 1})["num_versions"]
-    return list(found[-count:]) if isinstance(count, int) else []
+        return [version for version in found if version in policy["specific"]["versions"]]
+    return list(found[-policy.get("latest", {"num_versions": 1})["num_versions"] :])
 
 
 def check_path(files: ModelFiles, path: str, where: str) -> Iterator[Finding]:
-    """Check a model's folder."""
+    """Check the value of `base_path`."""
     kind = files.kind(path)
     if ".." in PurePosixPath(path).parts:
         yield refused("path-dots", where, f"{path} leads upward, which the server refuses", None)
     elif kind == "missing":
         yield refused("path-missing", where, f"there is no folder {path}", REFUSED_PATH)
     elif kind == "file":
-        yield accepted(
-            "path-file",
-            where,
+        problem = (
             f"{path} is a file: the server loads it under a version of its own choosing and never "
-            "sees a new one; name the folder of the numbered versions",
+            "sees a new one; name the folder of the numbered versions"
         )
+        yield accepted("path-file", where, problem)
     elif kind == "folder" and not files.versions(path):
-        yield accepted(
-            "no-version",
-            where,
+        problem = (
             f"{path} holds no folder named by a whole number above 0: the server starts and serves "
-            "nothing; publish a model there",
-            "unserved",
+            "nothing; publish a model there"
         )
+        yield accepted("no-version", where, problem, "unserved")
 
 
 def check_versions(
-    files: ModelFiles, path: str, policy: Mapping[str, Mapping[str, object]], where: str
+    files: ModelFiles, path: str, policy: Mapping[str, Mapping[str, Any]], where: str
 ) -> Iterator[Finding]:
-    """Check the versions that the policy picks."""
+    """Check the versions that the policy picks of a folder that is there."""
     found = files.versions(path)
+    served = served_versions(policy, found)
     wanted = policy.get("specific", {}).get("versions", [])
-    missing = [v for v in wanted if v not in found] if isinstance(wanted, list) else []
+    missing = [version for version in wanted if version not in found]
     if missing and found:
-        yield accepted(
-            "version-missing",
-            f"{where}.model_version_policy",
+        problem = (
             f"{path} has no version {', '.join(map(str, missing))}: the server says nothing and "
-            f"leaves it out; there are {', '.join(map(str, found))}",
-            "serves" if served_versions(policy, found) else "unserved",
+            f"leaves it out; there are {', '.join(map(str, found))}"
         )
-    for version in served_versions(policy, found):
-        yield from _check_files(files.models(path, version), f"{path}/{version}", where)
-
-
-def _check_files(names: Sequence[str], folder: str, where: str) -> Iterator[Finding]:
-    models = [name for name in names if name.endswith(".xml")]
-    if not models and not any(name.endswith((".onnx", ".pb", ".tflite")) for name in names):
-        yield refused("no-model", where, f"{folder} holds no model", None)
-    if len(models) > 1:
-        yield accepted(
-            "several-models",
-            where,
-            f"{folder} holds {', '.join(models)}: the server takes whichever the file system lists "
-            "first; leave one of them",
-        )
-    for name in models:
-        if name.removesuffix(".xml") + ".bin" not in names:
-            yield refused("no-weights", where, f"{folder} holds {name} without its .bin", None)
+        place = f"{where}.model_version_policy"
+        yield accepted("version-missing", place, problem, "serves" if served else "unserved")
+    for version in served:
+        folder, names = f"{path}/{version}", files.models(path, version)
+        models = [name for name in names if name.endswith(".xml")]
+        if not models and not any(name.endswith((".onnx", ".pb", ".tflite")) for name in names):
+            yield refused("no-model", where, f"{folder} holds no model", None)
+        if len(models) > 1:
+            problem = (
+                f"{folder} holds {', '.join(models)}: the server takes whichever the file system "
+                "lists first; leave one of them"
+            )
+            yield accepted("several-models", where, problem)
+        for name in models:
+            if name.removesuffix(".xml") + ".bin" not in names:
+                yield refused("no-weights", where, f"{folder} holds {name} without its .bin", None)

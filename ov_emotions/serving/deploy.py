@@ -17,10 +17,9 @@ from pathlib import Path
 from ov_emotions.errors import InputError
 from ov_emotions.files import write_text
 from ov_emotions.serving.profile import (
-    DEFAULT_METRICS,
     GRPC_PORT,
     IMAGE,
-    OPTIONAL_METRICS,
+    METRICS,
     REST_PORT,
     ServingProfile,
 )
@@ -129,8 +128,7 @@ def _kserve_arguments(profile: ServingProfile) -> list[str]:
         *profile.worker_arguments(),
     ]
     if profile.metrics:
-        listed = ",".join((*DEFAULT_METRICS, *OPTIONAL_METRICS))
-        arguments += ["--metrics_enable", f"--metrics_list={listed}"]
+        arguments += ["--metrics_enable", f"--metrics_list={','.join(METRICS)}"]
     return arguments
 
 

@@ -38,6 +38,8 @@ DEFAULT_METRICS = (
 OPTIONAL_METRICS = ("ovms_infer_req_queue_size", "ovms_infer_req_active")
 """Metrics that are off until they are listed; a list replaces the default, so it names them all."""
 
+METRICS = (*DEFAULT_METRICS, *OPTIONAL_METRICS)
+
 CLIENTS = 64
 """Requests in flight that the server is made for where nobody says."""
 MAX_REST_WORKERS = 10_000

@@ -24,7 +24,6 @@ from ov_emotions.serving.config_rules import (
     REFUSED_MODEL,
     TAKEN,
     Finding,
-    Severity,
     Start,
     accepted,
     check_batch,
@@ -40,17 +39,6 @@ from ov_emotions.serving.config_rules import (
     shown,
 )
 from ov_emotions.system import require
-
-__all__ = [
-    "Finding",
-    "ServerTraits",
-    "Severity",
-    "reload_status",
-    "start_verdict",
-    "validate",
-    "validate_file",
-    "validate_text",
-]
 
 
 @dataclass(frozen=True)
@@ -69,13 +57,16 @@ DEFAULT_TRAITS = ServerTraits()
 
 
 def start_verdict(findings: Sequence[Finding]) -> Start:
-    """Say what a server does that starts with the file."""
+    """Say what a server does that starts with the file; `Finding.start` has the words."""
     starts = {finding.start for finding in findings}
     return "exits" if "exits" in starts else "unserved" if "unserved" in starts else "serves"
 
 
 def reload_status(findings: Sequence[Finding]) -> int | None:
-    """Say how a running server answers when it is told to reload the file."""
+    """Say with which HTTP status a running server answers when it is told to reload the file.
+
+    200 if it takes it; None if it refuses it with a status that was not recorded.
+    """
     errors = [f.status for f in findings if f.severity == "error" and f.status != TAKEN]
     return errors[0] if errors else TAKEN
 
@@ -123,15 +114,12 @@ def _first_of_each(pairs: list[tuple[str, Any]], twice: list[Finding]) -> dict[s
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            twice.append(
-                accepted(
-                    "key-twice",
-                    key,
-                    f"the key stands twice in one object; the server takes the first, "
-                    f"{shown(found[key])}",
-                    "serves" if found[key] == value else "unserved",
-                )
+            first = found[key]
+            problem = (
+                f"the key stands twice in one object; the server takes the first, {shown(first)}"
             )
+            start: Start = "serves" if first == value else "unserved"
+            twice.append(accepted("key-twice", key, problem, start))
         found.setdefault(key, value)
     return found
 
@@ -144,6 +132,9 @@ def validate(
     config: object, traits: ServerTraits = DEFAULT_TRAITS, files: ModelFiles | None = None
 ) -> list[Finding]:
     """Check a parsed configuration.
+
+    The findings come in the order in which the server comes upon them. A broken form hides the
+    rest, as it does from the server; folders are not looked at where `files` is None.
 
     :raises MissingExtraError: without the extra `ovms`.
     """
@@ -206,25 +197,18 @@ def _check_content(
     yield from check_metrics(config.get("monitoring", {}).get("metrics", {}))
     graphs = config.get("mediapipe_config_list") or config.get("pipeline_config_list")
     if not models and not graphs:
-        yield accepted(
-            "no-model",
-            "model_config_list",
-            "it is empty: the server starts and serves nothing",
-            "unserved",
-        )
+        problem = "it is empty: the server starts and serves nothing"
+        yield accepted("no-model", "model_config_list", problem, "unserved")
     seen: set[str] = set()
     for i, model in enumerate(models):
         where = f"model_config_list[{i}].config"
         yield from _check_model(model, where, traits, files, first=model["name"] not in seen)
         if model["name"] in seen:
-            yield refused(
-                "name-twice",
-                f"{where}.name",
+            problem = (
                 f"{shown(model['name'])} is the name of an earlier model; the server loads that "
-                "one alone and reports a failure",
-                REFUSED_MODEL,
-                "serves",
+                "one alone and reports a failure"
             )
+            yield refused("name-twice", f"{where}.name", problem, REFUSED_MODEL, "serves")
         seen.add(model["name"])
 
 
@@ -245,13 +229,11 @@ def _check_model(
     yield from check_layout(model.get("layout"), ranks, f"{where}.layout")
     yield from check_plugin(model.get("plugin_config", {}), f"{where}.plugin_config", device)
     if not {"base_path", "graph_path", "subconfig"} & model.keys():
-        yield accepted(
-            "no-base-path",
-            where,
+        problem = (
             "base_path is missing: the server looks for versions in the folder of config.json and "
-            "serves nothing; name the model's folder",
-            "unserved",
+            "serves nothing; name the model's folder"
         )
+        yield accepted("no-base-path", where, problem, "unserved")
     if first:
         yield from _check_folder(model, where, files, ranks)
         yield from check_requests(model, where)
@@ -277,12 +259,8 @@ def _check_folder(
     path, shape = model.get("base_path"), model.get("shape")
     policy = model.get("model_version_policy", {})
     if not policy.get("specific", {"versions": [1]})["versions"]:
-        yield accepted(
-            "version-missing",
-            f"{where}.model_version_policy",
-            "it names no version: the server starts and serves nothing",
-            "unserved",
-        )
+        problem = "it names no version: the server starts and serves nothing"
+        yield accepted("version-missing", f"{where}.model_version_policy", problem, "unserved")
     if files is not None and path:
         yield from check_path(files, path, f"{where}.base_path")
         if files.kind(path) == "folder":
@@ -290,17 +268,9 @@ def _check_folder(
     if ranks is None or shape is None:
         return
     if isinstance(shape, str) and shape != "auto" and len(ranks) > 1:
-        yield refused(
-            "shape-inputs",
-            f"{where}.shape",
-            f"one shape cannot serve {len(ranks)} inputs; leave it out",
-            REFUSED_MODEL,
-        )
+        problem = f"one shape cannot serve {len(ranks)} inputs; leave it out"
+        yield refused("shape-inputs", f"{where}.shape", problem, REFUSED_MODEL)
     for name in shape if isinstance(shape, dict) else ():
         if name not in ranks:
-            yield refused(
-                "shape-inputs",
-                f"{where}.shape.{name}",
-                f"the model has no such input; it has {', '.join(ranks)}",
-                REFUSED_MODEL,
-            )
+            problem = f"the model has no such input; it has {', '.join(ranks)}"
+            yield refused("shape-inputs", f"{where}.shape.{name}", problem, REFUSED_MODEL)

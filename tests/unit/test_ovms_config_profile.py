@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from ov_emotions.errors import InputError
 from ov_emotions.serving.config_rules import as_text
 from ov_emotions.serving.profile import ServingProfile, VersionPolicy
-from ov_emotions.serving.render import render_config, render_notes, settings, write_config
+from ov_emotions.serving.render import render_config, render_notes, write_config
 from ov_emotions.serving.validate import validate_text
 from ov_emotions.system import available_cores, shared_core
 
@@ -92,20 +93,22 @@ def test_openvino_compiles_a_model_with_the_options(goal: Any, tiny_model: ov.Mo
     assert compiled.get_property("INFERENCE_NUM_THREADS") == min(profile.cores, available_cores())
 
 
-@pytest.mark.parametrize("profile", PROFILES[::7], ids=str)
-def test_the_notes_give_a_reason_for_every_value(profile: ServingProfile) -> None:
-    def leaves(value: Any, key: str) -> set[str]:
+TUNED = ServingProfile("throughput", 4, tuned_streams=2, tuned_threads=3)
+
+
+@pytest.mark.parametrize("profile", [*PROFILES[::7], TUNED], ids=str)
+def test_the_notes_give_every_value_and_a_reason(profile: ServingProfile) -> None:
+    def leaves(value: Any, key: str) -> dict[str, Any]:
         if not isinstance(value, dict) or key.endswith("model_version_policy"):
-            return {key}
-        return {leaf for k, v in value.items() for leaf in leaves(v, f"{key}.{k}" if key else k)}
+            return {key: value}
+        inner = [leaves(v, f"{key}.{k}" if key else k) for k, v in value.items()]
+        return {k: v for found in inner for k, v in found.items()}
 
     config = json.loads(render_config(profile))
-    keys = leaves(model_of(profile), "")
-    keys |= leaves({k: v for k, v in config.items() if k == "monitoring"}, "")
-    assert keys == {setting.key for setting in settings(profile)}
-    notes = render_notes(profile)
-    for setting in settings(profile):
-        assert f"| `{setting.key}` | `{json.dumps(setting.value)}` | {setting.why} |" in notes
+    monitoring = {k: v for k, v in config.items() if k == "monitoring"}
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.+)` \| \S.* \|$", render_notes(profile), re.MULTILINE)
+    told = {key: json.loads(value) for key, value in rows}
+    assert told == leaves({**model_of(profile), **monitoring}, "")
 
 
 def test_rendering_the_same_profile_twice_writes_the_same_and_leaves_other_files(
