@@ -66,20 +66,15 @@ class LabelledTexts:
         expected = (len(self.texts), len(self.label_set))
         if self.targets.shape != expected:
             raise DataError(f"targets have shape {self.targets.shape}, expected {expected}")
-        if not len(self.texts) == len(self.origins) == len(self.rows):
-            raise DataError("texts, origins and rows differ in length")
-        if not len(self.texts) == len(self.augmentations) == len(self.augmented_from):
-            raise DataError("texts and what they were made from differ in length")
+        beside = (self.origins, self.rows, self.augmentations, self.augmented_from)
+        if any(len(values) != len(self.texts) for values in beside):
+            raise DataError("texts and what stands beside them differ in length")
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> LabelledTexts:
-        """Return the named rows, in the order given.
-
-        :param indices: positions in this set.
-        :return: a new set with those rows.
-        """
+        """Return the rows at some positions, in the order given."""
         positions = np.asarray(indices, dtype=np.int64)
         return LabelledTexts(
             self.label_set,
@@ -93,10 +88,8 @@ class LabelledTexts:
 
     @staticmethod
     def concatenate(parts: Sequence[LabelledTexts]) -> LabelledTexts:
-        """Join sets that share a label set.
+        """Join at least one set with others of the same labels.
 
-        :param parts: at least one set.
-        :return: all rows, in order.
         :raises DataError: if the label sets differ.
         """
         label_set = parts[0].label_set
@@ -113,17 +106,11 @@ class LabelledTexts:
         )
 
     def label_counts(self) -> dict[str, dict[str, int]]:
-        """Count how often each label is present, absent and unknown.
-
-        :return: per label the three counts.
-        """
+        """Count how often each label is present, absent and unknown."""
+        values = {"present": 1, "absent": 0, "unknown": UNKNOWN}
         return {
-            label: {
-                "present": int((self.targets[:, i] == 1).sum()),
-                "absent": int((self.targets[:, i] == 0).sum()),
-                "unknown": int((self.targets[:, i] == UNKNOWN).sum()),
-            }
-            for i, label in enumerate(self.label_set.labels)
+            label: {name: int((column == value).sum()) for name, value in values.items()}
+            for label, column in zip(self.label_set.labels, self.targets.T, strict=True)
         }
 
     def save(self, path: Path) -> None:
@@ -131,8 +118,6 @@ class LabelledTexts:
 
         Where rows were made from others, there are two more nullable columns: augmentation and
         augmented_from.
-
-        :param path: the file to write.
         """
         pa = require("pyarrow", extra="train")
         parquet = require("pyarrow.parquet", extra="train")
@@ -156,9 +141,6 @@ class LabelledTexts:
     def load(path: Path, label_set: LabelSet) -> LabelledTexts:
         """Read what `save` wrote.
 
-        :param path: the Parquet file.
-        :param label_set: the labels it must hold.
-        :return: the rows.
         :raises DataError: if the file is missing, damaged or lacks a column.
         """
         parquet = require("pyarrow.parquet", extra="train")
@@ -168,19 +150,13 @@ class LabelledTexts:
             table = parquet.read_table(path)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-        wanted = ["text", "origin", "row", *label_set.labels]
-        missing = [name for name in wanted if name not in table.column_names]
+        labels = label_set.labels
+        missing = [n for n in ("text", "origin", "row", *labels) if n not in table.column_names]
         if missing:
             raise DataError(f"{path} lacks the columns {', '.join(missing)}")
-        targets = np.stack(
-            [
-                table[label].fill_null(UNKNOWN).to_numpy().astype(np.int8)
-                for label in label_set.labels
-            ],
-            axis=1,
-        )
+        targets = [table[n].fill_null(UNKNOWN).to_numpy().astype(np.int8) for n in labels]
         made: tuple[Any, ...] = ()
-        if {"augmentation", "augmented_from"} <= set(table.column_names) - set(label_set.labels):
+        if {"augmentation", "augmented_from"} <= set(table.column_names) - set(labels):
             made = (
                 tuple(table["augmentation"].fill_null("").to_pylist()),
                 table["augmented_from"].fill_null(NOT_AUGMENTED).to_numpy().astype(np.int64),
@@ -188,7 +164,7 @@ class LabelledTexts:
         return LabelledTexts(
             label_set,
             tuple(table["text"].to_pylist()),
-            targets,
+            np.stack(targets, axis=1),
             tuple(table["origin"].to_pylist()),
             table["row"].to_numpy().astype(np.int64),
             *made,
@@ -245,12 +221,7 @@ class SplitFacts(Schema, frozen=True, kw_only=True, omit_defaults=True):
 
     @staticmethod
     def of(data: LabelledTexts, sha256: str) -> SplitFacts:
-        """Describe a split.
-
-        :param data: its rows.
-        :param sha256: of the file that holds them.
-        :return: what the manifest says of it.
-        """
+        """Describe the rows of a split and the file that holds them."""
         origins = np.array(data.origins)
         parts = {o: np.flatnonzero(origins == o) for o in sorted(set(data.origins))}
         return SplitFacts(
@@ -289,11 +260,25 @@ class Manifest(Schema, frozen=True, kw_only=True, omit_defaults=True):
     validation_parts: dict[str, list[int]]
     augmentation: tuple[dict[str, Any], ...] | None = None
 
-    def read_label_set(self, path: Path) -> LabelSet:
-        """Give the labels as a set.
+    @staticmethod
+    def of(
+        label_set: LabelSet, splits: dict[str, SplitFacts], facts: Mapping[str, Any]
+    ) -> Manifest:
+        """Say what these splits hold, and the facts that they do not tell."""
+        return Manifest(
+            schema=PREPARED_SCHEMA,
+            library=__version__,
+            normalizer=NORMALIZER_VERSION,
+            label_set=label_set.name,
+            labels=label_set.labels,
+            label_names_ru=dict(label_set.russian),
+            splits=splits,
+            **facts,
+        )
 
-        :param path: names the file in messages.
-        :return: the label set.
+    def read_label_set(self, path: Path) -> LabelSet:
+        """Give the labels as a set; the path names the file in messages.
+
         :raises DataError: if the manifest does not tell it.
         """
         if self.label_set is None:
@@ -318,12 +303,10 @@ class Manifest(Schema, frozen=True, kw_only=True, omit_defaults=True):
 def write_prepared(
     output: Path, splits: Mapping[str, LabelledTexts], facts: Mapping[str, Any]
 ) -> Manifest:
-    """Write a prepared folder.
+    """Write a prepared folder, which is replaced as a whole.
 
-    :param output: the folder; replaced as a whole.
     :param splits: by name, all of one label set.
     :param facts: what else `Manifest` takes and the splits do not tell.
-    :return: the manifest.
     """
     label_set = next(iter(splits.values())).label_set
     with atomic_folder(output) as folder:
@@ -332,16 +315,7 @@ def write_prepared(
             path = folder / f"{name}.parquet"
             data.save(path)
             written[name] = SplitFacts.of(data, sha256_file(path))
-        manifest = Manifest(
-            schema=PREPARED_SCHEMA,
-            library=__version__,
-            normalizer=NORMALIZER_VERSION,
-            label_set=label_set.name,
-            labels=label_set.labels,
-            label_names_ru=dict(label_set.russian),
-            splits=written,
-            **facts,
-        )
+        manifest = Manifest.of(label_set, written, facts)
         write_json(folder / MANIFEST_NAME, manifest)
     return manifest
 
@@ -350,8 +324,6 @@ def write_prepared(
 class PreparedData:
     """A prepared folder, opened.
 
-    :param folder: where it lies.
-    :param manifest: what was recorded when it was written.
     :param label_set: the labels of all its splits.
     """
 
@@ -363,8 +335,6 @@ class PreparedData:
     def open(folder: Path) -> PreparedData:
         """Open a prepared folder and check its manifest.
 
-        :param folder: what `prepare` wrote.
-        :return: the opened folder.
         :raises DataError: if it is not a prepared folder, or one of another schema.
         """
         path = folder / MANIFEST_NAME
@@ -389,7 +359,6 @@ class PreparedData:
         """Refuse names that stand for no rows, before anything is computed for the others.
 
         :param names: of splits, or `validation:PART`.
-        :raises DataError: if one is not there; says which are.
         """
         parts = [f"validation:{part}" for part in self.manifest.validation_parts]
         known = [*self.manifest.splits, *parts]
@@ -406,7 +375,6 @@ class PreparedData:
 
         :param name: train, validation, or a test split: test_goemotions, test_cedr and
             test_brighter of `data prepare`, test of `data import`.
-        :return: its rows.
         :raises DataError: if there is no such split, or the file is not the one recorded.
         """
         self.check_splits([name])
@@ -419,24 +387,11 @@ class PreparedData:
         return LabelledTexts.load(path, self.label_set)
 
     def validation_part(self, name: str) -> LabelledTexts:
-        """Read one part of the validation split.
-
-        :param name: calibration, thresholds or selection.
-        :return: its rows.
-        :raises DataError: if there is no such part, or the file is not the one recorded.
-        """
+        """Read the calibration, thresholds or selection part of validation; see `split`."""
         self.check_splits([f"validation:{name}"])
         return self.split("validation").select(self.manifest.validation_parts[name])
 
     def held_out_texts(self) -> list[str]:
-        """Return the normalised texts of every split but the training rows.
-
-        :return: what nothing that is learned from may equal.
-        :raises DataError: if a file is not the one recorded.
-        """
-        return [
-            normalize(text)
-            for name in self.manifest.splits
-            if name != "train"
-            for text in self.split(name).texts
-        ]
+        """Return the normalised texts of every split but train: what no training row may equal."""
+        held_out = [self.split(name) for name in self.manifest.splits if name != "train"]
+        return [normalize(text) for data in held_out for text in data.texts]

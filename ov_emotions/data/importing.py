@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,21 +52,19 @@ class _Row:
 class _File:
     split: str
     path: Path
-    rows: list[_Row]
-    bad: list[BadRow]
+    rows: list[_Row] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
 
 
-def import_data(config: ImportConfig, tell: Tell | None = None) -> Manifest:
+def import_data(config: ImportConfig, tell: Tell = lambda _: None) -> Manifest:
     """Read own files and write a prepared folder.
 
     Splits without files of their own are dealt out of the training files by seed, stratified by
     label. Test files are kept as they are; for the rest, what a held-out text equals or nearly
     equals is dropped, as in `prepare`.
 
-    :param config: what to read, where to write.
     :param tell: told the rows read, translated, and held against held-out texts.
-    :return: the manifest, which is written beside the splits. `bad_rows` of its source says by file
-        which rows were left out, and why.
+    :return: the manifest, whose source says by file which rows were left out, and why.
     :raises DataError: if a file or a column cannot be used, or there are too few rows, of a label
         or at all.
     :raises InputError: if the names given do not fit the data.
@@ -75,9 +73,8 @@ def import_data(config: ImportConfig, tell: Tell | None = None) -> Manifest:
     if columns.one_hot:
         # Before the rows are read: a name that cannot be is no matter of rows.
         make_label_set(config, columns.one_hot)
-    tell = tell or (lambda _: None)
     files = _read_files(config, columns, tell)
-    translated = _translate(config, files, tell) if config.translate is not None else None
+    translated = None if config.translate is None else _translate(config, files, tell)
     label_set = _label_set(config, columns, files)
     given = {
         split: _gather(config, label_set, columns, [f for f in files if f.split == split])
@@ -91,28 +88,42 @@ def import_data(config: ImportConfig, tell: Tell | None = None) -> Manifest:
     )
     parts = stratified_parts(splits["validation"].targets, VALIDATION_PARTS, rng)
     _check_splits(splits, parts)
-    return write_prepared(
-        config.output,
-        splits,
-        {
-            "seed": config.seed,
-            "near_threshold": config.near_threshold,
-            "sources": (_facts(config, splits, files, translated),),
-            "dropped": dropped,
-            "validation_parts": parts,
+    names = [file.path.name for file in files]
+    by_name = {f.path.name if names.count(f.path.name) == 1 else str(f.path): f for f in files}
+    source = SourceFacts(
+        name=config.set_name,
+        licence=config.licence,
+        url=config.url,
+        attribution=config.attribution,
+        annotates=label_set.labels,
+        files={
+            name: FileFacts(
+                split=file.split,
+                name=file.path.name,
+                sha256=sha256_file(file.path),
+                rows=len(file.rows),
+            )
+            for name, file in by_name.items()
         },
+        bad_rows={name: tuple(file.bad) for name, file in by_name.items()},
+        translated=translated,
     )
+    facts = {
+        "seed": config.seed,
+        "near_threshold": config.near_threshold,
+        "sources": (source,),
+        "dropped": dropped,
+        "validation_parts": parts,
+    }
+    return write_prepared(config.output, splits, facts)
 
 
 def _read_files(config: ImportConfig, columns: LabelColumns, tell: Tell) -> list[_File]:
-    named = (
-        ("train", config.files),
-        ("validation", config.validation),
-        ("test", config.test),
-    )
-    files = [_File(split, path, [], []) for split, paths in named for path in paths]
+    files = [_File("train", path) for path in config.files]
+    files += [_File("validation", path) for path in config.validation]
+    files += [_File("test", path) for path in config.test]
     # All are opened before the first is read through.
-    tables = [open_labelled(file.path, config, columns.names) for file in files]
+    tables = [open_labelled(file.path, config.text_column, columns.names) for file in files]
     count = 0
     for file, table in zip(files, tables, strict=True):
         for record in table.rows(columns.names, strict=True):
@@ -125,13 +136,27 @@ def _read_files(config: ImportConfig, columns: LabelColumns, tell: Tell) -> list
                 values = _values(config, columns, record.cells)
             except DataError as error:
                 file.bad.append(BadRow(record.row, str(error)))
-                continue
-            file.rows.append(_Row(record.row, record.text, values))
+            else:
+                file.rows.append(_Row(record.row, record.text, values))
         if not file.rows:
             first = f"; row {file.bad[0].row}: {file.bad[0].reason}" if file.bad else ""
             count_bad = f", of {len(file.bad)}" if file.bad else ""
             raise DataError(f"{file.path} has no usable rows{count_bad}{first}")
     return files
+
+
+def _values(
+    config: ImportConfig, columns: LabelColumns, cells: Mapping[str, Any]
+) -> tuple[int, ...] | tuple[str, ...]:
+    if columns.listed is None:
+        values = tuple(one_hot_cell(name, cells[name]) for name in columns.one_hot)
+        if all(value == UNKNOWN for value in values):
+            raise DataError("every label is empty, so the row is not annotated")
+        return values
+    names = listed_labels(columns.listed, cells[columns.listed], config.delimiter)
+    if config.labels and (unknown := [name for name in names if name not in config.labels]):
+        raise DataError(f"label {', '.join(map(repr, unknown))} is not among {some(config.labels)}")
+    return names
 
 
 def _translate(config: ImportConfig, files: Sequence[_File], tell: Tell) -> dict[str, Any]:
@@ -149,29 +174,14 @@ def _translate(config: ImportConfig, files: Sequence[_File], tell: Tell) -> dict
             text = found.get(row.text)
             if text is None:
                 reason = f"the text has more than {config.max_tokens} tokens, and is not translated"
+                file.bad.append(BadRow(row.number, reason))
             elif not text.strip():
-                reason = "the translation is empty"
+                file.bad.append(BadRow(row.number, "the translation is empty"))
             else:
                 file.rows.append(_Row(row.number, text, row.values))
-                continue
-            file.bad.append(BadRow(row.number, reason))
         if not file.rows:
             raise DataError(f"{file.path} has no rows that {config.translate} translates")
     return model.facts()
-
-
-def _values(
-    config: ImportConfig, columns: LabelColumns, cells: Mapping[str, Any]
-) -> tuple[int, ...] | tuple[str, ...]:
-    if columns.listed is None:
-        values = tuple(one_hot_cell(name, cells[name]) for name in columns.one_hot)
-        if all(value == UNKNOWN for value in values):
-            raise DataError("every label is empty, so the row is not annotated")
-        return values
-    names = listed_labels(columns.listed, cells[columns.listed], config.delimiter)
-    if config.labels and (unknown := [name for name in names if name not in config.labels]):
-        raise DataError(f"label {', '.join(map(repr, unknown))} is not among {some(config.labels)}")
-    return names
 
 
 def _label_set(config: ImportConfig, columns: LabelColumns, files: Sequence[_File]) -> LabelSet:
@@ -192,10 +202,9 @@ def _gather(
         order = [columns.one_hot.index(label) for label in label_set.labels]
         targets = np.array([row.values for row in rows], dtype=np.int8)[:, order]
     else:
-        place = {label: i for i, label in enumerate(label_set.labels)}
-        targets = np.zeros((len(rows), len(label_set)), dtype=np.int8)
-        for i, row in enumerate(rows):
-            targets[i, [place[str(name)] for name in row.values]] = 1
+        targets = np.array(
+            [[label in row.values for label in label_set.labels] for row in rows], dtype=np.int8
+        )
     return LabelledTexts(
         label_set,
         tuple(row.text for row in rows),
@@ -206,19 +215,11 @@ def _gather(
 
 
 def _deal(
-    config: ImportConfig,
-    given: dict[str, LabelledTexts],
-    rng: np.random.Generator,
+    config: ImportConfig, given: dict[str, LabelledTexts], rng: np.random.Generator
 ) -> dict[str, dict[str, int]]:
     """Take the splits that have no files out of the training rows; say what was dropped first."""
-    shares = {
-        split: share
-        for split, share in (
-            ("validation", config.validation_share),
-            ("test", config.test_share),
-        )
-        if split not in given and share > 0
-    }
+    wanted = {"validation": config.validation_share, "test": config.test_share}
+    shares = {name: share for name, share in wanted.items() if name not in given and share > 0}
     if not shares:
         return {}
     # A text that stands there twice must not fall into two splits.
@@ -236,8 +237,8 @@ def _deal(
 
 def _check_splits(splits: Mapping[str, LabelledTexts], parts: Mapping[str, list[int]]) -> None:
     """Refuse what could not be trained, calibrated or judged with."""
-    validation = splits["validation"]
-    needed = {"training": splits["train"]}
+    train, validation = splits["train"], splits["validation"]
+    needed = {"training": train}
     needed |= {f"the {name} part of validation": validation.select(r) for name, r in parts.items()}
     empty = [name for name, data in needed.items() if not len(data)]
     empty += ["test"] if "test" in splits and not len(splits["test"]) else []
@@ -246,16 +247,16 @@ def _check_splits(splits: Mapping[str, LabelledTexts], parts: Mapping[str, list[
             f"no rows are left for {', '.join(empty)}: there are too few to split, or the others "
             "equal or nearly equal held-out texts"
         )
-    problems = []
-    for name, data in needed.items():
-        if lacking := _without(data, data.targets == 1):
-            problems.append(f"{name} has no row with {some(lacking)}")
+    problems = [
+        f"{name} has no row with {some(lacking)}"
+        for name, data in needed.items()
+        if (lacking := _without(data, data.targets == 1))
+    ]
     if problems:
         raise DataError(
             f"{'; '.join(problems)}: every label needs rows in training and in each of the "
             f"{len(parts)} parts of validation; give more rows, or leave the label out"
         )
-    train = splits["train"]
     if lacking := _without(train, train.targets == 0):
         raise DataError(
             f"training has no row without {some(lacking)}; a model would learn to say it always "
@@ -265,33 +266,3 @@ def _check_splits(splits: Mapping[str, LabelledTexts], parts: Mapping[str, list[
 
 def _without(data: LabelledTexts, holds: NDArray[np.bool_]) -> list[str]:
     return [label for i, label in enumerate(data.label_set.labels) if not holds[:, i].any()]
-
-
-def _facts(
-    config: ImportConfig,
-    splits: Mapping[str, LabelledTexts],
-    files: Sequence[_File],
-    translated: dict[str, Any] | None,
-) -> SourceFacts:
-    names = [file.path.name for file in files]
-    keys = [
-        file.path.name if names.count(file.path.name) == 1 else str(file.path) for file in files
-    ]
-    return SourceFacts(
-        name=config.set_name,
-        licence=config.licence,
-        url=config.url,
-        attribution=config.attribution,
-        annotates=splits["train"].label_set.labels,
-        files={
-            key: FileFacts(
-                split=file.split,
-                name=file.path.name,
-                sha256=sha256_file(file.path),
-                rows=len(file.rows),
-            )
-            for key, file in zip(keys, files, strict=True)
-        },
-        bad_rows={key: tuple(file.bad) for key, file in zip(keys, files, strict=True)},
-        translated=translated,
-    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,13 @@ _SLACK = 1e-9
 _ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 _Ints = NDArray[np.int64]
+Update = Callable[[int, int], None]
+"""Told the texts that are done, and their number."""
 
 
 class NearDuplicateIndex:
-    """References to look up many texts in.
+    """Normalised texts to look others up in.
 
-    :param references: normalised texts to look among.
     :param threshold: least Jaccard similarity of what counts as nearly equal, in (0, 1].
     """
 
@@ -41,44 +42,33 @@ class NearDuplicateIndex:
         self,
         candidates: Sequence[str],
         passed_over: Sequence[int] | None = None,
-        update: Callable[[int, int], None] | None = None,
+        update: Update | None = None,
     ) -> list[int | None]:
-        """Find a reference for each candidate.
+        """Find the index of the first reference for each candidate, a normalised text.
 
-        :param candidates: normalised texts to look up.
         :param passed_over: per candidate the index of a reference that does not count.
-        :param update: told the candidates done and their number.
-        :return: per candidate the index of the first reference found, or None.
         """
         found: list[int | None] = [None] * len(candidates)
         for first in range(0, len(candidates), _AT_ONCE):
             part = candidates[first : first + _AT_ONCE]
             grams = _Grams.of([*self._references, *part], len(self._references))
-            for i, reference in _similar_pairs(grams, self._threshold, _from(first, update, found)):
+
+            def told(done: int, _total: int, before: int = first) -> None:
+                if update is not None:
+                    update(before + done, len(candidates))
+
+            for i, reference in _similar_pairs(grams, self._threshold, told):
                 i += first
                 if found[i] is None and (passed_over is None or passed_over[i] != reference):
                     found[i] = reference
         return found
 
 
-def _from(
-    first: int, update: Callable[[int, int], None] | None, items: Sequence[object]
-) -> Callable[[int, int], None] | None:
-    if update is None:
-        return None
-    return lambda done, _: update(first + done, len(items))
-
-
 def near_duplicate_pairs(
-    texts: Sequence[str],
-    threshold: float = 0.8,
-    update: Callable[[int, int], None] | None = None,
+    texts: Sequence[str], threshold: float = 0.8, update: Update = lambda _done, _total: None
 ) -> list[tuple[int, int]]:
-    """Find all pairs of texts that are nearly equal.
+    """Find all pairs of normalised texts that are nearly equal; equal ones are pairs too.
 
-    :param texts: normalised texts; equal ones are pairs too.
-    :param threshold: least Jaccard similarity, in (0, 1].
-    :param update: told the texts done and their number.
     :return: pairs of positions, the smaller first, in ascending order.
     """
     grams = _Grams.of(texts, len(texts))
@@ -123,10 +113,7 @@ class _Grams:
 
 
 def _coded(texts: Sequence[str]) -> tuple[_Ints, _Ints]:
-    """Write grams as numbers: a text of up to four characters is one gram, any other has several.
-
-    :return: the grams, and for each the text that it is of.
-    """
+    """Write grams as numbers, and say which text each is of; four characters or less are one."""
     letters = {letter: i for i, letter in enumerate(sorted(set().union(*texts)), 1)}
     # Zeros fill up short texts.
     lengths = np.array([max(len(text), _GRAM) for text in texts], dtype=np.int64)
@@ -174,9 +161,7 @@ def _patterns(owners: _Ints, ranks: _Ints, starts: _Ints) -> NDArray[np.uint8]:
     return patterns
 
 
-def _similar_pairs(
-    grams: _Grams, threshold: float, update: Callable[[int, int], None] | None
-) -> Iterator[tuple[int, int]]:
+def _similar_pairs(grams: _Grams, threshold: float, update: Update) -> Iterator[tuple[int, int]]:
     """Yield candidates with references that are similar to them, both in ascending order."""
     references, sizes = grams.references, grams.sizes
     among_themselves = len(sizes) == references
@@ -209,16 +194,14 @@ def _similar_pairs(
             shared = len(np.intersect1d(one, other, assume_unique=True))
             if shared >= threshold * (len(one) + len(other) - shared):
                 yield who - before, whom
-        if update is not None:
-            update(last, candidates)
+        update(last, candidates)
 
 
 def _slices(counts: _Ints) -> Iterator[slice]:
     """Cut a list where the pairs before each cut are about as many as memory should hold."""
     totals = np.cumsum(counts) // _MOST_PAIRS
     cuts = [0, *(np.flatnonzero(np.diff(totals)) + 1).tolist(), len(counts)]
-    for first, last in pairwise(cuts):
-        yield slice(first, last)
+    return starmap(slice, pairwise(cuts))
 
 
 def _may_be_similar(grams: _Grams, one: _Ints, other: _Ints, threshold: float) -> NDArray[np.bool_]:

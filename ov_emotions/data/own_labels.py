@@ -18,7 +18,9 @@ from ov_emotions.errors import DataError, InputError
 from ov_emotions.labels import LABEL_SETS, LabelSet
 from ov_emotions.texts import NAN_CELLS, BadRow, ReadSettings, Row, Table, open_table
 
-_LIST_NAMES = ("labels", "label")
+LIST_NAMES = ("labels", "label")
+"""Names by which a column that lists labels is found."""
+
 _FOUND_SHARE = 0.9
 """Of a column's cells that say something, how many must be 0 or 1 for it to be found as a label; a
 stray value is then a bad row, and not a label that is gone without a word."""
@@ -28,11 +30,7 @@ _CELLS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """Where the labels of a row stand.
-
-    :param one_hot: one column a label.
-    :param listed: or one column that lists them.
-    """
+    """Where the labels of a row stand: in one column a label, or in one column that lists them."""
 
     one_hot: tuple[str, ...] = ()
     listed: str | None = None
@@ -44,12 +42,9 @@ class LabelColumns:
 
 
 def one_hot_cell(label: str, cell: Any) -> int:
-    """Read a cell of a one-hot column.
+    """Read a cell of a label's column: 1 present, 0 absent, `UNKNOWN` where it is empty or NaN.
 
-    :param label: its column.
-    :param cell: 0, 1, the same as a float, text or truth value; nothing or NaN.
-    :return: 1 present, 0 absent, `UNKNOWN` where the cell is empty.
-    :raises DataError: if it holds anything else.
+    :raises DataError: if it holds anything but 0 and 1, as a number, text or truth value.
     """
     if _is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
         return UNKNOWN
@@ -61,19 +56,14 @@ def one_hot_cell(label: str, cell: Any) -> int:
 
 
 def listed_labels(column: str, cell: Any, delimiter: str) -> tuple[str, ...]:
-    """Read a cell of a list column.
+    """Read a cell of a list column: each name once, none for an empty list or text.
 
-    :param column: its name.
     :param cell: a list of names, JSON or Python source of one, or names between delimiters.
-    :param delimiter: what stands between names.
-    :return: the names, each once; none for an empty list or text.
     :raises DataError: if there is no list, or something in it is no name.
     """
     if _is_missing(cell):
         raise DataError(f"column {column!r} holds nothing, so the row is not annotated")
-    names = cell
-    if isinstance(cell, str):
-        names = _from_text(column, cell.strip(), delimiter)
+    names = _from_text(cell.strip(), delimiter) if isinstance(cell, str) else cell
     if not isinstance(names, list):
         raise DataError(f"column {column!r} holds {_shown(cell)}, not a list of labels")
     for name in names:
@@ -84,25 +74,21 @@ def listed_labels(column: str, cell: Any, delimiter: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names))
 
 
-def _from_text(column: str, cell: str, delimiter: str) -> Any:
+def _from_text(cell: str, delimiter: str) -> Any:
     if not cell.startswith("["):
         return [name for name in cell.split(delimiter) if name.strip()]
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(cell)  # what pandas writes for a list
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        raise DataError(f"column {column!r} holds {_shown(cell)}, not a list of labels") from None
+    for read in (json.loads, ast.literal_eval):  # the second takes what pandas writes for a list
+        try:
+            return read(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def _is_missing(cell: Any) -> bool:
-    return (
-        cell is None
-        or (isinstance(cell, float) and math.isnan(cell))
-        or (isinstance(cell, str) and cell.strip() in NAN_CELLS)
-    )
+    if isinstance(cell, str):
+        return cell.strip() in NAN_CELLS
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _shown(value: Any) -> str:
@@ -118,17 +104,14 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def open_labelled(path: Path, config: ImportConfig, columns: Sequence[str] = ()) -> Table:
+def open_labelled(path: Path, text_column: str, columns: Sequence[str] = ()) -> Table:
     """Open a file of texts with labels.
 
-    :param path: the file.
-    :param config: the import.
-    :param columns: that it must have.
-    :return: the table.
+    :param columns: that it must have beside the text.
     :raises DataError: if it cannot be read, has no columns beside the text, lacks one of those
         that are wanted, or has one twice.
     """
-    table = open_table(path, ReadSettings(config.text_column))
+    table = open_table(path, ReadSettings(text_column))
     if table.format == "txt":
         raise DataError(f"{path} has texts only, and no column with labels")
     if not table.source.regular:
@@ -147,8 +130,6 @@ def open_labelled(path: Path, config: ImportConfig, columns: Sequence[str] = ())
 def find_columns(config: ImportConfig) -> LabelColumns:
     """Decide which columns tell the labels: those that are named, or else those that look it.
 
-    :param config: the import.
-    :return: the columns.
     :raises DataError: if none is named and none looks it, or both kinds do.
     """
     if config.label_columns:
@@ -160,7 +141,7 @@ def find_columns(config: ImportConfig) -> LabelColumns:
     wrong: Counter[str] = Counter()
     rows = 0
     for path in (*config.files, *config.validation, *config.test):
-        table = open_labelled(path, config)
+        table = open_labelled(path, config.text_column)
         own = tuple(name for name in table.all_fields() if name != table.text)
         names.update(dict.fromkeys(own))
         for record in table.rows(own, strict=True):
@@ -170,40 +151,34 @@ def find_columns(config: ImportConfig) -> LabelColumns:
                     known[name] += one_hot_cell(name, cell) != UNKNOWN
                 except DataError:
                     wrong[name] += 1
+    first = config.files[0]
     if not rows:
-        raise DataError(f"{config.files[0]} has no rows")
+        raise DataError(f"{first} has no rows")
     one_hot = tuple(n for n in names if known[n] > _FOUND_SHARE * (known[n] + wrong[n]))
-    listed = next((name for name in _LIST_NAMES if name in names and name not in one_hot), None)
+    listed = next((name for name in LIST_NAMES if name in names and name not in one_hot), None)
     if config.labels:
         if listed is None:
             raise DataError(
-                f"labels say what a list column may hold, and {config.files[0]} has none called "
+                f"labels say what a list column may hold, and {first} has none called "
                 "labels; name it with --list-column, or one-hot columns with --label-columns"
             )
         return LabelColumns(listed=listed)
     if one_hot and listed is not None:
         raise DataError(
-            f"{config.files[0]} has a column {listed!r} and columns of 0 and 1 ({some(one_hot)}); "
+            f"{first} has a column {listed!r} and columns of 0 and 1 ({some(one_hot)}); "
             "name the one with --list-column or the others with --label-columns"
         )
-    if one_hot:
-        return LabelColumns(one_hot=one_hot)
-    if listed is None:
+    if not one_hot and listed is None:
         raise DataError(
-            f"{config.files[0]} has no column of 0 and 1 and none called labels; beside "
+            f"{first} has no column of 0 and 1 and none called labels; beside "
             f"{config.text_column!r} it has {', '.join(names) or 'none'}; name one with "
             "--label-columns or --list-column"
         )
-    return LabelColumns(listed=listed)
+    return LabelColumns(one_hot, listed)
 
 
-def check_names(labels: Sequence[str]) -> None:
-    """Refuse names that no label can have.
-
-    :param labels: the names.
-    :raises DataError: if one is blank, padded, given twice, a column of prepared splits, or holds
-        what does not print.
-    """
+def _check_names(labels: Sequence[str]) -> None:
+    """Refuse names that no label can have."""
     if twice := [name for name, count in Counter(labels).items() if count > 1]:
         raise DataError(f"a label is named twice: {some(twice)}")
     if taken := [name for name in labels if name in RESERVED_COLUMNS]:
@@ -222,13 +197,10 @@ def check_names(labels: Sequence[str]) -> None:
 def make_label_set(config: ImportConfig, labels: Sequence[str]) -> LabelSet:
     """Name the set; labels of a known set take its order and its Russian names.
 
-    :param config: the import.
-    :param labels: what was found or named.
-    :return: the label set.
     :raises DataError: if a label cannot be called so.
     :raises InputError: if a Russian name has no label, or the set's name is another's.
     """
-    check_names(labels)
+    _check_names(labels)
     given = config.russian or {}
     if strangers := [name for name in given if name not in labels]:
         raise InputError(

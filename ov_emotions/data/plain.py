@@ -21,15 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions import __version__
-from ov_emotions.data.dataset import (
-    PREPARED_SCHEMA,
-    LabelledTexts,
-    Manifest,
-    PreparedData,
-    SplitFacts,
-)
+from ov_emotions.data.dataset import LabelledTexts, Manifest, PreparedData, SplitFacts
 from ov_emotions.data.own_labels import (
+    LIST_NAMES,
+    LabelColumns,
     find_columns,
     listed_labels,
     make_label_set,
@@ -41,7 +36,6 @@ from ov_emotions.data.settings import SEED, ImportConfig
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import LABEL_SETS, LabelSet
-from ov_emotions.normalize import NORMALIZER_VERSION
 from ov_emotions.texts import BadRow, Row, Table
 
 _LOGGER = logging.getLogger(__name__)
@@ -66,12 +60,6 @@ class PlainData(PreparedData):
     rows: LabelledTexts
 
     def split(self, name: str) -> LabelledTexts:
-        """Give the rows.
-
-        :param name: `validation`.
-        :return: all rows.
-        :raises DataError: for another name.
-        """
         if name != "validation":
             raise DataError(f"{self.folder} is a file with one split, validation, not {name!r}")
         return self.rows
@@ -92,8 +80,6 @@ def open_data(
     :param source: a folder that `ov-emotions data` wrote, or files that `classify` reads.
     :param labels: of the model, in the order of its outputs; None takes those of the files.
     :param seed: of the parts that the rows are dealt to.
-    :param text_column: the column with the text.
-    :return: the data.
     :raises DataError: if it cannot be read, or has too few rows for any honest figure.
     """
     paths = [source] if isinstance(source, Path) else list(source)
@@ -109,23 +95,18 @@ def open_data(
         _LOGGER.warning(
             "%s has %d texts: figures and thresholds of so few are uncertain", paths[0], len(rows)
         )
-    parts = stratified_parts(rows.targets, VALIDATION_PARTS, np.random.default_rng(seed))
     digest = "".join(sha256_file(path) for path in paths)
-    manifest = Manifest(
-        schema=PREPARED_SCHEMA,
-        library=__version__,
-        normalizer=NORMALIZER_VERSION,
-        seed=seed,
-        near_threshold=1.0,
-        label_set=rows.label_set.name,
-        labels=rows.label_set.labels,
-        label_names_ru=dict(rows.label_set.russian),
-        sources=(),
-        dropped={},
-        splits={"validation": SplitFacts.of(rows, digest[:64])},
-        validation_parts=parts,
-    )
-    return PlainData(paths[0], manifest, rows.label_set, rows)
+    facts = {
+        "seed": seed,
+        "near_threshold": 1.0,
+        "sources": (),
+        "dropped": {},
+        "validation_parts": stratified_parts(
+            rows.targets, VALIDATION_PARTS, np.random.default_rng(seed)
+        ),
+    }
+    splits = {"validation": SplitFacts.of(rows, digest[:64])}
+    return PlainData(paths[0], Manifest.of(rows.label_set, splits, facts), rows.label_set, rows)
 
 
 def read_rows(
@@ -133,25 +114,21 @@ def read_rows(
 ) -> LabelledTexts:
     """Read labelled texts, each once; rows that do not fit are left out with a warning.
 
-    :param paths: the files.
     :param labels: see `open_data`.
-    :param text_column: the column with the text.
-    :return: the rows.
     :raises DataError: if a file cannot be read, has no labels, or no row that fits.
     """
-    config = ImportConfig(tuple(paths), Path(), text_column=text_column)
-    tables = [open_labelled(path, config) for path in paths]
-    label_set = _label_set(config, tables, labels)
+    tables = [open_labelled(path, text_column) for path in paths]
+    label_set = _label_set(tables, text_column, labels)
     texts: dict[str, tuple[int, NDArray[np.int8], str]] = {}
     bad: list[BadRow] = []
     for table in tables:
-        columns, listed = _columns(table, label_set)
-        for record in table.rows(columns, strict=True):
+        columns = _columns(table, label_set)
+        for record in table.rows(columns.names, strict=True):
             if isinstance(record, BadRow):
                 bad.append(record)
                 continue
             try:
-                target = _target(record, label_set, listed)
+                target = _target(record, label_set, columns.listed)
             except DataError as error:
                 bad.append(BadRow(record.row, str(error)))
             else:
@@ -162,22 +139,21 @@ def read_rows(
             raise DataError(f"{paths[0]} has no usable row: {reason}")
         _LOGGER.warning("%s: %d rows are left out, such as %s", paths[0], len(bad), reason)
     found = texts.values()
-    targets = [target for _, target, _ in found] or [np.empty((0, len(label_set)), np.int8)]
     return LabelledTexts(
         label_set,
         tuple(texts),
-        np.array(targets, dtype=np.int8).reshape(-1, len(label_set)),
+        np.array([t for _, t, _ in found], dtype=np.int8).reshape(len(texts), len(label_set)),
         tuple(name for _, _, name in found),
         np.array([row for row, _, _ in found], dtype=np.int64),
     )
 
 
-def _label_set(
-    config: ImportConfig, tables: Sequence[Table], labels: Sequence[str] | None
-) -> LabelSet:
+def _label_set(tables: Sequence[Table], text_column: str, labels: Sequence[str] | None) -> LabelSet:
     if labels is not None:
         same = next((s for s in LABEL_SETS.values() if s.labels == tuple(labels)), None)
         return same or LabelSet("model", tuple(labels), MappingProxyType({}))
+    paths = tuple(table.path for table in tables)
+    config = ImportConfig(paths, Path(), text_column=text_column)
     found = find_columns(config)
     listed = found.listed
     if listed is None:
@@ -192,12 +168,11 @@ def _label_set(
     return make_label_set(config, sorted(names))
 
 
-def _columns(table: Table, labels: LabelSet) -> tuple[tuple[str, ...], str | None]:
-    """Find the columns with labels: one each, or the one that lists them."""
+def _columns(table: Table, labels: LabelSet) -> LabelColumns:
     names = table.all_fields()
     if set(labels.labels) <= set(names):
-        return labels.labels, None
-    listed = next((name for name in ("labels", "label") if name in names), None)
+        return LabelColumns(labels.labels)
+    listed = next((name for name in LIST_NAMES if name in names), None)
     if listed is None:
         others = ", ".join(name for name in names if name != table.text) or "none"
         raise DataError(
@@ -205,7 +180,7 @@ def _columns(table: Table, labels: LabelSet) -> tuple[tuple[str, ...], str | Non
             f"{', '.join(labels.labels)} nor one called labels; beside {table.text!r} it has "
             f"{others}"
         )
-    return (listed,), listed
+    return LabelColumns(listed=listed)
 
 
 def _target(record: Row, labels: LabelSet, listed: str | None) -> NDArray[np.int8]:
@@ -215,11 +190,10 @@ def _target(record: Row, labels: LabelSet, listed: str | None) -> NDArray[np.int
         return np.array(values, dtype=np.int8)
     cell = _plain_cell(record.cells[listed])
     target = np.zeros(len(labels), dtype=np.int8)
-    numbers = cell if isinstance(cell, list) and cell and _all_numbers(cell) else None
-    if numbers is not None and len(numbers) == len(labels) and set(numbers) <= {0, 1}:
-        return np.array(numbers, dtype=np.int8)
-    if numbers is not None:
-        for number in numbers:
+    if isinstance(cell, list) and cell and all(map(_is_number, cell)):
+        if len(cell) == len(labels) and set(cell) <= {0, 1}:
+            return np.array(cell, dtype=np.int8)
+        for number in cell:
             if not 0 <= number < len(labels) or number != int(number):
                 raise DataError(f"label {number} is no index of the model's {len(labels)} labels")
             target[int(number)] = 1
@@ -233,7 +207,7 @@ def _target(record: Row, labels: LabelSet, listed: str | None) -> NDArray[np.int
 
 def _plain_cell(cell: Any) -> Any:
     """Read numbers, which the reader of names does not take: 3, [1, 2], [1 2]."""
-    if isinstance(cell, int | float) and not isinstance(cell, bool) and cell == cell:
+    if _is_number(cell) and cell == cell:
         return [cell]
     if not isinstance(cell, str):
         return cell
@@ -250,5 +224,5 @@ def _plain_cell(cell: Any) -> Any:
     return cell
 
 
-def _all_numbers(values: list[Any]) -> bool:
-    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,6 @@ from ov_emotions.texts import Row, open_table
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LABELS = EKMAN.name
-
 VALIDATION_PARTS = {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}
 """Shares of the validation split: INT8 calibration, threshold fitting, model choice."""
 
@@ -40,56 +39,38 @@ _SHARED_WITH_VALIDATION = [(name, "train") for name in ("cedr", "brighter_rus", 
 _Raw = dict[tuple[str, str], RawRows]
 
 
-def prepare(config: PrepareConfig, tell: Tell | None = None) -> Manifest:
+def prepare(config: PrepareConfig, tell: Tell = lambda _: None) -> Manifest:
     """Read the raw sets and write the prepared folder.
 
     Test rows are kept as published, so that figures compare with others'. A validation row that
     equals or nearly equals a test row is dropped, and so is a training row that equals or nearly
     equals a validation or test row of any set, or a text of the files to screen against.
 
-    :param config: what to read, where to write.
-    :param tell: told the rows read, and those held against held-out texts.
-    :return: the manifest, which is written beside the splits.
     :raises DataError: if a raw file is missing or malformed.
     """
     screened_texts = [normalize(text) for path in config.screen for text in _texts(path)]
     sources = sources_of(config)
-    raw: _Raw = {}
-    for source in sources:
-        for split in source.files:
-            raw[source.name, split] = rows = read_source(source, config.raw, split)
-            done = sum(len(some.data) for some in raw.values())
-            _say(tell, Progress(done, note=f"read {source.name} {split}"))
-            for bad in rows.bad:
-                logger.warning("%s %s row %d: %s", source.name, split, bad.row, bad.reason)
-
+    raw = _read_all(sources, config.raw, tell)
     rng = np.random.default_rng(config.seed)
     given = {key: rows.data for key, rows in raw.items()}
     splits = {"test_goemotions": given["ru_goemotions", "test"]}
     if ("cedr", "test") in given:
         splits["test_cedr"] = given["cedr", "test"]
     if (brighter := given.get(("brighter_rus", "train"))) is not None:
-        order = rng.permutation(len(brighter))
-        held = round(config.brighter_test_share * len(brighter))
-        splits["test_brighter"] = brighter.select(np.sort(order[:held]))
-        given["brighter_rus", "train"] = brighter.select(np.sort(order[held:]))
-
+        splits["test_brighter"], given["brighter_rus", "train"] = _held_out(
+            brighter, config.brighter_test_share, rng
+        )
     validation = given["ru_goemotions", "validation"]
     if config.validation_share:
         for key in (key for key in given if key in _SHARED_WITH_VALIDATION):
-            order = rng.permutation(len(given[key]))
-            held = round(config.validation_share * len(order))
-            shared = given[key].select(np.sort(order[:held]))
+            shared, given[key] = _held_out(given[key], config.validation_share, rng)
             validation = LabelledTexts.concatenate([validation, shared])
-            given[key] = given[key].select(np.sort(order[held:]))
-
     russian = [source for source in sources if source.name != ENGLISH.name]
     train = LabelledTexts.concatenate([given[source.name, "train"] for source in russian])
     dropped = add_without_leaks(splits, validation, train, config.near_threshold, tell)
     facts: dict[str, Any] = {}
     if config.screen:
-        left, near = _without_near(splits["train"], screened_texts, config.near_threshold, tell)
-        splits["train"] = left
+        near = _take_near(splits, screened_texts, config.near_threshold, tell)
         dropped["train"]["near_equal_to_screen"] = len(near)
         facts["screen"] = {
             "files": {path.name: sha256_file(path) for path in config.screen},
@@ -98,29 +79,20 @@ def prepare(config: PrepareConfig, tell: Tell | None = None) -> Manifest:
     if config.english:
         added, dropped[ENGLISH.name] = _english(raw, splits, screened_texts, config, tell)
         splits["train"] = LabelledTexts.concatenate([splits["train"], added])
-    _say(tell, Progress(sum(map(len, splits.values())), note="dealing and writing"))
-    if config.labels == DEFAULT_LABELS:
+    tell(Progress(sum(map(len, splits.values())), note="dealing and writing"))
+    if config.labels == EKMAN.name:
         # By chance alone, as the shipped models were made; of seven labels none is rare.
         parts = random_parts(len(splits["validation"]), VALIDATION_PARTS, rng)
     else:
         parts = stratified_parts(splits["validation"].targets, VALIDATION_PARTS, rng)
-    return write_prepared(
-        config.output,
-        splits,
-        {
-            "seed": config.seed,
-            "near_threshold": config.near_threshold,
-            "sources": tuple(_source_facts(source, config.raw, raw) for source in sources),
-            "dropped": dropped,
-            "validation_parts": parts,
-            **facts,
-        },
-    )
-
-
-def _say(tell: Tell | None, progress: Progress) -> None:
-    if tell is not None:
-        tell(progress)
+    facts |= {
+        "seed": config.seed,
+        "near_threshold": config.near_threshold,
+        "sources": tuple(_source_facts(source, config.raw, raw) for source in sources),
+        "dropped": dropped,
+        "validation_parts": parts,
+    }
+    return write_prepared(config.output, splits, facts)
 
 
 def _texts(path: Path) -> list[str]:
@@ -128,6 +100,27 @@ def _texts(path: Path) -> list[str]:
     if not rows:
         raise DataError(f"{path} has no texts to screen against")
     return rows
+
+
+def _read_all(sources: Sequence[Source], folder: Path, tell: Tell) -> _Raw:
+    raw: _Raw = {}
+    for source in sources:
+        for split in source.files:
+            raw[source.name, split] = rows = read_source(source, folder, split)
+            done = sum(len(some.data) for some in raw.values())
+            tell(Progress(done, note=f"read {source.name} {split}"))
+            for bad in rows.bad:
+                logger.warning("%s %s row %d: %s", source.name, split, bad.row, bad.reason)
+    return raw
+
+
+def _held_out(
+    data: LabelledTexts, share: float, rng: np.random.Generator
+) -> tuple[LabelledTexts, LabelledTexts]:
+    """Draw a share of the rows, and give the rest too; both keep their order."""
+    order = rng.permutation(len(data))
+    held = round(share * len(data))
+    return data.select(np.sort(order[:held])), data.select(np.sort(order[held:]))
 
 
 def _source_facts(source: Source, folder: Path, raw: _Raw) -> SourceFacts:
@@ -152,16 +145,18 @@ def _source_facts(source: Source, folder: Path, raw: _Raw) -> SourceFacts:
     )
 
 
-def _without_near(
-    data: LabelledTexts, texts: Sequence[str], threshold: float, tell: Tell | None
-) -> tuple[LabelledTexts, LabelledTexts]:
-    """Part the rows that equal or nearly equal none of some texts from those that do."""
-    update = _update(tell, "screening train")
+def _take_near(
+    splits: dict[str, LabelledTexts], texts: Sequence[str], threshold: float, tell: Tell
+) -> LabelledTexts:
+    """Take the training rows out that equal or nearly equal one of some texts."""
+    train = splits["train"]
     found = NearDuplicateIndex(texts, threshold).find(
-        [normalize(text) for text in data.texts], update=update
+        [normalize(text) for text in train.texts],
+        update=lambda done, n: tell(Progress(done, n, note="screening train")),
     )
     near = np.array([match is not None for match in found], dtype=bool)
-    return data.select(np.flatnonzero(~near)), data.select(np.flatnonzero(near))
+    splits["train"] = train.select(np.flatnonzero(~near))
+    return train.select(np.flatnonzero(near))
 
 
 def _english(
@@ -169,7 +164,7 @@ def _english(
     splits: Mapping[str, LabelledTexts],
     screened: Sequence[str],
     config: PrepareConfig,
-    tell: Tell | None,
+    tell: Tell,
 ) -> tuple[LabelledTexts, dict[str, int]]:
     """Take the English rows of which no held-out or screened row is a twin, in either language."""
     english = raw[ENGLISH.name, "train"]
@@ -181,28 +176,21 @@ def _english(
     out = {number for split in ("validation", "test") for number in russian[split].ids}
     # What is no training row any more was a leak, or the duplicate of one.
     train = russian["train"]
-    out |= {
-        number
-        for number, text in zip(train.ids, train.data.texts, strict=True)
-        if normalize(text) not in kept
-    }
+    pairs = zip(train.ids, train.data.texts, strict=True)
+    out |= {number for number, text in pairs if normalize(text) not in kept}
     texts = [normalize(text) for text in english.data.texts]
     twins = [i for i, number in enumerate(english.ids) if number in out]
     once = {number: i for i, number in reversed(list(enumerate(english.ids)))}
-    same_id = len(english.ids) - len(once)
     left = sorted(i for number, i in once.items() if number not in out)
     distinct = [i for i in left if texts[i] not in kept]
     references = [normalize(text) for n, d in splits.items() if n != "train" for text in d.texts]
     references += [*screened, *(texts[i] for i in twins)]
     added, dropped = drop_leaks(
-        english.data.select(distinct),
-        references,
-        config.near_threshold,
-        _update(tell, "looking for leaks in goemotions_en"),
+        english.data.select(distinct), references, config.near_threshold, tell, ENGLISH.name
     )
     dropped["duplicates"] += len(left) - len(distinct)
     return added, {
-        "same_id": same_id,
+        "same_id": len(english.ids) - len(once),
         "twin_of_held_out": len(once) - len(left),
         **dropped,
     }
@@ -213,45 +201,33 @@ def add_without_leaks(
     validation: LabelledTexts,
     train: LabelledTexts,
     threshold: float,
-    tell: Tell | None = None,
+    tell: Tell,
 ) -> dict[str, dict[str, int]]:
-    """Add validation and train to the test splits, without what a held-out row nearly equals.
+    """Add `validation` and then `train` to the test splits, without what leaks.
 
-    :param splits: the test splits; gets `validation` and `train`.
-    :param validation: rows that are held against the test splits.
-    :param train: rows that are held against the test splits and validation.
-    :param threshold: Jaccard similarity from which two texts count as nearly equal.
-    :param tell: told the rows that were held against others.
+    That is what equals or nearly equals a row of the splits that stand there already.
+
     :return: for both, how many rows were dropped for each reason.
     """
     held_out = [normalize(text) for data in splits.values() for text in data.texts]
     dropped: dict[str, dict[str, int]] = {}
     for name, data in (("validation", validation), ("train", train)):
-        splits[name], dropped[name] = drop_leaks(
-            data, held_out, threshold, _update(tell, f"looking for leaks in {name}")
-        )
+        splits[name], dropped[name] = drop_leaks(data, held_out, threshold, tell, name)
         held_out += [normalize(text) for text in splits[name].texts]
     return dropped
-
-
-def _update(tell: Tell | None, note: str) -> Callable[[int, int], None] | None:
-    if tell is None:
-        return None
-    return lambda done, total: tell(Progress(done, total, note=note))
 
 
 def drop_leaks(
     data: LabelledTexts,
     references: Sequence[str],
     threshold: float,
-    update: Callable[[int, int], None] | None = None,
+    tell: Tell = lambda _: None,
+    name: str = "",
 ) -> tuple[LabelledTexts, dict[str, int]]:
-    """Deduplicate, then drop what a reference equals or nearly equals.
+    """Deduplicate, then drop what a reference, a normalised text, equals or nearly equals.
 
-    :param data: the rows.
-    :param references: normalised texts that no row may equal.
     :param threshold: Jaccard similarity from which two texts count as nearly equal.
-    :param update: told the texts looked up and their number.
+    :param name: of the data, for `tell`.
     :return: the rows that are left, and how many went for each reason.
     """
     texts = [normalize(text) for text in data.texts]
@@ -263,7 +239,8 @@ def drop_leaks(
     known = set(references)
     distinct = [i for text, i in first.items() if text not in known]
     matches = NearDuplicateIndex(references, threshold).find(
-        [texts[i] for i in distinct], update=update
+        [texts[i] for i in distinct],
+        update=lambda done, n: tell(Progress(done, n, note=f"looking for leaks in {name}")),
     )
     clean = [i for i, match in zip(distinct, matches, strict=True) if match is None]
     return data.select(clean), {
@@ -279,20 +256,12 @@ def random_parts(
 ) -> dict[str, list[int]]:
     """Deal rows out by chance alone.
 
-    :param rows: how many there are.
     :param shares: of each part; they sum to 1.
-    :param rng: the source of chance.
     :return: positions of each part, ascending.
     """
-    order = rng.permutation(rows)
-    parts: dict[str, list[int]] = {}
-    start = 0.0
-    for name, share in shares.items():
-        stop = start + share
-        chosen = order[round(start * rows) : round(stop * rows)]
-        parts[name] = sorted(int(i) for i in chosen)
-        start = stop
-    return parts
+    stops = [round(stop * rows) for stop in accumulate(shares.values())]
+    parts = np.split(rng.permutation(rows), stops[:-1])
+    return {name: sorted(part.tolist()) for name, part in zip(shares, parts, strict=True)}
 
 
 def stratified_parts(
@@ -328,16 +297,12 @@ def stratified_parts(
 
     while len(left):
         counts = present[left].sum(axis=0)
-        if not counts.any():
-            for row in left:
-                place(int(row), None)
-            break
-        label = int(np.argmin(np.where(counts > 0, counts, len(targets) + 1)))
-        holding = present[left, label]
-        for row in left[holding]:
-            place(int(row), label)
+        label = None
+        holding = np.ones(len(left), dtype=bool)
+        if counts.any():
+            label = int(np.argmin(np.where(counts > 0, counts, len(targets) + 1)))
+            holding = present[left, label]
+        for row in left[holding].tolist():
+            place(row, label)
         left = left[~holding]
-    return {
-        name: [int(i) for i in np.flatnonzero(places == number)]
-        for number, name in enumerate(shares)
-    }
+    return {name: np.flatnonzero(places == i).tolist() for i, name in enumerate(shares)}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import DataError
 from ov_emotions.labels import (
-    CEDR,
     CEDR_TO_EKMAN,
     EKMAN,
     GOEMOTIONS,
@@ -33,6 +32,7 @@ from ov_emotions.labels import (
     IZARD,
     IZARD_TO_EKMAN,
     LabelMap,
+    LabelSet,
 )
 from ov_emotions.texts import BadRow
 
@@ -40,35 +40,6 @@ ID = "id"
 """The column of GoEmotions that says which English text a row was translated from."""
 
 _Row = Mapping[str, str | None]  # a row that is too short has None in the rest
-_BRIGHTER = EKMAN.labels[:6]
-_BRIGHTER_TO_EKMAN = LabelMap(EKMAN, EKMAN, {label: (label,) for label in _BRIGHTER})
-
-
-def _from_indices(labels: tuple[str, ...], cell: str | None) -> list[str]:
-    if cell is None or not re.fullmatch(r"\[[\d\s,]*\]", cell.strip()):
-        raise DataError(f"labels {cell!r} are not a list of indices")
-    indices = [int(i) for i in re.findall(r"\d+", cell)]
-    for i in indices:
-        if i >= len(labels):
-            raise DataError(f"label {i} is not among the {len(labels)} of the set")
-    return [labels[i] for i in indices]
-
-
-def _one_hot(labels: tuple[str, ...], row: _Row) -> list[str]:
-    for label in labels:
-        if row[label] not in ("0", "1"):
-            raise DataError(f"column {label} holds {row[label]!r}, expected 0 or 1")
-    return [label for label in labels if row[label] == "1"]
-
-
-def _named(labels: tuple[str, ...], cell: str | None) -> list[str]:
-    names = [name.strip() for name in (cell or "").split(",") if name.strip()]
-    if not names:
-        raise DataError("labels are empty; a row without an emotion is neutral")
-    for name in names:
-        if name not in labels:
-            raise DataError(f"label {name!r} is not among {', '.join(labels)}")
-    return names
 
 
 @dataclass(frozen=True)
@@ -77,11 +48,8 @@ class Source:
 
     :param name: what rows of it are marked with.
     :param licence: SPDX expression of what the set may be used under.
-    :param url: where it is published.
-    :param attribution: who made it.
     :param files: split name to file, relative to the folder of raw data, or absolute.
-    :param text_column: the column with the text.
-    :param columns: the other columns a file must have.
+    :param columns: the columns beside the text that a file must have.
     :param label_map: how its labels are read.
     :param present: gives the source labels that a row has.
     :param synthetic: whether its texts were written for training, and never said by anybody.
@@ -95,8 +63,41 @@ class Source:
     text_column: str
     columns: tuple[str, ...]
     label_map: LabelMap
-    present: Callable[[_Row], list[str]]
+    present: Callable[[Source, _Row], list[str]]
     synthetic: bool = False
+
+
+def _from_indices(source: Source, row: _Row) -> list[str]:
+    labels, cell = source.label_map.source.labels, row["labels"]
+    if cell is None or not re.fullmatch(r"\[[\d\s,]*\]", cell.strip()):
+        raise DataError(f"labels {cell!r} are not a list of indices")
+    indices = [int(i) for i in re.findall(r"\d+", cell)]
+    for i in indices:
+        if i >= len(labels):
+            raise DataError(f"label {i} is not among the {len(labels)} of the set")
+    return [labels[i] for i in indices]
+
+
+def _one_hot(source: Source, row: _Row) -> list[str]:
+    for label in source.columns:
+        if row[label] not in ("0", "1"):
+            raise DataError(f"column {label} holds {row[label]!r}, expected 0 or 1")
+    return [label for label in source.columns if row[label] == "1"]
+
+
+def _named(source: Source, row: _Row) -> list[str]:
+    labels = source.label_map.source.labels
+    names = [name.strip() for name in (row["labels"] or "").split(",") if name.strip()]
+    if not names:
+        raise DataError("labels are empty; a row without an emotion is neutral")
+    for name in names:
+        if name not in labels:
+            raise DataError(f"label {name!r} is not among {', '.join(labels)}")
+    return names
+
+
+def _as_they_are(label_set: LabelSet, labels: Sequence[str]) -> LabelMap:
+    return LabelMap(label_set, label_set, {label: (label,) for label in labels})
 
 
 SOURCES: tuple[Source, ...] = (
@@ -113,7 +114,7 @@ SOURCES: tuple[Source, ...] = (
         "ru_text",
         ("labels",),
         GOEMOTIONS_TO_EKMAN,
-        lambda row: _from_indices(GOEMOTIONS.labels, row["labels"]),
+        _from_indices,
     ),
     Source(
         "brighter_rus",
@@ -122,9 +123,9 @@ SOURCES: tuple[Source, ...] = (
         "BRIGHTER (SemEval-2025 task 11, track A), Russian part",
         {"train": "brighter_rus/train.csv"},
         "text",
-        _BRIGHTER,
-        _BRIGHTER_TO_EKMAN,
-        lambda row: _one_hot(_BRIGHTER, row),
+        EKMAN.labels[:6],
+        _as_they_are(EKMAN, EKMAN.labels[:6]),
+        _one_hot,
     ),
     Source(
         "cedr",
@@ -135,7 +136,7 @@ SOURCES: tuple[Source, ...] = (
         "text",
         ("labels",),
         CEDR_TO_EKMAN,
-        lambda row: _from_indices(CEDR.labels, row["labels"]),
+        _from_indices,
     ),
     Source(
         "ru_izard",
@@ -146,7 +147,7 @@ SOURCES: tuple[Source, ...] = (
         "text",
         IZARD.labels,
         IZARD_TO_EKMAN,
-        lambda row: _one_hot(IZARD.labels, row),
+        _one_hot,
     ),
 )
 
@@ -159,51 +160,36 @@ ENGLISH = Source(
     "text",
     ("labels", ID),
     GOEMOTIONS_TO_EKMAN,
-    lambda row: _from_indices(GOEMOTIONS.labels, row["labels"]),
+    _from_indices,
 )
 """The texts that GoEmotions-ru was translated from, with the same ids."""
 
-
-def desk_source(path: Path) -> Source:
-    """Describe the rows of a support desk.
-
-    :param path: their file.
-    :return: the source.
-    """
-    return Source(
-        "support_desk",
-        "CC0-1.0",
-        "https://creativecommons.org/publicdomain/zero/1.0/",
-        "Support-desk utterances written for this project",
-        {"train": str(path.resolve())},
-        "text",
-        ("role", "trade", "labels"),
-        LabelMap(EKMAN, EKMAN, {label: (label,) for label in EKMAN.labels}),
-        lambda row: _named(EKMAN.labels, row["labels"]),
-        synthetic=True,
-    )
-
-
-_OWN_GOEMOTIONS = LabelMap(GOEMOTIONS, GOEMOTIONS, {label: (label,) for label in GOEMOTIONS.labels})
+_DESK = Source(
+    "support_desk",
+    "CC0-1.0",
+    "https://creativecommons.org/publicdomain/zero/1.0/",
+    "Support-desk utterances written for this project",
+    {},
+    "text",
+    ("role", "trade", "labels"),
+    _as_they_are(EKMAN, EKMAN.labels),
+    _named,
+    synthetic=True,
+)
 
 
 def sources_of(config: PrepareConfig) -> tuple[Source, ...]:
-    """List the raw sets that annotate the labels asked for, the English original last.
-
-    :param config: labels and sets.
-    :return: the sources, their rows read as those labels.
-    """
-    found = [*SOURCES, *([desk_source(config.desk)] if config.desk is not None else [])]
+    """List the raw sets that annotate the labels asked for, the English original last."""
+    found = list(SOURCES)
+    if config.desk is not None:
+        found.append(replace(_DESK, files={"train": str(config.desk.resolve())}))
     found = [source for source in found if source.name not in config.without]
     found += [ENGLISH] if config.english else []
     if config.labels == EKMAN.name:
         return tuple(found)
     # The other sets do not annotate these labels, and a coarser label says nothing of its parts.
-    return tuple(
-        replace(source, label_map=_OWN_GOEMOTIONS)
-        for source in found
-        if source.label_map.source is GOEMOTIONS
-    )
+    own = _as_they_are(GOEMOTIONS, GOEMOTIONS.labels)
+    return tuple(replace(s, label_map=own) for s in found if s.label_map.source is GOEMOTIONS)
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
@@ -238,15 +224,13 @@ class RawRows:
 def read_source(source: Source, folder: Path, split: str) -> RawRows:
     """Read one split of one set.
 
-    :param source: which set.
     :param folder: the folder of raw data that `source.files` is relative to.
     :param split: a key of `source.files`.
-    :return: its rows.
     :raises DataError: if the file is missing, not UTF-8 CSV or lacks a column.
     """
     label_set = source.label_map.target
     texts: list[str] = []
-    targets: list[tuple[int | None, ...]] = []
+    targets: list[list[int]] = []
     numbers: list[int] = []
     ids: list[str] = []
     bad: list[BadRow] = []
@@ -256,18 +240,19 @@ def read_source(source: Source, folder: Path, split: str) -> RawRows:
             bad.append(BadRow(number, "the text is empty"))
             continue
         try:
-            target = source.label_map.apply(source.present(row))
+            target = source.label_map.apply(source.present(source, row))
         except DataError as error:
             bad.append(BadRow(number, str(error)))
             continue
         texts.append(text)
-        targets.append(target)
+        targets.append([UNKNOWN if value is None else value for value in target])
         numbers.append(number)
         ids.append(row.get(ID) or "")
-    matrix = np.array(
-        [[UNKNOWN if value is None else value for value in target] for target in targets],
-        dtype=np.int8,
-    ).reshape(len(texts), len(label_set))
-    rows = np.array(numbers, dtype=np.int64)
-    data = LabelledTexts(label_set, tuple(texts), matrix, (source.name,) * len(texts), rows)
+    data = LabelledTexts(
+        label_set,
+        tuple(texts),
+        np.array(targets, dtype=np.int8).reshape(len(texts), len(label_set)),
+        (source.name,) * len(texts),
+        np.array(numbers, dtype=np.int64),
+    )
     return RawRows(data, tuple(bad), tuple(ids))

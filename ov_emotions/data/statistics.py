@@ -33,12 +33,7 @@ _SLICE = 1000
 
 @dataclass(frozen=True)
 class Balance:
-    """How often one label is annotated.
-
-    :param present: rows that have it.
-    :param absent: rows annotated as not having it.
-    :param unknown: rows whose set does not annotate it.
-    """
+    """Rows that have a label, that are known not to, and of sets that do not annotate it."""
 
     present: int
     absent: int
@@ -53,13 +48,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Lengths:
-    """A distribution of lengths.
-
-    :param mean: of the rows.
-    :param quantiles: linearly interpolated, by percent.
-    :param smallest: length.
-    :param largest: length.
-    """
+    """A distribution of lengths; its quantiles are linearly interpolated, by percent."""
 
     mean: float
     smallest: int
@@ -71,8 +60,6 @@ class Lengths:
 class Group:
     """Rows of one split, or those of one set in it.
 
-    :param rows: how many.
-    :param labels: by label.
     :param labels_per_row: rows by the number of labels present, 0 included.
     :param fully_known: rows with no unknown label.
     :param words: lengths in words of the normalised text; None without rows.
@@ -99,13 +86,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How far one split is found in another.
-
-    :param split: whose rows are counted.
-    :param other: where they are looked for.
-    :param equal: rows whose normalised text the other has.
-    :param near: rows that nearly equal one of the other, and equal none.
-    """
+    """Rows of one split whose normalised text another has, and those that only nearly equal one."""
 
     split: str
     other: str
@@ -131,12 +112,7 @@ class Cooccurrence:
 
 @dataclass(frozen=True)
 class TokenizerFacts:
-    """The tokeniser that counted.
-
-    :param model: name of its bundle.
-    :param sha256: of tokenizer.json.
-    :param max_length: tokens that the model reads at once.
-    """
+    """The tokeniser that counted: its bundle, the hash of its file, what a model reads at once."""
 
     model: str
     sha256: str
@@ -149,15 +125,10 @@ class Statistics:
 
     :param versions: of the library and of what the numbers depend on.
     :param prepared: hash, seed and normaliser of the folder's manifest.
-    :param labels: in the order of the targets.
-    :param label_names_ru: Russian names, where there are any.
-    :param tokenizer: what counted tokens.
     :param settings: what was asked for, as JSON writes it.
-    :param splits: by name.
     :param origins: by split, then by set.
     :param overlaps: of every ordered pair of splits.
-    :param cooccurrence: by split.
-    :param words: the most telling words of each label, the most telling first.
+    :param words: of each label, the most telling first.
     """
 
     versions: Mapping[str, str]
@@ -203,14 +174,9 @@ class StatsConfig:
 def describe(folder: Path, config: StatsConfig, tell: Tell = lambda _: None) -> Statistics:
     """Describe a prepared folder.
 
-    :param folder: what `data prepare` wrote.
-    :param config: what to count, and how.
-    :param tell: told how far the work is.
-    :return: the numbers.
     :raises DataError: if it is not a prepared folder, a file is not the one recorded, or a split
         that is asked for is not there.
     :raises BundleError: if the model cannot be used.
-    :raises MissingExtraError: if a package is not installed.
     """
     prepared = PreparedData.open(folder)
     manifest = prepared.manifest
@@ -236,13 +202,9 @@ def describe_splits(
     """Describe splits in memory.
 
     :param splits: at least one, all with the same labels.
-    :param config: what to count, and how.
     :param prepared: where they come from.
-    :param tell: told how far the work is.
-    :return: the numbers.
     :raises DataError: if the words' split is not there, or the labels differ.
     :raises BundleError: if the model cannot be used.
-    :raises MissingExtraError: if a package is not installed.
     """
     label_set = next(iter(splits.values())).label_set
     if any(data.label_set.labels != label_set.labels for data in splits.values()):
@@ -257,8 +219,17 @@ def describe_splits(
     most = bundle.manifest.max_length
 
     def group(name: str, rows: NDArray[np.int64]) -> Group:
-        chosen = splits[name].select(rows)
-        return _group(chosen, [texts[name][i] for i in rows], tokens[name][rows], most, likeness)
+        data, own = splits[name].select(rows), [texts[name][i] for i in rows]
+        return Group(
+            rows=len(data),
+            labels={label: Balance(**counts) for label, counts in data.label_counts().items()},
+            labels_per_row=labels_per_row(data.targets),
+            fully_known=int((data.targets != UNKNOWN).all(axis=1).sum()),
+            words=lengths(np.array([len(text.split()) for text in own], dtype=np.int64)),
+            tokens=lengths(tokens[name][rows]),
+            over_max_length=int((tokens[name][rows] > most).sum()),
+            **likeness.repeats(own, data.targets),
+        )
 
     return Statistics(
         versions=environment(*_PACKAGES)["versions"],
@@ -316,41 +287,14 @@ def _token_counts(bundle: Bundle, texts: Sequence[str], tell: Tell) -> NDArray[n
     return np.array(counts, dtype=np.int64)
 
 
-def _group(
-    data: LabelledTexts,
-    texts: Sequence[str],
-    tokens: NDArray[np.int64],
-    max_length: int,
-    likeness: Likeness,
-) -> Group:
-    return Group(
-        rows=len(data),
-        labels={label: Balance(**counts) for label, counts in data.label_counts().items()},
-        labels_per_row=labels_per_row(data.targets),
-        fully_known=int((data.targets != UNKNOWN).all(axis=1).sum()),
-        words=lengths(np.array([len(text.split()) for text in texts], dtype=np.int64)),
-        tokens=lengths(tokens),
-        over_max_length=int((tokens > max_length).sum()),
-        **likeness.repeats(texts, data.targets),
-    )
-
-
 def labels_per_row(targets: NDArray[np.int8]) -> dict[int, int]:
-    """Count rows by how many labels they have.
-
-    :param targets: int8, shape (rows, labels).
-    :return: rows by number of labels present, ascending; numbers that no row has are left out.
-    """
+    """Count rows by how many labels they have, of targets of shape (rows, labels)."""
     numbers, rows = np.unique((targets == 1).sum(axis=1), return_counts=True)
     return dict(zip(numbers.tolist(), rows.tolist(), strict=True))
 
 
 def lengths(values: NDArray[np.int64]) -> Lengths | None:
-    """Describe a distribution.
-
-    :param values: shape (rows,).
-    :return: its facts; None without rows.
-    """
+    """Describe a distribution; None without values."""
     if not len(values):
         return None
     quantiles = np.percentile(values, _PERCENTS).tolist()
@@ -366,22 +310,15 @@ def lengths(values: NDArray[np.int64]) -> Lengths | None:
 
 
 def cooccurrence(targets: NDArray[np.int8]) -> Cooccurrence:
-    """Count labels that stand together.
-
-    :param targets: int8, shape (rows, labels).
-    :return: counts and shares, shape (labels, labels).
-    """
+    """Count labels that stand together, in targets of shape (rows, labels)."""
     present = (targets == 1).astype(np.int64)
     known = (targets != UNKNOWN).astype(np.int64)
     both = present.T @ present
     # Rows with the row's label in which the column's label is known.
     base = present.T @ known
     either = base + base.T - both
-    return Cooccurrence(
-        tuple(map(tuple, both.tolist())),
-        _shares(both, either),
-        _shares(both, base),
-    )
+    counts = tuple(map(tuple, both.tolist()))
+    return Cooccurrence(counts, _shares(both, either), _shares(both, base))
 
 
 def _shares(
@@ -400,40 +337,27 @@ class Likeness:
     """
 
     numbers: Mapping[str, int]
-    near: Mapping[int, frozenset[int]]
+    near: Mapping[int, set[int]]
 
     @staticmethod
     def find(texts: Mapping[str, Sequence[str]], threshold: float, tell: Tell) -> Likeness:
-        """Compare every text with every other.
-
-        :param texts: normalised, by split.
-        :param threshold: least Jaccard similarity of what counts as nearly equal.
-        :param tell: told the texts compared.
-        :return: what was found.
-        """
+        """Compare every normalised text with every other."""
         distinct = sorted({text for split in texts.values() for text in split if text})
         near: dict[int, set[int]] = defaultdict(set)
-        for i, j in near_duplicate_pairs(
-            distinct,
-            threshold,
-            lambda done, total: tell(Progress(done, total, "texts", "near duplicates")),
-        ):
+
+        def told(done: int, total: int) -> None:
+            tell(Progress(done, total, "texts", "near duplicates"))
+
+        for i, j in near_duplicate_pairs(distinct, threshold, told):
             near[i].add(j)
             near[j].add(i)
-        found = {i: frozenset(others) for i, others in near.items()}
-        return Likeness({text: i for i, text in enumerate(distinct)}, found)
+        return Likeness({text: i for i, text in enumerate(distinct)}, dict(near))
 
     def near_any(self, number: int, others: frozenset[int]) -> bool:
-        """Tell whether a text nearly equals one of a set's."""
-        return not self.near.get(number, frozenset()).isdisjoint(others)
+        return not self.near.get(number, set()).isdisjoint(others)
 
     def repeats(self, texts: Sequence[str], targets: NDArray[np.int8]) -> dict[str, int]:
-        """Count what is repeated in a group.
-
-        :param texts: normalised.
-        :param targets: int8, shape (texts, labels).
-        :return: the counts of `Group`: empty, duplicates, near_duplicates, contradictions.
-        """
+        """Count what is repeated in a group, by the names of `Group`."""
         rows: dict[int, list[int]] = defaultdict(list)
         for i, text in enumerate(texts):
             if text:
@@ -454,11 +378,7 @@ class Likeness:
         }
 
     def overlaps(self, texts: Mapping[str, Sequence[str]]) -> tuple[Overlap, ...]:
-        """Count each split's rows that another split has too, of every ordered pair of splits.
-
-        :param texts: normalised, by split.
-        :return: the counts.
-        """
+        """Count each split's rows that another split has too."""
         rows = {name: [self.numbers[t] for t in some if t] for name, some in texts.items()}
         sets = {name: frozenset(some) for name, some in rows.items()}
         return tuple(

@@ -15,7 +15,6 @@ from ov_emotions.system import require
 # What carries grammar and no matter: prepositions, conjunctions, particles, pronouns, numerals.
 _FUNCTION = frozenset({"PREP", "CONJ", "PRCL", "NPRO", "NUMR"})
 _FUNCTION_GRAMMEMES = ("Apro", "NUMB", "ROMN", "PNCT")
-_AUXILIARY = frozenset({"быть"})
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,10 @@ class TellingWord:
 
 
 def lemmas(words: Iterable[str], tell: Tell) -> dict[str, str | None]:
-    """Find the dictionary form of each word, by pymorphy3's most likely reading.
+    """Find the dictionary form of each normalised word, by pymorphy3's most likely reading.
 
-    :param words: normalised words; each is read once however often it comes.
-    :param tell: told the words read.
-    :return: by word its dictionary form; None for stop words, which are function words by their
-        part of speech, numbers, single letters and the verb «быть».
-    :raises MissingExtraError: if pymorphy3 is not installed.
+    Stop words have none: function words by their part of speech, numbers, single letters and the
+    verb «быть».
     """
     require("pymorphy3_dicts_ru", extra="data")
     analyzer = require("pymorphy3", extra="data").MorphAnalyzer(lang="ru")
@@ -57,7 +53,7 @@ def lemmas(words: Iterable[str], tell: Tell) -> dict[str, str | None]:
             len(word) == 1
             or tag.POS in _FUNCTION
             or any(grammeme in tag for grammeme in _FUNCTION_GRAMMEMES)
-            or reading.normal_form in _AUXILIARY
+            or reading.normal_form == "быть"
         )
         found[word] = None if stop else str(reading.normal_form)
     return found
@@ -78,7 +74,6 @@ def telling_words(
     Colaresi and Quinn, "Fightin' Words", Political Analysis 16, 2008). A word counts once a text:
     one text that repeats it says no more than another.
 
-    :param texts: the words of each text.
     :param targets: int8, shape (texts, labels): 1 present, 0 absent, others unknown.
     :param most: words returned for a label.
     :param least_texts: texts with the label that must have a word.
@@ -88,14 +83,10 @@ def telling_words(
     vocabulary = sorted({word for text in texts for word in text})
     if not vocabulary:
         return [() for _ in range(targets.shape[1])]
-    position = {word: i for i, word in enumerate(vocabulary)}
 
     def counts(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         counted = Counter(word for row in rows.tolist() for word in texts[row])
-        result = np.zeros(len(vocabulary))
-        for word, count in counted.items():
-            result[position[word]] = count
-        return result
+        return np.array([counted[word] for word in vocabulary], dtype=np.float64)
 
     found = []
     for column in targets.T:
@@ -123,11 +114,9 @@ def fightin_words(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compare two corpora word by word (Monroe et al. 2008, equations 16, 20 and 22).
 
-    :param one: counts, shape (words,).
-    :param other: counts, same shape.
     :param prior: sum of the Dirichlet prior's parameters, spread as both corpora's words are.
-    :return: the log-odds ratios and their z-scores, both of that shape; zeros where a corpus is
-        empty or nothing stands against a word.
+    :return: the log-odds ratios and their z-scores, of the shape of the counts; zeros where a
+        corpus is empty or nothing stands against a word.
     """
     together = one + other
     zeros = np.zeros_like(together)

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from ov_emotions.texts.cells import open_cells
+from ov_emotions.texts.columnar import open_parquet, open_xlsx
 from ov_emotions.texts.lines import open_json, open_jsonl, open_subtitles, open_txt
 from ov_emotions.texts.streams import STANDARD, BadRow, Row, Source
 from ov_emotions.texts.table import (
@@ -27,6 +29,7 @@ from ov_emotions.texts.table import (
     Start,
     Table,
     is_readable,
+    said,
     text_format,
 )
 
@@ -48,13 +51,24 @@ __all__ = [
     "text_format",
 ]
 
+_OPENERS: dict[str, Callable[[Source, str, ReadSettings], Table]] = {
+    "txt": open_txt,
+    "transcript": open_txt,
+    "csv": open_cells,
+    "tsv": open_cells,
+    "jsonl": open_jsonl,
+    "json": open_json,
+    "parquet": open_parquet,
+    "xlsx": open_xlsx,
+    "srt": open_subtitles,
+    "vtt": open_subtitles,
+}
+
 
 def open_table(path: Path, settings: ReadSettings | None = None) -> Table:
     """Look into a file: what it is, and which columns it has.
 
     :param path: the file; `-` is standard input.
-    :param settings: how to read it.
-    :return: the table.
     :raises DataError: if it cannot be read, is of no known format, or lacks the column.
     :raises InputError: if a setting is wrong.
     """
@@ -65,18 +79,18 @@ def open_table(path: Path, settings: ReadSettings | None = None) -> Table:
         table = _OPENERS[name](source, name, settings)
     finally:
         source.close()
-    return table
+    if table.lines is None or settings.encoding is not None or table.lines.encoding == "utf-8":
+        return table
+    encoding = "Windows-1251" if table.lines.encoding == "cp1251" else "UTF-16"
+    return replace(table, notes=(said(source, encoding, "--encoding"), *table.notes))
 
 
 def read_texts(
     path: Path, text_column: str = "text", settings: ReadSettings | None = None
 ) -> Iterator[str | BadRow]:
-    """Read the texts of a file alone.
+    """Read the texts of a file alone: each as it stands there, or why there is none.
 
-    :param path: the file.
-    :param text_column: the column or field with the text.
     :param settings: in place of `text_column`, all that can be set.
-    :return: yields each row's text as it stands in the file, or why there is none.
     :raises DataError: at the call, as `open_table` does; while reading, if the file turns out to be
         damaged.
     """
@@ -89,12 +103,10 @@ def answered(
     classify: Callable[[Iterator[str]], Iterable[_Answer]],
     leave_out: Callable[[BadRow], None] = lambda _row: None,
 ) -> Iterator[tuple[Row, _Answer]]:
-    """Put rows beside the answers to their texts.
+    """Put usable rows beside the answers to their texts.
 
-    :param rows: in order.
     :param classify: gives an answer for each text, in order; it may read some ahead.
     :param leave_out: is told the bad rows.
-    :return: yields each usable row and its answer.
     """
     waiting: deque[Row] = deque()
 
@@ -108,24 +120,3 @@ def answered(
 
     for answer in classify(texts()):
         yield waiting.popleft(), answer
-
-
-def _open_columnar(source: Source, kind: str, settings: ReadSettings) -> Table:
-    from ov_emotions.texts import columnar  # what it needs is slow to import
-
-    opened = columnar.open_xlsx if kind == "xlsx" else columnar.open_parquet
-    return opened(source, kind, settings)
-
-
-_OPENERS: dict[str, Callable[[Source, str, ReadSettings], Table]] = {
-    "txt": open_txt,
-    "transcript": open_txt,
-    "csv": open_cells,
-    "tsv": open_cells,
-    "jsonl": open_jsonl,
-    "json": open_json,
-    "parquet": _open_columnar,
-    "xlsx": _open_columnar,
-    "srt": open_subtitles,
-    "vtt": open_subtitles,
-}

@@ -9,7 +9,7 @@ from itertools import islice
 
 from ov_emotions.errors import DataError
 from ov_emotions.texts.lines import cuttable
-from ov_emotions.texts.streams import MAX_LINE, BadRow, Lines, Row, Source, folded, open_lines
+from ov_emotions.texts.streams import MAX_LINE, BadRow, Lines, Row, Source, open_lines
 from ov_emotions.texts.table import (
     DELIMITERS,
     NAN_CELLS,
@@ -21,8 +21,8 @@ from ov_emotions.texts.table import (
     Table,
     Wanted,
     find_text,
+    folded,
     said,
-    table_of_lines,
     unique,
 )
 
@@ -45,11 +45,9 @@ def open_cells(source: Source, kind: str, settings: ReadSettings) -> Table:
     columns, twice = unique(names)
     text = find_text(source, names, settings.text_column)
     notes: tuple[str, ...] = ()
-    usual = (DELIMITERS[kind], _NO_DELIMITER)
-    if settings.delimiter is None and delimiter not in usual:
-        notes = (
-            said(source, f"cells between {_NAMES.get(delimiter, repr(delimiter))}", "--delimiter"),
-        )
+    if settings.delimiter is None and delimiter not in (DELIMITERS[kind], _NO_DELIMITER):
+        cells = f"cells between {_NAMES.get(delimiter, repr(delimiter))}"
+        notes = (said(source, cells, "--delimiter"),)
     offset = lines.mark + sum(len(lines.encode(line)) for line in before)
     below = Start(0, offset, len(before))
 
@@ -75,13 +73,13 @@ def open_cells(source: Source, kind: str, settings: ReadSettings) -> Table:
         if count:
             yield start, count
 
-    return table_of_lines(
-        lines,
+    return Table(
+        source,
         kind,
-        settings,
+        columns,
+        text,
         read,
-        columns=columns,
-        text=text,
+        lines,
         delimiter="" if delimiter == _NO_DELIMITER else delimiter,
         notes=notes,
         twice=twice,
@@ -99,9 +97,10 @@ def _header(
         if source.ended and head[-1]:
             whole.append(head[-1])
         first = next((i for i, line in enumerate(whole) if line.strip()), len(whole))
-        told = _separator(whole[first]) if first < len(whole) else None
-        if told:
-            first += 1
+        # The line `sep=;`, which spreadsheets take for the delimiter.
+        line = whole[first].strip("\r\n").strip('"') if whole[first:] else ""
+        told = line[4] if line[:4].lower() == "sep=" and len(line) == 5 else None
+        first += told is not None
         delimiter = settings.delimiter or told
         if delimiter is None and whole[first:]:
             delimiter = _find_delimiter(whole[first:], DELIMITERS[kind], settings.text_column)
@@ -118,14 +117,6 @@ def _header(
             delimiter = _NO_DELIMITER  # what stands in a row is all of the text
         taken = first + reader.line_num
         return delimiter or DELIMITERS[kind], names, whole[:taken]
-
-
-def _separator(line: str) -> str | None:
-    """Read the line `sep=;` that spreadsheets take for the delimiter."""
-    stripped = line.strip("\r\n").strip('"')
-    if stripped[:4].lower() == "sep=" and len(stripped) == 5:
-        return stripped[4]
-    return None
 
 
 def _find_delimiter(lines: Sequence[str], usual: str, column: str) -> str:
@@ -147,13 +138,7 @@ def _find_delimiter(lines: Sequence[str], usual: str, column: str) -> str:
 
 
 class _Records:
-    """The records of lines with cells, numbered; a stray quote costs its own row only.
-
-    :param lines: below the header.
-    :param delimiter: between cells.
-    :param width: cells of the header.
-    :param start: what lies before.
-    """
+    """The records of lines with cells, numbered; a stray quote costs its own row only."""
 
     def __init__(self, lines: Iterator[str], delimiter: str, width: int, start: Start) -> None:
         self.lines = lines
@@ -230,18 +215,16 @@ def _cell_rows(
             yield cells
             continue
         if len(cells) != width:
-            if len(cells) > width and any(cell.strip() for cell in cells[width:]):
-                # A stray delimiter would put every cell behind it under another's name.
-                yield BadRow(number, f"the row has {len(cells)} cells, the header has {width}")
-                continue
-            if len(cells) < width and wanted.strict:
+            # A stray delimiter would put every cell behind it under another's name.
+            stray = any(cell.strip() for cell in cells[width:])
+            if stray or (len(cells) < width and wanted.strict):
                 yield BadRow(number, f"the row has {len(cells)} cells, the header has {width}")
                 continue
             if position >= len(cells):
                 yield BadRow(number, "the row is too short to have a text")
                 continue
             cells = cells[:width] + [""] * (width - len(cells))
-        if wanted.strict and (broken := [n for n, i in places if is_broken(cells[i])]):
+        if wanted.strict and (broken := [n for n, i in places if _is_broken(cells[i])]):
             yield BadRow(number, f"column {broken[0]!r} is not UTF-8")
             continue
         text = cells[position]
@@ -249,7 +232,7 @@ def _cell_rows(
             yield BadRow(number, "the text is empty")
         elif text in NAN_CELLS:
             yield BadRow(number, "the text is NaN")
-        elif not text.isascii() and is_broken(text):
+        elif not text.isascii() and _is_broken(text):
             yield BadRow(number, "the text is not UTF-8")
         elif not places:
             yield Row(number, text, NO_CELLS)
@@ -260,7 +243,7 @@ def _cell_rows(
             yield Row(number, text, {name: cells[place] for name, place in places})
 
 
-def is_broken(cell: str) -> bool:
+def _is_broken(cell: str) -> bool:
     """Tell whether a cell holds bytes that are not of its file's encoding."""
     try:
         cell.encode("utf-8")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from datetime import date, time
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +15,6 @@ from ov_emotions.errors import DataError
 from ov_emotions.system import require
 from ov_emotions.texts.streams import BadRow, Row, Source, reading
 from ov_emotions.texts.table import (
-    ArrowCells,
     ReadSettings,
     Start,
     Table,
@@ -115,19 +116,18 @@ def open_parquet(source: Source, kind: str, settings: ReadSettings) -> Table:
     def read(wanted: Wanted) -> Iterator[Row | BadRow]:
         number = wanted.start.row if wanted.start else 0
         with opened() as file:
-            groups, skip = _row_groups(file, number)
+            groups, skip = _row_groups(file.metadata, number)
             asked = {"columns": [text, *wanted.columns], "row_groups": groups, "batch_size": 1024}
             try:
                 for whole in file.iter_batches(**asked):
                     batch = whole.slice(skip)
                     skip = max(skip - whole.num_rows, 0)
-                    for place, value in enumerate(_values(batch.column(text))):
+                    for place, value in enumerate(_text_values(batch.column(text), number)):
                         number += 1
-                        said = value if isinstance(value, BadRow) else text_value(number, value)
-                        if isinstance(said, str):
-                            yield Row(number, said, ArrowCells(batch, place, wanted.columns))
+                        if isinstance(value, str):
+                            yield Row(number, value, ArrowCells(batch, place, wanted.columns))
                         else:
-                            yield BadRow(number, said.reason)
+                            yield value
             except (pa.ArrowException, NotImplementedError) as error:
                 raise DataError(f"{source.name} is damaged after row {number}: {error}") from error
 
@@ -140,26 +140,49 @@ def open_parquet(source: Source, kind: str, settings: ReadSettings) -> Table:
     return Table(source, kind, tuple(schema.names), text, read, schema=schema, _cut=cut)
 
 
-def _values(column: Any) -> list[Any]:
+class ArrowCells(Mapping[str, Any]):
+    """The cells of a row of an Arrow batch, made plain values when they are asked for."""
+
+    __slots__ = ("batch", "names", "place")
+
+    def __init__(self, batch: Any, place: int, names: tuple[str, ...]) -> None:
+        self.batch = batch
+        self.place = place
+        self.names = names
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.names:
+            raise KeyError(name)
+        try:
+            return self.batch.column(name)[self.place].as_py()
+        except (ValueError, OverflowError):  # not UTF-8, or a time that Python cannot hold
+            return BadRow(self.place, "a value cannot be read")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _text_values(column: Any, before: int) -> list[str | BadRow]:
+    """Take the values of a column, with so many rows before it, for texts."""
+
+    def value(number: int, scalar: Any) -> str | BadRow:
+        try:
+            return text_value(number, scalar.as_py())
+        except UnicodeDecodeError:
+            return BadRow(number, "the text is not UTF-8")
+
     try:
-        return list(column.to_pylist())
+        values = column.to_pylist()
     except UnicodeDecodeError:
-        return [_value(scalar) for scalar in column]
+        return [value(number, scalar) for number, scalar in enumerate(column, before + 1)]
+    return [text_value(number, one) for number, one in enumerate(values, before + 1)]
 
 
-def _value(scalar: Any) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        return BadRow(0, "the text is not UTF-8")
-
-
-def _row_groups(file: Any, before: int) -> tuple[list[int], int]:
+def _row_groups(metadata: Any, before: int) -> tuple[list[int], int]:
     """Find the row groups behind so many rows, and the rows of the first that lie before."""
-    first = 0
-    for group in range(file.metadata.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        if first + rows > before:
-            return list(range(group, file.metadata.num_row_groups)), before - first
-        first += rows
-    return [], 0
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    first = bisect_right(list(accumulate(sizes)), before)
+    return list(range(first, len(sizes))), before - sum(sizes[:first])

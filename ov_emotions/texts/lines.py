@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,11 +20,11 @@ from ov_emotions.texts.table import (
     Wanted,
     find_text,
     said,
-    table_of_lines,
     text_value,
 )
 from ov_emotions.texts.transcripts import (
     COLUMNS,
+    Objects,
     looks_timed,
     looks_vosk,
     subtitle_rows,
@@ -35,27 +35,19 @@ from ov_emotions.texts.transcripts import (
 )
 
 _decode_json = msgspec.json.Decoder().decode
-_TRANSCRIPT = (*COLUMNS, "text")
 
 
 def open_txt(source: Source, kind: str, settings: ReadSettings) -> Table:
     """Look into .txt: a text a line, or time, speaker and text; see `open_table`."""
     lines = open_lines(source, settings.encoding)
-    found = kind == "transcript"
     notes: tuple[str, ...] = ()
-    if settings.format is None and not found:
+    if settings.format is None:
         head = lines.head.split(lines.end)
-        found = looks_timed(head[:-1] if len(head) > 1 and not source.ended else head)
-        if found:
+        if looks_timed(head[:-1] if len(head) > 1 and not source.ended else head):
+            kind = "transcript"
             notes = (said(source, "a transcript of time, speaker and text", "--format txt"),)
-    if found:
-
-        def timed(wanted: Wanted) -> Iterator[Row | BadRow]:
-            return _chosen(timed_rows(text_lines(lines.read())), wanted)
-
-        return table_of_lines(
-            lines, "transcript", settings, timed, columns=_TRANSCRIPT, notes=notes
-        )
+    if kind == "transcript":
+        return _spoken(lines, kind, lambda: timed_rows(text_lines(lines.read())), notes)
 
     def read(wanted: Wanted) -> Iterator[Row | BadRow]:
         start = wanted.start or Start()
@@ -70,24 +62,34 @@ def open_txt(source: Source, kind: str, settings: ReadSettings) -> Table:
     def cut(rows: int) -> Iterator[tuple[Start, int]]:
         return _cut_lines(lines, rows, blank=True)
 
-    return table_of_lines(lines, kind, settings, read, _cut=cut if cuttable(lines) else None)
+    cutter = cut if cuttable(lines) else None
+    return Table(source, kind, ("text",), "text", read, lines, _cut=cutter)
 
 
-def _chosen(rows: Iterable[Row | BadRow], wanted: Wanted) -> Iterator[Row | BadRow]:
-    for row in rows:
-        if isinstance(row, BadRow) or len(wanted.columns) == len(row.cells):
-            yield row
-        else:
-            yield Row(row.row, row.text, {name: row.cells.get(name) for name in wanted.columns})
+def _spoken(
+    lines: Lines,
+    kind: str,
+    rows: Callable[[], Iterable[Row | BadRow]],
+    notes: tuple[str, ...] = (),
+) -> Table:
+    def read(wanted: Wanted) -> Iterator[Row | BadRow]:
+        for row in rows():
+            if isinstance(row, BadRow) or len(wanted.columns) == len(row.cells):
+                yield row
+            else:
+                cells = {name: row.cells.get(name) for name in wanted.columns}
+                yield Row(row.row, row.text, cells)
+
+    return Table(lines.source, kind, (*COLUMNS, "text"), "text", read, lines, notes=notes)
 
 
 def open_subtitles(source: Source, kind: str, settings: ReadSettings) -> Table:
     """Look into .srt or .vtt; see `open_table`."""
     lines = open_lines(source, settings.encoding)
 
-    def read(wanted: Wanted) -> Iterator[Row | BadRow]:
+    def rows() -> Iterator[Row | BadRow]:
         found = False
-        for row in _chosen(subtitle_rows(lines.read(), web=kind == "vtt"), wanted):
+        for row in subtitle_rows(lines.read(), web=kind == "vtt"):
             found = True
             yield row
         if not found and lines.head.strip() and not lines.head.startswith("WEBVTT"):
@@ -96,7 +98,7 @@ def open_subtitles(source: Source, kind: str, settings: ReadSettings) -> Table:
                 "00:00:01,000 --> 00:00:04,000"
             )
 
-    return table_of_lines(lines, kind, settings, read, columns=_TRANSCRIPT)
+    return _spoken(lines, kind, rows)
 
 
 def open_json(source: Source, kind: str, settings: ReadSettings) -> Table:
@@ -105,29 +107,24 @@ def open_json(source: Source, kind: str, settings: ReadSettings) -> Table:
         pass
     lines = open_lines(source, settings.encoding)
     value = _json_values(source, lines.head)
+    segments = whisper_segments(value)
+    if segments is not None:
+        return _spoken(lines, "transcript", lambda: whisper_rows(segments))
     objects = value if isinstance(value, list) else [value]
-    segments, numbered = whisper_segments(value), list(_checked(enumerate(objects, start=1)))
-    if segments is not None or looks_vosk(objects):
-
-        def spoken(wanted: Wanted) -> Iterator[Row | BadRow]:
-            rows = vosk_rows(numbered) if segments is None else whisper_rows(segments)
-            return _chosen(rows, wanted)
-
-        return table_of_lines(lines, "transcript", settings, spoken, columns=_TRANSCRIPT)
+    numbered = [(number, _object(number, one)) for number, one in enumerate(objects, start=1)]
+    if looks_vosk(objects):
+        return _spoken(lines, "transcript", lambda: vosk_rows(numbered))
     fields = dict.fromkeys(k for one in objects if isinstance(one, dict) for k in one)
     if not isinstance(value, list) or (objects and not fields):
         raise DataError(
             f"{source.name} is neither a list of objects nor the JSON of Whisper, WhisperX or Vosk"
         )
     text = find_text(source, tuple(fields), settings.text_column) if fields else "text"
-    return table_of_lines(
-        lines,
-        kind,
-        settings,
-        lambda wanted: _object_rows(numbered, text, wanted),
-        columns=tuple(fields) or (text,),
-        text=text,
-    )
+
+    def read(wanted: Wanted) -> Iterator[Row | BadRow]:
+        return _object_rows(numbered, text, wanted)
+
+    return Table(source, kind, tuple(fields) or (text,), text, read, lines)
 
 
 def _json_values(source: Source, text: str) -> Any:
@@ -144,10 +141,8 @@ def _json_values(source: Source, text: str) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _checked(values: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    for number, value in values:
-        is_object = isinstance(value, dict)
-        yield number, value if is_object else BadRow(number, "the line is not a JSON object")
+def _object(number: int, value: Any) -> dict[str, Any] | BadRow:
+    return value if isinstance(value, dict) else BadRow(number, "the line is not a JSON object")
 
 
 def open_jsonl(source: Source, kind: str, settings: ReadSettings) -> Table:
@@ -158,35 +153,23 @@ def open_jsonl(source: Source, kind: str, settings: ReadSettings) -> Table:
         del head[-1]
     sample = [value for _, value in islice(_objects(head), SAMPLE) if isinstance(value, dict)]
     if looks_vosk(sample):
-
-        def vosk(wanted: Wanted) -> Iterator[Row | BadRow]:
-            return _chosen(vosk_rows(_objects(lines.read())), wanted)
-
-        return table_of_lines(lines, "transcript", settings, vosk, columns=_TRANSCRIPT)
+        return _spoken(lines, "transcript", lambda: vosk_rows(_objects(lines.read())))
     fields = tuple(dict.fromkeys(name for value in sample for name in value))
-    text = settings.text_column
-    if fields:
-        text = find_text(source, fields, text)
+    text = find_text(source, fields, settings.text_column) if fields else settings.text_column
 
     def read(wanted: Wanted) -> Iterator[Row | BadRow]:
         start = wanted.start or Start()
         objects = _objects(lines.read(start.offset), start.line)
         return _object_rows(objects, text, wanted, known=fields)
 
-    return table_of_lines(
-        lines,
-        kind,
-        settings,
-        read,
-        columns=fields or (text,),
-        text=text,
-        _cut=(lambda rows: _cut_lines(lines, rows, blank=False)) if cuttable(lines) else None,
-    )
+    def cut(rows: int) -> Iterator[tuple[Start, int]]:
+        return _cut_lines(lines, rows, blank=False)
+
+    cutter = cut if cuttable(lines) else None
+    return Table(source, kind, fields or (text,), text, read, lines, _cut=cutter)
 
 
-def _objects(
-    lines: Iterable[str], before: int = 0
-) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def _objects(lines: Iterable[str], before: int = 0) -> Objects:
     """Read one JSON object a line; empty lines are left out."""
     for number, text in text_lines(lines, before):
         if isinstance(text, BadRow):
@@ -203,15 +186,11 @@ def _objects(
             except (ValueError, RecursionError) as error:
                 yield number, BadRow(number, f"the line is not JSON: {error}")
                 continue
-        is_object = isinstance(value, dict)
-        yield number, value if is_object else BadRow(number, "the line is not a JSON object")
+        yield number, _object(number, value)
 
 
 def _object_rows(
-    objects: Iterable[tuple[int, dict[str, Any] | BadRow]],
-    column: str,
-    wanted: Wanted,
-    known: Sequence[str] = (),
+    objects: Objects, column: str, wanted: Wanted, known: Sequence[str] = ()
 ) -> Iterator[Row | BadRow]:
     everything = bool(known) and len(wanted.columns) == len(known) - 1
     for number, value in objects:

@@ -35,8 +35,11 @@ MAX_LINE = 16 * 2**20
 
 _HEAD = 1 << 16
 _SEARCHED = 8 * 2**20
-_MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE}
-_MARKS["utf-16-be"] = codecs.BOM_UTF16_BE
+_MARKS = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+}
 # The letters that Russian has most of, as Windows-1251 writes them: half of any text and more.
 _FREQUENT = frozenset("оеаинтсрвлОЕАИНТСРВЛ".encode("cp1251"))
 _HIGH_WORD = re.compile(rb"[\x80-\xff]{2,}")
@@ -47,7 +50,6 @@ class Row(msgspec.Struct, frozen=True):
     """A row with a usable text.
 
     :param row: its number, counted from 1 below the header; of lines, as an editor counts.
-    :param text: as it stands in the file.
     :param cells: the other columns asked for, by name; None where the row lacks one. A cell that
         cannot be read is a `BadRow`.
     :param source: the file, where rows of several are put together.
@@ -61,11 +63,7 @@ class Row(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that was left out.
-
-    :param row: its number, counted from 1 below the header.
-    :param reason: why.
-    """
+    """A row that was left out: its number, as of a `Row`, and why."""
 
     row: int
     reason: str
@@ -73,10 +71,7 @@ class BadRow:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a file into a `DataError` that names it.
-
-    :param path: the file that the block reads.
-    """
+    """Turn what goes wrong with a file that the block reads into a `DataError` that names it."""
     try:
         yield
     except FileNotFoundError:
@@ -112,10 +107,13 @@ class _Chained(io.RawIOBase):
         super().close()
 
 
-class Source:
-    """A file, a pipe or standard input, looked into at its beginning.
+def _buffered(stream: Any) -> BinaryIO:
+    return cast("BinaryIO", io.BufferedReader(stream, 1 << 17))
 
-    :param path: the file; `-` is standard input.
+
+class Source:
+    """A file, a pipe or standard input (`-`), looked into at its beginning.
+
     :raises DataError: if it does not exist, is a folder or cannot be read.
     """
 
@@ -156,10 +154,7 @@ class Source:
         return not self.regular and not self._file.seekable()
 
     def grow(self) -> bool:
-        """Look further into it.
-
-        :return: False if there is no more.
-        """
+        """Look further into it; False if there is no more."""
         with reading(self.path):
             more = self._file.read(_HEAD)
         self.head += more
@@ -169,22 +164,20 @@ class Source:
     def open(self, offset: int = 0) -> BinaryIO:
         """Open it to be read from its beginning, or from an offset where it is `seekable`.
 
-        :param offset: bytes before.
-        :return: the bytes; to be closed.
         :raises DataError: if it is a pipe that was opened before.
         """
         if self.regular:
-            file = io.BufferedReader(cast("Any", self._open()), 1 << 17)
+            file = _buffered(self._open())
             if offset:
                 file.seek(offset)
-            return cast("BinaryIO", file)
+            return file
         if self._used:
             raise DataError(f"{self.name} is no plain file, and would have to be read twice")
         self._used = True
-        rest = cast("Any", self._file)
+        rest: Any = self._file
         if not hasattr(rest, "read1"):
-            rest = io.BufferedReader(rest, 1 << 17)
-        return cast("BinaryIO", io.BufferedReader(_Chained(self.head, rest), 1 << 17))
+            rest = _buffered(rest)
+        return _buffered(_Chained(self.head, rest))
 
     def close(self) -> None:
         """Let go of what was opened to look into a plain file."""
@@ -212,8 +205,6 @@ class Source:
 class Lines:
     """The lines of a source as text.
 
-    :param source: the bytes.
-    :param encoding: of them.
     :param mark: bytes of the byte order mark.
     :param end: of the lines: a line feed, or a carriage return where there is no line feed.
     """
@@ -232,8 +223,8 @@ class Lines:
         """Read the lines, each with its end.
 
         :param offset: bytes before the first, the mark counted; 0 for the first of all.
-        :return: yields lines; one of `MAX_LINE` characters is the beginning of a longer one. Bytes
-            of no meaning are lone surrogates.
+        :return: a line of `MAX_LINE` characters is the beginning of a longer one; bytes of no
+            meaning are lone surrogates.
         """
         with self.source.open(offset) as file:
             if not offset:
@@ -249,22 +240,19 @@ class Lines:
                 yield line
 
     def encode(self, line: str) -> bytes:
-        """Return the bytes of a line that was read."""
         return line.encode(self.encoding, "surrogateescape")
 
 
 def open_lines(source: Source, encoding: str | None = None) -> Lines:
     """Find out how the lines of a source are written.
 
-    :param source: the bytes.
     :param encoding: in place of what they look like.
-    :return: the lines.
     :raises DataError: if they are in no encoding that is known.
     :raises InputError: if there is no encoding of that name.
     """
     mark = next((name for name, mark in _MARKS.items() if source.head.startswith(mark)), None)
     if encoding is None:
-        found = mark or find_encoding(source.sample(), source.name)
+        found = mark or _find_encoding(source.sample(), source.name)
     else:
         found = check_encoding(encoding)
         if found in ("utf-8-sig", "utf-16"):
@@ -275,10 +263,7 @@ def open_lines(source: Source, encoding: str | None = None) -> Lines:
 
 
 def check_encoding(name: str) -> str:
-    """Return the name that Python has for an encoding.
-
-    :raises InputError: if there is none of that name.
-    """
+    """Return the name that Python has for an encoding."""
     try:
         b"".decode(name)
         return codecs.lookup(name).name
@@ -290,14 +275,8 @@ def _decoded(data: bytes, encoding: str) -> str:
     return codecs.getincrementaldecoder(encoding)("replace").decode(data)
 
 
-def find_encoding(sample: bytes, where: str) -> str:
-    """Tell the encoding of bytes without a byte order mark.
-
-    :param sample: some of them, whole from the first line on.
-    :param where: names them in messages.
-    :return: utf-8, utf-16-le, utf-16-be or cp1251.
-    :raises DataError: if it is none of these.
-    """
+def _find_encoding(sample: bytes, where: str) -> str:
+    """Tell whether bytes without a mark are utf-8, utf-16-le, utf-16-be or cp1251."""
     # Every character of Russian text has a high byte of 0 or 4.
     for encoding, high in (("utf-16-le", sample[1::2]), ("utf-16-be", sample[::2])):
         if len(high) > 1 and sum(high.count(byte) for byte in (0, 4)) > 0.9 * len(high):
@@ -328,21 +307,10 @@ def _is_utf8(line: bytes, *, cut: bool) -> bool:
     return True
 
 
-def _broken_byte(error: UnicodeEncodeError) -> str:
-    """Say which byte of a line was none of UTF-8; empty for half of a surrogate pair."""
-    character = error.object[error.start]
-    if not "\udc80" <= character <= "\udcff":
-        return ""
-    place = len(error.object[: error.start].encode("utf-8")) + 1
-    return f"byte 0x{ord(character) - 0xDC00:02x} at {place}"
-
-
 def text_lines(lines: Iterable[str], before: int = 0) -> Iterator[tuple[int, str | BadRow]]:
-    """Number lines and take their ends off.
+    """Number lines, as `Lines.read` gives them, and take their ends off.
 
-    :param lines: as `Lines.read` gives them.
     :param before: how many lines of the file are before the first.
-    :return: yields each line's number, and the line or why it cannot be read.
     """
     for number, line in enumerate(lines, start=before + 1):
         if len(line) >= MAX_LINE:
@@ -351,8 +319,10 @@ def text_lines(lines: Iterable[str], before: int = 0) -> Iterator[tuple[int, str
         try:
             line.encode("utf-8")
         except UnicodeEncodeError as error:
-            if broken := _broken_byte(error):
-                yield number, BadRow(number, f"the line is not UTF-8: {broken}")
+            character = line[error.start]
+            if "\udc80" <= character <= "\udcff":  # else it is half of a surrogate pair
+                byte, place = ord(character) - 0xDC00, len(line[: error.start].encode()) + 1
+                yield number, BadRow(number, f"the line is not UTF-8: byte 0x{byte:02x} at {place}")
                 continue
         yield number, line.rstrip("\r\n")
 
@@ -362,10 +332,8 @@ def as_they_come(items: Iterable[_T], most: int, patience: float = 0.02) -> Iter
 
     They are read in a thread of their own, so that some gather while a group is worked on.
 
-    :param items: from a pipe, say.
-    :param most: items of a group.
+    :param most: items of a group, which has one at the least.
     :param patience: seconds that a group is held open for the next item.
-    :return: yields groups of one item or more.
     """
     waiting: queue.Queue[Any] = queue.Queue(8 * most)
     end = object()
@@ -382,26 +350,14 @@ def as_they_come(items: Iterable[_T], most: int, patience: float = 0.02) -> Iter
     item, error = waiting.get()
     while item is not end:
         group = [item]
-        try:
+        with suppress(queue.Empty):
             while len(group) < most:
                 item, error = waiting.get(timeout=patience)
                 if item is end:
                     break
                 group.append(item)
-            else:
-                item = None
-        except queue.Empty:
-            item = None
         yield group
-        if item is None:
+        if item is not end:
             item, error = waiting.get()
     if error is not None:
         raise error
-
-
-_WHITE = re.compile(r"\s+")
-
-
-def folded(name: str) -> str:
-    """Make names of columns comparable: one case, no blanks."""
-    return _WHITE.sub("", name.casefold().lstrip("\ufeff"))

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ov_emotions.errors import DataError, InputError, MissingColumnError
-from ov_emotions.texts.streams import (
-    BadRow,
-    Lines,
-    Row,
-    Source,
-    check_encoding,
-    folded,
-    reading,
-)
+from ov_emotions.texts.streams import BadRow, Lines, Row, Source, check_encoding, reading
 
 Format = Literal[
     "txt", "csv", "tsv", "jsonl", "parquet", "xlsx", "json", "srt", "vtt", "transcript"
@@ -31,13 +24,14 @@ _WHOLE = ("parquet", "xlsx", "json")
 TEXT_NAMES = ("text", "текст")
 """Names of the column with the text; the second is found where the first was asked for."""
 
-_JSON_TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list"}
 SAMPLE = 100
 """Rows that are looked at before a file is read."""
 
 # What numpy and pandas write for a missing value.
 NAN_CELLS = frozenset({"nan", "NaN"})
 NO_CELLS: Mapping[str, Any] = {}
+_JSON_TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list"}
+_WHITE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -86,27 +80,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is read of each row.
-
-    :param columns: beside the text.
-    :param strict: whether a row with too few cells is bad.
-    :param start: where to begin; None for the first row.
-    """
+    """What is read of each row: the arguments of `Table.rows`."""
 
     columns: tuple[str, ...]
     strict: bool
     start: Start | None
 
 
-Read = Callable[[Wanted], Iterator[Row | BadRow]]
-
-
 @dataclass(frozen=True)
 class Table:
     """A file of texts that was looked into.
 
-    :param source: its bytes.
-    :param format: of it.
     :param columns: all, in the order of the file, each by a name of its own; of .jsonl, the fields
         of its first rows. Of texts that stand alone, the one column `text`.
     :param text: the column with the text.
@@ -121,7 +105,7 @@ class Table:
     format: str
     columns: tuple[str, ...]
     text: str
-    _read: Read
+    _read: Callable[[Wanted], Iterator[Row | BadRow]]
     lines: Lines | None = None
     delimiter: str = ""
     notes: tuple[str, ...] = ()
@@ -163,14 +147,9 @@ class Table:
     def find(self, name: str) -> str | None:
         """Find a column without regard to case and blanks.
 
-        :param name: what it is called.
-        :return: its name in `columns`; None if there is none.
         :raises DataError: if several are called so.
         """
-        found = [name] if name in self.columns else _alike(self.columns, name)
-        if len(found) > 1 or (found and found[0] in self.twice):
-            raise DataError(f"{self.source.name} has more than one column {name!r}")
-        return found[0] if found else None
+        return _find(self.source, self.columns, name, self.twice)
 
     def rows(
         self,
@@ -179,12 +158,11 @@ class Table:
         strict: bool = False,
         start: Start | None = None,
     ) -> Iterator[Row | BadRow]:
-        """Read the rows lazily and in order.
+        """Read the rows lazily and in order; one that is left out is told in its place.
 
-        :param columns: of `columns`, those to read beside the text; None for all others.
+        :param columns: those to read beside the text; None for all others.
         :param strict: whether a row that has fewer cells than the header is bad.
         :param start: one that `parts` gave, to begin there.
-        :return: yields each row, or why it is left out.
         :raises DataError: while reading, if the file turns out to be damaged; at once if it is a
             pipe that was read before.
         """
@@ -198,7 +176,7 @@ class Table:
         A file that can only be read from its beginning is one range whatever its length.
 
         :param rows: of a range at most.
-        :return: yields where each begins and how many rows it has, at least one.
+        :return: where each begins and how many rows it has, at least one.
         """
         if self._cut is not None:
             with reading(self.path):
@@ -208,12 +186,7 @@ class Table:
 
 
 def text_format(path: Path) -> str:
-    """Tell a file's format by its name.
-
-    :param path: the file; it need not exist.
-    :return: one of `FORMATS`.
-    :raises DataError: if the extension is not known.
-    """
+    """Tell a file's format, one of `FORMATS`, by its name; it need not exist."""
     name = path.name.lower()
     compressed = name.endswith(".gz")
     extension = Path(name.removesuffix(".gz")).suffix or (".txt" if compressed else "")
@@ -234,12 +207,7 @@ def is_readable(path: Path) -> bool:
 
 
 def text_value(number: int, value: Any) -> str | BadRow:
-    """Take a value for a text, or say why it is none.
-
-    :param number: of the row.
-    :param value: what the row holds.
-    :return: the text as it stands, or the bad row.
-    """
+    """Take a value of a row for a text, or say why it is none."""
     if type(value) is str and value and not value.isspace():
         return value
     if value is None:
@@ -252,20 +220,28 @@ def text_value(number: int, value: Any) -> str | BadRow:
     return BadRow(number, "the text is empty")
 
 
-def _alike(names: Iterable[str], name: str) -> list[str]:
-    wanted = folded(name)
-    return [one for one in names if folded(one) == wanted]
+def folded(name: str) -> str:
+    """Make names of columns comparable: one case, no blanks."""
+    return _WHITE.sub("", name.casefold().lstrip("\ufeff"))
+
+
+def _find(
+    source: Source, names: Sequence[str], wanted: str, twice: Sequence[str] = ()
+) -> str | None:
+    """Find a name as it is, or else in another case or with other blanks."""
+    found = [name for name in names if name == wanted]
+    found = found or [name for name in names if folded(name) == folded(wanted)]
+    if len(found) > 1 or set(found) & set(twice):
+        raise DataError(f"{source.name} has more than one column {wanted!r}")
+    return found[0] if found else None
 
 
 def find_text(source: Source, names: Sequence[str], wanted: str) -> str:
     """Find the column with the text: by its name, by its name in another case, or in Russian."""
-    tried = TEXT_NAMES if wanted == TEXT_NAMES[0] else (wanted,)
-    for name in tried:
-        found = [one for one in names if one == name] or _alike(names, name)
-        if len(found) > 1:
-            raise DataError(f"{source.name} has more than one column {name!r}")
-        if found:
-            return found[0]
+    for name in TEXT_NAMES if wanted == TEXT_NAMES[0] else (wanted,):
+        found = _find(source, names, name)
+        if found is not None:
+            return found
     shown = [name.encode("utf-8", "replace").decode("utf-8") for name in names]
     raise MissingColumnError(
         f"{source.name} has no column {wanted!r}; name the one that holds the text "
@@ -279,40 +255,6 @@ def said(source: Source, what: str, flags: str) -> str:
     return f"{source.name} was read as {what}; {flags} says otherwise"
 
 
-def _encoding_note(lines: Lines, settings: ReadSettings) -> tuple[str, ...]:
-    if settings.encoding is not None or lines.encoding == "utf-8":
-        return ()
-    name = "Windows-1251" if lines.encoding == "cp1251" else "UTF-16"
-    return (said(lines.source, name, "--encoding"),)
-
-
-def table_of_lines(
-    lines: Lines,
-    kind: str,
-    settings: ReadSettings,
-    read: Read,
-    *,
-    columns: tuple[str, ...] = ("text",),
-    text: str = "text",
-    notes: tuple[str, ...] = (),
-    **more: Any,
-) -> Table:
-    """Make the table of a file of lines, and note an encoding that is not UTF-8.
-
-    :param more: other fields of `Table`.
-    """
-    return Table(
-        lines.source,
-        kind,
-        columns,
-        text,
-        read,
-        lines=lines,
-        notes=_encoding_note(lines, settings) + notes,
-        **more,
-    )
-
-
 def unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give each column a name of its own, and tell which names several have."""
     found: dict[str, None] = {}
@@ -323,33 +265,3 @@ def unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
             free = f"{name}_{number}"
         found[free] = None
     return tuple(found), tuple(sorted({name for name in names if names.count(name) > 1}))
-
-
-class ArrowCells(Mapping[str, Any]):
-    """The cells of a row of an Arrow batch, made plain values when they are asked for.
-
-    :param batch: Arrow's; it has the text too.
-    :param place: of the row in it.
-    :param names: of the cells.
-    """
-
-    __slots__ = ("batch", "names", "place")
-
-    def __init__(self, batch: Any, place: int, names: tuple[str, ...]) -> None:
-        self.batch = batch
-        self.place = place
-        self.names = names
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self.names:
-            raise KeyError(name)
-        try:
-            return self.batch.column(name)[self.place].as_py()
-        except (ValueError, OverflowError):  # not UTF-8, or a time that Python cannot hold
-            return BadRow(self.place, "a value cannot be read")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)

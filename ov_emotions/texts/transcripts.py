@@ -40,13 +40,12 @@ _VOSK = frozenset(
     ("result", "text", "partial", "partial_result", "alternatives", "spk", "spk_frames", "speaker")
 )
 
+Objects = Iterable[tuple[int, dict[str, Any] | BadRow]]
+"""Numbered objects of JSON, and what is none."""
+
 
 def clock_seconds(text: str) -> float | None:
-    """Read `02:15`, `1:02:15` or `02:15.5`.
-
-    :param text: the time.
-    :return: seconds; None if it is no such time.
-    """
+    """Read `02:15`, `1:02:15` or `02:15.5`; None if it is no such time."""
     if not _CLOCK.fullmatch(text):
         return None
     seconds = 0.0
@@ -61,10 +60,9 @@ def clock_seconds(text: str) -> float | None:
 def cell_seconds(value: Any) -> float | None:
     """Read the time of a row: seconds as a number, a clock time, or a date and time of ISO 8601.
 
-    A date and time gives seconds since 1970; those without a zone are taken for UTC.
+    A date and time gives seconds since 1970; those without a zone are taken for UTC. An empty cell
+    gives None.
 
-    :param value: what the row holds.
-    :return: seconds; None where the cell is empty.
     :raises ValueError: if it is no time.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
@@ -100,11 +98,7 @@ def _timestamp(moment: datetime) -> float:
 
 
 def clock(seconds: float) -> str:
-    """Write seconds as `2:15` or `1:02:15`.
-
-    :param seconds: at least 0.
-    :return: whole seconds as a clock shows them.
-    """
+    """Write seconds as a clock shows them: `2:15` or `1:02:15`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -116,14 +110,10 @@ def _row(number: int, text: str, start: Any, end: Any, speaker: Any) -> Row:
 
 
 def subtitle_rows(lines: Iterable[str], *, web: bool) -> Iterator[Row | BadRow]:
-    """Read the cues of .srt or .vtt, numbered from 1.
+    """Read the cues of .srt or, for the web, .vtt; they are numbered from 1 and held in memory.
 
     A speaker is told by a voice tag of .vtt, or by `Name:` or `[Name]:` before the text, which is
     taken for a speaker where at least half of the cues have one.
-
-    :param lines: of the file.
-    :param web: whether it is .vtt.
-    :return: yields rows; all are held in memory.
     """
     cues = list(_cues(lines, web=web))
     texts = [cue[2] for cue in cues if not isinstance(cue, BadRow)]
@@ -134,11 +124,9 @@ def subtitle_rows(lines: Iterable[str], *, web: bool) -> Iterator[Row | BadRow]:
             continue
         start, end, text = cue
         before, *voices = _VOICE.split(text)
-        parts = [(None, before), *zip(voices[::2], voices[1::2], strict=True)]
-        for name, said in parts:
+        for speaker, said in [(None, before), *zip(voices[::2], voices[1::2], strict=True)]:
             plain = html.unescape(_TAG.sub("", said)).strip()
-            speaker = name
-            if name is None and prefixed and (found := _prefix(plain)):
+            if speaker is None and prefixed and (found := _prefix(plain)):
                 speaker, plain = found
             if plain:
                 yield _row(number, " ".join(plain.split()), start, end, speaker)
@@ -194,11 +182,7 @@ def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def whisper_segments(value: Any) -> list[Any] | None:
-    """Find the segments in the JSON of Whisper, faster-whisper, WhisperX or whisper.cpp.
-
-    :param value: what the file holds.
-    :return: the segments; None if it is no such JSON.
-    """
+    """Find the segments in the JSON of Whisper, faster-whisper, WhisperX or whisper.cpp."""
     found = value
     if isinstance(value, dict):
         found = value.get("segments", value.get("transcription"))
@@ -209,11 +193,7 @@ def whisper_segments(value: Any) -> list[Any] | None:
 
 
 def whisper_rows(segments: Sequence[Mapping[str, Any]]) -> Iterator[Row | BadRow]:
-    """Read segments, numbered from 1.
-
-    :param segments: as `whisper_segments` finds them.
-    :return: yields rows; where a segment of WhisperX names no speaker, most of its words decide.
-    """
+    """Read segments; where one of WhisperX names no speaker, most of its words decide."""
     for number, one in enumerate(segments, start=1):
         text = one["text"]
         if not isinstance(text, str):
@@ -222,7 +202,7 @@ def whisper_rows(segments: Sequence[Mapping[str, Any]]) -> Iterator[Row | BadRow
         start, end = one.get("start"), one.get("end")
         offsets = one.get("offsets")
         if isinstance(offsets, dict):  # milliseconds
-            start, end = (_thousandth(offsets.get(key)) for key in ("from", "to"))
+            start, end = (_number(offsets.get(key), 1000) for key in ("from", "to"))
         words = one.get("words")
         said = [word.get("speaker") for word in words or () if isinstance(word, dict)]
         by = one.get("speaker") or next(iter(Counter(filter(None, said)).most_common(1)), [None])[0]
@@ -230,20 +210,12 @@ def whisper_rows(segments: Sequence[Mapping[str, Any]]) -> Iterator[Row | BadRow
             yield _row(number, text.strip(), _number(start), _number(end), by)
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _thousandth(value: Any) -> float | None:
-    number = _number(value)
-    return None if number is None else number / 1000
+def _number(value: Any, over: int = 1) -> float | None:
+    return value / over if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def looks_vosk(objects: Sequence[Any]) -> bool:
-    """Tell whether JSON objects are results of Vosk.
-
-    :param objects: the first of a file.
-    """
+    """Tell whether JSON objects, the first of a file, are results of Vosk."""
     found = [one for one in objects if isinstance(one, dict)]
     return (
         bool(found)
@@ -258,12 +230,8 @@ def _words(one: Mapping[str, Any]) -> list[Any]:
     return words if timed and isinstance(words, list) else []
 
 
-def vosk_rows(objects: Iterable[tuple[int, dict[str, Any] | BadRow]]) -> Iterator[Row | BadRow]:
-    """Read results of Vosk; partial ones are passed over.
-
-    :param objects: numbered.
-    :return: yields rows.
-    """
+def vosk_rows(objects: Objects) -> Iterator[Row | BadRow]:
+    """Read results of Vosk; partial ones are passed over."""
     for number, found in objects:
         if isinstance(found, BadRow):
             yield found
@@ -285,10 +253,7 @@ def vosk_rows(objects: Iterable[tuple[int, dict[str, Any] | BadRow]]) -> Iterato
 
 
 def looks_timed(lines: Sequence[str]) -> bool:
-    """Tell whether lines are of the form `time speaker text`, not texts that begin with numbers.
-
-    :param lines: the first of a file.
-    """
+    """Tell whether lines are of the form `time speaker text`, not texts that begin with numbers."""
     spoken = [line for line in lines if line.strip()]
     found = [match for match in map(_TIMED.fullmatch, spoken) if match]
     if not found or len(found) < 0.9 * len(spoken):
@@ -304,11 +269,7 @@ def looks_timed(lines: Sequence[str]) -> bool:
 
 
 def timed_rows(lines: Iterable[tuple[int, str | BadRow]]) -> Iterator[Row | BadRow]:
-    """Read lines of the form `time speaker text`; `time` may be a span.
-
-    :param lines: numbered, without their ends.
-    :return: yields rows.
-    """
+    """Read numbered lines of the form `time speaker text`; `time` may be a span."""
     for number, line in lines:
         if isinstance(line, BadRow):
             yield line

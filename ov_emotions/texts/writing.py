@@ -18,11 +18,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from typing import Any, BinaryIO, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
 from ov_emotions.errors import DataError
+from ov_emotions.system import require
 from ov_emotions.texts.streams import BadRow, Row
-from ov_emotions.texts.table import DELIMITERS, ArrowCells, Table
+from ov_emotions.texts.table import DELIMITERS, Table
+
+if TYPE_CHECKING:
+    from ov_emotions.prediction import Prediction
 
 Written = Literal["csv", "tsv", "jsonl", "parquet", "xlsx"]
 WRITTEN: tuple[str, ...] = get_args(Written)
@@ -32,8 +36,6 @@ _FLUSH_ROWS = 20_000
 _FLUSH_BYTES = 64 * 2**20
 _SHEET_ROWS = 1_048_576
 _SHEET_CELL = 32_767
-
-
 _BYTES = "ov_emotions.bytes"
 
 
@@ -46,21 +48,6 @@ def _kept(error: UnicodeError) -> tuple[bytes, int]:
 
 
 codecs.register_error(_BYTES, _kept)
-
-
-class Answer(Protocol):
-    """What is known of a text: a `Prediction`."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Those that were found."""
-
-    @property
-    def truncated(self) -> bool | None:
-        """Whether a part of the text was left out."""
-
-    def to_dict(self, *, rounded: bool = False) -> dict[str, Any]:
-        """Return labels, scores and truncated."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +71,7 @@ class Added:
     titles: Mapping[str, str] = field(default_factory=dict)
 
     def columns(self, cells: bool) -> tuple[str, ...]:
-        """Name the columns.
-
-        :param cells: whether the format has plain cells only.
-        """
+        """Name the columns, of a format of plain cells or of one that holds structures."""
         scores = self.written(self.labels) if self.wide and cells else ["scores"]
         source = ["source_file"] if self.source else []
         names = (*source, "labels", *scores, "truncated")
@@ -99,13 +83,7 @@ class Added:
 
 
 def check_added(tables: Sequence[Table], added: Added, format_: str) -> None:
-    """Refuse input that has a column of a name that is added.
-
-    :param tables: of the input.
-    :param added: the columns.
-    :param format_: of the output.
-    :raises DataError: if one is taken.
-    """
+    """Refuse input that has a column of a name that is added to a file of a format."""
     names = added.columns(cells=format_ in ("csv", "tsv", "xlsx"))
     for table in tables:
         if taken := [name for name in names if name in table.columns]:
@@ -116,12 +94,7 @@ def check_added(tables: Sequence[Table], added: Added, format_: str) -> None:
 
 
 def free(row: Row | BadRow, names: Sequence[str]) -> Row | BadRow:
-    """Set a row aside that has a field of a name that is added: of .jsonl, any may have.
-
-    :param row: of the input.
-    :param names: of the columns that are added.
-    :return: the row, or why it is left out.
-    """
+    """Set a row aside that has a field of a name that is added: of .jsonl, any may have."""
     if isinstance(row, Row) and type(row.cells) is dict:
         for name in names:
             if name in row.cells:
@@ -130,11 +103,9 @@ def free(row: Row | BadRow, names: Sequence[str]) -> Row | BadRow:
 
 
 def joined(labels: Sequence[str], separator: str) -> Callable[[Sequence[str]], str]:
-    """Make what writes a list of labels into a cell.
+    """Make what writes some of the labels into a cell.
 
-    :param labels: all that there are.
     :param separator: between them, unless one holds it: then they are a JSON list.
-    :return: the function.
     """
     if any(separator in label or label.startswith("[") for label in labels):
         return lambda some: json.dumps(list(some), ensure_ascii=False)
@@ -144,8 +115,7 @@ def joined(labels: Sequence[str], separator: str) -> Callable[[Sequence[str]], s
 def escaped(cell: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula.
 
-    :param cell: a text.
-    :return: the text itself where it is none, as numbers with a sign are not.
+    Numbers with a sign are none.
     """
     if not cell or cell[0] not in "=+-@\t\r":
         return cell
@@ -169,6 +139,10 @@ def spelt(cell: Any) -> str:
     return str(cell)
 
 
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 class RowWriter(ABC):
     """Takes rows with their answers, in order.
 
@@ -177,79 +151,93 @@ class RowWriter(ABC):
     :param added: the columns beside them.
     """
 
-    def __init__(self, columns: Sequence[str], text: str, added: Added) -> None:
+    def __init__(self, out: BinaryIO, columns: Sequence[str], text: str, added: Added) -> None:
+        self.out = out
         self.columns = tuple(columns)
         self.text = text
         self.added = added
 
     @abstractmethod
-    def write(self, row: Row, answer: Answer) -> None:
-        """Write a row.
-
-        :param row: of the input.
-        :param answer: to its text.
-        """
+    def write(self, row: Row, answer: Prediction) -> None:
+        """Write a row of the input with the answer to its text."""
 
     @abstractmethod
     def finish(self) -> None:
         """Write what was held back."""
 
-    def _values(self, row: Row) -> Iterator[Any]:
-        cells = row.cells
-        for name in self.columns:
-            yield row.text if name == self.text else cells.get(name)
-
-    def _answer(self, answer: Answer) -> tuple[list[str], dict[str, float], bool | None]:
-        found = answer.to_dict(rounded=True)
-        names = self.added.names
+    def _answer(self, row: Row, answer: Prediction, *, rounded: bool = True) -> list[Any]:
+        """Return source, labels, scores and truncated, as far as they are added."""
+        found, names = answer.to_dict(rounded=rounded), self.added.names
         scores = {names.get(label, label): score for label, score in found["scores"].items()}
-        return self.added.written(found["labels"]), scores, found["truncated"]
+        source = [row.source] if self.added.source else []
+        return [*source, self.added.written(found["labels"]), scores, found["truncated"]]
 
 
 @contextmanager
 def open_writer(
     out: BinaryIO, format_: str, tables: Sequence[Table], added: Added
 ) -> Iterator[RowWriter]:
-    """Write rows to an open file; it is whole when the block ends.
+    """Write rows to an open file or a pipe; it is whole when the block ends.
 
-    :param out: the file, or a pipe.
     :param format_: one of `WRITTEN`.
     :param tables: of the input, whose columns are written; none for texts that stand alone.
-    :param added: the columns that are added.
-    :return: yields what takes the rows.
     :raises DataError: if the input has a column that is added.
     :raises MissingExtraError: if what writes the format is not installed.
     """
     check_added(tables, added, format_)
     text = tables[0].text if tables else "text"
     columns: dict[str, None] = {}
-    for table in tables or ():
+    for table in tables:
         # The text of each file goes where that of the first stands.
         names = table.columns if format_ == "jsonl" else table.all_fields()
         columns.update((text if name == table.text else name, None) for name in names)
     named = tuple(columns) or (text,)
-    # What is read by people, and not by programs, keeps the mark that their programs want.
-    marked = added.wide and any(table.marked or table.format == "xlsx" for table in tables)
     writer: RowWriter
     if format_ == "xlsx":
         writer = _XlsxWriter(out, named, text, added)
     elif format_ == "parquet":
         schemas = [table.schema for table in tables]
-        same = bool(schemas) and all(s is not None and s.equals(schemas[0]) for s in schemas)
-        kind = _ArrowWriter if same else _ParquetWriter
-        writer = kind(out, named, text, added, schemas[0] if same else None)
+        if schemas and all(s is not None and s.equals(schemas[0]) for s in schemas):
+            writer = _ArrowWriter(out, named, text, added, schemas[0])
+        else:
+            writer = _ParquetWriter(out, named, text, added)
     elif format_ == "jsonl":
         writer = _JsonlWriter(out, named, text, added)
     else:
         delimiter = DELIMITERS[format_]
         if format_ == "csv" and tables and tables[0].format == "csv":
             delimiter = tables[0].delimiter or delimiter
-        writer = _CellWriter(out, named, text, added, delimiter, marked=marked)
+        # What is read by people, and not by programs, keeps the mark that their programs want.
+        marked = added.wide and any(table.marked or table.format == "xlsx" for table in tables)
+        writer = _TextWriter(out, named, text, added, delimiter, marked=marked)
     yield writer
     writer.finish()
 
 
 class _CellWriter(RowWriter):
+    """Writes plain cells: a column a label, or all scores in one as JSON."""
+
+    def __init__(self, out: BinaryIO, columns: Sequence[str], text: str, added: Added) -> None:
+        super().__init__(out, columns, text, added)
+        self.labels = added.written(added.labels)
+        self.join = joined(self.labels, ",")
+
+    def write(self, row: Row, answer: Prediction) -> None:
+        cells = row.cells
+        values = [row.text if name == self.text else cells.get(name) for name in self.columns]
+        *source, labels, scores, truncated = self._answer(row, answer)
+        values += [*source, self.join(labels)]
+        if self.added.wide:
+            values += [scores[name] for name in self.labels]
+        else:
+            values.append(json.dumps(scores, ensure_ascii=False))
+        self._write([*values, json.dumps(truncated)])
+
+    @abstractmethod
+    def _write(self, values: Sequence[Any]) -> None: ...
+
+
+class _TextWriter(_CellWriter):
     def __init__(
         self,
         out: BinaryIO,
@@ -260,26 +248,15 @@ class _CellWriter(RowWriter):
         *,
         marked: bool,
     ) -> None:
-        super().__init__(columns, text, added)
+        super().__init__(out, columns, text, added)
         # The mark tells a spreadsheet that it is UTF-8.
         encoding = "utf-8-sig" if marked else "utf-8"
         self.stream = io.TextIOWrapper(out, encoding, errors=_BYTES, newline="")
         self.csv = csv.writer(self.stream, delimiter=delimiter, lineterminator="\n")
-        self.csv.writerow(map(escaped, (*columns, *added.columns(cells=True))))
-        self.join = joined(added.written(added.labels), ",")
+        self._write([*columns, *added.columns(cells=True)])
 
-    def write(self, row: Row, answer: Answer) -> None:
-        self.csv.writerow(map(spelt, [*self._values(row), *self._added(answer, row.source)]))
-
-    def _added(self, answer: Answer, source: str) -> list[Any]:
-        labels, scores, truncated = self._answer(answer)
-        values: list[Any] = [source] if self.added.source else []
-        values.append(self.join(labels))
-        if self.added.wide:
-            values += [scores[name] for name in self.added.written(self.added.labels)]
-        else:
-            values.append(json.dumps(scores, ensure_ascii=False))
-        return [*values, json.dumps(truncated)]
+    def _write(self, values: Sequence[Any]) -> None:
+        self.csv.writerow(map(spelt, values))
 
     def finish(self) -> None:
         self.stream.flush()
@@ -293,31 +270,21 @@ class _XlsxWriter(_CellWriter):
     """
 
     def __init__(self, out: BinaryIO, columns: Sequence[str], text: str, added: Added) -> None:
-        from ov_emotions.system import require
-
-        RowWriter.__init__(self, columns, text, added)
-        require("openpyxl", extra="excel")
-        self.out = out
+        super().__init__(out, columns, text, added)
+        self.openpyxl = require("openpyxl", extra="excel")
         self.rows = 0
         self.held = tempfile.TemporaryFile()  # noqa: SIM115, closed when it is let go
-        self.join = joined(added.written(added.labels), ",")
-        self._hold([*columns, *added.columns(cells=True)])
+        self._write([*columns, *added.columns(cells=True)])
 
-    def write(self, row: Row, answer: Answer) -> None:
-        self._hold([*self._values(row), *self._added(answer, row.source)])
-
-    def _hold(self, values: Sequence[Any]) -> None:
+    def _write(self, values: Sequence[Any]) -> None:
         self.rows += 1
         if self.rows > _SHEET_ROWS:
             raise DataError(f"a sheet holds no more than {_SHEET_ROWS:,} rows; write .csv instead")
         pickle.dump(list(map(_sheet_value, values)), self.held)
 
     def finish(self) -> None:
-        from ov_emotions.system import require
-
-        openpyxl = require("openpyxl", extra="excel")
         cells = require("openpyxl.cell.cell", extra="excel")
-        book = openpyxl.Workbook(write_only=True)
+        book = self.openpyxl.Workbook(write_only=True)
         sheet = book.create_sheet("emotions")
 
         def cell(value: Any) -> Any:
@@ -341,16 +308,11 @@ def _sheet_value(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bool | int | float | date | time):
         return value
-    text = value if isinstance(value, str) else spelt(value)
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return _clean(value if isinstance(value, str) else spelt(value))
 
 
 class _JsonlWriter(RowWriter):
-    def __init__(self, out: BinaryIO, columns: Sequence[str], text: str, added: Added) -> None:
-        super().__init__(columns, text, added)
-        self.out = out
-
-    def write(self, row: Row, answer: Answer) -> None:
+    def write(self, row: Row, answer: Prediction) -> None:
         cells = row.cells
         value = {
             name: row.text if name == self.text else cells[name]
@@ -358,63 +320,52 @@ class _JsonlWriter(RowWriter):
             if name == self.text or name in cells
         }
         value.update((name, cells[name]) for name in cells if name not in value)
-        labels, scores, truncated = self._answer(answer)
-        answers = [*([row.source] if self.added.source else []), labels, scores, truncated]
-        value.update(zip(self.added.columns(cells=False), answers, strict=True))
-        self.out.write(json_line(value))
+        names = self.added.columns(cells=False)
+        value.update(zip(names, self._answer(row, answer), strict=True))
+        text = json.dumps(value, ensure_ascii=False, default=_plain)
+        try:
+            line = text.encode("utf-8")
+        except UnicodeEncodeError:  # halves of surrogate pairs become escapes
+            line = json.dumps(value, default=_plain).encode("ascii")
+        self.out.write(line + b"\n")
 
     def finish(self) -> None:
         self.out.flush()
 
 
-def json_line(value: Any) -> bytes:
-    """Write a value as a line of JSON; halves of surrogate pairs are written as escapes."""
-    text = json.dumps(value, ensure_ascii=False, default=_plain)
-    try:
-        return text.encode("utf-8") + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(value, default=_plain).encode("ascii") + b"\n"
-
-
 def _plain(value: Any) -> Any:
-    return None if isinstance(value, BadRow) else spelt(value)
+    return None if value is None or isinstance(value, BadRow) else spelt(value)
 
 
 class _ParquetWriter(RowWriter):
     """Writes plain values; the first rows decide what a column holds."""
 
     def __init__(
-        self, out: BinaryIO, columns: Sequence[str], text: str, added: Added, schema: Any
+        self, out: BinaryIO, columns: Sequence[str], text: str, added: Added, schema: Any = None
     ) -> None:
-        from ov_emotions.system import require
-
-        super().__init__(columns, text, added)
-        self.out = out
-        self.pa = require("pyarrow", extra="train")
+        super().__init__(out, columns, text, added)
+        self.pa = pa = require("pyarrow", extra="train")
         self.parquet = require("pyarrow.parquet", extra="train")
-        pa = self.pa
-        names = added.columns(cells=False)
         types = (
             *([pa.string()] if added.source else []),
             pa.list_(pa.string()),
             pa.struct([pa.field(name, pa.float32()) for name in added.written(added.labels)]),
             pa.bool_(),
         )
+        names = added.columns(cells=False)
         self.fields = [pa.field(name, kind) for name, kind in zip(names, types, strict=True)]
         self.schema: Any = None if schema is None else self._with_added(schema)
         self.rows: list[Row] = []
-        self.answers: list[tuple[Any, ...]] = []
+        self.answers: list[list[Any]] = []
         self.size = 0
         self.writer: Any = None
 
     def _with_added(self, schema: Any) -> Any:
         return self.pa.schema([*schema, *self.fields], metadata=schema.metadata)
 
-    def write(self, row: Row, answer: Answer) -> None:
+    def write(self, row: Row, answer: Prediction) -> None:
         self.rows.append(row)
-        scores = {self.added.names.get(k, k): v for k, v in answer.to_dict()["scores"].items()}
-        found = (self.added.written(answer.labels), scores, answer.truncated)
-        self.answers.append((row.source, *found) if self.added.source else found)
+        self.answers.append(self._answer(row, answer, rounded=False))
         self.size += len(row.text)
         if len(self.rows) >= _FLUSH_ROWS or self.size >= _FLUSH_BYTES:
             self._flush()
@@ -440,33 +391,27 @@ class _ParquetWriter(RowWriter):
 
     def _column(self, place: int, name: str) -> Any:
         values = [row.text if name == self.text else row.cells.get(name) for row in self.rows]
+        text = self.pa.string()
         kind = None if self.schema is None else self.schema.field(place).type
         if kind is None and all(value is None for value in values):
-            kind = self.pa.string()
-        if kind != self.pa.string():
+            kind = text
+        if kind != text:
             try:
                 return self.pa.array(values, kind)
-            except (self.pa.ArrowException, OverflowError) as error:
+            # Half of a surrogate pair can be a text's, and becomes a question mark.
+            except (self.pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
                 if kind is not None:
                     raise DataError(
                         f"column {name!r} holds {kind} at first and something else in a later row; "
                         "write .jsonl, which takes both"
                     ) from error
-        texts = [
-            value if value is None or isinstance(value, str) else _text(value) for value in values
-        ]
-        return self.pa.array(
-            [t and t.encode("utf-8", "replace").decode() for t in texts], self.pa.string()
-        )
+        texts = [value if isinstance(value, str) else _plain(value) for value in values]
+        return self.pa.array([None if t is None else _clean(t) for t in texts], text)
 
     def finish(self) -> None:
         if self.rows or self.writer is None:
             self._flush()
         self.writer.close()
-
-
-def _text(value: Any) -> str | None:
-    return None if isinstance(value, BadRow) else spelt(value)
 
 
 class _ArrowWriter(_ParquetWriter):
@@ -476,8 +421,7 @@ class _ArrowWriter(_ParquetWriter):
         names = self.schema.names[: len(self.columns)]
         groups: list[tuple[Any, list[int]]] = []
         for row in self.rows:
-            cells = row.cells
-            assert isinstance(cells, ArrowCells)
+            cells: Any = row.cells
             if not groups or groups[-1][0] is not cells.batch:
                 groups.append((cells.batch, []))
             groups[-1][1].append(cells.place)

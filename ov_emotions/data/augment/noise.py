@@ -70,19 +70,9 @@ _VOWEL_RULES = tuple(
 _VOWELS = frozenset("аеёиоуыэюя")
 
 FILLERS = (
-    "ну",
-    "э",
-    "э э",
-    "вот",
-    "короче",
-    "значит",
-    "как бы",
-    "типа",
-    "это самое",
-    "в общем",
-    "так сказать",
-    "м м",
-)
+    "ну", "э", "э э", "вот", "короче", "значит", "как бы", "типа", "это самое", "в общем",
+    "так сказать", "м м",
+)  # fmt: skip
 """Words that speakers put in while they look for others."""
 
 _CLINGING = frozenset(
@@ -99,14 +89,7 @@ _LONGEST_JOINED = 20
 class AsrNoise:
     """Writes a text in lower case, without punctuation, and with errors of recognition.
 
-    :param drop: chance that a word of at least 4 letters loses one inside.
-    :param double: chance that a word of at least 4 letters gets one doubled.
-    :param confuse: chance that a word gets a spelling that sounds alike.
-    :param reflexive: chance that -тся and -ться change places.
-    :param ending: chance that a word of at least 5 letters loses one or two at its end.
-    :param split: chance that a word of at least 6 letters is split.
-    :param join: chance that a gap between words closes.
-    :param filler: chance of a filler word before a word.
+    Its rates are those of `AugmentConfig` that begin with `noise_`.
     """
 
     drop: float
@@ -120,16 +103,10 @@ class AsrNoise:
 
     @staticmethod
     def of(config: AugmentConfig) -> AsrNoise:
-        """Take the rates of a configuration."""
         return AsrNoise(*(getattr(config, f"noise_{field.name}") for field in fields(AsrNoise)))
 
     def __call__(self, text: str, rng: Random) -> str | None:
-        """Write one text anew.
-
-        :param text: any text.
-        :param rng: of the errors.
-        :return: normalised text with errors; None if no error fell on it.
-        """
+        """Return the normalised text with errors; None if no error fell on it."""
         plain = normalize(text)
         words = [self._word(word, rng) for word in plain.split()]
         pieces: list[str] = []
@@ -177,7 +154,7 @@ class AsrNoise:
 def _split(word: str, rng: Random) -> str:
     """Split where both parts can be spoken."""
     places = [
-        i for i in range(2, len(word) - 1) if syllables(word[:i]) and syllables(word[i:])
+        i for i in range(2, len(word) - 1) if _syllables(word[:i]) and _syllables(word[i:])
         and word[i] not in "ьъйы"
     ]  # fmt: skip
     if not places:
@@ -186,23 +163,14 @@ def _split(word: str, rng: Random) -> str:
     return f"{word[:i]} {word[i:]}"
 
 
-def syllables(word: str) -> int:
-    """Count the vowels of a word.
-
-    :param word: in lower case.
-    :return: how many there are.
-    """
+def _syllables(word: str) -> int:
     return sum(letter in _VOWELS for letter in word)
 
 
 def sound_alikes(word: str) -> list[str]:
-    """List the spellings of a word that differ from it in one place and sound alike.
-
-    :param word: Cyrillic letters in lower case.
-    :return: spellings, each once; empty if there is none.
-    """
+    """List the spellings of a word in lower case that differ in one place and sound alike."""
     found: dict[str, None] = {}
-    rules = _RULES + _VOWEL_RULES if syllables(word) > 1 else _RULES
+    rules = _RULES + _VOWEL_RULES if _syllables(word) > 1 else _RULES
     for pattern, replacement in rules:
         for match in pattern.finditer(word):
             found[word[: match.start()] + match.expand(replacement) + word[match.end() :]] = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -14,7 +15,7 @@ from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.near_duplicates import NearDuplicateIndex
 from ov_emotions.errors import InputError
 from ov_emotions.normalize import normalize
-from ov_emotions.progress import Progress, Tell
+from ov_emotions.progress import Progress, Tell, counted
 
 Rewriter = Callable[[str, Random], str | None]
 """Writes a text anew; None where it cannot be. Must be picklable."""
@@ -26,8 +27,7 @@ _CHUNK = 1000
 class NewRows:
     """What a method made.
 
-    :param texts: one a row.
-    :param positions: for each the position of the row that it was made from.
+    :param positions: for each text the position of the row that it was made from.
     :param not_made: per reason, how often no row could be made.
     :param facts: what else the manifest shall say of the method.
     """
@@ -39,24 +39,15 @@ class NewRows:
 
 
 def chance(seed: int, *names: object) -> Random:
-    """Return a generator of its own for a thing, so that no other thing's draws matter.
+    """Return a generator of its own for what is named, so that nothing else's draws matter.
 
-    :param seed: the run's.
-    :param names: what the thing is.
-    :return: a generator; the same for the same arguments on every machine.
+    It is the same for the same arguments on every machine.
     """
     return Random("/".join(map(str, (seed, *names))))
 
 
 def chosen(positions: Sequence[int], share: float, seed: int, method: str) -> list[int]:
-    """Draw the rows that a method works on.
-
-    :param positions: of all rows it may work on.
-    :param share: of them, how many.
-    :param seed: the run's.
-    :param method: its name.
-    :return: some of the positions, in order.
-    """
+    """Draw a share of the rows that a method may work on; they keep their order."""
     if share == 1:
         return list(positions)
     return [i for i in positions if chance(seed, method, i).random() < share]
@@ -73,46 +64,31 @@ def rewrite(
     processes: int = 1,
     tell: Tell,
 ) -> NewRows:
-    """Write texts anew.
+    """Write texts anew, each with a generator of its own.
 
-    :param rewriter: called with each text and a generator of its own.
     :param texts: all texts of the split.
-    :param positions: of those to rewrite.
-    :param method: its name.
-    :param seed: the run's.
+    :param positions: of those to rewrite; the new rows have their order.
     :param copies: how often each is rewritten.
-    :param processes: how many work at once.
-    :param tell: told the texts rewritten.
-    :return: the new rows, in the order of their positions.
     """
     tasks = [(i, copy, texts[i]) for i in positions for copy in range(copies)]
     chunks = [tasks[i : i + _CHUNK] for i in range(0, len(tasks), _CHUNK)]
     work = partial(_rewrite_chunk, rewriter, seed, method)
-    if processes == 1 or len(chunks) < 2:
-        results = map(work, chunks)
-        written = _collect(results, len(tasks), method, tell)
-    else:
-        # Not forked: threads of other libraries would be left in an unknown state.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(processes, len(chunks)), mp_context=context) as pool:
-            written = _collect(pool.map(work, chunks), len(tasks), method, tell)
-    new = list(zip(tasks, chain.from_iterable(written), strict=True))
-    made = [(text, task[0]) for task, text in new if text is not None]
-    return NewRows(
-        [text for text, _ in made], [i for _, i in made], {"unchanged": len(new) - len(made)}
-    )
-
-
-def _collect(
-    results: Iterable[list[str | None]], total: int, method: str, tell: Tell
-) -> list[list[str | None]]:
-    collected: list[list[str | None]] = []
-    done = 0
-    for part in results:
-        collected.append(part)
-        done += len(part)
-        tell(Progress(done, total, note=method))
-    return collected
+    rows = NewRows([], [], {"unchanged": 0})
+    with ExitStack() as stack:
+        results: Iterator[list[str | None]] = map(work, chunks)
+        if processes > 1 and len(chunks) > 1:
+            # Not forked: threads of other libraries would be left in an unknown state.
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(min(processes, len(chunks)), mp_context=context)
+            results = stack.enter_context(pool).map(work, chunks)
+        written = counted(chain.from_iterable(results), tell, total=len(tasks), note=method)
+        for (i, _, _), text in zip(tasks, written, strict=True):
+            if text is None:
+                rows.not_made["unchanged"] += 1
+            else:
+                rows.texts.append(text)
+                rows.positions.append(i)
+    return rows
 
 
 def _rewrite_chunk(
@@ -128,14 +104,10 @@ def _rewrite_chunk(
 def oversample(
     data: LabelledTexts, positions: Sequence[int], factors: Mapping[str, float], seed: int
 ) -> NewRows:
-    """Repeat rows.
+    """Repeat the rows at some positions.
 
-    :param data: the split.
-    :param positions: of the rows that may be repeated.
     :param factors: per label, how many times over its rows shall stand in the split, themselves
-        included; a row with several takes the largest.
-    :param seed: of the row that a fraction of a factor adds, or does not.
-    :return: the repetitions.
+        included; a row with several takes the largest. A fraction is the chance of one more.
     :raises InputError: if there is no such label.
     """
     labels = data.label_set.labels
@@ -188,13 +160,10 @@ class Screen:
         self._index = NearDuplicateIndex(references, threshold)
 
     def keep(self, rows: NewRows, *, repeats: bool, tell: Tell) -> tuple[NewRows, dict[str, int]]:
-        """Leave out what repeats.
+        """Leave out of a method's rows what repeats; say per reason how many those are.
 
-        :param rows: made by one method.
         :param repeats: whether the rows are to equal training rows, so that only held-out texts
             count.
-        :param tell: told the rows held against others.
-        :return: the rows left, and per reason how many were left out.
         """
         texts = [normalize(text) for text in rows.texts]
         own = [self._place[i] for i in rows.positions]
@@ -204,8 +173,7 @@ class Screen:
         dropped = dict.fromkeys(REASONS, 0)
         kept: list[int] = []
         for i, (text, match) in enumerate(zip(texts, near, strict=True)):
-            reason = self._reason(text, match, repeats)
-            if reason:
+            if reason := self._reason(text, match, repeats):
                 dropped[reason] += 1
                 continue
             kept.append(i)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,6 @@ def augment(config: AugmentConfig, tell: Tell = lambda _: None) -> Manifest:
     origin and the row number of the row it was made from, and tells the method and the position of
     that row. Rows that repeat a held-out text or another training row are left out.
 
-    :param config: what to read, what to make, where to write.
-    :param tell: told how far the work is.
-    :return: the manifest of the new folder.
     :raises DataError: if the folder is not as it was prepared, or the new one cannot be written.
     :raises InputError: if a label to oversample does not exist.
     """
@@ -54,7 +52,15 @@ def augment(config: AugmentConfig, tell: Tell = lambda _: None) -> Manifest:
     facts: dict[str, Any] = {}
     for method, rows in made.items():
         kept, dropped = screen.keep(rows, repeats=method == "oversample", tell=tell)
-        parts.append(_labelled(train, kept, method))
+        added = train.select(kept.positions)
+        parts.append(
+            replace(
+                added,
+                texts=tuple(kept.texts),
+                augmentations=(method,) * len(added),
+                augmented_from=np.array(kept.positions, dtype=np.int64),
+            )
+        )
         facts[method] = {
             "parameters": config.parameters(method),
             "made": len(rows.texts),
@@ -89,8 +95,16 @@ def _make(
 
         work = paraphrase if method == "paraphrase" else back_translate
         return work(train.texts, positions, config, tell)
+    if method == "asr-noise":
+        rewriter: Rewriter = AsrNoise.of(config)
+    else:
+        from ov_emotions.data.augment.words import EmojiWords, find_synonyms
+
+        rows = train.select(sources)
+        emoji = method == "emoji"
+        rewriter = EmojiWords.of(rows.texts) if emoji else find_synonyms(rows, config, tell)
     return rewrite(
-        _rewriter(method, train.select(sources), config, tell),
+        rewriter,
         train.texts,
         positions,
         method=method,
@@ -98,28 +112,6 @@ def _make(
         copies=1 if method == "emoji" else config.copies,  # emoji have one name each
         processes=config.processes,
         tell=tell,
-    )
-
-
-def _rewriter(method: Method, rows: LabelledTexts, config: AugmentConfig, tell: Tell) -> Rewriter:
-    if method == "asr-noise":
-        return AsrNoise.of(config)
-    from ov_emotions.data.augment.words import EmojiWords, find_synonyms
-
-    return EmojiWords.of(rows.texts) if method == "emoji" else find_synonyms(rows, config, tell)
-
-
-def _labelled(train: LabelledTexts, rows: NewRows, method: Method) -> LabelledTexts:
-    positions = np.array(rows.positions, dtype=np.int64)
-    like = train.select(positions)
-    return LabelledTexts(
-        train.label_set,
-        tuple(rows.texts),
-        like.targets,
-        like.origins,
-        like.rows,
-        (method,) * len(rows.texts),
-        positions,
     )
 
 

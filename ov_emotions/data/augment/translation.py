@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ov_emotions.data.augment.rows import NewRows
 from ov_emotions.data.settings import AugmentConfig, ImportConfig
 from ov_emotions.errors import DataError
@@ -47,24 +49,15 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 def keep_in(folder: Path | None, output: Path) -> Path:
-    """Name the folder where translations are kept.
-
-    :param folder: as it was asked for; None for one beside the output.
-    :param output: the prepared folder that is made.
-    :return: the folder.
-    """
+    """Name the folder where translations are kept: that asked for, or one beside the output."""
     return folder or output.with_name(f"{output.name}.translations")
 
 
 def back_translate(
     texts: Sequence[str], positions: Sequence[int], config: AugmentConfig, tell: Tell
 ) -> NewRows:
-    """Translate texts to English and back to Russian.
+    """Translate the texts at some positions to English and back to Russian.
 
-    :param texts: all texts of the split.
-    :param positions: of those to translate.
-    :param config: the models, and how they search.
-    :param tell: told the texts translated.
     :return: what came back, where it differs from the text and is about as long.
     :raises DataError: if a model is missing, or translations cannot be kept.
     """
@@ -75,57 +68,41 @@ def back_translate(
     english = forward.translate([texts[i] for i in positions], tell, "to English")
     russian = backward.translate(list(english.values()), tell, "back to Russian")
     results = {text: russian[there] for text, there in english.items() if there in russian}
-    facts: dict[str, object] = {
-        "forward_sha256": forward.sha256,
-        "backward_sha256": backward.sha256,
-    }
-    return _new_rows(texts, positions, results, facts)
+    rows = _new_rows(texts, positions, results)
+    rows.facts.update(forward_sha256=forward.sha256, backward_sha256=backward.sha256)
+    return rows
 
 
 def paraphrase(
     texts: Sequence[str], positions: Sequence[int], config: AugmentConfig, tell: Tell
 ) -> NewRows:
-    """Have a model say texts in other words.
-
-    :param texts: all texts of the split.
-    :param positions: of those to paraphrase.
-    :param config: the model, and how it searches.
-    :param tell: told the texts paraphrased.
-    :return: the paraphrases that differ from the text and are about as long.
-    :raises DataError: if the model is missing, or paraphrases cannot be kept.
-    """
+    """Have a model say the texts at some positions in other words; see `back_translate`."""
     assert config.model is not None
     model = Translator(config.model, config, keep_in(config.translations, config.output))
     results = model.translate([texts[i] for i in positions], tell, "paraphrasing")
-    return _new_rows(texts, positions, results, {"sha256": model.sha256})
+    rows = _new_rows(texts, positions, results)
+    rows.facts.update(sha256=model.sha256)
+    return rows
 
 
 def _new_rows(
-    texts: Sequence[str],
-    positions: Sequence[int],
-    results: Mapping[str, str],
-    facts: dict[str, object],
+    texts: Sequence[str], positions: Sequence[int], results: Mapping[str, str]
 ) -> NewRows:
-    not_made = {"too_long": 0, "unchanged": 0, "length_differs": 0}
-    made: list[tuple[str, int]] = []
+    rows = NewRows([], [], {"too_long": 0, "unchanged": 0, "length_differs": 0})
     for i in positions:
         result = results.get(texts[i])
         if result is None:
-            not_made["too_long"] += 1
+            rows.not_made["too_long"] += 1
         elif reason := fault(texts[i], result):
-            not_made[reason] += 1
+            rows.not_made[reason] += 1
         else:
-            made.append((result, i))
-    return NewRows([text for text, _ in made], [i for _, i in made], not_made, facts)
+            rows.texts.append(result)
+            rows.positions.append(i)
+    return rows
 
 
 def fault(text: str, result: str) -> str | None:
-    """Say why a rewritten text makes no row.
-
-    :param text: the original.
-    :param result: what was made of it.
-    :return: the reason; None for a good one.
-    """
+    """Say why what was made of a text makes no row; None where it does."""
     before, after = normalize(text).split(), normalize(result).split()
     if before == after:
         return "unchanged"
@@ -145,7 +122,6 @@ class Translator:
     :param prefix: put before each text (default: that of `search`).
     :param language: token of the language to write in, of models that know several.
     :raises DataError: if there is no such model, or it is of another kind.
-    :raises MissingExtraError: if transformers, torch, sentencepiece or sacremoses is not installed.
     """
 
     def __init__(
@@ -211,10 +187,8 @@ class Translator:
         }
 
     def translate(self, texts: Sequence[str], tell: Tell, note: str) -> dict[str, str]:
-        """Rewrite texts, but for those whose result is kept.
+        """Rewrite each text once, but for those whose result is kept.
 
-        :param texts: each is rewritten once.
-        :param tell: told how many of them are done.
         :param note: what is done, for `tell`.
         :return: the result for each text that is not longer than `max_tokens`.
         :raises DataError: if results cannot be kept.
@@ -231,11 +205,11 @@ class Translator:
         # Of about the same length, so that little is padded; the longest first, so that what does
         # not fit the memory fails at once.
         left.sort(key=lambda text: (-lengths[text], text))
-        total = len(left) + sum(text in kept.known for text in distinct)
-        size = self._search.batch_size
+        before = sum(text in kept.known for text in distinct)
+        total, size = before + len(left), self._search.batch_size
         for start in range(0, len(left), size):
             batch = left[start : start + size]
-            tell(Progress(total - len(left) + start, total, "texts", note))
+            tell(Progress(before + start, total, "texts", note))
             kept.add(dict(zip(batch, self._generate(batch), strict=True)))
         tell(Progress(total, total, "texts", note))
         return {text: kept.known[text] for text in distinct if text in kept.known}
@@ -311,13 +285,17 @@ def _device(torch: Any, name: str) -> str:
     return name
 
 
+class _Entry(msgspec.Struct):
+    text: str
+    translation: str
+
+
 class Translations:
     """What one model has translated with one set of options.
 
     The file has a JSON object a line and is only ever appended to. A kill may leave an unfinished
     last line, which is cut off when the file is opened again.
 
-    :param path: the file; made if need be.
     :raises DataError: if it cannot be read, or holds what was not written here.
     """
 
@@ -341,22 +319,15 @@ class Translations:
                 file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                entry = json.loads(line)
-                text, translation = entry["text"], entry["translation"]
-                if not isinstance(text, str) or not isinstance(translation, str):
-                    raise TypeError
-            except (ValueError, KeyError, TypeError) as error:
+                entry = msgspec.json.decode(line, type=_Entry)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise DataError(
                     f"{self._path} line {number} is no translation; delete the file to start anew"
                 ) from error
-            self.known[text] = translation
+            self.known[entry.text] = entry.translation
 
     def add(self, translations: Mapping[str, str]) -> None:
-        """Keep more of them, on the disk as well.
-
-        :param translations: the translation of each text.
-        :raises DataError: if they cannot be written; what was written before is kept.
-        """
+        """Keep more of them, on the disk as well."""
         lines = "".join(
             json.dumps({"text": text, "translation": translation}, ensure_ascii=False) + "\n"
             for text, translation in translations.items()

@@ -96,12 +96,7 @@ class Synonyms:
     rate: float
 
     def __call__(self, text: str, rng: Random) -> str | None:
-        """Write one text anew.
-
-        :param text: any text.
-        :param rng: of the choices.
-        :return: the text with at least one word replaced; None if no word can be.
-        """
+        """Return the text with at least one word replaced; None if no word can be."""
         spots = [m for m in _TOKEN.finditer(text) if self._may_replace(m, text)]
         if not spots or not self.rate:
             return None
@@ -125,14 +120,7 @@ class Synonyms:
 
 
 def find_synonyms(data: LabelledTexts, config: AugmentConfig, tell: Tell) -> Synonyms:
-    """Find what may be replaced in the rows of a split.
-
-    :param data: labelled rows, which say which words tell about a label.
-    :param config: the limits.
-    :param tell: told the words read.
-    :return: what replaces words.
-    :raises MissingExtraError: if `pymorphy3` or `wiki-ru-wordnet` is not installed.
-    """
+    """Find what may be replaced in labelled rows, which say which words tell about a label."""
     inflector = Inflector()
     rows = [sorted(set(_WORD.findall(text.lower()))) for text in data.texts]
     forms = sorted({form for row in rows for form in row})
@@ -203,9 +191,7 @@ def strongest_deviation(
     By chance, a row has a label as often as the rows of its set do: sets differ in their shares.
     Rows where the label is unknown do not count for it.
 
-    :param data: labelled rows.
     :param words: per row the numbers, below `size`, of the words in it, each once.
-    :param size: how many words there are.
     :return: per word, shape (size,): the rows that it stands in; and the largest absolute
         deviation over the labels, in standard errors of a sum of independent draws.
     """
@@ -228,29 +214,19 @@ def strongest_deviation(
 
 
 class Inflector:
-    """Puts words into forms.
-
-    :raises MissingExtraError: if `pymorphy3` is not installed.
-    """
+    """Puts words into forms."""
 
     def __init__(self) -> None:
         self._morph: Any = require("pymorphy3", extra="data").MorphAnalyzer(lang="ru")
 
     def lemma(self, form: str) -> str:
-        """Return the dictionary form of a word's likeliest reading.
-
-        :param form: in lower case.
-        :return: its lemma.
-        """
+        """Return the dictionary form of the likeliest reading of a word in lower case."""
         return str(self._morph.parse(form)[0].normal_form)
 
     def in_form_of(self, form: str, lemmas: Iterable[str]) -> tuple[str, ...]:
-        """Put words into the form of another.
+        """Put dictionary forms into the form of a word in lower case, as far as they have it.
 
-        :param form: a word in lower case.
-        :param lemmas: dictionary forms.
-        :return: those that have the form, in it; empty if `form` may be of several lemmas or is a
-            name, a pronoun or the like.
+        There is none where the word may be of several lemmas or is a name, a pronoun or the like.
         """
         parses = [p for p in self._morph.parse(form) if p.score >= _RARE_PARSE]
         kinds = {(p.normal_form, _KINDS.get(str(p.tag.POS))) for p in parses}
@@ -305,12 +281,7 @@ class EmojiWords:
 
     @staticmethod
     def of(texts: Iterable[str]) -> EmojiWords:
-        """Look up the words of the emoji that stand in some texts.
-
-        :param texts: any texts.
-        :return: what writes them in words.
-        :raises MissingExtraError: if `emoji` or `pymorphy3` is not installed.
-        """
+        """Look up the words of the emoji that stand in some texts."""
         emoji = require("emoji", extra="data")
         morph = require("pymorphy3", extra="data").MorphAnalyzer(lang="ru")
         names = {}
@@ -324,12 +295,7 @@ class EmojiWords:
         return EmojiWords(names)
 
     def __call__(self, text: str, rng: Random) -> str | None:  # noqa: ARG002
-        """Write one text anew.
-
-        :param text: any text.
-        :param rng: not needed.
-        :return: the text with words for its emoji, one that is repeated once; None if it has none.
-        """
+        """Return the text with words for its emoji, one that is repeated once; None without any."""
         emoji = require("emoji", extra="data")
         pieces: list[str] = []
         end, last = 0, None
