@@ -19,37 +19,10 @@ TELLING = {
     "neutral": "обычно",
 }
 FILLERS = [
-    "утро",
-    "вечер",
-    "дорога",
-    "стол",
-    "окно",
-    "поезд",
-    "книга",
-    "город",
-    "река",
-    "лампа",
-    "трава",
-    "чашка",
-    "школа",
-    "работа",
-    "магазин",
-    "письмо",
-    "музыка",
-    "дождь",
-    "снег",
-    "ветер",
-    "парк",
-    "улица",
-    "дверь",
-    "ключ",
-    "карта",
-    "билет",
-    "номер",
-    "песня",
-    "фильм",
-    "обед",
-]
+    "утро", "вечер", "дорога", "стол", "окно", "поезд", "книга", "город", "река", "лампа", "трава",
+    "чашка", "школа", "работа", "магазин", "письмо", "музыка", "дождь", "снег", "ветер", "парк",
+    "улица", "дверь", "ключ", "карта", "билет", "номер", "песня", "фильм", "обед",
+]  # fmt: skip
 FILES = {
     "ru_goemotions/train_partial.csv": ("ru_text", "text", "labels", "id", "source"),
     "ru_goemotions/validation.csv": ("ru_text", "text", "labels", "id"),
@@ -101,7 +74,7 @@ def telling_rows(count: int, seed: int, words: Mapping[str, str] = TELLING) -> l
     return rows
 
 
-def write_raw(folder: Path, sizes: dict[str, int]) -> None:
+def write_raw(folder: Path, sizes: Mapping[str, int]) -> None:
     """Write every raw set; `sizes` says how many rows each file has."""
     for seed, name in enumerate(FILES):
         write_set(folder, name, telling_rows(sizes[name], seed))

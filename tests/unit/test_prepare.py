@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,46 +21,60 @@ from ov_emotions.normalize import normalize
 
 pytest.importorskip("pyarrow", reason="prepared data are Parquet")
 
-SIZES = dict.fromkeys(FILES, 30)
 LONG = "сегодня утром на большой дороге я встретил старого друга и мы долго говорили обо всём"
+SHARES = {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    write_raw(folder / "raw", dict.fromkeys(FILES, 30))
+    return _prepared(folder / "raw", folder / "out")
 
 
 @pytest.fixture
-def raw(tmp_path):
-    write_raw(tmp_path / "raw", SIZES)
-    return tmp_path / "raw"
+def raw(prepared, tmp_path):
+    """The raw sets of `prepared`, to be changed."""
+    return shutil.copytree(prepared.folder.parent / "raw", tmp_path / "raw")
 
 
 @pytest.fixture
-def prepared(raw, tmp_path):
-    prepare(PrepareConfig(raw, tmp_path / "prepared"))
-    return PreparedData.open(tmp_path / "prepared")
+def changed(prepared, tmp_path):
+    """A copy of `prepared`, to be changed."""
+    folder = shutil.copytree(prepared.folder, tmp_path / "changed")
+    return PreparedData.open(folder)
 
 
-def test_no_training_text_equals_a_held_out_one(prepared):
-    train = {normalize(text) for text in prepared.split("train").texts}
+def _prepared(raw, folder, labels="ekman-7", **settings):
+    prepare(PrepareConfig(raw, folder, labels, **settings))
+    return PreparedData.open(folder)
+
+
+def _rows(name):
+    return telling_rows(30, seed=list(FILES).index(name))
+
+
+def test_what_is_held_out_is_a_share_and_no_training_text_equals_it(prepared):
+    train = prepared.split("train")
+    texts = {normalize(text) for text in train.texts}
     for name in ("validation", "test_goemotions", "test_cedr", "test_brighter"):
-        assert train.isdisjoint(normalize(text) for text in prepared.split(name).texts)
+        assert texts.isdisjoint(normalize(text) for text in prepared.split(name).texts)
+    held = prepared.split("test_brighter")
+    pairs = zip(train.rows, train.origins, strict=True)
+    assert len(held) == round(0.25 * 30)
+    assert {int(row) for row, origin in pairs if origin == "brighter_rus"}.isdisjoint(held.rows)
 
 
-def test_what_is_dropped_is_counted_by_reason(raw, tmp_path):
-    before = prepare(PrepareConfig(raw, tmp_path / "before"))
-    extra = [
-        ("!!! …", ("joy",)),
-        (LONG, ("joy",)),
-        (LONG.upper() + "!", ("joy",)),
-        *telling_rows(30, seed=list(FILES).index("ru_goemotions/test.csv"))[:2],
-    ]
-    izard = telling_rows(30, seed=list(FILES).index("ru_izard/train_clean.csv"))
-    write_set(raw, "ru_izard/train_clean.csv", [*izard, *extra])
-    test = telling_rows(30, seed=list(FILES).index("cedr/cedr-main-test.csv"))
-    write_set(raw, "cedr/cedr-main-test.csv", [*test, (LONG.replace("старого", "старую"), ())])
-    after = prepare(PrepareConfig(raw, tmp_path / "after"))
-    difference = {
-        reason: count - before.dropped["train"][reason]
-        for reason, count in after.dropped["train"].items()
-    }
-    assert difference == {
+def test_what_is_dropped_is_counted_by_reason(prepared, raw, tmp_path):
+    before = prepared.manifest
+    izard, goemotions = "ru_izard/train_clean.csv", "ru_goemotions/test.csv"
+    twins = [("!!! …", ("joy",)), (LONG, ("joy",)), (LONG.upper() + "!", ("joy",))]
+    write_set(raw, izard, [*_rows(izard), *twins, *_rows(goemotions)[:2]])
+    cedr = "cedr/cedr-main-test.csv"
+    write_set(raw, cedr, [*_rows(cedr), (LONG.replace("старого", "старую"), ())])
+    after = _prepared(raw, tmp_path / "after").manifest
+    old, new = before.dropped["train"], after.dropped["train"]
+    assert {reason: count - old[reason] for reason, count in new.items()} == {
         "empty_after_normalising": 1,
         "duplicates": 1,
         "equal_to_held_out": 2,
@@ -71,52 +85,29 @@ def test_what_is_dropped_is_counted_by_reason(raw, tmp_path):
 
 def test_parts_of_validation_are_disjoint_and_cover_it(prepared):
     parts = prepared.manifest.validation_parts
-    indices = [i for part in parts.values() for i in part]
-    assert sorted(indices) == list(range(len(prepared.split("validation"))))
-    assert {name: len(part) for name, part in parts.items()} == {
-        "calibration": 6,
-        "thresholds": 15,
-        "selection": 9,
-    }
-    part = prepared.validation_part("calibration")
-    assert part.texts[0] == prepared.split("validation").texts[parts["calibration"][0]]
+    validation = prepared.split("validation")
+    assert sorted(i for part in parts.values() for i in part) == list(range(len(validation)))
+    sizes = {name: len(part) for name, part in parts.items()}
+    assert sizes == {"calibration": 6, "thresholds": 15, "selection": 9}
+    first = parts["calibration"][0]
+    assert prepared.validation_part("calibration").texts[0] == validation.texts[first]
 
 
-def test_the_held_out_part_of_brighter_is_a_share_and_disjoint_from_training(prepared):
-    held = prepared.split("test_brighter")
-    train = prepared.split("train")
-    rows = {
-        int(row)
-        for row, origin in zip(train.rows, train.origins, strict=True)
-        if origin == "brighter_rus"
-    }
-    assert len(held) == round(0.25 * 30)
-    assert rows.isdisjoint(held.rows.tolist())
-
-
-def test_a_share_of_the_native_sets_joins_validation_and_leaves_training(raw, tmp_path):
-    before = PreparedData.open(_prepared(raw, tmp_path / "a"))
-    after = PreparedData.open(_prepared(raw, tmp_path / "b", validation_share=0.2))
+def test_a_share_of_the_native_sets_joins_validation_and_leaves_training(raw, prepared, tmp_path):
+    after = _prepared(raw, tmp_path / "shared", validation_share=0.2)
     joined = Counter(after.split("validation").origins)
-    assert joined["ru_goemotions"] == len(before.split("validation"))
+    assert joined["ru_goemotions"] == len(prepared.split("validation"))
     assert (joined["cedr"], joined["brighter_rus"]) == (6, 4)
     assert not set(after.split("validation").texts) & set(after.split("train").texts)
-    assert len(before.split("train")) - len(after.split("train")) == 10
-
-
-def _prepared(raw: Path, folder: Path, **settings: Any) -> Path:
-    prepare(PrepareConfig(raw, folder, **settings))
-    return folder
+    assert len(prepared.split("train")) - len(after.split("train")) == 10
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(raw, tmp_path):
-    def hashes(seed: int, name: str) -> dict[str, str]:
-        manifest = prepare(PrepareConfig(raw, tmp_path / name, seed=seed))
-        return {split: facts.sha256 for split, facts in manifest.splits.items()}
-
-    first = hashes(1, "a")
-    assert hashes(1, "b") == first
-    other = hashes(2, "c")
+    first, again, other = (
+        _prepared(raw, tmp_path / f"{i}", seed=seed).manifest.splits
+        for i, seed in enumerate((1, 1, 2))
+    )
+    assert first == again
     assert other["test_brighter"] != first["test_brighter"]
     assert other["test_cedr"] == first["test_cedr"]
 
@@ -155,20 +146,12 @@ def test_settings_out_of_range_are_refused_by_name(tmp_path, values):
         PrepareConfig(tmp_path, tmp_path, **values)
 
 
-# Label sets
-
-
-@pytest.fixture
-def fine(raw, tmp_path):
+def test_goemotions_labels_come_from_goemotions_alone_and_reach_each_part(raw, tmp_path):
     # Every text has one of GoEmotions' own labels that the seven do not have.
     words = {"gratitude": "спасибо", "grief": "горюю", "curiosity": "интересно"}
     for seed, name in enumerate(("train_partial", "validation", "test")):
         write_set(raw, f"ru_goemotions/{name}.csv", telling_rows(60, seed, words))
-    prepare(PrepareConfig(raw, tmp_path / "fine", "goemotions-28"))
-    return PreparedData.open(tmp_path / "fine")
-
-
-def test_goemotions_labels_come_from_goemotions_alone(fine):
+    fine = _prepared(raw, tmp_path / "fine", "goemotions-28")
     assert fine.label_set == GOEMOTIONS
     assert set(fine.manifest.splits) == {"test_goemotions", "validation", "train"}
     assert [source.name for source in fine.manifest.sources] == ["ru_goemotions"]
@@ -176,33 +159,23 @@ def test_goemotions_labels_come_from_goemotions_alone(fine):
     gratitude = train.targets[:, GOEMOTIONS.index("gratitude")]
     assert gratitude.tolist() == [int("спасибо" in text) for text in train.texts]
     assert (train.targets >= 0).all(), "GoEmotions annotates all of its labels"
-
-
-def test_a_rare_label_of_validation_reaches_each_of_its_parts(fine):
     grief = GOEMOTIONS.index("grief")
-    counts = {
-        name: int((fine.validation_part(name).targets[:, grief] == 1).sum())
-        for name in ("calibration", "thresholds", "selection")
-    }
+    counts = {p: int((fine.validation_part(p).targets[:, grief] == 1).sum()) for p in SHARES}
     total = sum(counts.values())
-    assert counts == {
-        name: pytest.approx(share * total, abs=1)
-        for name, share in {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}.items()
-    }
+    assert counts == {p: pytest.approx(share * total, abs=1) for p, share in SHARES.items()}
 
 
-def _with_manifest(prepared, **changes):
-    path = prepared.folder / "prepared.json"
+def _with_manifest(changed, **changes):
+    path = changed.folder / "prepared.json"
     manifest = json.loads(path.read_text(encoding="utf-8")) | changes
     for key in [key for key, value in changes.items() if value is None]:
         del manifest[key]
     path.write_text(json.dumps(manifest), encoding="utf-8")
-    return prepared.folder
+    return changed.folder
 
 
-def test_a_folder_of_before_there_were_label_sets_has_the_seven(prepared):
-    folder = _with_manifest(prepared, label_set=None, label_names_ru=None)
-    opened = PreparedData.open(folder)
+def test_a_folder_of_before_there_were_label_sets_has_the_seven(changed):
+    opened = PreparedData.open(_with_manifest(changed, label_set=None, label_names_ru=None))
     assert opened.label_set is EKMAN
     assert len(opened.split("train"))
 
@@ -217,35 +190,29 @@ def test_a_folder_of_before_there_were_label_sets_has_the_seven(prepared):
         ({"labels": ["joy", "fear"], "label_names_ru": {}}, "but they are joy, fear"),
     ],
 )
-def test_a_manifest_that_does_not_tell_its_labels_is_refused(prepared, changes, message):
+def test_a_manifest_that_does_not_tell_its_labels_is_refused(changed, changes, message):
     with pytest.raises(DataError, match=message):
-        PreparedData.open(_with_manifest(prepared, **changes))
+        PreparedData.open(_with_manifest(changed, **changes))
 
 
-def test_a_split_that_is_not_there_or_not_as_it_was_prepared_is_refused(prepared):
+def test_a_split_that_is_not_there_or_not_as_it_was_prepared_is_refused(changed):
     for name in ("test", "../train", "validation:rest"):
         with pytest.raises(DataError, match=r"has no split .*it has test_goemotions"):
-            prepared.check_splits([name])
-    data = prepared.split("train")
-    path = prepared.folder / "train.parquet"
+            changed.check_splits([name])
+    data = changed.split("train")
+    path = changed.folder / "train.parquet"
     data.select(range(len(data) - 1)).save(path)
     with pytest.raises(DataError, match="its hash differs"):
-        prepared.split("train")
+        changed.split("train")
     path.write_text("text", encoding="utf-8")
     with pytest.raises(DataError, match="not a readable Parquet file"):
         LabelledTexts.load(path, EKMAN)
     path.unlink()
     with pytest.raises(DataError, match=r"train\.parquet does not exist"):
-        prepared.split("train")
+        changed.split("train")
 
 
-# Dealing out
-
-
-SHARES = {"calibration": 0.2, "thresholds": 0.5, "selection": 0.3}
-
-
-def _targets(rows: int, rates: tuple[float, ...]) -> np.ndarray:
+def _targets(rows, rates):
     rng = np.random.default_rng(3)
     return (rng.random((rows, len(rates))) < rates).astype(np.int8)
 
@@ -256,16 +223,14 @@ def test_every_row_goes_to_one_part_and_the_parts_have_their_shares(deal):
     rows = len(targets) if deal is random_parts else targets
     parts = deal(rows, SHARES, np.random.default_rng(0))
     assert sorted(i for part in parts.values() for i in part) == list(range(1000))
-    assert {name: len(part) for name, part in parts.items()} == {
-        name: pytest.approx(1000 * share, abs=5) for name, share in SHARES.items()
-    }
+    sizes = {name: len(part) for name, part in parts.items()}
+    assert sizes == {n: pytest.approx(1000 * share, abs=5) for n, share in SHARES.items()}
 
 
 def test_a_label_with_as_many_rows_as_parts_is_in_all_of_them():
     targets = _targets(500, (0.5, 0.0))
     targets[[7, 99, 400], 1] = 1
-    shares = dict.fromkeys("abc", 1 / 3)
-    parts = stratified_parts(targets, shares, np.random.default_rng(0))
+    parts = stratified_parts(targets, dict.fromkeys("abc", 1 / 3), np.random.default_rng(0))
     assert all((targets[part, 1] == 1).sum() == 1 for part in parts.values())
 
 
@@ -278,8 +243,7 @@ def _english(raw, rows):
 
 def _russian(raw, split, rows):
     cells = [[text, "english", "[17]", number] for text, number in rows]
-    header = ("ru_text", "text", "labels", "id")
-    write_csv(raw / f"ru_goemotions/{split}.csv", header, cells)
+    write_csv(raw / f"ru_goemotions/{split}.csv", ("ru_text", "text", "labels", "id"), cells)
 
 
 def test_english_rows_join_without_those_whose_twin_is_held_out(raw, tmp_path):
@@ -298,9 +262,8 @@ def test_english_rows_join_without_those_whose_twin_is_held_out(raw, tmp_path):
         ("я очень рад", "[17]", "untranslated"),
     ]
     _english(raw, english)
-    config = PrepareConfig(raw, tmp_path / "out", "goemotions-28", english=True)
-    manifest = prepare(config)
-    train = PreparedData.open(tmp_path / "out").split("train")
+    data = _prepared(raw, tmp_path / "out", "goemotions-28", english=True)
+    train, manifest = data.split("train"), data.manifest
     found = {t for t, o in zip(train.texts, train.origins, strict=True) if o == "goemotions_en"}
     assert found == {"I am very glad", "only in English"}
     assert train.texts[:2] == ("я очень рад", "ещё одна строка")
@@ -324,7 +287,7 @@ def test_without_ids_no_english_row_is_let_in(raw, tmp_path):
         prepare(PrepareConfig(raw, tmp_path / "out", english=True))
 
 
-def test_desk_rows_join_are_marked_and_screened(raw, tmp_path):
+def test_desk_rows_join_are_marked_and_screened(raw, prepared, tmp_path):
     desk, check = tmp_path / "desk.csv", tmp_path / "checklist.csv"
     rows = [
         ("верните мои деньги это просто грабёж", "client", "bank", "anger, disgust"),
@@ -335,8 +298,9 @@ def test_desk_rows_join_are_marked_and_screened(raw, tmp_path):
     ]
     write_csv(desk, ("text", "role", "trade", "labels"), rows)
     write_csv(check, ("group", "text"), [("а", "К сожалению, ничем не могу вам помочь!")])
-    before = prepare(PrepareConfig(raw, tmp_path / "before"))
-    manifest = prepare(PrepareConfig(raw, tmp_path / "out", desk=desk, screen=(check,)))
+    seen = []
+    config = PrepareConfig(raw, tmp_path / "out", desk=desk, screen=(check,))
+    manifest = prepare(config, seen.append)
     source = next(s for s in manifest.sources if s.name == "support_desk")
     assert (source.licence, source.synthetic) == ("CC0-1.0", True)
     assert source.annotates == EKMAN.labels
@@ -355,26 +319,14 @@ def test_desk_rows_join_are_marked_and_screened(raw, tmp_path):
     assert added.texts == (rows[0][0], rows[2][0])
     assert added.targets.tolist() == [[1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1]]
     for name in ("validation", "test_goemotions", "test_brighter"):
-        assert manifest.splits[name] == before.splits[name]
+        assert manifest.splits[name] == prepared.manifest.splits[name]
+    notes = list(dict.fromkeys(told.note for told in seen))
+    stages = [f"looking for leaks in {name}" for name in ("validation", "train")]
+    assert notes[0] == "read ru_goemotions train"
+    assert notes[-4:] == [*stages, "screening train", "dealing and writing"]
 
 
 def test_sets_can_be_left_out(raw, tmp_path):
-    config = PrepareConfig(raw, tmp_path / "out", without=("brighter_rus", "ru_izard"))
-    manifest = prepare(config)
-    assert [source.name for source in manifest.sources] == ["ru_goemotions", "cedr"]
-    assert "test_brighter" not in manifest.splits
-
-
-def test_every_stage_tells_how_far_it_is(raw, tmp_path):
-    check = tmp_path / "check.csv"
-    write_csv(check, ("text",), [("проверка связи",)])
-    seen = []
-    prepare(PrepareConfig(raw, tmp_path / "out", screen=(check,)), seen.append)
-    notes = list(dict.fromkeys(told.note for told in seen))
-    assert notes[0] == "read ru_goemotions train"
-    assert notes[-4:] == [
-        "looking for leaks in validation",
-        "looking for leaks in train",
-        "screening train",
-        "dealing and writing",
-    ]
+    data = _prepared(raw, tmp_path / "out", without=("brighter_rus", "ru_izard"))
+    assert [source.name for source in data.manifest.sources] == ["ru_goemotions", "cedr"]
+    assert "test_brighter" not in data.manifest.splits
