@@ -74,7 +74,7 @@ def demo(options: PageOptions, given: Given[ServerSettings], answer: Answer) -> 
     """
     for module, extra in (("fastapi", "server"), ("prometheus_client", "server")):
         require(module, extra=extra)
-    from ov_emotions.demo.app import PATH, DemoSettings, create_demo_app
+    from ov_emotions.demo.app import PATH, create_demo_app
     from ov_emotions.server.middleware import read_api_keys
 
     settings = ServerSettings(**(dict[str, Any](grace_seconds=_DEMO_GRACE_SECONDS) | given))
@@ -85,10 +85,9 @@ def demo(options: PageOptions, given: Given[ServerSettings], answer: Answer) -> 
         )
     if settings.workers > 1:
         raise InputError("the page keeps results in its process: it has one, not several --workers")
-    page = DemoSettings(options.compare_with, options.report)
     return _run(
         settings,
-        lambda: create_demo_app(settings, page),
+        lambda: create_demo_app(settings, options.compare_with, options.report),
         as_json=answer.json,
         path=f"{PATH}/",
     )

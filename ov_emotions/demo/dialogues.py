@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.jobs import InTurns, Job, ResultStore, failure
-from ov_emotions.demo.tables import delete_upload
-from ov_emotions.demo.words import TEXTS, bad_file, escape, in_russian, say, stamp
+from ov_emotions.demo.tables import delete_upload, unreadable
+from ov_emotions.demo.words import TEXTS, render, stamp
 from ov_emotions.dialogues import (
     Analysis,
     DialogueSettings,
@@ -44,7 +43,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Dialogues:
-    """Analyses dialogues.
+    """Analyses dialogues, and gives markup.
 
     :param classifier: the model.
     :param store: keeps what was found.
@@ -54,32 +53,25 @@ class Dialogues:
     store: ResultStore
 
     def pasted(self, text: str, job: Job) -> str:
-        """Analyse a transcript that was pasted.
-
-        :param text: the transcript.
-        :param job: that this is.
-        :return: the markup.
-        """
+        """Analyse a transcript that was pasted."""
         try:
             reading = parse_transcript(text, TEXTS["dialogues.name"].ru)
         except DataError:
-            return failure(TEXTS["dialogues.none"], TEXTS["dialogues.none.hint"])
+            return failure("dialogues.none")
         return self._show(reading, DialogueSettings(), stamp(text), job)
 
     def uploaded(self, file: str | None, job: Job) -> str:
         """Analyse a file of dialogues, and delete it.
 
         :param file: where it lies; None if there is none.
-        :param job: that this is.
-        :return: the markup.
         """
         if not file or not Path(file).exists():
-            return failure(TEXTS["fail.gone"], TEXTS["fail.gone.hint"])
+            return failure("fail.gone")
         path = Path(file)
         try:
             reading = read_dialogues([path])
         except DataError as error:
-            return failure(TEXTS["fail.file"], bad_file(error, path))
+            return unreadable(error, path)
         finally:
             delete_upload(path)
         return self._show(reading, DialogueSettings(), "", job)
@@ -88,13 +80,11 @@ class Dialogues:
         """Analyse dialogues again, now that a person said who somebody is.
 
         :param chosen: `token role name`, as the button that was pressed has it.
-        :param job: that this is.
-        :return: the markup.
         """
         token, role, name = (*chosen.split(" ", 2), "", "")[:3]
         kept = self.store.find(token)
         if kept is None or role not in ("client", "operator"):
-            return failure(TEXTS["fail.gone"], TEXTS["fail.gone.hint"])
+            return failure("fail.gone")
         before = kept.value.analysis.settings
         others = "operator" if role == "client" else "client"
         roles = {
@@ -110,25 +100,23 @@ class Dialogues:
         job.check()
         token, _ = self.store.new()
         self.store.keep(token, value=Found(reading, analysis, mark))
-        both = "".join(
-            f'<div class="one-language report" lang="{code}">'
-            f"{fragment(analysis, code, prefix=f'{code}-')}</div>"
-            for code in ("ru", "en")
+        unclear = set(analysis.undecided)
+        names = dict.fromkeys(
+            speaker.name
+            for dialogue in analysis.dialogues
+            if dialogue.name in unclear
+            for speaker in dialogue.speakers
+            if speaker.role is None
         )
-        links = (
-            ("dialogues.csv", "dialogues.csv", ""),
-            ("dialogues.json", "dialogues.json", ""),
-            ("dialogues.ru.html", "dialogues.page", ' lang="ru"'),
-            ("dialogues.en.html", "dialogues.page", ' lang="en"'),
-        )
-        downloads = "".join(
-            f'<a class="button"{language} download href="results/{token}/{name}">{say(label)}</a>'
-            for name, label, language in links
-        )
-        of = f' data-of="{mark}"' if mark else ""
-        return (
-            f'<section class="dialogues" data-token="{token}"{of}>{_left_out(reading)}'
-            f'{_who(analysis, token)}{both}<p class="downloads">{downloads}</p></section>'
+        return render(
+            "dialogues",
+            mark=mark,
+            token=token,
+            bad=reading.left_out,
+            shown=_BAD_SHOWN,
+            names=list(names)[:_NAMES_SHOWN],
+            unclear=len(unclear),
+            reports=[(code, fragment(analysis, code, prefix=f"{code}-")) for code in ("ru", "en")],
         )
 
 
@@ -140,63 +128,17 @@ def download(found: Found, name: str) -> tuple[str, str] | None:
     :return: its text and media type; None where there is no such part.
     """
     analysis = found.analysis
-    parts: dict[str, tuple[Callable[[], str], str]] = {
-        "dialogues.csv": (lambda: to_csv(analysis), "text/csv; charset=utf-8"),
-        "dialogues.json": (lambda: _json(analysis), "application/json"),
-        "dialogues.ru.html": (lambda: page(analysis, "ru"), "text/html"),
-        "dialogues.en.html": (lambda: page(analysis, "en"), "text/html"),
-    }
-    if name in parts:
-        write, kind = parts[name]
-        return write(), kind
+    match name.split("."):
+        case ["dialogues", "csv"]:
+            return to_csv(analysis), "text/csv; charset=utf-8"
+        case ["dialogues", "json"]:
+            text = json.dumps(to_json(analysis), ensure_ascii=False, indent=2)
+            return f"{text}\n", "application/json"
+        case ["dialogues", ("ru" | "en") as language, "html"]:
+            return page(analysis, language), "text/html"
     code, _, number = name.partition("-dialogue-")
     if code not in ("ru", "en") or not number.isdecimal():
         return None
     if not 1 <= int(number) <= len(analysis.dialogues):
         return None
     return fragment(analysis, code, int(number), prefix=f"{code}-"), "text/html"
-
-
-def _json(analysis: Analysis) -> str:
-    return json.dumps(to_json(analysis), ensure_ascii=False, indent=2) + "\n"
-
-
-def _who(analysis: Analysis, token: str) -> str:
-    """Ask who the client is, where names do not tell."""
-    unknown = set(analysis.undecided)
-    names = dict.fromkeys(
-        speaker.name
-        for dialogue in analysis.dialogues
-        if dialogue.name in unknown
-        for speaker in dialogue.speakers
-        if speaker.role is None
-    )
-    if not names:
-        return ""
-    rows = "".join(
-        f"<li><bdi>{escape(name)}</bdi>"
-        + "".join(
-            f'<button type="button" class="button" data-role="{token} {role} {escape(name)}">'
-            f"{say(f'dialogues.{role}')}</button>"
-            for role in ("client", "operator")
-        )
-        + "</li>"
-        for name in list(names)[:_NAMES_SHOWN]
-    )
-    title = say("dialogues.who", count=len(unknown))
-    hint = say("dialogues.who.hint")
-    return (
-        f'<div class="which who"><p class="verdict small">{title}</p><p class="hint">{hint}</p>'
-        f"<ul>{rows}</ul></div>"
-    )
-
-
-def _left_out(reading: Reading) -> str:
-    if not reading.left_out:
-        return ""
-    rows = "".join(
-        f"<li>{say('files.bad.row', row=row.row)} {in_russian(row.reason).html()}</li>"
-        for row in reading.left_out[:_BAD_SHOWN]
-    )
-    title = say("files.bad", bad=len(reading.left_out))
-    return f'<details class="left-out" open><summary>{title}</summary><ul>{rows}</ul></details>'

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.demo.words import TEXTS, Words, count, escape, say
+from ov_emotions.demo.words import TEXTS, Words, render
 from ov_emotions.errors import OvEmotionsError
 from ov_emotions.files import folder_lock
 from ov_emotions.prediction import Prediction
@@ -41,35 +41,14 @@ class StoppedError(Exception):
 
 
 class Line:
-    """Lets those who work at the same time have the model in turns, first come, first served.
+    """Those who want the model at the same time: they have it in turns, first come, first served.
 
     A turn is a chunk of texts: two rows wait for no more than a chunk of each file before them.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._tickets: list[object] = []
-
-    @contextmanager
-    def turn(self, told: Callable[[int], None]) -> Iterator[None]:
-        """Wait for a turn, and have it as long as the block runs.
-
-        :param told: gets how many are before, now and then; may raise to leave the line.
-        """
-        ticket = object()
-        with self._changed:
-            self._tickets.append(ticket)
-        try:
-            with self._changed:
-                while ahead := self._tickets.index(ticket):
-                    told(ahead)
-                    self._changed.wait(_LOOK_SECONDS)
-            told(0)
-            yield
-        finally:
-            with self._changed:
-                self._tickets.remove(ticket)
-                self._changed.notify_all()
+        self.changed = threading.Condition()
+        self.jobs: list[Job] = []
 
 
 class Job:
@@ -84,11 +63,9 @@ class Job:
         self.done = self.total = self.ahead = 0
 
     def tell(self, done: int, total: int) -> None:
-        """Say how far the work is.
+        """Say how many texts of how many are done.
 
-        :param done: texts.
-        :param total: of how many.
-        :raises StoppedError: if it shall not go on.
+        :raises StoppedError: if the work shall not go on.
         """
         self.done, self.total = done, total
         self.check()
@@ -105,31 +82,27 @@ class Job:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Have the model alone, beside who types a single text."""
-
-        def told(ahead: int) -> None:
-            self.ahead = ahead
+        line = self._line
+        with line.changed:
+            line.jobs.append(self)
+        try:
+            with line.changed:
+                while ahead := line.jobs.index(self):
+                    self.ahead = ahead
+                    self.check()
+                    line.changed.wait(_LOOK_SECONDS)
+            self.ahead = 0
             self.check()
-
-        with self._line.turn(told):
             yield
+        finally:
+            with line.changed:
+                line.jobs.remove(self)
+                line.changed.notify_all()
 
     def markup(self) -> str:
-        """Draw how far the work is."""
-        words = TEXTS["busy"]
-        if self.total:
-            words = TEXTS["files.progress"].format(done=count(self.done), total=count(self.total))
-        place = f"<p>{say('busy.place', ahead=self.ahead)}</p>" if self.ahead else ""
-        # Named without the page's script, which a busy browser runs after the next step is there.
+        """Show how far the work is."""
         name = f"progress-{id(self)}"
-        bar = (
-            f'<span class="unseen" id="{name}">{say("files.progress.name")}</span>'
-            f'<div role="progressbar" aria-valuemin="0" aria-valuemax="{self.total}" '
-            f'aria-valuenow="{self.done}" aria-labelledby="{name}">'
-            f'<span style="width:{self.done / self.total:.1%}"></span></div>'
-            if self.total
-            else ""
-        )
-        return f'<div class="progress"><p>{words.html()}</p>{bar}{place}</div>'
+        return render("progress", name=name, done=self.done, total=self.total, ahead=self.ahead)
 
 
 @dataclass(frozen=True)
@@ -158,13 +131,8 @@ def steps(work: Callable[[Job], str], line: Line) -> Iterator[str]:
     job, results = Job(line), list[str]()
 
     def run() -> None:
-        try:
-            results.append(work(job))
-        except StoppedError:
-            pass
-        except Exception as error:  # whatever it is, the reader needs a sentence
-            logger.exception("a request of the page failed")
-            results.append(model_failure(error))
+        with suppress(StoppedError):
+            results.append(guarded(work)(job))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -176,24 +144,24 @@ def steps(work: Callable[[Job], str], line: Line) -> Iterator[str]:
                 shown = now
                 yield answer(now)
             thread.join(_LOOK_SECONDS)
-        yield answer(results[0])
+        yield results[0]
     finally:
         job.stop()
 
 
 def guarded(respond: Callable[..., str]) -> Callable[..., str]:
-    """Make a function that answers with markup say what failed instead of raising.
-
-    :param respond: gives markup.
-    :return: the same, whatever happens.
-    """
+    """Make a function that answers with markup say what failed instead of raising."""
 
     def safe(*arguments: object) -> str:
         try:
             return answer(respond(*arguments))
-        except Exception as error:  # as above
+        except StoppedError:
+            raise
+        except Exception as error:  # whatever it is, the reader needs a sentence
             logger.exception("a request of the page failed")
-            return answer(model_failure(error))
+            ours = isinstance(error, OvEmotionsError)
+            details = str(error) if ours else type(error).__name__
+            return answer(failure("fail.model", details=details))
 
     return safe
 
@@ -208,29 +176,14 @@ def shielded(markup: str) -> str:
     return markup.translate(_TEMPLATE)
 
 
-def failure(title: Words, hint: Words | None = None, details: str = "") -> str:
+def failure(name: str, hint: Words | None = None, details: str = "") -> str:
     """Write a message about a failure.
 
-    :param title: what failed.
-    :param hint: what to do.
+    :param name: of the sentence that says what failed.
+    :param hint: what to do; None takes the sentence's own hint, where there is one.
     :param details: what the library said, in English; not escaped yet.
-    :return: the markup.
     """
-    parts = [f'<p class="failure-title">{title.html()}</p>']
-    if hint is not None:
-        parts.append(f"<p>{hint.html()}</p>")
-    if details:
-        parts.append(
-            f"<details><summary>{say('fail.details')}</summary>"
-            f'<p lang="en"><code>{escape(details)}</code></p></details>'
-        )
-    return f'<div class="failure" role="alert">{"".join(parts)}</div>'
-
-
-def model_failure(error: BaseException) -> str:
-    """Write that the model failed."""
-    details = str(error) if isinstance(error, OvEmotionsError) else type(error).__name__
-    return failure(TEXTS["fail.model"], TEXTS["fail.model.hint"], details)
+    return render("failure", name=name, hint=hint or TEXTS.get(f"{name}.hint"), details=details)
 
 
 @dataclass(frozen=True)
@@ -258,7 +211,8 @@ class ResultStore:
         self._held.enter_context(folder_lock(Path(self._root.name)))
         self._kept: dict[str, Kept] = {}
         self._lock = threading.Lock()
-        self._clock: threading.Timer | None = None
+        self._closed = threading.Event()
+        threading.Thread(target=self._tidy, name="ov-emotions-results", daemon=True).start()
 
     @property
     def uploads(self) -> Path:
@@ -275,18 +229,11 @@ class ResultStore:
         folder.mkdir()
         with self._lock:
             self._kept[token] = Kept(folder)
-            if self._clock is None:
-                self._tick()
         self.forget()
         return token, folder
 
     def keep(self, token: str, names: Mapping[str, str] | None = None, value: Any = None) -> None:
-        """Say what a result consists of.
-
-        :param token: what `new` gave.
-        :param names: see `Kept`.
-        :param value: likewise.
-        """
+        """Say what the result of a token consists of; see `Kept`."""
         with self._lock:
             if token in self._kept:
                 self._kept[token] = Kept(self._kept[token].folder, names or {}, value)
@@ -301,31 +248,23 @@ class ResultStore:
         """Delete results, and uploads that nobody came back for, that are old."""
         end = time.monotonic() - KEPT_SECONDS
         with self._lock:
-            excess = len(self._kept) - _KEPT
-            ages = enumerate(self._kept.items())
-            old = [pair for i, pair in ages if i < excess or pair[1].since < end]
-            for token, _ in old:
-                del self._kept[token]
-        for _, kept in old:
-            shutil.rmtree(kept.folder, ignore_errors=True)
+            newest = list(self._kept)[-_KEPT:]
+            old = [t for t, kept in self._kept.items() if t not in newest or kept.since < end]
+            folders = [self._kept.pop(token).folder for token in old]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
         # Uploads that broke off, or whose column nobody chose.
         for upload in self.uploads.glob("*"):
             if upload.exists() and time.time() - upload.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(upload) if upload.is_dir() else upload.unlink()
 
-    def _tick(self) -> None:
-        self._clock = threading.Timer(60, self._again)
-        self._clock.daemon = True
-        self._clock.start()
-
-    def _again(self) -> None:
-        self.forget()
-        self._tick()
+    def _tidy(self) -> None:
+        while not self._closed.wait(60):
+            self.forget()
 
     def close(self) -> None:
         """Delete everything."""
-        if self._clock is not None:
-            self._clock.cancel()
+        self._closed.set()
         self._held.close()
         self._root.cleanup()
 

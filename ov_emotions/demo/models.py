@@ -5,33 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo.jobs import Job, failure
-from ov_emotions.demo.text import MAX_CHARACTERS, bars, hue, summary
-from ov_emotions.demo.words import (
-    TEXTS,
-    count,
-    decimal,
-    escape,
-    label_words,
-    percent,
-    render,
-    say,
-    stamp,
-)
-from ov_emotions.errors import DataError, InputError
+from ov_emotions.demo.text import too_long
+from ov_emotions.demo.words import count, render, say, stamp
+from ov_emotions.errors import InputError
 from ov_emotions.prediction import Prediction
 
-REPORT_PAGE = "report.html"
 _WARM_UP = 3
 _MOST_ROUNDS = 41
 _BUDGET_SECONDS = 1.2
-_CLEAR_POINTS = 0.05
 
 
 class Models:
@@ -71,15 +58,9 @@ class Models:
         """The page's own first, then those given, then those that come with the library."""
         return tuple(self._bundles)
 
-    def bundle(self, name: str) -> Bundle:
-        """Return a model's folder."""
-        return self._bundles[name]
-
     def get(self, name: str) -> EmotionClassifier:
         """Load a model, or return it where that was done before.
 
-        :param name: one of `names`.
-        :return: the classifier.
         :raises InputError: if there is no such model.
         :raises OvEmotionsError: if it cannot be loaded.
         """
@@ -91,15 +72,8 @@ class Models:
             return self._loaded[name]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of single calls, tokenising included.
-
-    :param median: of the rounds.
-    :param low: the quickest.
-    :param high: the slowest.
-    :param rounds: how many there were.
-    """
+class Timing(NamedTuple):
+    """Milliseconds of single calls, tokenising included."""
 
     median: float
     low: float
@@ -108,12 +82,7 @@ class Timing:
 
 
 def measure(models: Sequence[EmotionClassifier], text: str) -> list[Timing]:
-    """Time models on one text in turns, so that what disturbs one disturbs the others too.
-
-    :param models: the classifiers.
-    :param text: what each classifies, alone.
-    :return: a timing each.
-    """
+    """Time models on one text in turns, so that what disturbs one disturbs the others too."""
     for model in models:
         for _ in range(_WARM_UP):
             model(text)
@@ -127,160 +96,66 @@ def measure(models: Sequence[EmotionClassifier], text: str) -> list[Timing]:
     return [Timing(median(mine), min(mine), max(mine), len(mine)) for mine in taken]
 
 
-def compare(models: Models, first: str, second: str, text: str, job: Job) -> str:
-    """Classify a text by two models.
+class _Side(NamedTuple):
+    """A model beside another."""
 
-    :param models: to choose from.
-    :param first: the name of one.
-    :param second: the name of the other.
-    :param text: what the reader wrote.
-    :param job: that this is.
-    :return: the markup.
+    name: str
+    model: EmotionClassifier
+    prediction: Prediction
+    timing: Timing
+
+    @property
+    def megabytes(self) -> float:
+        """What the model's files take."""
+        return sum(f.stat().st_size for f in self.model.bundle.folder.glob("model.*")) / 1e6
+
+
+def compare(models: Models, first: str, second: str, text: str, job: Job) -> str:
+    """Classify a text by two models, named as `models` has them.
+
     :raises OvEmotionsError: if a model cannot be loaded, or fails.
     """
     if not text.strip():
-        return failure(TEXTS["compare.no_text"])
-    if len(text) > MAX_CHARACTERS:
-        hint = TEXTS["fail.long"].format(limit=count(MAX_CHARACTERS))
-        return failure(TEXTS["fail.title"], hint)
-    pair = [models.get(first), models.get(second)]
+        return failure("compare.no_text")
+    if (refused := too_long(text)) is not None:
+        return refused
+    names = (first, second)
+    pair = [models.get(name) for name in names]
     with job.turn():
         predictions = [model(text) for model in pair]
         timings = measure(pair, text)
-    order = tuple(predictions[0].scores)
-    sides = "".join(
-        _side(models, name, model, prediction, timing, order)
-        for name, model, prediction, timing in zip(
-            (first, second), pair, predictions, timings, strict=True
-        )
+    one, two = (prediction.scores for prediction in predictions)
+    shared = [label for label in one if label in two]
+    return render(
+        "versus",
+        mark=stamp(text),
+        sides=list(map(_Side, names, pair, predictions, timings)),
+        order=[*one, *(label for label in two if label not in one)],
+        widest=max(shared, key=lambda label: abs(one[label] - two[label]), default=None),
     )
-    verdict = _verdict(predictions, timings, pair)
-    return (
-        f'<section class="versus" data-of="{stamp(text)}"><div class="announce">{verdict}</div>'
-        f'<div class="sides">{sides}</div>'
-        f'<p class="hint">{say("compare.honest", rounds=timings[0].rounds)}</p></section>'
-    )
-
-
-def _side(
-    models: Models,
-    name: str,
-    model: EmotionClassifier,
-    prediction: Prediction,
-    timing: Timing,
-    order: Sequence[str],
-) -> str:
-    russian, thresholds = model.label_names_ru, model.thresholds
-    size = sum(f.stat().st_size for f in models.bundle(name).folder.glob("model.*")) / 1e6
-    latency = say(
-        "compare.latency",
-        median=decimal(timing.median, 2),
-        low=decimal(timing.low, 2),
-        high=decimal(timing.high, 2),
-    )
-    return (
-        f'<article class="side"><h2>{escape(name)}</h2><p class="latency">{latency}</p>'
-        f'<p class="hint">{say("compare.size", size=decimal(size, 1))}</p>'
-        f"{summary(prediction, thresholds, russian)}"
-        f"{bars(prediction, thresholds, russian, order=order)}</article>"
-    )
-
-
-def _verdict(
-    predictions: Sequence[Prediction], timings: Sequence[Timing], pair: Sequence[EmotionClassifier]
-) -> str:
-    one, two = predictions
-    same = set(one.labels) == set(two.labels)
-    quick = sorted(timings, key=lambda timing: timing.median)
-    # Within a twentieth, the order may be another at the next try.
-    even = quick[1].median / quick[0].median < 1 + _CLEAR_POINTS
-    parts = [f'<p class="verdict small">{say("compare.same" if same else "compare.differ")}</p>']
-    shared = [label for label in one.scores if label in two.scores]
-    if shared:
-        most = max(shared, key=lambda label: abs(one.scores[label] - two.scores[label]))
-        gap = say(
-            "compare.gap",
-            name=label_words(most, pair[0].label_names_ru),
-            one=percent(one.scores[most]),
-            two=percent(two.scores[most]),
-        )
-        parts.append(f'<p class="gap" data-emotion="{hue(most)}">{gap}</p>')
-    if even:
-        parts.append(f"<p>{say('compare.even')}</p>")
-    else:
-        side = "compare.first" if timings[0] is quick[0] else "compare.second"
-        times = decimal(quick[1].median / quick[0].median, 1)
-        parts.append(f"<p>{say('compare.faster', side=TEXTS[side], times=times)}</p>")
-    return "".join(parts)
-
-
-def chooser(models: Models) -> str:
-    """Write the two fields that models are chosen by."""
-    names = models.names
-    fields = "".join(
-        f'<p><label class="label" for="model-{place}">{say(f"compare.choose.{place}")}</label>'
-        f'<select id="model-{place}">{_options(names, chosen)}</select></p>'
-        for place, chosen in (("first", 0), ("second", min(1, len(names) - 1)))
-    )
-    return f'<div class="chooser">{fields}</div>'
-
-
-def _options(names: Sequence[str], chosen: int) -> str:
-    marks = (" selected" if i == chosen else "" for i in range(len(names)))
-    shown = map(escape, names)
-    return "".join(
-        f'<option value="{name}"{mark}>{name}</option>'
-        for name, mark in zip(shown, marks, strict=True)
-    )
-
-
-def find_report(folder: Path | None, model: str) -> Path | None:
-    """Find the folder of the quantization report.
-
-    :param folder: that was asked for; None for the one that is committed, where the library is
-        run from a checkout.
-    :param model: name of the model that the committed report is of.
-    :return: a folder with `report.html`, or None.
-    :raises DataError: if the folder that was asked for has no report.
-    """
-    if folder is not None:
-        if not (folder / REPORT_PAGE).is_file():
-            raise DataError(
-                f"{folder} has no {REPORT_PAGE}; name a folder `ov-emotions report` wrote"
-            )
-        return folder
-    root = Path(__file__).resolve().parents[2]
-    committed = root / "quantize" / "reports" / model
-    return committed if (committed / REPORT_PAGE).is_file() else None
 
 
 def card(bundle: Bundle, report: str | None) -> str:
     """Write the section about the model.
 
-    :param bundle: of the model.
-    :param report: address of the report; None where there is none.
-    :return: the markup.
+    :param report: address of the quantization report; None where there is none.
     """
     manifest = bundle.manifest
-    splits = manifest.metrics.get(manifest.precision, {})
     return render(
         "card",
         report=report,
+        model=manifest,
         facts=(
             ("name", manifest.name),
             ("precision", manifest.precision.upper()),
             ("base", manifest.base_model),
             ("licence", manifest.licence),
             ("normalizer", manifest.normalizer),
-            ("length", TEXTS["model.tokens"].format(tokens=count(manifest.max_length))),
+            ("length", say("model.tokens", tokens=count(manifest.max_length))),
         ),
-        thresholds=[
-            (label_words(x, manifest.label_names_ru), hue(x), manifest.thresholds[x])
-            for x in manifest.labels
-        ],
         figures=[
             (split, figures)
-            for split, figures in splits.items()
+            for split, figures in manifest.metrics.get(manifest.precision, {}).items()
             if {"weighted_f1", "macro_f1", "rows"} <= set(figures)
         ],
     )

@@ -15,8 +15,8 @@ from ov_emotions import __version__
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.demo import dialogues, models, tables, text
 from ov_emotions.demo.jobs import Job, Line, ResultStore, answer, guarded, shielded, steps
-from ov_emotions.demo.words import EXAMPLES, TEXTS, Words, escape, render, say
-from ov_emotions.reports.page import asset, font_faces
+from ov_emotions.demo.words import EXAMPLES, TEXTS, render
+from ov_emotions.reports.page import asset
 from ov_emotions.system import import_gradio
 
 Run = tuple[Callable[..., Any], Callable[..., str], list[Any]]
@@ -79,8 +79,9 @@ class Page:
 
 def head() -> str:
     """Write the styles and the script, inline; the type is asked for beside the page."""
-    folder = files("ov_emotions.demo")
-    own = {name: (folder / name).read_text("utf-8") for name in ("page.css", "page.js")}
+    own_styles, script = (
+        (files("ov_emotions.demo") / name).read_text("utf-8") for name in ("page.css", "page.js")
+    )
     said = {
         name: {"ru": words.ru, "en": words.en}
         for name, words in TEXTS.items()
@@ -93,10 +94,10 @@ def head() -> str:
         '<meta name="color-scheme" content="light dark">'
         f'<link rel="icon" href="data:image/svg+xml,{quote(ICON)}">'
         '<link rel="stylesheet" href="type.css">'
-        f"<style>{styles()}{own['page.css']}</style>"
+        f"<style>{styles()}{own_styles}</style>"
         f"<script>window.ovTexts = {json.dumps(said, ensure_ascii=False)};\n"
         f"window.ovViews = {json.dumps(VIEWS)};\n"
-        f"window.ovReport = (part) => {{ {report} }};\n{own['page.js']}</script>"
+        f"window.ovReport = (part) => {{ {report} }};\n{script}</script>"
     )
 
 
@@ -105,11 +106,6 @@ def styles() -> str:
     palette = _DARK.sub(r':root:where([data-theme="dark"]) {\1}', asset("palette.css"))
     report = asset("page.css") + asset("dialogues.css")
     return f"{palette}{asset('plots.css')}\n.report {{ {report} }}\n"
-
-
-def type_css() -> str:
-    """Return the style sheet that holds the type, the reports' own."""
-    return font_faces()
 
 
 def build_theme() -> Any:
@@ -128,30 +124,18 @@ def build_theme() -> Any:
 
 
 def build_blocks(page: Page) -> Any:
-    """Lay the page out.
-
-    :param page: what it works with.
-    :return: Gradio's blocks.
-    """
+    """Lay the page out as Gradio's blocks."""
     gr = import_gradio()
     line = Line()
     with gr.Blocks(
         analytics_enabled=False, title="ov·emotions", fill_width=True, delete_cache=(60, 1800)
     ) as blocks:
         _html(render("masthead", version=__version__, views=VIEWS), "masthead")
-        for view, build in (
-            ("text", _text),
-            ("files", _files),
-            ("dialogues", _dialogues),
-            ("compare", _compare),
-        ):
+        for view, build in zip(VIEWS, (_text, _files, _dialogues, _compare, _model), strict=True):
             with gr.Column(elem_id=f"view-{view}", elem_classes="view"):
-                _html(_heading(view))
+                _html(render("heading", view=view))
                 build(gr, page, line)
-        with gr.Column(elem_id="view-model", elem_classes="view"):
-            _html(_heading("model"))
-            _html(models.card(page.classifier.bundle, page.report))
-        _html(_footer(page.api), "foot")
+        _html(render("footer", api=page.api), "foot")
         blocks.load(None, js="() => { document.documentElement.dataset.ready = ''; }")
     return blocks
 
@@ -159,12 +143,11 @@ def build_blocks(page: Page) -> Any:
 def _text(gr: Any, page: Page, _: Line) -> None:
     with gr.Row(elem_classes="pair"):
         with gr.Column(elem_classes="left"):
-            _label("text.label", "#text textarea", TEXTS["text.placeholder"])
-            field = _field(gr, "text", "utterance", 3, 12)
-            _html(_examples())
+            field = _field(gr, "text", "text.label", "text.placeholder", "utterance", 3, 12)
+            _html(render("examples", examples=EXAMPLES))
         with gr.Column(elem_classes="right"):
-            again = _status("fail.again")
-            result = _html(answer(text.empty()), "result", kind="answer")
+            again = _html(render("status", button="fail.again"), js=_CLICK)
+            result = _html(answer(render("empty", view="text")), "result", kind="answer")
     analyse = guarded(partial(text.analyse, page.classifier))
     asked = {"queue": False, "trigger_mode": "always_last", **_SILENT}
     # Not `input`, which Gradio fires for keys alone: text is pasted and dictated too.
@@ -176,9 +159,10 @@ def _files(gr: Any, page: Page, line: Line) -> None:
     work = tables.Tables(page.classifier, page.store)
     with gr.Row(elem_classes="pair"):
         with gr.Column(elem_classes="left"):
-            _label("files.paste.label", "#lines textarea", TEXTS["files.paste.placeholder"])
-            lines = _field(gr, "lines", "lines", 5, 14)
-            paste = _button("files.paste.run")
+            lines = _field(
+                gr, "lines", "files.paste.label", "files.paste.placeholder", "lines", 5, 14
+            )
+            paste = _html(render("button", name="files.paste.run"), js=_CLICK)
         with gr.Column(elem_classes="right"):
             upload = _upload(gr, "upload")
             # Written and sent by the page's script, when a column is chosen.
@@ -193,17 +177,15 @@ def _files(gr: Any, page: Page, line: Line) -> None:
 
 def _dialogues(gr: Any, page: Page, line: Line) -> None:
     work = dialogues.Dialogues(page.classifier, page.store)
+    example = TEXTS["dialogues.transcript"].ru
     with gr.Row(elem_classes="pair"):
         with gr.Column(elem_classes="left"):
-            _label("dialogues.label", "#transcript textarea", TEXTS["dialogues.placeholder"])
-            transcript = _field(gr, "transcript", "lines", 6, 18)
+            transcript = _field(
+                gr, "transcript", "dialogues.label", "dialogues.placeholder", "lines", 6, 18
+            )
             with gr.Row(elem_classes="buttons"):
-                run = _button("dialogues.run")
-                example = escape(TEXTS["dialogues.transcript"].ru)
-                _html(
-                    '<button type="button" class="button" data-fill="#transcript" '
-                    f'data-text="{example}">{say("dialogues.example")}</button>'
-                )
+                run = _html(render("button", name="dialogues.run"), js=_CLICK)
+                _html(render("fill", name="dialogues.example", target="#transcript", text=example))
         with gr.Column(elem_classes="right"):
             upload = _upload(gr, "dialogue-upload")
             role = gr.Textbox(elem_id="role", elem_classes="hidden-upload")
@@ -216,10 +198,9 @@ def _dialogues(gr: Any, page: Page, line: Line) -> None:
 
 
 def _compare(gr: Any, page: Page, line: Line) -> None:
-    _label("compare.label", "#compared textarea", TEXTS["text.placeholder"])
-    field = _field(gr, "compared", "utterance", 2, 8)
-    _html(models.chooser(page.models))
-    run = _button("compare.run")
+    field = _field(gr, "compared", "compare.label", "text.placeholder", "utterance", 2, 8)
+    _html(render("chooser", names=page.models.names))
+    run = _html(render("button", name="compare.run"), js=_CLICK)
     # The two choices come from the page's own fields.
     names = [gr.Textbox(visible=False), gr.Textbox(visible=False)]
 
@@ -229,10 +210,14 @@ def _compare(gr: Any, page: Page, line: Line) -> None:
     _run([(partial(run.click, js=_CHOSEN), compare, [field, *names])], "compare", line)
 
 
+def _model(_gr: Any, page: Page, _: Line) -> None:
+    _html(models.card(page.classifier.bundle, page.report))
+
+
 def _run(runs: Sequence[Run], view: str, line: Line) -> None:
     """Lay out the result of a view, and what starts and stops the work for it."""
-    stop = _status("busy.stop")
-    waiting = f'<div class="empty"><p>{say(f"{view}.empty")}</p></div>'
+    stop = _html(render("status", button="busy.stop"), js=_CLICK)
+    waiting = render("empty", view=view)
     result = _html(answer(waiting), f"{view}-result", kind="answer")
     started = []
     for event, work, inputs in runs:
@@ -247,7 +232,7 @@ def _run(runs: Sequence[Run], view: str, line: Line) -> None:
     ended.then(lambda: answer(waiting), None, result, queue=False, **_SILENT)
 
 
-def _html(value: str = "", name: str | None = None, js: str | None = None, kind: str = "") -> Any:
+def _html(value: str, name: str | None = None, js: str | None = None, kind: str = "") -> Any:
     """Make a block of own markup, without Gradio's styles and script."""
     return import_gradio().HTML(
         shielded(value),
@@ -259,23 +244,8 @@ def _html(value: str = "", name: str | None = None, js: str | None = None, kind:
     )
 
 
-def _status(button: str) -> Any:
-    """Write what is said of a result: that it is being made, is an old one, or did not come."""
-    shown = (
-        f'<div class="status"><p class="old-note">{say("old")}</p>'
-        f'<p class="cut-note" role="alert"></p><p class="busy-note">{say("busy")}</p>'
-        f'<button type="button" class="button" data-run="{button}">{say(button)}</button></div>'
-    )
-    return _html(shown, js=_CLICK)
-
-
-def _label(name: str, target: str, placeholder: Words) -> None:
-    """Write the label of a field of Gradio's, which the page's script ties to it."""
-    extra = placeholder.attributes("placeholder")
-    _html(f'<p class="label" data-labels="{target}" {extra}>{say(name)}</p>')
-
-
-def _field(gr: Any, name: str, classes: str, lines: int, most: int) -> Any:
+def _field(gr: Any, name: str, label: str, hint: str, classes: str, lines: int, most: int) -> Any:
+    _html(render("label", name=label, target=f"#{name} textarea", placeholder=hint))
     return gr.Textbox(
         elem_id=name,
         elem_classes=classes,
@@ -286,38 +256,8 @@ def _field(gr: Any, name: str, classes: str, lines: int, most: int) -> Any:
     )
 
 
-def _button(name: str) -> Any:
-    return _html(
-        f'<button type="button" class="button solid" data-run>{say(name)}</button>', js=_CLICK
-    )
-
-
 def _upload(gr: Any, name: str) -> Any:
     """Make what takes files, by a button of the page's own or dropped."""
-    _html(
-        f'<div class="drop" data-drop="{name}"><button type="button" class="button" '
-        f'data-open="{name}">{say("files.upload.run")}</button>'
-        f"<p>{say('files.upload.drop')}</p></div>"
-    )
+    _html(render("drop", name=name))
     # Any type: what is wrong with one is said by whoever reads it, in the reader's language.
     return gr.UploadButton("upload", elem_id=name, elem_classes="hidden-upload", type="filepath")
-
-
-def _heading(view: str) -> str:
-    return f'<h1 tabindex="-1">{say(f"{view}.title")}</h1><p class="lead">{say(f"{view}.lead")}</p>'
-
-
-def _examples() -> str:
-    items = "".join(
-        f'<li><button type="button" class="example" data-example="{escape(example.ru)}">'
-        f'<span class="said" lang="ru-RU">{escape(example.ru)}</span>'
-        f'<span class="gloss" lang="en">{escape(example.en)}</span></button></li>'
-        for example in EXAMPLES
-    )
-    title = say("text.examples")
-    return f'<div class="examples"><h2 class="eyebrow">{title}</h2><ul>{items}</ul></div>'
-
-
-def _footer(api: str | None) -> str:
-    link = "" if api is None else f' <a href="{escape(api)}">{say("footer.api")}</a>'
-    return f'<footer class="foot"><p>{say("footer")}</p><p>{link}</p></footer>'

@@ -14,23 +14,24 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape as html_escape
 from importlib.resources import files
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ov_emotions.normalize import replace_surrogates
 from ov_emotions.system import require
 
+if TYPE_CHECKING:
+    from ov_emotions.bundle import Manifest
+    from ov_emotions.classifier import EmotionClassifier
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# What the style sheet has a colour of its own for.
+_COLOURED = frozenset({"anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral"})
 
 
 @dataclass(frozen=True)
 class Words:
-    """The same said in both languages, not escaped.
-
-    :param ru: in Russian.
-    :param en: in English.
-    """
+    """The same said in both languages, not escaped."""
 
     ru: str
     en: str
@@ -53,47 +54,29 @@ class Words:
 
 def escape(text: str) -> str:
     """Escape a text for the page; what cannot be shown becomes U+FFFD."""
-    clean = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", replace_surrogates(text))
-    return html_escape(clean)
+    return html_escape(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", replace_surrogates(text)))
 
 
 def percent(share: float) -> Words:
-    """Write a probability in whole per cent.
-
-    :param share: in [0, 1].
-    :return: with a no-break space before the sign in Russian.
-    """
+    """Write a probability in whole per cent."""
     whole = round(share * 100)
     return Words(f"{whole}\N{NO-BREAK SPACE}%", f"{whole}%")
 
 
 def decimal(value: float, digits: int = 1, *, signed: bool = False) -> Words:
     """Write a number with a decimal comma in Russian and a point in English."""
-    text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
-    text = text.replace("-", "\N{MINUS SIGN}")
-    space = "\N{NO-BREAK SPACE}"
-    return Words(text.replace(",", space).replace(".", ","), text)
+    text = f"{value:{'+' if signed else ''},.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return Words(text.replace(",", "\N{NO-BREAK SPACE}").replace(".", ","), text)
 
 
 def count(number: int) -> Words:
     """Write a whole number with its thousands set apart."""
-    return Words(f"{number:,}".replace(",", "\N{NO-BREAK SPACE}"), f"{number:,}")
-
-
-def label_words(label: str, russian: Mapping[str, str]) -> Words:
-    """Name a label.
-
-    :param label: its identifier, which is an English word.
-    :param russian: the Russian names of the model's labels.
-    :return: its name in both languages.
-    """
-    return Words(russian.get(label, label), label)
+    return decimal(number, 0)
 
 
 def stamp(text: str) -> str:
     """Mark an answer with the text that it belongs to; the page's script computes the same.
 
-    :param text: as the reader wrote it.
     :return: the CRC-32 of the text in UTF-8, for the attribute `data-of`.
     """
     return f"{zlib.crc32(replace_surrogates(text).encode()):x}"
@@ -107,14 +90,9 @@ TEXTS: Mapping[str, Words] = MappingProxyType({k: Words(**both) for k, both in _
 """Every sentence of the page by name; places to fill are the same in both languages."""
 
 
-def say(name: str, /, **values: object) -> str:
-    """Give a sentence as markup in both languages.
-
-    :param name: of the sentence.
-    :param values: fill its places.
-    :return: the markup.
-    """
-    return TEXTS[name].format(**values).html()
+def say(name: str, /, **values: object) -> Words:
+    """Give a sentence, with its places filled."""
+    return TEXTS[name].format(**values)
 
 
 def in_russian(english: str, kind: str = "rows") -> Words:
@@ -130,33 +108,26 @@ def in_russian(english: str, kind: str = "rows") -> Words:
     return Words(english, english)
 
 
-def bad_file(error: Exception, path: Path) -> Words:
-    """Say what is wrong with a file, and not where it lies here.
-
-    :param error: what the library raised.
-    :param path: of the file.
-    :return: a sentence.
-    """
-    return in_russian(str(error).replace(str(path), path.name), "files")
+def _named(label: str, model: EmotionClassifier | Manifest) -> Words:
+    return Words(model.label_names_ru.get(label, label), label)  # a label is an English word
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill a template in.
+def render(part: str, **values: object) -> str:
+    """Fill a part of the page in.
 
-    :param template: name of a file in `templates`, without its ending.
+    :param part: name of a macro in `templates/parts.html.j2`.
     :param values: what it shows; texts are escaped, `Words` are written in both languages.
     :return: the markup.
     """
-    filled: str = _environment().get_template(f"{template}.html.j2").render(**values)
-    return filled
+    return str(getattr(_parts(), part)(**values))
 
 
 @cache
-def _environment() -> Any:
+def _parts() -> Any:
     jinja2, markupsafe = require("jinja2", extra="demo"), require("markupsafe", extra="demo")
     markup = markupsafe.Markup
 
-    def written(value: Any) -> Any:
+    def written(value: object) -> object:
         if isinstance(value, Words):
             return markup(value.html())
         return markup(escape(value)) if type(value) is str else value
@@ -173,7 +144,9 @@ def _environment() -> Any:
         percent=percent,
         count=count,
         decimal=decimal,
+        in_russian=in_russian,
+        hue=lambda label: label if label in _COLOURED else "other",
         attributes=lambda words, name: markup(words.attributes(name)),
     )
-    environment.globals["say"] = lambda name, **values: TEXTS[name].format(**values)
-    return environment
+    environment.globals.update(say=say, named=_named)
+    return environment.get_template("parts.html.j2").module
