@@ -34,12 +34,7 @@ _DESCRIPTION = "Emotions in Russian text. Every error is an object with a senten
 
 
 def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) -> FastAPI:
-    """Make the application; see `ov_emotions.server.create_app`.
-
-    :param settings: all options.
-    :param classifier: to answer with; None loads one.
-    :return: the application.
-    """
+    """Make the application; see `ov_emotions.server.create_app`."""
     keys = read_api_keys(settings)
     service = Service(settings, classifier)
 

@@ -123,18 +123,7 @@ def _servicer(service: Service, keys: tuple[bytes, ...], grpc: Any, pb: Any, bas
 
     async def model_metadata(request: Any, *_: Any) -> Any:
         check(request.name, request.version)
-        tensor = pb.ModelMetadataResponse.TensorMetadata
-        width = len(service.model.labels)
-        return pb.ModelMetadataResponse(
-            name=settings.name,
-            versions=[SERVED_VERSION],
-            platform="OpenVINO",
-            inputs=[tensor(name=kserve.INPUT, datatype="BYTES", shape=[-1])],
-            outputs=[
-                tensor(name="labels", datatype="BYTES", shape=[-1]),
-                tensor(name="probabilities", datatype="FP32", shape=[-1, width]),
-            ],
-        )
+        return pb.ModelMetadataResponse(**kserve.model_metadata(service))
 
     async def model_config(request: Any, *_: Any) -> Any:
         check(request.name, request.version)
@@ -156,16 +145,10 @@ def _servicer(service: Service, keys: tuple[bytes, ...], grpc: Any, pb: Any, bas
         answer = pb.ModelInferResponse(
             model_name=settings.name, model_version=SERVED_VERSION, id=request.id
         )
-        wanted = [output.name for output in request.outputs]
-        for name in [name for name in kserve.OUTPUTS if name in wanted] or kserve.OUTPUTS:
-            numbers = name == "probabilities"
-            output = answer.outputs.add(name=name, datatype="FP32" if numbers else "BYTES")
-            output.shape.extend(scored.probabilities.shape if numbers else [len(texts)])
-            answer.raw_output_contents.append(
-                scored.probabilities.astype("<f4").tobytes()
-                if numbers
-                else kserve.pack_texts(scored.joined_names())
-            )
+        wanted = {output.name for output in request.outputs} & set(kserve.OUTPUTS)
+        for told, values in kserve.outputs_of(scored, wanted or kserve.OUTPUTS):
+            answer.outputs.add(**told)
+            answer.raw_output_contents.append(kserve.to_bytes(values))
         return answer
 
     answers = {
@@ -182,10 +165,8 @@ def _servicer(service: Service, keys: tuple[bytes, ...], grpc: Any, pb: Any, bas
 
 
 def _texts(request: Any) -> list[str]:
-    if len(request.inputs) != 1:
-        raise kserve.bad(f"Invalid number of inputs - Expected: 1; Actual: {len(request.inputs)}")
+    kserve.check_inputs(request.inputs)
     tensor = request.inputs[0]
-    kserve.check_input(tensor.name, tensor.datatype, tensor.shape)
     if request.raw_input_contents:
         texts = kserve.unpack_texts(request.raw_input_contents[0])
     else:

@@ -20,11 +20,11 @@ to the wording. Differences by choice:
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 from fastapi import APIRouter, Path, Request, Response
 
 from ov_emotions import __version__
@@ -108,38 +108,20 @@ def bad(message: str) -> RefusedError:
 
 
 def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
-    """Make the routes.
-
-    :param service: what answers.
-    :return: a router, and the busiest of its handlers.
-    """
+    """Make the routes; also gives the busiest of their handlers."""
     router = APIRouter(prefix="/v2")
     settings = service.settings
     named = Path(json_schema_extra={"enum": [settings.name]})
     numbered = Path(json_schema_extra={"enum": [SERVED_VERSION]})
-
-    def check(name: str, version: str = SERVED_VERSION, *, missing: str = NO_MODEL) -> None:
-        if not (version.isascii() and version.isdecimal()):
-            raise bad(INVALID_URL)
-        if name != settings.name:
-            raise RefusedError(404, "bad_request", missing)
-        if version != SERVED_VERSION:
-            raise RefusedError(404, "bad_request", NO_VERSION)
 
     def ready(**named: str) -> Response:
         if not service.ready:
             raise RefusedError(503, "stopping", "the server is stopping")
         return json_answer({**named, "ready": True})
 
-    async def infer(request: Request) -> Response:
-        body = await read_body(request, settings, json_only=False)
-        texts, asked = _read(body, request.headers)
-        return _answer(request, settings.name, asked, await service.score(request, texts))
-
     @router.get(
         "",
         summary="The server",
-        response_model=None,
         responses={200: {"model": ServerMetadata, "description": "Name and version."}},
     )
     async def server_metadata() -> Response:
@@ -150,90 +132,88 @@ def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
     @router.get(
         "/health/live",
         summary="Whether the server runs",
-        response_model=None,
         responses={200: {"model": LiveAnswer, "description": "Yes."}},
     )
     async def live() -> Response:
         return json_answer({"live": True})
 
-    @router.get(
-        "/health/ready",
-        summary="Whether requests are taken",
-        response_model=None,
-        responses=_READY,
-    )
+    @router.get("/health/ready", summary="Whether requests are taken", responses=_READY)
     async def server_ready() -> Response:
         return ready()
 
-    told: dict[int | str, dict[str, Any]] = {
-        200: {"model": ModelMetadata, "description": "Tensors and facts."},
-        **_MISSING,
-    }
+    async def metadata(_request: Request) -> Response:
+        facts = {"rt_info": {"model_info": service.model.facts}}
+        return json_answer(model_metadata(service) | facts)
 
-    @router.get("/models/{name}/", include_in_schema=False)
-    @router.get("/models/{name}", summary="The model", response_model=None, responses=told)
-    async def model_metadata(name: str = named) -> Response:
-        check(name)
-        return json_answer(_metadata(service))
+    async def model_ready(_request: Request) -> Response:
+        return ready(name=settings.name)
 
-    @router.get(
-        "/models/{name}/versions/{version}",
-        summary="The model, by version",
-        response_model=None,
-        responses=told,
-    )
-    async def version_metadata(name: str = named, version: str = numbered) -> Response:
-        check(name, version)
-        return json_answer(_metadata(service))
+    async def infer(request: Request) -> Response:
+        body = await read_body(request, settings, json_only=False)
+        texts, ident, outputs = _read(body, request.headers)
+        scored = await service.score(request, texts)
+        return _answer(request, settings.name, ident, outputs, scored)
 
-    @router.get(
-        "/models/{name}/ready",
-        summary="Whether the model takes requests",
-        response_model=None,
+    def add(
+        path: str,
+        kind: str,
+        summary: str,
+        act: Callable[[Request], Awaitable[Response]],
+        missing: str = NO_MODEL,
+        **more: Any,
+    ) -> Callable[..., Awaitable[Response]]:
+        """Add an address of the model, and one of its version; gives what answers the first."""
+
+        async def model(request: Request, name: str = named) -> Response:
+            if name != settings.name:
+                raise RefusedError(404, "bad_request", missing)
+            return await act(request)
+
+        async def version(request: Request, name: str = named, version: str = numbered) -> Response:
+            if not (version.isascii() and version.isdecimal()):
+                raise bad(INVALID_URL)
+            if name == settings.name and version != SERVED_VERSION:
+                raise RefusedError(404, "bad_request", NO_VERSION)
+            return await model(request, name)
+
+        address = "/models/{name}"
+        router.add_api_route(
+            f"{address}{path}", model, name=f"model_{kind}", summary=summary, **more
+        )
+        router.add_api_route(
+            f"{address}/versions/{{version}}{path}",
+            version,
+            name=f"version_{kind}",
+            summary=f"{summary}, by version",
+            **more,
+        )
+        return model
+
+    told = {200: {"model": ModelMetadata, "description": "Tensors and facts."}, **_MISSING}
+    described = add("", "metadata", "The model", metadata, responses=told)
+    router.add_api_route("/models/{name}/", described, include_in_schema=False)
+    add(
+        "/ready",
+        "ready",
+        "Whether the model takes requests",
+        model_ready,
         responses={**_READY, **_MISSING},
     )
-    async def model_ready(name: str = named) -> Response:
-        check(name)
-        return ready(name=name)
-
-    @router.get(
-        "/models/{name}/versions/{version}/ready",
-        summary="Whether the model takes requests, by version",
-        response_model=None,
-        responses={**_READY, **_MISSING},
-    )
-    async def version_ready(name: str = named, version: str = numbered) -> Response:
-        check(name, version)
-        return ready(name=name)
-
-    @router.post(
-        "/models/{name}/infer",
-        summary="Classify texts",
-        response_model=None,
+    add(
+        "/infer",
+        "infer",
+        "Classify texts",
+        infer,
+        _NO_PIPELINE,
+        methods=["POST"],
         responses=_INFER,
         openapi_extra=_TAKES,
     )
-    async def model_infer(request: Request, name: str = named) -> Response:
-        check(name, missing=_NO_PIPELINE)
-        return await infer(request)
-
-    @router.post(
-        "/models/{name}/versions/{version}/infer",
-        summary="Classify texts, by version",
-        response_model=None,
-        responses=_INFER,
-        openapi_extra=_TAKES,
-    )
-    async def version_infer(
-        request: Request, name: str = named, version: str = numbered
-    ) -> Response:
-        check(name, version, missing=_NO_PIPELINE)
-        return await infer(request)
-
     return router, {f"/v2/models/{settings.name}/infer": ("/v2/models/{name}/infer", infer)}
 
 
-def _metadata(service: Service) -> dict[str, Any]:
+def model_metadata(service: Service) -> dict[str, Any]:
+    """Describe the model's tensors, as KServe v2 does."""
     return {
         "name": service.settings.name,
         "versions": [SERVED_VERSION],
@@ -243,26 +223,13 @@ def _metadata(service: Service) -> dict[str, Any]:
             {"name": "labels", "datatype": "BYTES", "shape": [-1]},
             {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(service.model.labels)]},
         ],
-        "rt_info": {"model_info": service.model.facts},
     }
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What the answer shall hold.
-
-    :param id: to give back; None where there was none.
-    :param outputs: by name, whether as bytes.
-    """
-
-    id: str | None
-    outputs: Mapping[str, bool]
-
-
-def _read(body: bytes, headers: Mapping[str, str]) -> tuple[list[str], _Asked]:
+def _read(body: bytes, headers: Mapping[str, str]) -> tuple[list[str], str | None, dict[str, bool]]:
     """Read the body of an inference: JSON, and bytes after it where the header says how long it is.
 
-    :return: the texts, and what is asked for.
+    :return: the texts; the id to give back; the outputs that are asked for, and whether as bytes.
     :raises RefusedError: 412 if it is no JSON, 400 if it is not what the model takes.
     """
     size = _json_size(headers.get(HEADER), len(body))
@@ -275,12 +242,13 @@ def _read(body: bytes, headers: Mapping[str, str]) -> tuple[list[str], _Asked]:
         raise _unfit(error.place) from None
     if not asked.inputs:
         raise bad(_UNFIT["inputs"])
-    if len(asked.inputs) != 1:
-        raise bad(f"Invalid number of inputs - Expected: 1; Actual: {len(asked.inputs)}")
+    check_inputs(asked.inputs)
     tensor = asked.inputs[0]
-    size_told = tensor.parameters.binary_data_size if tensor.parameters else None
-    check_input(tensor.name, tensor.datatype, tensor.shape)
-    data = tensor.data if size_told is None else _cut(size_told, body[size:])
+    data = tensor.data
+    if tensor.parameters and (length := tensor.parameters.binary_data_size) is not None:
+        if length > len(body) - size:
+            raise bad("Received buffer size is smaller than binary_data_size parameter indicates")
+        data = unpack_texts(body[size : size + length])
     if data is None:
         raise bad(_UNFIT["data"])
     check_count(data, tensor.shape)
@@ -289,8 +257,7 @@ def _read(body: bytes, headers: Mapping[str, str]) -> tuple[list[str], _Asked]:
         for output in asked.outputs or ()
         if output.name in OUTPUTS
     }
-    ident = asked.id and replace_surrogates(asked.id)
-    return data, _Asked(ident, wanted or dict.fromkeys(OUTPUTS, False))
+    return data, asked.id and replace_surrogates(asked.id), wanted or dict.fromkeys(OUTPUTS, False)
 
 
 def _unfit(place: Sequence[int | str]) -> RefusedError:
@@ -307,11 +274,15 @@ def _unfit(place: Sequence[int | str]) -> RefusedError:
     return bad(_UNFIT[str(found)])
 
 
-def check_input(name: object, datatype: object, shape: Sequence[int]) -> None:
-    """Refuse another tensor than the model's.
+def check_inputs(inputs: Sequence[Any]) -> None:
+    """Refuse other tensors than the model's one.
 
+    :param inputs: with name, datatype and shape, of REST or gRPC.
     :raises RefusedError: 400, in Model Server's words.
     """
+    if len(inputs) != 1:
+        raise bad(f"Invalid number of inputs - Expected: 1; Actual: {len(inputs)}")
+    name, datatype, shape = inputs[0].name, inputs[0].datatype, inputs[0].shape
     if name != INPUT:
         raise bad(_UNFIT["name"])
     if datatype != "BYTES":
@@ -344,12 +315,6 @@ def _json_size(told: str | None, whole: int) -> int:
     return int(told)
 
 
-def _cut(length: int, rest: bytes) -> list[str]:
-    if length > len(rest):
-        raise bad("Received buffer size is smaller than binary_data_size parameter indicates")
-    return unpack_texts(rest[:length])
-
-
 def unpack_texts(raw: bytes) -> list[str]:
     """Read texts from bytes, each after its length in four bytes.
 
@@ -376,40 +341,47 @@ def decode_text(raw: bytes, position: int) -> str:
         raise bad(f"the text at position {position} is not UTF-8") from None
 
 
-def pack_texts(texts: Sequence[str]) -> bytes:
-    """Write texts as bytes, each after its length in four bytes."""
-    encoded = [text.encode() for text in texts]
+def outputs_of(scored: Scored, wanted: Iterable[str]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Describe the outputs that are wanted, in the model's order.
+
+    :return: yields name, shape and datatype, and the texts or probabilities.
+    """
+    found = scored.probabilities
+    for name in [name for name in OUTPUTS if name in wanted]:
+        if name == "probabilities":
+            yield {"name": name, "shape": list(found.shape), "datatype": "FP32"}, found
+        else:
+            told = {"name": name, "shape": [len(found)], "datatype": "BYTES"}
+            yield told, scored.joined_names()
+
+
+def to_bytes(values: Any) -> bytes:
+    """Write an output: numbers as they are, texts each after its length in four bytes."""
+    if isinstance(values, np.ndarray):
+        return values.astype("<f4").tobytes()
+    encoded = [text.encode() for text in values]
     return b"".join(_LENGTH.pack(len(text)) + text for text in encoded)
 
 
-def _answer(request: Request, name: str, asked: _Asked, scored: Scored) -> Response:
+def _answer(
+    request: Request, name: str, ident: str | None, asked: Mapping[str, bool], scored: Scored
+) -> Response:
     """Write the answer to an inference: JSON, or JSON with bytes after it."""
     outputs = []
     tail = b""
-    probabilities = scored.probabilities
-    for output in [output for output in OUTPUTS if output in asked.outputs]:
-        numbers = output == "probabilities"
-        told: dict[str, Any] = {
-            "name": output,
-            "shape": list(probabilities.shape) if numbers else [len(probabilities)],
-            "datatype": "FP32" if numbers else "BYTES",
-        }
-        if asked.outputs[output]:
-            raw = (
-                probabilities.astype("<f4").tobytes()
-                if numbers
-                else pack_texts(scored.joined_names())
-            )
+    for told, values in outputs_of(scored, asked):
+        if asked[told["name"]]:
+            raw = to_bytes(values)
             told["parameters"] = {"binary_data_size": len(raw)}
             tail += raw
         else:
-            told["data"] = probabilities.ravel().tolist() if numbers else scored.joined_names()
+            told["data"] = values.ravel().tolist() if isinstance(values, np.ndarray) else values
         outputs.append(told)
     head: dict[str, Any] = {"model_name": name}
-    if asked.id is not None:
-        head["id"] = asked.id
+    if ident is not None:
+        head["id"] = ident
     text = msgspec.json.encode(head | {"model_version": SERVED_VERSION, "outputs": outputs})
-    binary = any(asked.outputs.values())
+    binary = any(asked.values())
     body, headers = pack(request, text + tail)
     if binary:
         headers[HEADER] = str(len(text))

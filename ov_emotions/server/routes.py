@@ -58,11 +58,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
-    """Make the routes.
-
-    :param service: what answers.
-    :return: a router, and the busiest of its handlers.
-    """
+    """Make the routes; also gives the busiest of their handlers."""
     router = APIRouter()
     settings = service.settings
 
@@ -88,7 +84,6 @@ def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
     @router.post(
         "/v1/emotions",
         summary="Classify texts",
-        response_model=None,
         responses={200: {"model": EmotionsAnswer, "description": "The predictions."}, **REFUSALS},
         openapi_extra=takes(EmotionsRequest),
     )
@@ -99,7 +94,6 @@ def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
     @router.get(
         "/v1/model",
         summary="What is served",
-        response_model=None,
         responses={200: {"model": ModelAnswer, "description": "The model and the limits."}},
     )
     async def model() -> Response:
@@ -149,30 +143,28 @@ def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
         "description": "Labels with their probabilities, the highest first.",
     }
 
-    @router.post(
-        "/predict",
-        summary="Classify texts, as Text Embeddings Inference does",
-        response_model=None,
-        responses={200: predicted, **REFUSALS},
-        openapi_extra=takes(PredictRequest),
-    )
     async def tei_predict(request: Request) -> Response:
         return await predict(request, listed=False)
 
-    @router.post(
-        "/",
-        summary="Classify texts, as Hugging Face's inference API does",
-        response_model=None,
-        responses={200: predicted, **REFUSALS},
-        openapi_extra=takes(PredictRequest),
-    )
     async def hugging_face_predict(request: Request) -> Response:
         return await predict(request, listed=True)
+
+    for path, whose, endpoint in (
+        ("/predict", "Text Embeddings Inference does", tei_predict),
+        ("/", "Hugging Face's inference API does", hugging_face_predict),
+    ):
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            summary=f"Classify texts, as {whose}",
+            responses={200: predicted, **REFUSALS},
+            openapi_extra=takes(PredictRequest),
+        )
 
     @router.get(
         "/info",
         summary="What is served, as Text Embeddings Inference tells it",
-        response_model=None,
         responses={200: {"description": "The model and the limits."}},
     )
     async def info() -> Response:
@@ -207,7 +199,6 @@ def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
         "/health",
         summary="Whether requests are taken, as Text Embeddings Inference tells it",
         response_class=Response,
-        response_model=None,
         responses={
             200: {"description": "Yes."},
             503: {"model": ErrorAnswer, "description": "The server is stopping."},
@@ -222,7 +213,6 @@ def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
         "/metrics",
         summary="Prometheus",
         response_class=Response,
-        response_model=None,
         responses={200: {"description": "Counts.", "content": {"text/plain": {}}}},
     )
     async def metrics(request: Request) -> Response:

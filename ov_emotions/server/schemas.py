@@ -212,8 +212,6 @@ class InferAnswer(BaseModel):
 def takes(kind: type[BaseModel], description: str = "") -> dict[str, Any]:
     """Describe the body of a request that is read by hand, within the limits.
 
-    :param kind: what it is read as.
-    :param description: what else to know.
     :return: for `openapi_extra` of a route.
     """
     content = {"application/json": {"schema": {"$ref": _REF.format(model=kind.__name__)}}}
@@ -221,11 +219,7 @@ def takes(kind: type[BaseModel], description: str = "") -> dict[str, Any]:
 
 
 def add_requests(schema: dict[str, Any], settings: ServerSettings) -> None:
-    """Put the requests' classes into a description, with the limits of this server.
-
-    :param schema: of OpenAPI.
-    :param settings: the limits.
-    """
+    """Put the requests' classes into a description, with the limits of this server."""
     kinds = (EmotionsRequest, PredictRequest, InferRequest)
     _, told = models_json_schema([(kind, "validation") for kind in kinds], ref_template=_REF)
     found = told["$defs"]
