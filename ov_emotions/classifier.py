@@ -454,16 +454,18 @@ class EmotionClassifier(TextClassifier):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _run(
+        self, texts: Sequence[str], streams: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Give logits, shape (texts, labels), and whether each text was truncated."""
         with NATIVE:
             encoded = self._encoder.encode(texts)
-            windows = self._infer(encoded) if len(encoded.lengths) else None
+            windows = self._infer(encoded, streams) if len(encoded.lengths) else None
         return self._join(encoded, windows), encoded.truncated
 
-    def _infer(self, encoded: EncodedTexts) -> NDArray[np.float32]:
+    def _infer(self, encoded: EncodedTexts, streams: int | None = None) -> NDArray[np.float32]:
         """Give the logits of at least one window, shape (windows, labels)."""
-        return self._models.plan(encoded).run()
+        return self._models.plan(encoded, streams).run()
 
     def _join(
         self, encoded: EncodedTexts, windows: NDArray[np.float32] | None
@@ -486,9 +488,15 @@ class EmotionClassifier(TextClassifier):
         logits[encoded.owners[firsts]] = joined
         return logits
 
-    def _score(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
-        """Give probabilities, shape (texts, labels), and whether each text was truncated."""
-        logits, truncated = self._run(texts)
+    def _score(
+        self, texts: Sequence[str], streams: int | None = None
+    ) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
+        """Give probabilities, shape (texts, labels), and whether each text was truncated.
+
+        :param texts: that were checked.
+        :param streams: of the model for lists that the texts are laid out for; all if None.
+        """
+        logits, truncated = self._run(texts, streams)
         return to_probabilities(logits, self._task), truncated.tolist()
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:

@@ -207,7 +207,10 @@ class ServerClassifier(_Served, EmotionClassifier):
     def _scored(self, texts: Sequence[str]) -> Scored:
         return self._loop.run(self._session.scores(texts))
 
-    def _score(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
+    def _score(
+        self, texts: Sequence[str], streams: int | None = None
+    ) -> tuple[NDArray[np.float32], Sequence[bool | None]]:
+        del streams  # the server's own business
         scored = self._scored(texts)
         return scored.scores, scored.truncated
 

@@ -156,8 +156,12 @@ class OpenVINOModels:
                     self._singles[width] = _Later(name, make, _SINGLES_THAT_PAY)
         self._process = os.getpid()
 
-    def plan(self, encoded: EncodedTexts) -> Plan:
-        """Choose the model for at least one window, and lay the windows out for it."""
+    def plan(self, encoded: EncodedTexts, streams: int | None = None) -> Plan:
+        """Choose the model for at least one window, and lay the windows out for it.
+
+        :param encoded: the windows.
+        :param streams: of the model for lists that share the windows; all if None.
+        """
         if os.getpid() != self._process:
             with reopening():
                 if os.getpid() != self._process and not self._closed:
@@ -172,7 +176,7 @@ class OpenVINOModels:
         if for_lists and for_lists.packed:
             from ov_emotions.runtime.packing import Packing  # single texts need none
 
-            packing = Packing(encoded, self._list_tokens, self.several)
+            packing = Packing(encoded, self._list_tokens, streams or self.several)
             return Plan(for_lists, packing.groups, packing.batches())
         if for_lists and tokens >= _BUSY_BATCHES * self._share:
             # So many batches that the streams end together.

@@ -66,7 +66,8 @@ class CheckpointClassifier(EmotionClassifier):
     def __reduce__(self) -> tuple[Any, ...]:
         return self._made_of_checkpoint, ()
 
-    def _infer(self, encoded: EncodedTexts) -> NDArray[np.float32]:
+    def _infer(self, encoded: EncodedTexts, streams: int | None = None) -> NDArray[np.float32]:
+        del streams  # PyTorch shares its threads out by itself
         torch = self._torch
         device = next(self._model.parameters()).device
         groups = encoded.groups(self._batch_tokens)

@@ -1,9 +1,10 @@
 """Concurrent requests share inferences, and only what can be answered in time is taken.
 
-One thread takes what waits, up to a budget of tokens, and calls the classifier once for all of it.
+A thread takes what waits, up to a budget of tokens, and calls the classifier once for all of it.
 While it computes, the next batch gathers; so a lone client is served at once and a crowd in
 batches. Where the last batch had company, the thread waits a little for those who were just
-answered to ask again.
+answered to ask again. Of a crowd, a second thread computes the next batch beside the first, each on
+cores of its own: neither waits for the other, nor for answers to be written.
 
 Requests are served in order of their deadlines, and a large one is computed in parts until it is
 done: large ones that took turns would all be late together. Small ones go into the batches of a
@@ -177,10 +178,13 @@ class Batcher:
     """Merges the requests of any number of event loops into batches for one classifier.
 
     :param score: gives probabilities, float32 of shape (texts, labels), and whether each text was
-        truncated; called in one thread only.
+        truncated; with all cores.
     :param limits: sizes and times.
-    :param report: hears of every batch, in that thread.
+    :param report: hears of every batch, one at a time.
     :param rate: estimated tokens a second, where they are known; 0 to learn them.
+    :param beside: does what `score` does with a part of the cores, so that `sides` batches run side
+        by side.
+    :param sides: batches at a time, where there is work for them.
     """
 
     def __init__(
@@ -189,21 +193,30 @@ class Batcher:
         limits: BatchLimits,
         report: Callable[[BatchReport], None] | None = None,
         rate: float = 0.0,
+        beside: Score | None = None,
+        sides: int = 1,
     ) -> None:
-        self._score = score
+        self._score, self._beside = score, beside or score
         self._limits = limits
         self._report = report
         self._jobs: list[Job] = []  # the earliest deadline first
         self._tokens = 0
-        self._computing = 0  # tokens of the batch that is under way
+        self._computing = 0.0  # tokens of the batches under way that were left at `_since`
         self._since = 0.0
+        self._busy = 0  # batches under way
+        self._ended = 0.0
         self._company = 1
         self._rate = Rate(limits.tokens, rate)
         self._stopping = False
         self._wanted = math.inf  # jobs for which the thread wants to be woken; inf while computing
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="ov-emotions-batches", daemon=True)
-        self._thread.start()
+        self._turn = threading.Lock()  # of the thread that forms the next batch
+        self._threads = [
+            threading.Thread(target=self._work, name="ov-emotions-batches", daemon=True)
+            for _ in range(sides)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting_requests(self) -> int:
@@ -262,7 +275,9 @@ class Batcher:
         :param timeout: seconds to wait for that; None for as long as it takes.
         """
         self.drain()
-        self._thread.join(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(None if end is None else max(end - time.monotonic(), 0))
 
     def _submit(self, texts: Sequence[str], seconds: float, loop: asyncio.AbstractEventLoop) -> Job:
         now = time.monotonic()
@@ -325,14 +340,17 @@ class Batcher:
                 self._tokens -= job.waiting_tokens
 
     def _work(self) -> None:
-        while (parts := self._take()) is not None:
-            self._compute(parts)
+        while (taken := self._take()) is not None:
+            parts, score = taken
+            self._compute(parts, score)
             with self._changed:
-                self._computing = 0
+                self._busy -= 1
+                if not self._busy:
+                    self._computing = 0
 
-    def _take(self) -> list[Part] | None:
+    def _take(self) -> tuple[list[Part], Score] | None:
         """Wait for work, and for company where there was some; None when there is no more."""
-        with self._changed:
+        with self._turn, self._changed:
             while not self._jobs:
                 if self._stopping:
                     return None
@@ -345,7 +363,10 @@ class Batcher:
                 and (left := end - time.monotonic()) > 0
             ):
                 self._wait(self._company, left)
-            return self._form()
+            parts = self._form()
+            crowd = self._busy or self._jobs
+            self._busy += 1
+            return parts, self._beside if crowd else self._score
 
     def _wait(self, wanted: int, seconds: float | None) -> None:
         self._wanted = wanted
@@ -377,7 +398,7 @@ class Batcher:
             if job.waiting_tokens:
                 break
         self._company = max(len(parts), 1)
-        self._computing, self._since = budget - room, now
+        self._computing, self._since = self._under_way(now) + budget - room, now
         return parts
 
     def _hand_out(self, job: Job, tokens: int) -> Part:
@@ -420,13 +441,13 @@ class Batcher:
         if late:
             self._deliver([(job, _too_late(job)) for job in late])
 
-    def _compute(self, parts: list[Part]) -> None:
+    def _compute(self, parts: list[Part], score: Score) -> None:
         if not parts:
             return
         texts = [text for job, rows in parts for text in job.texts[rows.start : rows.stop]]
         start = time.monotonic()
         try:
-            scores, truncated = self._score(texts)
+            scores, truncated = score(texts)
         except Exception as error:
             if len(parts) == 1:
                 _LOGGER.error("a batch of %d texts failed: %s", len(texts), error)
@@ -435,9 +456,8 @@ class Batcher:
                 return
             # One request shall not fail because it shared a batch with another.
             for part in parts:
-                self._compute([part])
+                self._compute([part], score)
             return
-        seconds = time.monotonic() - start
         done: list[tuple[Job, Scores | Exception]] = []
         at = 0
         for job, rows in parts:
@@ -448,17 +468,21 @@ class Batcher:
                 whole = job.scores[0] if len(job.scores) == 1 else np.concatenate(job.scores)
                 done.append((job, (whole, job.truncated)))
         self._deliver(done)
-        self._tell(parts, len(texts), start, seconds)
+        self._tell(parts, len(texts), start)
 
-    def _tell(self, parts: list[Part], texts: int, start: float, seconds: float) -> None:
+    def _tell(self, parts: list[Part], texts: int, start: float) -> None:
         tokens = sum(
             int(job.ends[rows.stop - 1] - (job.ends[rows.start - 1] if rows.start else 0))
             for job, rows in parts
         )
-        self._rate.learn(tokens, seconds)
-        if self._report is not None:
-            waited = start - min(job.queued for job, _ in parts)
-            self._report(BatchReport(len(parts), texts, tokens, seconds, waited))
+        waited = start - min(job.queued for job, _ in parts)
+        with self._changed:
+            now = time.monotonic()
+            # Of batches side by side, each counts for the time since the one that ended before it.
+            self._rate.learn(tokens, now - max(start, self._ended))
+            self._ended = now
+            if self._report is not None:
+                self._report(BatchReport(len(parts), texts, tokens, now - start, waited))
 
     def _deliver(self, done: Sequence[tuple[Job, Scores | Exception]]) -> None:
         """Tell the callers, with one wake-up of each event loop."""

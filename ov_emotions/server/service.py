@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's variable for the folder in which several processes count together."""
 
 _VERSION_DIGITS = 12
+_SIDES = 2
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -306,7 +308,14 @@ class Service:
         )
         name, version = bundle.manifest.name, found[HASH_KEY][:_VERSION_DIGITS]
         # The texts are checked, and whoever wants arrays shall not pay for predictions.
-        batcher = Batcher(classifier._score, limits, self._report, rate)
+        batcher = Batcher(
+            classifier._score,
+            limits,
+            self._report,
+            rate,
+            beside=partial(classifier._score, streams=1),
+            sides=_SIDES,
+        )
         self.metrics.served(name, version)
         return Model(
             classifier, name, version, found, names, config.separator, batcher, given is None

@@ -153,6 +153,22 @@ def test_a_lone_client_never_waits_for_company() -> None:
     run(scenario, BatchLimits(tokens=1000, wait=1.0, queue_tokens=10_000, queue_requests=10))
 
 
+def test_a_crowd_is_computed_side_by_side_and_a_lone_request_with_all_cores() -> None:
+    side = Model()
+
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        with model.busy(batcher) as first:
+            await begun(model)
+            assert await asyncio.gather(ask(batcher, ["xx"]), ask(batcher, ["x"])) == [[2], [1]]
+            assert not first.done()
+        assert await first == [5]
+        assert await ask(batcher, ["alone"]) == [5]
+
+    whole = run(scenario, BatchLimits(1000, 0.05, 10_000, 10), beside=side, sides=2)
+    assert whole.batches == [["first"], ["alone"]]
+    assert sorted(text for batch in side.batches for text in batch) == ["x", "xx"]
+
+
 @pytest.mark.parametrize(
     "limits",
     [
