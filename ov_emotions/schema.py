@@ -12,9 +12,10 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -25,8 +26,28 @@ Task = Literal["multi_label", "single_label"]
 InferencePrecision = Literal["f32", "bf16"]
 """Words of the manifest that settings use as well; here, because settings do without NumPy."""
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+"""A whole number above 0."""
+
 _T = TypeVar("_T")
 _AT = re.compile(r" - at `\$?\.?(.*)`$")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What a field of a settings class says to a command line, beside its type, in `Annotated`.
+
+    :param metavar: what stands for a value in the help, where the type says too little.
+    :param short: a one-letter flag too.
+    :param positional: whether it is given without a flag.
+    :param each: whether each flag takes one value, of a field of several; else it takes all that
+        follow.
+    """
+
+    metavar: str = ""
+    short: str = ""
+    positional: bool = False
+    each: bool = False
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,23 +79,27 @@ def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmoti
 
 def read_json(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
     """Read a JSON file as a class; see `from_builtins`."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as caught:
-        raise error(f"{path} cannot be read: {caught.strerror}") from caught
-    except (ValueError, RecursionError) as caught:
-        raise error(f"{path} is not valid JSON: {caught}") from caught
-    return from_builtins(value, kind, str(path), error)
+    return _read(path, json.loads, "JSON", kind, error)
 
 
 def read_toml(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
     """Read a TOML file as a class; see `from_builtins`."""
+    return _read(path, tomllib.loads, "TOML", kind, error)
+
+
+def _read(
+    path: Path,
+    parse: Callable[[str], Any],
+    name: str,
+    kind: type[_T],
+    error: type[OvEmotionsError],
+) -> _T:
     try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
+        value = parse(path.read_text(encoding="utf-8"))
     except OSError as caught:
         raise error(f"{path} cannot be read: {caught.strerror}") from caught
-    except ValueError as caught:  # TOML's errors and those of UTF-8
-        raise error(f"{path} is not valid TOML: {caught}") from caught
+    except (ValueError, RecursionError) as caught:  # the parser's errors and those of UTF-8
+        raise error(f"{path} is not valid {name}: {caught}") from caught
     return from_builtins(value, kind, str(path), error)
 
 

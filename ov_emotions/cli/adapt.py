@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from ov_emotions.adaptation import Adaptation, AdaptConfig, AdaptResult, WayScore
+from ov_emotions.adaptation import AdaptConfig, AdaptResult, WayScore
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.frame import Answer, verb
-from ov_emotions.cli.output import (
-    check_output_folder,
-    command_line,
-    print_json,
-    print_text,
-    table,
-)
+from ov_emotions.cli.output import check_output_folder, command_line, print_text, table
+from ov_emotions.schema import to_builtins
 
 _NAMES = {
     "as it is": "as it is",
@@ -40,55 +35,39 @@ def adapt(config: AdaptConfig, answer: Answer) -> int:
     check_output_folder(config.output, MANIFEST_NAME)
     with Bar("fits") as bar:
         made = adapt_model(config, bar, command_line())
-    if answer.json:
-        folder = None if made.bundle is None else str(made.bundle.folder)
-        print_json({"bundle": folder, **_plain(made)})
-    else:
-        print_text(_told(made.result))
-    if made.bundle is None:
+    folder = None if made.bundle is None else str(made.bundle.folder)
+    answer.give({"bundle": folder, **to_builtins(made.result)}, _told(made.result))
+    if folder is None:
         print(
             f"error: nothing was better than {config.model} as it is, so nothing was written",
             file=sys.stderr,
         )
         return 1
     if not answer.json:
-        print_text(f"{_NAMES[made.result.chosen]}: wrote {made.bundle.folder}")
+        print_text(f"{_NAMES[made.result.chosen]}: wrote {folder}")
     return 0
 
 
-def _plain(made: Adaptation) -> dict[str, object]:
-    from ov_emotions.schema import to_builtins
-
-    found: dict[str, object] = to_builtins(made.result)
-    return found
-
-
 def _told(result: AdaptResult) -> str:
-    rows: list[tuple[object, ...]] = [
-        ("", "macro F1", "weighted F1", "log-loss", f"gain in {result.metric} F1")
-    ]
-    rows += [(_NAMES[s.way], *_f1s(s), _loss(s), _gain(s, result.metric)) for s in result.scores]
     head = (
         f"{result.rows:,} texts, {len(result.labels)} labels; each text decided by a fit to the "
         f"others, {result.folds} folds (95 % intervals)"
     )
-    return f"{head}\n{table(rows)}"
+    names = ("", "macro F1", "weighted F1", "log-loss", f"gain in {result.metric} F1")
+    return f"{head}\n{table([names, *(_row(way, result.metric) for way in result.scores)])}"
 
 
-def _f1s(scores: WayScore) -> tuple[str, str]:
-    macro, weighted = (scores.intervals_95[name] for name in ("macro_f1", "weighted_f1"))
-    return (
-        f"{scores.macro_f1:.3f} ({macro[0]:.3f} to {macro[1]:.3f})",
-        f"{scores.weighted_f1:.3f} ({weighted[0]:.3f} to {weighted[1]:.3f})",
+def _row(way: WayScore, metric: str) -> tuple[str, ...]:
+    f1s = (
+        f"{value:.3f} ({low:.3f} to {high:.3f})"
+        for value, (low, high) in (
+            (way.macro_f1, way.intervals_95["macro_f1"]),
+            (way.weighted_f1, way.intervals_95["weighted_f1"]),
+        )
     )
-
-
-def _loss(scores: WayScore) -> str:
-    return "" if scores.log_loss is None else f"{scores.log_loss:.3f}"
-
-
-def _gain(scores: WayScore, metric: str) -> str:
-    if scores.gain is None:
-        return ""
-    gain = scores.gain[f"{metric}_f1"]
-    return f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+    loss = "" if way.log_loss is None else f"{way.log_loss:.3f}"
+    if way.gain is None:
+        return (_NAMES[way.way], *f1s, loss, "")
+    gain = way.gain[f"{metric}_f1"]
+    told = f"{gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+    return (_NAMES[way.way], *f1s, loss, told)

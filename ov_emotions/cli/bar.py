@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self, TextIO
 
 from ov_emotions.progress import Progress
@@ -38,12 +39,7 @@ class Bar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.clear()
 
     def __call__(self, progress: Progress) -> None:
@@ -117,6 +113,20 @@ class Bar:
         elif rate:
             parts.append(f"{rate:,.0f}/s")
         return ", ".join([*parts, *([progress.note] if progress.note else [])])
+
+
+def usable_texts(path: Path, bar: Bar, kind: str = "rows") -> Iterator[str]:
+    """Read the texts of a file; how many rows had none is told at the end."""
+    from ov_emotions.texts import BadRow, read_texts
+
+    left_out = 0
+    for row in read_texts(path):
+        if isinstance(row, BadRow):
+            left_out += 1
+        else:
+            yield row
+    if left_out:
+        bar.message(f"{path}: {left_out} {kind} without a usable text were left out")
 
 
 def _clock(seconds: float) -> str:

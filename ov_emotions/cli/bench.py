@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Answer, Count, Flag, verb
-from ov_emotions.cli.output import print_json, print_text, table
+from ov_emotions.cli.frame import Answer, verb
+from ov_emotions.cli.output import table
+from ov_emotions.schema import Count, Flag
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
     from ov_emotions.runtime.profiling import ClassifierProfile, LayerTime
     from ov_emotions.tuning.profile import TuningProfile
-    from ov_emotions.tuning.search import SearchResult
+    from ov_emotions.tuning.search import SearchResult, Trial
 
 _TEXTS = 1200
 _QUICK_TEXTS = 300
@@ -63,28 +64,25 @@ def bench(options: BenchOptions, answer: Answer) -> int:
     from ov_emotions.system import environment
 
     bundle = Bundle.load(DEFAULT_MODEL if options.model is None else options.model)
-    with Bar("texts", enabled=False) as bar:
-        texts, bad = _texts(options, bar)
-        profiles = _profiles(bundle, texts, options)
-        found = _search(bundle, texts, options, bar) if options.search else None
-    tuned = None if found is None else _tuned(bundle, found, options)
-    facts = {
+    bar = Bar("texts", enabled=False)
+    texts, bad = _texts(options, bar)
+    profiles = _profiles(bundle, texts, options)
+    told = [_profile_lines(name, profile) for name, profile in profiles.items()]
+    facts: dict[str, Any] = {
         "model": bundle.manifest.name,
         "texts": len(texts),
         **environment("openvino", "tokenizers", "numpy"),
         "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
-        "search": None if found is None else found.to_dict(),
-        "tuning_profile": None if tuned is None else tuned.to_dict(),
+        "search": None,
+        "tuning_profile": None,
     }
-    if options.output and tuned is not None:
-        tuned.write(options.output, {"search": facts["search"], "versions": facts["versions"]})
-    if answer.json:
-        print_json(facts)
-    else:
-        lines = [_profile_lines(name, profile) for name, profile in profiles.items()]
-        if found is not None and tuned is not None:
-            lines.append(_search_lines(found, tuned, options.output))
-        print_text("\n\n".join(lines))
+    if options.search:
+        found, tuned = _search(bundle, texts, options, bar)
+        facts |= {"search": found.to_dict(), "tuning_profile": tuned.to_dict()}
+        told.append(_search_lines(found, tuned, options.output))
+        if options.output:
+            tuned.write(options.output, {"search": facts["search"], "versions": facts["versions"]})
+    answer.give(facts, "\n\n".join(told))
     return 1 if bad else 0
 
 
@@ -125,10 +123,14 @@ def _profiles(
         }
 
 
-def _search(bundle: Bundle, texts: list[str], options: BenchOptions, bar: Bar) -> SearchResult:
+def _search(
+    bundle: Bundle, texts: list[str], options: BenchOptions, bar: Bar
+) -> tuple[SearchResult, TuningProfile]:
+    from ov_emotions.system import cpu_budget
+    from ov_emotions.tuning.profile import TuningProfile, fingerprint, model_sha256
     from ov_emotions.tuning.search import FULL, QUICK, search
 
-    return search(
+    found = search(
         bundle,
         texts,
         goal=options.goal,
@@ -136,13 +138,7 @@ def _search(bundle: Bundle, texts: list[str], options: BenchOptions, bar: Bar) -
         cores=options.cores,
         tell=bar.message if sys.stderr.isatty() else lambda _: None,
     )
-
-
-def _tuned(bundle: Bundle, found: SearchResult, options: BenchOptions) -> TuningProfile:
-    from ov_emotions.system import cpu_budget
-    from ov_emotions.tuning.profile import TuningProfile, fingerprint, model_sha256
-
-    return TuningProfile(
+    tuned = TuningProfile(
         model=bundle.manifest.name,
         model_sha256=model_sha256(bundle.manifest),
         goal=options.goal,
@@ -150,55 +146,35 @@ def _tuned(bundle: Bundle, found: SearchResult, options: BenchOptions) -> Tuning
         cores=options.cores or cpu_budget().cores,
         settings=found.settings,
     )
+    return found, tuned
 
 
 def _profile_lines(name: str, profile: ClassifierProfile) -> str:
-    stages = profile.stages.shares
-    seconds = profile.to_dict()["stages"]
-    rows: list[tuple[object, ...]] = [("stage", "ms", "share")]
-    rows += [(stage, f"{1e3 * seconds[stage]:.3f}", f"{stages[stage]:.1%}") for stage in stages]
+    seconds, shares = profile.to_dict()["stages"], profile.stages.shares
+    stages = [(stage, f"{1e3 * seconds[stage]:.3f}", f"{shares[stage]:.1%}") for stage in shares]
     head = (
         f"{name}: {1e3 * profile.whole_s:.2f} ms, {profile.texts_per_second:,.0f} texts/s; "
         f"{profile.batches} batches, {profile.padded_tokens:,} tokens, "
         f"{profile.padding:.1%} of them padding"
     )
-    layers = _layer_rows("layers by type", profile.layer_types[:8])
-    longest = _layer_rows("longest layers", profile.top_layers[:5])
-    return "\n\n".join([head, table(rows), layers, longest])
+    layers = _layer_table("layers by type", profile.layer_types[:8])
+    longest = _layer_table("longest layers", profile.top_layers[:5])
+    return "\n\n".join([head, table([("stage", "ms", "share"), *stages]), layers, longest])
 
 
-def _layer_rows(title: str, layers: tuple[LayerTime, ...]) -> str:
-    rows: list[tuple[object, ...]] = [(title, "layers", "ms", "share", "kernels")]
-    rows += [
-        (
-            layer.name,
-            layer.layers,
-            f"{1e3 * layer.seconds:.3f}",
-            f"{layer.share:.1%}",
-            " ".join(layer.implementations),
-        )
-        for layer in layers
+def _layer_table(title: str, layers: tuple[LayerTime, ...]) -> str:
+    rows = [
+        (x.name, x.layers, f"{1e3 * x.seconds:.3f}", f"{x.share:.1%}", " ".join(x.implementations))
+        for x in layers
     ]
-    return table(rows)
+    return table([(title, "layers", "ms", "share", "kernels"), *rows])
 
 
 def _search_lines(found: SearchResult, tuned: TuningProfile, output: Path | None) -> str:
-    parts = []
-    for name, trials in found.stages.items():
-        rows: list[tuple[object, ...]] = [(name, "one text, ms", "texts/s (min-max)")]
-        for trial in trials:
-            plain = trial.to_dict()
-            p50 = f"{plain['p50_ms']['median']:.2f}" if "p50_ms" in plain else "-"
-            rate = plain["texts_per_second"]
-            rates = f"{rate['median']:,.0f} ({rate['min']:,.0f}-{rate['max']:,.0f})"
-            settings = trial.settings
-            what = {
-                "threads and streams": f"{settings.threads} threads, {settings.streams} streams",
-                "batch_tokens": settings.batch_tokens,
-                "chunk_size": settings.chunk_size,
-            }[name]
-            rows.append((what if isinstance(what, str) else f"{what:,}", p50, rates))
-        parts.append(table(rows))
+    parts = [
+        table([(stage, "one text, ms", "texts/s (min-max)"), *(_trial(stage, t) for t in trials)])
+        for stage, trials in found.stages.items()
+    ]
     chosen = tuned.settings
     parts.append(
         f"best for {tuned.goal}: threads={chosen.threads}, streams={chosen.streams}, "
@@ -206,3 +182,17 @@ def _search_lines(found: SearchResult, tuned: TuningProfile, output: Path | None
         + (f"; written to {output}" if output else "")
     )
     return "\n\n".join(parts)
+
+
+def _trial(stage: str, trial: Trial) -> tuple[object, ...]:
+    plain, settings = trial.to_dict(), trial.settings
+    if stage == "threads and streams":
+        what = f"{settings.threads} threads, {settings.streams} streams"
+    else:
+        what = f"{getattr(settings, stage):,}"
+    rate = plain["texts_per_second"]
+    return (
+        what,
+        f"{plain['p50_ms']['median']:.2f}" if "p50_ms" in plain else "-",
+        f"{rate['median']:,.0f} ({rate['min']:,.0f}-{rate['max']:,.0f})",
+    )

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import structs
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Count, Flag, UsageError, verb
+from ov_emotions.cli.frame import UsageError, verb
 from ov_emotions.cli.output import open_bytes, open_output
 from ov_emotions.cli.render import HumanWriter, JsonWriter
 from ov_emotions.errors import InputError
+from ov_emotions.schema import Count, Flag
 from ov_emotions.texts import (
     FORMATS,
     STANDARD,

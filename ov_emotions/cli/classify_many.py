@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import PredictionOptions
-from ov_emotions.cli.frame import Count, Flag, verb
+from ov_emotions.cli.frame import verb
 from ov_emotions.cli.output import print_json, print_text
+from ov_emotions.schema import Count, Flag
 from ov_emotions.texts.table import ReadSettings
 
 if TYPE_CHECKING:

@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Answer, Flag, verb
+from ov_emotions.cli.frame import Answer, verb
 from ov_emotions.cli.output import (
     check_output_folder,
     command_line,
     make_output_folder,
-    print_json,
-    print_text,
     table,
 )
-from ov_emotions.cli.repositories import checked_model, published_lines
+from ov_emotions.cli.repositories import published_lines
 from ov_emotions.conversion.config import ConversionConfig
+from ov_emotions.schema import Flag, to_builtins
 from ov_emotions.serving.repository import Published, publish
-
-if TYPE_CHECKING:
-    from ov_emotions.conversion.run import Conversion
-    from ov_emotions.quantization.study_schema import Study
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,9 @@ def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer
     """
     from ov_emotions.bundle import MANIFEST_NAME
     from ov_emotions.conversion.run import convert_model
+    from ov_emotions.reports.run import write_report
+    from ov_emotions.reports.verdict import decide
+    from ov_emotions.serving.text_check import checked_model
     from ov_emotions.serving.text_model import TextModelConfig
 
     check_output_folder(config.output, MANIFEST_NAME)
@@ -61,51 +59,45 @@ def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer
         make_output_folder(publishing.repository)
     with Bar("steps") as bar:
         made = convert_model(config, bar)
-    files = _report(made, config.report) if config.report is not None else []
+    study, files = None, []
+    if made.study is not None and config.report is not None:
+        study = {**to_builtins(made.study), "command": command_line()}
+        files = write_report(study, config.report)
     published = None
     if publishing.repository is not None:
-        published = publish(checked_model(made.bundle, TextModelConfig()), publishing.repository)
+        model = checked_model(made.bundle, TextModelConfig())
+        published = publish(model, publishing.repository)
     found = {
         **made.to_dict(),
         "command": command_line(),
         "report": [str(path) for path in files],
-        "verdict": None if made.study is None else _verdict(made.study),
+        "verdict": None if study is None else decide(study)["sentence"],
         "published": None if published is None else published.to_dict(),
     }
-    if answer.json:
-        print_json(found)
-    else:
-        print_text("\n".join(told(found)))
-    return 0
-
-
-def _report(made: Conversion, folder: Path) -> list[Path]:
-    from ov_emotions.reports.run import write_report
-    from ov_emotions.schema import to_builtins
-
-    return write_report({**to_builtins(made.study), "command": command_line()}, folder)
-
-
-def _verdict(study: Study) -> str:
-    from ov_emotions.reports.verdict import decide
-
-    return str(decide(study)["sentence"])
+    return answer.give(found, "\n".join(told(found)))
 
 
 def told(found: Mapping[str, Any]) -> list[str]:
-    """Say what came of a conversion."""
+    """Say in lines what came of a conversion, of which this is the JSON."""
     several = "several labels a text" if found["task"] == "multi_label" else "one label a text"
     lines = [
         f"{found['kind']}: {len(found['labels'])} labels, {several}",
-        table(_parity_rows(found["parity"]["groups"])),
+        _parity(found["parity"]["groups"]),
     ]
-    if found["readings"] is not None:
-        lines.append(_reading_line(found["readings"]))
-    if found["metrics"] is not None:
-        low, high = found["metrics"]["intervals_95"]["weighted_f1"]
+    if (readings := found["readings"]) is not None:
+        change = readings["difference"]
         lines.append(
-            f"weighted F1 {found['metrics']['weighted_f1']:.4f} ({low:.3f} to {high:.3f}) on "
-            f"{found['metrics']['rows']:,} texts that nothing was fitted to"
+            f"on texts as written weighted F1 is {readings['as_written']['value']:.4f}; stripped "
+            f"to what a recogniser writes, {readings['as_recognised']['value']:.4f}: a change of "
+            f"{change['value']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f}) on "
+            f"{readings['rows']:,} texts, probabilities move by up to "
+            f"{readings['largest_change']:.2f}"
+        )
+    if (metrics := found["metrics"]) is not None:
+        low, high = metrics["intervals_95"]["weighted_f1"]
+        lines.append(
+            f"weighted F1 {metrics['weighted_f1']:.4f} ({low:.3f} to {high:.3f}) on "
+            f"{metrics['rows']:,} texts that nothing was fitted to"
         )
     else:
         lines.append("nothing was measured: --data FILE calibrates, fits thresholds and measures")
@@ -120,14 +112,9 @@ def told(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _reading_line(readings: Mapping[str, Any]) -> str:
-    change, written = readings["difference"], readings["as_written"]["value"]
-    return (
-        f"on texts as written weighted F1 is {written:.4f}; stripped to what a recogniser writes, "
-        f"{readings['as_recognised']['value']:.4f}: a change of "
-        f"{change['value']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f}) on "
-        f"{readings['rows']:,} texts, probabilities move by up to {readings['largest_change']:.2f}"
-    )
+def _parity(groups: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [(k, g["texts"], f"{g['largest_difference']:.1e}") for k, g in groups.items()]
+    return table([("tokens", "texts", "largest logit difference to torch"), *rows])
 
 
 @dataclass(frozen=True)
@@ -172,16 +159,5 @@ def export(options: ExportOptions, answer: Answer) -> int:
         licence=options.licence,
     )
     bundle, parity = to_fp32(config, source_data(source, options.data))
-    if answer.json:
-        print_json({"bundle": str(bundle.folder), "parity": parity.to_dict()})
-        return 0
-    print_text(f"{table(_parity_rows(parity.groups))}\nwrote {bundle.folder}")
-    return 0
-
-
-def _parity_rows(groups: Mapping[str, Mapping[str, float]]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = [("tokens", "texts", "largest logit difference to torch")]
-    return rows + [
-        (name, group["texts"], f"{group['largest_difference']:.1e}")
-        for name, group in groups.items()
-    ]
+    found = {"bundle": str(bundle.folder), "parity": parity.to_dict()}
+    return answer.give(found, f"{_parity(parity.groups)}\nwrote {bundle.folder}")

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Answer, Count, Flag, Given, UsageError, verb
+from ov_emotions.cli.frame import Answer, Given, UsageError, verb
 from ov_emotions.cli.output import (
     check_output_folder,
     make_output_folder,
-    print_json,
-    print_text,
     table,
 )
 from ov_emotions.data.settings import AugmentConfig, ImportConfig, PrepareConfig
 from ov_emotions.labels import EKMAN
 from ov_emotions.progress import Progress
 from ov_emotions.reports.language import LanguageCode
-from ov_emotions.schema import to_builtins
+from ov_emotions.schema import Count, Flag, to_builtins
 from ov_emotions.system import require
 
 if TYPE_CHECKING:
@@ -63,11 +61,7 @@ def data_prepare(given: Given[PrepareConfig], answer: Answer) -> int:
     check_output_folder(config.output, MANIFEST_NAME)
     with Bar("rows") as bar:
         manifest = prepare(config, bar)
-    if answer.json:
-        print_json(to_builtins(manifest))
-    else:
-        print_text(_summary(manifest, config.output))
-    return 0
+    return answer.give(to_builtins(manifest), _summary(manifest, config.output))
 
 
 @verb(positional=("files",), texts=_MANIFEST_AS_JSON, config=True)
@@ -108,10 +102,7 @@ def data_import(config: ImportConfig, answer: Answer) -> int:
             lacking = [label for label, n in facts.labels.items() if not n["present"]]
             if lacking:
                 bar.message(f"{split} has no row with {', '.join(lacking)}")
-    if answer.json:
-        print_json(to_builtins(manifest))
-    else:
-        print_text(_summary(manifest, config.output))
+    answer.give(to_builtins(manifest), _summary(manifest, config.output))
     return 1 if bad else 0
 
 
@@ -146,27 +137,20 @@ def data_augment(config: AugmentConfig, answer: Answer) -> int:
             if {"back-translation", "paraphrase"} & {*config.methods}:
                 bar.message("stopped; the same command goes on with what is written so far")
             raise
-    if answer.json:
-        print_json(to_builtins(manifest))
-    else:
-        print_text(_augmented(manifest, config.output))
-    return 0
-
-
-def _augmented(manifest: Manifest, output: Path) -> str:
-    latest = (manifest.augmentation or ())[-1]
-    counts: list[list[object]] = [["method", "made", "left out", "added"]]
-    reasons: list[list[object]] = [["not made or left out", "rows"]]
-    for method, facts in latest["methods"].items():
-        counts.append([method, facts["made"], sum(facts["dropped"].values()), facts["rows"]])
-        reasons += [
-            [f"{method}: {reason.replace('_', ' ')}", rows]
+    made, left_out = [], []
+    for method, facts in (manifest.augmentation or ())[-1]["methods"].items():
+        made.append((method, facts["made"], sum(facts["dropped"].values()), facts["rows"]))
+        left_out += [
+            (f"{method}: {reason.replace('_', ' ')}", rows)
             for reason, rows in (facts["not_made"] | facts["dropped"]).items()
             if rows
         ]
-    tables = [table(counts)] + ([table(reasons)] if len(reasons) > 1 else [])
+    told = [table([("method", "made", "left out", "added"), *made])]
+    if left_out:
+        told.append(table([("not made or left out", "rows"), *left_out]))
     rows = manifest.splits["train"].rows
-    return "\n\n".join([*tables, f"written to {output}: {rows:,} training rows"])
+    told.append(f"written to {config.output}: {rows:,} training rows")
+    return answer.give(to_builtins(manifest), "\n\n".join(told))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,72 +195,64 @@ def data_stats(options: StatsOptions, answer: Answer) -> int:
         make_output_folder(options.output)
     with Bar("texts") as bar:
         stats = describe(options.prepared, config, bar)
+        told = _described(stats)
         if options.output is not None:
             bar(Progress(0, None, "texts", "drawing the page"))
             written = render_data_page(stats, options.language)
-            write_json(options.output / JSON_NAME, stats.to_json())
-            write_text(options.output / PAGE_NAME, written)
-    if answer.json:
-        print_json(stats.to_json())
-        return 0
-    print_text(_described(stats))
-    if options.output is not None:
-        print_text(f"\nwrote {options.output / JSON_NAME}, {options.output / PAGE_NAME}")
-    return 0
+            figures, page = options.output / JSON_NAME, options.output / PAGE_NAME
+            write_json(figures, stats.to_json())
+            write_text(page, written)
+            told += f"\n\nwrote {figures}, {page}"
+    return answer.give(stats.to_json(), told)
 
 
 def _described(stats: Statistics) -> str:
-    counts = [
-        [name, group.rows, *(group.labels[label].present for label in stats.labels)]
-        for name, group in stats.splits.items()
-    ]
-    repeated = [
-        [name, group.duplicates, group.near_duplicates, group.contradictions]
-        for name, group in stats.splits.items()
-    ]
+    counts, repeated = [], []
+    for name, group in stats.splits.items():
+        counts.append((name, group.rows, *(group.labels[x].present for x in stats.labels)))
+        repeated.append((name, group.duplicates, group.near_duplicates, group.contradictions))
     shared = [
-        [f"{found.split} in {found.other}", found.equal, found.near]
+        (f"{found.split} in {found.other}", found.equal, found.near)
         for found in stats.overlaps
         if found.equal or found.near
     ]
     words = [
         f"{label}: {', '.join(w.word for w in stats.words[label][:8])}" for label in stats.labels
     ]
-    parts = [
-        table([["split", "rows", *stats.labels], *counts]),
-        table([["split", "repeated", "nearly", "contradicting"], *repeated]),
-        *([table([["overlap", "equal", "nearly"], *shared])] if shared else []),
-        "\n".join(words),
-    ]
-    return "\n\n".join(parts)
+    return "\n\n".join(
+        [
+            table([("split", "rows", *stats.labels), *counts]),
+            table([("split", "repeated", "nearly", "contradicting"), *repeated]),
+            *([table([("overlap", "equal", "nearly"), *shared])] if shared else []),
+            "\n".join(words),
+        ]
+    )
 
 
 def _summary(manifest: Manifest, output: Path) -> str:
     """Lay out what a prepared folder holds, and what was left out of it."""
     splits = manifest.splits
     # A split a column, because there may be many labels.
-    counts = [
-        ["rows", *(split.rows for split in splits.values())],
-        *(
-            [label, *(split.labels[label]["present"] for split in splits.values())]
-            for label in manifest.labels
-        ),
+    labels = [
+        (label, *(split.labels[label]["present"] for split in splits.values()))
+        for label in manifest.labels
     ]
     bad = [
-        [f"{source.name} {split}: unusable rows", len(rows)]
+        (f"{source.name} {split}: unusable rows", len(rows))
         for source in manifest.sources
         for split, rows in source.bad_rows.items()
         if rows
     ]
     dropped = [
-        [f"{split}: {reason.replace('_', ' ')}", rows]
+        (f"{split}: {reason.replace('_', ' ')}", rows)
         for split, reasons in manifest.dropped.items()
         for reason, rows in reasons.items()
     ]
+    rows = ("rows", *(split.rows for split in splits.values()))
     return "\n\n".join(
         [
-            table([["", *splits], *counts]),
-            table([["dropped", "rows"], *bad, *dropped]),
+            table([("", *splits), rows, *labels]),
+            table([("dropped", "rows"), *bad, *dropped]),
             f"written to {output}, seed {manifest.seed}",
         ]
     )

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import ModelOptions, load_classifier
-from ov_emotions.cli.frame import Flag, UsageError, verb
+from ov_emotions.cli.frame import UsageError, verb
 from ov_emotions.cli.output import open_output, print_json, utf8_stdout
 from ov_emotions.dialogues.settings import DialogueSettings
 from ov_emotions.reports.language import LanguageCode
+from ov_emotions.schema import Flag
 from ov_emotions.texts.table import ReadSettings
-
-if TYPE_CHECKING:
-    from ov_emotions.dialogues import Analysis, Columns, Reading
 
 
 @dataclass(frozen=True)
@@ -78,14 +76,29 @@ def dialog(
     with or without times; a blank line begins another dialogue, and a line "# name" names the next.
     Rows that cannot be used are reported by number and left out; the exit code is then 1.
     """
-    from ov_emotions.dialogues import analyse, page, read_dialogues, to_csv, to_json
+    from ov_emotions.cli.dialog_summary import Summary
+    from ov_emotions.dialogues import (
+        Columns,
+        analyse,
+        complaints,
+        page,
+        read_dialogues,
+        to_csv,
+        to_json,
+    )
 
     with (
         Bar("utterances") as bar,
         open_output(options.csv) as table,
         open_output(options.html) as document,
     ):
-        found = read_dialogues(options.files, _columns(options, reading), reading)
+        columns = Columns(
+            reading.text_column,
+            options.speaker_column,
+            options.dialogue_column,
+            options.time_column,
+        )
+        found = read_dialogues(options.files, columns, reading)
         for note in found.notes:
             bar.message(note)
         classifier = load_classifier(model)
@@ -104,8 +117,15 @@ def dialog(
     if options.json:
         print_json(to_json(analysis))
     else:
-        _summarise(analysis, options)
-    return _report(found, bar)
+        out = utf8_stdout()
+        Summary(analysis, options.language, out).write()
+        if written := [str(path) for path in (options.csv, options.html) if path is not None]:
+            print(f"\nwrote {', '.join(written)}", file=out)
+    for line in complaints(found):
+        bar.message(line)
+    if left_out := len(found.left_out):
+        bar.message(f"{left_out} of {left_out + found.utterances} rows were left out")
+    return 1 if left_out else 0
 
 
 _ROLES = {"client": "client", "operator": "operator", "клиент": "client", "оператор": "operator"}
@@ -127,32 +147,3 @@ def with_roles(settings: DialogueSettings, roles: str) -> DialogueSettings:
             raise UsageError(f"{pair!r} is not of the form NAME=client or NAME=operator")
         names[found] += (name.strip(),)
     return replace(settings, client=names["client"], operator=names["operator"])
-
-
-def _columns(options: DialogOptions, reading: ReadSettings) -> Columns:
-    from ov_emotions.dialogues import Columns
-
-    return Columns(
-        reading.text_column, options.speaker_column, options.dialogue_column, options.time_column
-    )
-
-
-def _summarise(analysis: Analysis, options: DialogOptions) -> None:
-    from ov_emotions.cli.dialog_summary import Summary
-
-    out = utf8_stdout()
-    Summary(analysis, options.language, out).write()
-    written = [str(path) for path in (options.csv, options.html) if path is not None]
-    if written:
-        print(f"\nwrote {', '.join(written)}", file=out)
-
-
-def _report(reading: Reading, bar: Bar) -> int:
-    from ov_emotions.dialogues import complaints
-
-    for line in complaints(reading):
-        bar.message(line)
-    left_out = len(reading.left_out)
-    if left_out:
-        bar.message(f"{left_out} of {left_out + reading.utterances} rows were left out")
-    return 1 if left_out else 0

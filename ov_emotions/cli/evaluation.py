@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,23 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from ov_emotions.cli.classify import Precision
-from ov_emotions.cli.frame import Answer, Count, Flag, UsageError, verb
+from ov_emotions.cli.frame import Answer, UsageError, verb
 from ov_emotions.cli.output import (
     command_line,
-    open_output,
-    print_json,
-    print_text,
     table,
     write_answer,
+    write_output,
 )
 from ov_emotions.errors import InputError
 from ov_emotions.reports.language import LanguageCode
-from ov_emotions.schema import to_builtins
+from ov_emotions.schema import Count, Flag, to_builtins
 from ov_emotions.thresholds import METHODS, Metric, ThresholdMethod
 
 if TYPE_CHECKING:
     from ov_emotions.data.dataset import PreparedData
-    from ov_emotions.evaluation.results import Result
+    from ov_emotions.evaluation.results import Result, SplitScores
     from ov_emotions.evaluation.run import Scored
 
 _WORST = 20
@@ -101,18 +100,16 @@ def thresholds(options: ThresholdOptions, refit: RefitOptions, answer: Answer) -
     if refit.write:
         with_thresholds(Bundle.load(options.model), refit.write, fitted, record)
     write_answer(refit.output, found)
-    if answer.json:
-        print_json(found)
-        return 0
-    rows: list[tuple[object, ...]] = [("way", "weighted F1", "macro F1")]
-    rows += [
-        (s.method, *(f"{v:.4f} ± {d:.4f}" for v, d in zip(pair, s.spread, strict=True)))
-        for s in scores
-        for pair in [(s.weighted_f1, s.macro_f1)]
-    ]
-    print_text(f"{table(rows)}\n\n{options.method}, for {options.metric} F1:")
-    print_text(table([("label", "threshold"), *((k, f"{v:.4f}") for k, v in values.items())]))
-    return 0
+    ways = []
+    for score in scores:
+        means = zip((score.weighted_f1, score.macro_f1), score.spread, strict=True)
+        ways.append((score.method, *(f"{mean:.4f} ± {spread:.4f}" for mean, spread in means)))
+    fits = [(label, f"{value:.4f}") for label, value in values.items()]
+    return answer.give(
+        found,
+        f"{table([('way', 'weighted F1', 'macro F1'), *ways])}\n\n"
+        f"{options.method}, for {options.metric} F1:\n{table([('label', 'threshold'), *fits])}",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,26 +146,19 @@ def calibrate(options: CalibrateOptions, refit: RefitOptions, answer: Answer) ->
     found = calibrate(bundle, prepared, options.temperature, refit.write)
     write_answer(refit.output, found)
     if options.html:
-        with open_output(options.html) as file:
-            file.write(render_calibration(found, options.language))
-    if answer.json:
-        print_json(found)
-    else:
-        print_text(table(_calibration_rows(found)))
-    return 0
+        write_output(options.html, render_calibration(found, options.language))
+    return answer.give(found, table(list(_calibration_rows(found))))
 
 
-def _calibration_rows(answer: dict[str, Any]) -> list[tuple[object, ...]]:
-    before, after = answer["before"], answer["after"]
-    rows: list[tuple[object, ...]] = [("", "temperature", "before", "after")]
-    for label, temperature in answer["temperatures"].items():
-        eces = (_ece(side["labels"][label]["ece"]) for side in (before, after))
-        rows.append((f"ECE {label}", f"{temperature:.4f}", *eces))
-    rows.append(("ECE, all labels", "", *(_ece(side["all"]["ece"]) for side in (before, after))))
-    means = (_ece(side["mean_label_ece"]) for side in (before, after))
-    rows.append(("ECE, mean of labels", "", *means))
-    rows.append(("log-loss", "", *(f"{side['log_loss']:.4f}" for side in (before, after))))
-    return rows
+def _calibration_rows(found: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    sides = found["before"], found["after"]
+    yield "", "temperature", "before", "after"
+    for label, temperature in found["temperatures"].items():
+        eces = (_ece(side["labels"][label]["ece"]) for side in sides)
+        yield f"ECE {label}", f"{temperature:.4f}", *eces
+    yield "ECE, all labels", "", *(_ece(side["all"]["ece"]) for side in sides)
+    yield "ECE, mean of labels", "", *(_ece(side["mean_label_ece"]) for side in sides)
+    yield "log-loss", "", *(f"{side['log_loss']:.4f}" for side in sides)
 
 
 def _ece(value: float | None) -> str:
@@ -235,13 +225,9 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
     prepared = source_data(options.bundles[0], options.data)
     splits = list(options.split or ["validation:selection"])
     prepared.check_splits(splits)
-    ask = (prepared, splits, options.precision, options.metadata_url)
-    pairs = [_evaluate(bundle, *ask) for bundle in options.bundles]
+    pairs = [_evaluate(name, prepared, splits, options) for name in options.bundles]
     results = [result for result, _ in pairs]
-    found: dict[str, Any] = {
-        "command": command_line(),
-        **data_facts(prepared),
-    }
+    found: dict[str, Any] = {"command": command_line(), **data_facts(prepared)}
     if options.compare:
         found["comparisons"] = _compare(options.bundles, pairs)
     if options.record:
@@ -250,19 +236,15 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
         from ov_emotions.reports.evaluation import render_evaluation
 
         detailed = _detailed(pairs, True, options.worst or _WORST)
-        full = {**found, "results": to_builtins(detailed)}
-        with open_output(options.html) as file:
-            file.write(render_evaluation(full, options.language))
+        page = render_evaluation({**found, "results": to_builtins(detailed)}, options.language)
+        write_output(options.html, page)
     found["results"] = to_builtins(_detailed(pairs, options.details, options.worst))
     write_answer(options.output, found)
-    if answer.json:
-        print_json(found)
-        return 0
-    print_text("\n".join([table(_score_rows(results)), *_unparseable(results)]))
+    told = [table(_score_rows(results)), *_unparseable(results)]
     for comparison in found.get("comparisons", []):
-        print_text(f"\n{comparison['model']} less {comparison['reference']}")
-        print_text(table(_difference_rows(comparison)))
-    return 0
+        told.append(f"\n{comparison['model']} less {comparison['reference']}")
+        told.append(table(list(_difference_rows(comparison))))
+    return answer.give(found, "\n".join(told))
 
 
 def _checklist(options: EvaluateOptions, path: Path, answer: Answer) -> int:
@@ -285,43 +267,36 @@ def _checklist(options: EvaluateOptions, path: Path, answer: Answer) -> int:
     if options.html:
         from ov_emotions.reports.checklist import render_checklist
 
-        with open_output(options.html) as file:
-            file.write(render_checklist(results[0], options.language))
-    if answer.json:
-        print_json(found)
-        return 0
+        write_output(options.html, render_checklist(results[0], options.language))
+    told = []
     for result in results:
-        rows: list[tuple[object, ...]] = [("group", "passed", "of", "share")]
-        rows += [(g.name, g.passed, g.lines, f"{g.passed / g.lines:.0%}") for g in result.groups]
         share = f"{result.passed / result.lines:.1%}"
-        print_text(f"{result.model}: {result.passed:,} of {result.lines:,} lines pass ({share})")
-        print_text(table(rows))
-    return 0
+        told.append(f"{result.model}: {result.passed:,} of {result.lines:,} lines pass ({share})")
+        rows = [(g.name, g.passed, g.lines, f"{g.passed / g.lines:.0%}") for g in result.groups]
+        told.append(table([("group", "passed", "of", "share"), *rows]))
+    return answer.give(found, "\n".join(told))
+
+
+Pair = tuple["Result", "list[Scored] | None"]
+"""The figures of a model, and its decisions where it gives probabilities."""
 
 
 def _evaluate(
-    source: str,
-    prepared: PreparedData,
-    splits: list[str],
-    precision: str | None,
-    metadata_url: str | None,
-) -> tuple[Result, list[Scored] | None]:
-    """Give the figures, and the decisions where the model gives probabilities."""
+    source: str, prepared: PreparedData, splits: list[str], options: EvaluateOptions
+) -> Pair:
     from ov_emotions.training.text_to_text.targets import is_text_to_text
 
     if is_text_to_text(source):
         from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
 
-        return evaluate_text_to_text(Path(source), prepared, splits, precision), None
+        return evaluate_text_to_text(Path(source), prepared, splits, options.precision), None
     from ov_emotions.evaluation.run import evaluate_source, open_source
 
-    with open_source(source, precision, metadata_url) as opened:
+    with open_source(source, options.precision, options.metadata_url) as opened:
         return evaluate_source(opened, prepared, splits)
 
 
-def _detailed(
-    pairs: list[tuple[Result, list[Scored] | None]], details: bool, worst: int | None
-) -> list[Result]:
+def _detailed(pairs: list[Pair], details: bool, worst: int | None) -> list[Result]:
     from ov_emotions.evaluation.analysis import analyse, worst_errors
 
     answer = []
@@ -336,12 +311,10 @@ def _detailed(
     return answer
 
 
-def _compare(
-    names: tuple[str, ...], pairs: list[tuple[Result, list[Scored] | None]]
-) -> list[dict[str, Any]]:
+def _compare(names: tuple[str, ...], pairs: list[Pair]) -> list[dict[str, Any]]:
     from ov_emotions.evaluation.analysis import compare_scored
 
-    kept: list[list[Scored]] = []
+    kept = []
     for name, (_, found) in zip(names, pairs, strict=True):
         if found is None:
             raise InputError(f"{name} is a text-to-text model, which --compare does not take yet")
@@ -352,15 +325,13 @@ def _compare(
     ]
 
 
-def _difference_rows(comparison: dict[str, Any]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = [("F1", "split", "difference", "95 %", "not better")]
+def _difference_rows(comparison: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    yield "F1", "split", "difference", "95 %", "not better"
     for split, found in comparison["splits"].items():
         means = {"weighted": found["weighted_f1"], "macro": found["macro_f1"]}
         for name, entry in {**means, **found["labels"]}.items():
             span = f"{entry['low']:+.4f} to {entry['high']:+.4f}"
-            share = f"{entry['share_not_better']:.1%}"
-            rows.append((name, split, f"{entry['value']:+.4f}", span, share))
-    return rows
+            yield name, split, f"{entry['value']:+.4f}", span, f"{entry['share_not_better']:.1%}"
 
 
 def _unparseable(results: list[Result]) -> list[str]:
@@ -374,19 +345,17 @@ def _unparseable(results: list[Result]) -> list[str]:
 
 
 def _score_rows(results: list[Result]) -> list[tuple[object, ...]]:
+    def mean(scores: SplitScores, name: str) -> str:
+        low, high = scores.intervals_95[name]
+        return f"{getattr(scores, name):.4f} ({low:.3f} to {high:.3f})"
+
     rows: list[tuple[object, ...]] = [
         ("model", "weights", "run in", "split", "rows", "weighted F1", "macro F1")
     ]
     for result in results:
-        for split, scores in result.splits.items():
-            means = (
-                f"{value:.4f} ({low:.3f} to {high:.3f})"
-                for name, value in (
-                    ("weighted_f1", scores.weighted_f1),
-                    ("macro_f1", scores.macro_f1),
-                )
-                for low, high in [scores.intervals_95[name]]
-            )
-            told = (result.model, result.weights, result.inference_precision, split, scores.rows)
-            rows.append((*told, *means))
+        told = (result.model, result.weights, result.inference_precision)
+        rows += [
+            (*told, split, scores.rows, mean(scores, "weighted_f1"), mean(scores, "macro_f1"))
+            for split, scores in result.splits.items()
+        ]
     return rows

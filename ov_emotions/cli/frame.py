@@ -2,8 +2,8 @@
 
 A verb is a function; its parameters are frozen dataclasses, and every field of theirs is a flag, a
 key of the file of `--config`, and a row of the help and of README's tables. Name, type, default and
-`:param` text stand in the dataclass and nowhere else. `@verb` says what only a command line has:
-which fields are positional, have a short flag, or take one value each time they are given.
+`:param` text stand in the dataclass and nowhere else. A `Flag` in its annotation or `@verb` says
+what only a command line has.
 
 argparse reads the arguments. Cyclopts and Typer, which read dataclasses as well, cost 80 to 180 ms
 of import, as much as the rest of a help text, and know no `NAME=VALUE` flags.
@@ -20,6 +20,7 @@ import os
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import (
     Annotated,
@@ -34,16 +35,12 @@ from typing import (
     get_type_hints,
 )
 
-from msgspec import Meta
-
+from ov_emotions.cli.output import print_json, print_text
 from ov_emotions.errors import InputError
-from ov_emotions.schema import field_values, param_texts, read_toml
+from ov_emotions.schema import Flag, from_builtins, param_texts, read_toml
 
 T = TypeVar("T")
 CONFIG = "config"
-
-Count = Annotated[int, Meta(ge=1)]
-"""A whole number above 0."""
 
 _LIMITS = {
     "ge": (operator.ge, "at least"),
@@ -55,23 +52,6 @@ _SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
 )
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
-
-
-@dataclass(frozen=True)
-class Flag:
-    """What a field of the command line's own classes says beside its type, in `Annotated`.
-
-    :param metavar: what stands for a value in the help, where the type says too little.
-    :param short: a one-letter flag too.
-    :param positional: whether it is given without a flag.
-    :param each: whether each flag takes one value, of a field of several; else it takes all that
-        follow.
-    """
-
-    metavar: str = ""
-    short: str = ""
-    positional: bool = False
-    each: bool = False
 
 
 class UsageError(Exception):
@@ -90,6 +70,153 @@ class Answer:
     """
 
     json: bool = False
+
+    def give(self, found: Any, told: str) -> int:
+        """Print what was found, as JSON or told in words; return the exit code 0."""
+        if self.json:
+            print_json(found)
+        else:
+            print_text(told)
+        return 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a settings class, as flags, files and tables see it.
+
+    :param name: of the field.
+    :param kind: type of one value, without `None` and annotations.
+    :param several: whether it takes several values.
+    :param hint: the whole annotation.
+    :param default: MISSING where a value must be given.
+    :param text: what the class's docstring says of it.
+    :param limits: what `msgspec.Meta` says of the range of a value: ge, gt, le, lt.
+    :param command: what only a command line has.
+    :param asked_for: whether the command line refuses to do without it.
+    """
+
+    name: str
+    kind: Any
+    several: bool
+    hint: Any
+    default: Any
+    text: str
+    limits: Mapping[str, float]
+    command: Flag
+    asked_for: bool = False
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+    @property
+    def metavar(self) -> str:
+        """What stands for a value in the help."""
+        origin = get_origin(self.kind)
+        if self.command.metavar:
+            return self.command.metavar
+        if self.command.positional or (self.several and origin is Literal):
+            return self.name.upper()
+        if origin is Literal:
+            return "{" + ",".join(map(str, get_args(self.kind))) + "}"
+        return _pair_form(self.kind) if origin is dict else _METAVARS.get(self.kind, "")
+
+    def told_default(self) -> str:
+        """Say what holds where no value is given.
+
+        Nothing for switches, for values that must be given, and where the text says.
+        """
+        value = self.default
+        if value is MISSING or isinstance(value, bool) or value == "" or "default" in self.text:
+            return ""
+        if value in (None, (), {}):
+            return "none"
+        return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    def help(self) -> str:
+        """Write what the setting means, what it may be, and what holds where it is not given."""
+        text = self.text.rstrip(".")
+        if self.default is True:  # the flag that is shown switches it off
+            return f"do not {text}"
+        if self.several and (choices := get_args(self.kind)):
+            text += f"; of {', '.join(map(str, choices))}"
+        if told := self.told_default():
+            return f"{text} (default: {told})"
+        return f"{text} (required)" if self.required and not self.command.positional else text
+
+    def read(self, text: str) -> Any:
+        """Read one value.
+
+        :raises ArgumentTypeError: if it is none; says why.
+        """
+        origin, parts = get_origin(self.kind), get_args(self.kind)
+        if origin is Literal:
+            return _choice(text, parts)
+        if origin is dict:
+            return _pair(text, self.kind)
+        return _in_range(_value(text, self.kind), self.limits)
+
+    def gather(self, values: Any) -> Any:
+        """Make of what flags gave what the class takes."""
+        if self.several:
+            return tuple(values)
+        return dict(values) if get_origin(self.kind) is dict else values
+
+
+def settings(kind: type[Any]) -> tuple[Setting, ...]:
+    """List what a settings class holds: a dataclass with a `:param` text for each field."""
+    hints = get_type_hints(kind, include_extras=True)
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        texts |= param_texts(base.__doc__ or "")
+    found = []
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        bare, limits, flag = _bare(hint)
+        several = get_origin(bare) is tuple
+        if several:
+            bare, limits, _ = _bare(get_args(bare)[0])
+        default = field.default
+        if default is MISSING and field.default_factory is not MISSING:
+            default = field.default_factory()
+        text = texts.get(field.name, "")
+        found.append(Setting(field.name, bare, several, hint, default, text, limits, flag))
+    return tuple(found)
+
+
+def settings_table(kind: type[Any]) -> str:
+    """Write the settings of a class as a Markdown table: name, default, meaning."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for setting in settings(kind):
+        default = setting.told_default()
+        if isinstance(setting.default, bool):
+            default = "on" if setting.default else "off"
+        shown = "required" if setting.required else f"`{default}`" if default else ""
+        text = setting.text.rstrip(".").replace("|", "\\|")
+        rows.append(f"| `{setting.flag}` | {shown} | {text} |")
+    return "\n".join(rows)
+
+
+def _bare(hint: Any) -> tuple[Any, dict[str, float], Flag]:
+    """Take `None` and annotations out of a type, and read range and flag from them."""
+    limits: dict[str, float] = {}
+    flag = Flag()
+    while True:
+        if get_origin(hint) is Annotated:
+            for meta in hint.__metadata__:
+                if isinstance(meta, Flag):
+                    flag = meta
+                found = {name: getattr(meta, name, None) for name in _LIMITS}
+                limits |= {name: limit for name, limit in found.items() if limit is not None}
+            hint = get_args(hint)[0]
+        elif get_origin(hint) in (Union, types.UnionType):
+            hint = next(part for part in get_args(hint) if part is not type(None))
+        else:
+            return hint, limits, flag
 
 
 @dataclass(frozen=True)
@@ -117,7 +244,7 @@ class Verb:
     environment: str = ""
     variants: Mapping[tuple[str, str], Verb] = dataclasses.field(default_factory=dict)
 
-    @property
+    @cached_property
     def kinds(self) -> dict[str, tuple[type[Any], bool]]:
         """The dataclasses of its parameters, and whether it takes only what is given of them."""
         hints = get_type_hints(self.run)
@@ -127,33 +254,34 @@ class Verb:
             kinds[name] = (get_args(hints[name])[0] if partial else hints[name], partial)
         return kinds
 
-    @property
+    @cached_property
     def settings(self) -> tuple[Setting, ...]:
         """What can be set, in the order of the help: what is positional first."""
         found = []
         for kind, partial in self.kinds.values():
             for setting in settings(kind):
                 name, own = setting.name, setting.command
-                command = dataclasses.replace(
-                    own,
-                    positional=own.positional or name in self.positional,
-                    each=own.each or name in self.each,
-                )
-                text = self.texts.get(name, setting.text)
                 default = self.defaults.get(name, setting.default)
                 found.append(
                     dataclasses.replace(
                         setting,
-                        text=text,
-                        command=command,
+                        text=self.texts.get(name, setting.text),
                         default=default,
                         asked_for=default is MISSING and not partial,
+                        command=dataclasses.replace(
+                            own,
+                            positional=own.positional or name in self.positional,
+                            each=own.each or name in self.each,
+                        ),
                     )
                 )
         return tuple(sorted(found, key=lambda setting: not setting.command.positional))
 
     def variant(self, arguments: Sequence[str]) -> tuple[Verb, list[str], str]:
-        """Choose the verb that reads the arguments."""
+        """Choose the verb that reads the arguments.
+
+        :return: the verb, the arguments without what chose it, and what chose it.
+        """
         rest = list(arguments)
         for (flag, value), other in self.variants.items():
             for i, argument in enumerate(arguments):
@@ -168,120 +296,11 @@ class Verb:
 
 
 def verb(**options: Any) -> Callable[[Callable[..., int]], Verb]:
-    """Make a function a verb; its docstring is its help.
+    """Make a function a verb, with the fields of `Verb`; its docstring is its help.
 
     Two paragraphs stand before the flags, the others after them.
     """
     return lambda run: Verb(run, **options)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One field of a settings class, as flags, files and tables see it.
-
-    :param name: of the field.
-    :param type: without `None` and annotations.
-    :param default: MISSING where a value must be given.
-    :param text: what the class's docstring says of it.
-    :param limits: what `msgspec.Meta` says of its range: ge, gt, le, lt.
-    :param command: what only a command line has.
-    :param asked_for: whether the command line refuses to do without it.
-    """
-
-    name: str
-    type: Any
-    default: Any
-    text: str
-    limits: Mapping[str, float]
-    command: Flag = Flag()
-    asked_for: bool = False
-
-    @property
-    def flag(self) -> str:
-        """The long flag."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def required(self) -> bool:
-        """Whether a value must be given."""
-        return self.default is MISSING
-
-    @property
-    def several(self) -> bool:
-        """Whether it takes several values."""
-        return get_origin(self.type) is tuple
-
-    @property
-    def value_type(self) -> Any:
-        """The type of one value."""
-        return _bare(get_args(self.type)[0])[0] if self.several else self.type
-
-    @property
-    def metavar(self) -> str:
-        """What stands for a value in the help."""
-        kind = self.value_type
-        if self.command.metavar:
-            return self.command.metavar
-        if self.command.positional or (self.several and get_origin(kind) is Literal):
-            return self.name.upper()
-        if get_origin(kind) is Literal:
-            return "{" + ",".join(map(str, get_args(kind))) + "}"
-        if get_origin(kind) is dict:
-            return "NAME=TEXT" if get_args(kind)[1] is str else "NAME=NUMBER"
-        return _METAVARS.get(kind, "")
-
-    def told_default(self) -> str:
-        """Say what holds where no value is given."""
-        value = self.default
-        if value is MISSING or isinstance(value, bool) or value == "" or "default" in self.text:
-            return ""
-        if value in (None, (), {}):
-            return "none"
-        if isinstance(value, tuple):
-            return " ".join(map(str, value))
-        return str(value)
-
-    def help(self) -> str:
-        """Write the text of the help."""
-        text = self.text.rstrip(".")
-        if self.default is True:  # the flag that is shown switches it off
-            return f"do not {text}"
-        if self.several and (choices := get_args(self.value_type)):
-            text += f"; of {', '.join(map(str, choices))}"
-        told = self.told_default()
-        if told:
-            return f"{text} (default: {told})"
-        return f"{text} (required)" if self.required and not self.command.positional else text
-
-
-def settings(kind: type[Any]) -> tuple[Setting, ...]:
-    """List what a settings class holds."""
-    hints = get_type_hints(kind, include_extras=True)
-    texts: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        texts |= param_texts(base.__doc__ or "")
-    found = []
-    for field in dataclasses.fields(kind):
-        bare, limits, flag = _bare(hints[field.name])
-        default = field.default
-        if default is MISSING and field.default_factory is not MISSING:
-            default = field.default_factory()
-        text = texts.get(field.name, "")
-        found.append(Setting(field.name, bare, default, text, limits, flag))
-    return tuple(found)
-
-
-def settings_table(kind: type[Any]) -> str:
-    """Write the settings of a class as a Markdown table: name, default, meaning."""
-    rows = ["| setting | default | meaning |", "|---|---|---|"]
-    for setting in settings(kind):
-        default = setting.told_default()
-        if isinstance(setting.default, bool):
-            default = "on" if setting.default else "off"
-        shown = "required" if setting.required else f"`{default}`" if default else ""
-        text = setting.text.rstrip(".").replace("|", "\\|")
-        rows.append(f"| `{setting.flag}` | {shown} | {text} |")
-    return "\n".join(rows)
 
 
 class Parser(argparse.ArgumentParser):
@@ -312,16 +331,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Name what was probably meant."""
+    """Name what was probably meant; empty where nothing is near."""
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def make_parser(verb: Verb, prog: str) -> Parser:
-    """Make the parser of a verb's arguments."""
+    """Make the parser of a verb's arguments; what is not given is not in its result."""
     paragraphs = (inspect.getdoc(verb.run) or "").split("\n\n")
+    if verb.environment:
+        paragraphs[2:] = [
+            *paragraphs[2:],
+            f"Environment variables give what flags give: {verb.environment}NAME, with the flag's "
+            "name in capitals and underscores. A flag wins over its variable, that over --config.",
+        ]
     parser = Parser(
         prog=prog,
+        usage=_usage(verb, prog),
         description="\n\n".join(paragraphs[:2]),
         epilog="\n\n".join(paragraphs[2:]) or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -338,16 +364,9 @@ def make_parser(verb: Verb, prog: str) -> Parser:
             help="TOML file of settings, whose keys are these flags with underscores; a flag wins "
             "over the file (default: none)",
         )
-    if verb.environment:
-        told = (
-            f"Environment variables give what flags give: {verb.environment}NAME, with the flag's "
-            "name in capitals and underscores. A flag wins over its variable, that over --config."
-        )
-        parser.epilog = f"{parser.epilog}\n\n{told}" if parser.epilog else told
     parser.add_argument(
         "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log as well"
     )
-    parser.usage = _usage(verb, prog)
     return parser
 
 
@@ -367,12 +386,22 @@ def add_setting(
     parser: argparse.ArgumentParser, setting: Setting, *, required: bool = False
 ) -> None:
     """Add a flag, or a positional argument."""
-    text = setting.help().replace("%", "%%")
-    options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
-    if setting.type is bool:
-        _add_switch(parser, setting, options)
+    options: dict[str, Any] = {
+        "help": setting.help().replace("%", "%%"),
+        "default": argparse.SUPPRESS,
+    }
+    if setting.kind is bool:
+        # Of NAME and no-NAME, the one is shown that changes something.
+        for flag, value in ((setting.flag, True), (f"--no-{setting.flag[2:]}", False)):
+            shown = {"help": argparse.SUPPRESS} if value is setting.default else {}
+            parser.add_argument(
+                flag,
+                **{**options, "dest": setting.name, **shown},
+                action="store_const",
+                const=value,
+            )
         return
-    options |= {"type": _converter(setting), "metavar": setting.metavar}
+    options |= {"type": setting.read, "metavar": setting.metavar}
     if setting.command.positional:
         if setting.several:
             options["nargs"] = "+" if setting.required else "*"
@@ -380,37 +409,24 @@ def add_setting(
             options["nargs"] = "?"
         parser.add_argument(setting.name, **options)
         return
-    if get_origin(setting.type) is dict or setting.command.each:
+    if get_origin(setting.kind) is dict or setting.command.each:
         options["action"] = "append"
     elif setting.several:
         options |= {"action": "extend", "nargs": "+"}
-    options["required"] = required
     names = [name for name in (setting.command.short, setting.flag) if name]
-    parser.add_argument(*names, dest=setting.name, **options)
-
-
-def _add_switch(parser: argparse.ArgumentParser, setting: Setting, options: dict[str, Any]) -> None:
-    """Add NAME and no-NAME, and show the one that changes something."""
-    for flag, value in ((setting.flag, True), (f"--no-{setting.flag[2:]}", False)):
-        text = argparse.SUPPRESS if value is setting.default else options["help"]
-        parser.add_argument(
-            flag,
-            action="store_const",
-            const=value,
-            **{**options, "dest": setting.name, "help": text},
-        )
+    parser.add_argument(*names, dest=setting.name, required=required, **options)
 
 
 def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
     """Read a verb's arguments.
 
+    :return: what its function takes, and whether to log.
     :raises OvEmotionsError: if a file or a value is refused.
     """
     found = parser.parse_args(arguments)
-    given = {**_from_environment(verb), **given_values(verb.settings, found)}
-    file = getattr(found, CONFIG, None) if verb.config else None
-    if file is not None:
-        given = {**_from_file(file, verb), **given}
+    given = _from_environment(verb) | given_values(verb.settings, found)
+    if verb.config and hasattr(found, CONFIG):
+        given = _from_file(getattr(found, CONFIG), verb) | given
     if missing := [s.flag for s in verb.settings if s.asked_for and s.name not in given]:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     values: dict[str, Any] = {}
@@ -421,14 +437,8 @@ def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[st
 
 
 def given_values(found: Iterable[Setting], args: argparse.Namespace) -> dict[str, Any]:
-    """Collect what was given."""
-    given = {}
-    for setting in found:
-        if hasattr(args, setting.name):
-            value = getattr(args, setting.name)
-            container = get_origin(setting.type)
-            given[setting.name] = container(value) if container in (tuple, dict) else value
-    return given
+    """Collect what a parser with these settings was given."""
+    return {s.name: s.gather(getattr(args, s.name)) for s in found if hasattr(args, s.name)}
 
 
 def _from_environment(verb: Verb) -> dict[str, Any]:
@@ -438,12 +448,12 @@ def _from_environment(verb: Verb) -> dict[str, Any]:
         if not (text := os.environ.get(variable, "").strip()):
             continue
         try:
-            if setting.type is bool:
+            if setting.kind is bool:
                 values[setting.name] = _SWITCHES[text.lower()]
             elif setting.several:
-                values[setting.name] = tuple(map(_converter(setting), text.split()))
+                values[setting.name] = tuple(map(setting.read, text.split()))
             else:
-                values[setting.name] = _converter(setting)(text)
+                values[setting.name] = setting.read(text)
         except KeyError:
             raise InputError(f"{variable} must be true or false, not {text!r}") from None
         except argparse.ArgumentTypeError as error:
@@ -453,57 +463,19 @@ def _from_environment(verb: Verb) -> dict[str, Any]:
 
 def _from_file(path: Path, verb: Verb) -> dict[str, Any]:
     table = read_toml(path, dict[str, Any], InputError)
-    known = [s.name for s in verb.settings]
+    hints = {setting.name: setting.hint for setting in verb.settings}
     for key in table:
-        if key not in known:
-            hint = did_you_mean(key, known) or f"; it may have {', '.join(known)}"
+        if key not in hints:
+            hint = did_you_mean(key, hints) or f"; it may have {', '.join(hints)}"
             raise InputError(f"{path}: unknown key {key!r}{hint}")
-    values: dict[str, Any] = {}
-    for kind, _ in verb.kinds.values():
-        names = {field.name for field in dataclasses.fields(kind)} & table.keys()
-        own = {name: table[name] for name in names}
-        values |= field_values(kind, own, str(path), InputError)
-    return values
-
-
-def _bare(hint: Any) -> tuple[Any, dict[str, float], Flag]:
-    """Take `None` and annotations out of a type, and read range and flag from them."""
-    limits: dict[str, float] = {}
-    flag = Flag()
-    while True:
-        if get_origin(hint) is Annotated:
-            for meta in hint.__metadata__:
-                if isinstance(meta, Flag):
-                    flag = meta
-                found = {name: getattr(meta, name, None) for name in _LIMITS}
-                limits |= {name: limit for name, limit in found.items() if limit is not None}
-            hint = get_args(hint)[0]
-        elif get_origin(hint) in (Union, types.UnionType):
-            hint = next(part for part in get_args(hint) if part is not type(None))
-        else:
-            return hint, limits, flag
-
-
-def _converter(setting: Setting) -> Callable[[str], Any]:
-    """Make what reads one value of a setting, and says what is wrong with it."""
-    kind, limits = setting.type, dict(setting.limits)
-    if setting.several:
-        kind, limits, _ = _bare(get_args(kind)[0])
-    if get_origin(kind) is Literal:
-        return lambda text: _choice(text, get_args(kind))
-    if get_origin(kind) is dict:
-        value = _bare(get_args(kind)[1])[0]
-        return lambda text: _pair(text, value)
-    if kind not in _METAVARS:
-        raise TypeError(f"no flag can be made for {setting.name}, a field of type {kind}")
-    return lambda text: _in_range(_value(text, kind), limits)
+    return {
+        key: from_builtins(value, hints[key], f"{path}: {key}", InputError)
+        for key, value in table.items()
+    }
 
 
 def positive_int(text: str) -> int:
-    """Read a whole number above zero; an `argparse` type.
-
-    :raises ArgumentTypeError: if it is none.
-    """
+    """Read a whole number above zero; an `argparse` type."""
     return int(_in_range(_value(text, int), {"ge": 1}))
 
 
@@ -533,14 +505,16 @@ def _in_range(value: Any, limits: Mapping[str, float]) -> Any:
     return value
 
 
-def _pair(text: str, kind: type[Any]) -> tuple[str, Any]:
+def _pair(text: str, kind: Any) -> tuple[str, Any]:
     name, equals, value = text.rpartition("=")  # a name may hold one too
-    if name and equals and value:
-        if kind is str:
-            return name, value
-        try:
-            return name, float(value)
-        except ValueError:
-            pass
-    form = "NAME=TEXT" if kind is str else "NAME=NUMBER"
-    raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}")
+    read = str if get_args(kind)[1] is str else float
+    try:
+        if name and equals and value:
+            return name, read(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not of the form {_pair_form(kind)}")
+
+
+def _pair_form(kind: Any) -> str:
+    return "NAME=TEXT" if get_args(kind)[1] is str else "NAME=NUMBER"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Answer, Flag, UsageError, verb
-from ov_emotions.cli.output import check_output_folder, print_json, print_text, table
+from ov_emotions.cli.bar import Bar, usable_texts
+from ov_emotions.cli.frame import Answer, UsageError, verb
+from ov_emotions.cli.output import check_output_folder, table
 from ov_emotions.progress import counted
-from ov_emotions.system import Machine, read_machine
-from ov_emotions.texts import BadRow, open_table, read_texts
+from ov_emotions.schema import Flag
+from ov_emotions.system import Machine, read_machine, shared_core
+from ov_emotions.texts import open_table
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Manifest
@@ -32,41 +34,41 @@ class InfoOptions:
 @verb()
 def info(options: InfoOptions, answer: Answer) -> int:
     """Show a model's card and what this machine's CPU offers."""
+    import openvino as ov
+
     from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 
     bundle = Bundle.load(DEFAULT_MODEL if options.model is None else options.model)
-    machine = read_machine()
-    runtime = _runtime()
-    if answer.json:
-        model = json.loads(bundle.manifest.to_json()) | {"folder": str(bundle.folder)}
-        print_json({"model": model, "machine": asdict(machine) | runtime})
-        return 0
-    lines = [*_model_lines(bundle.manifest), f"folder          {bundle.folder}", ""]
-    lines += _machine_lines(machine, runtime, bundle.manifest.inference_precision)
-    print_text("\n".join(lines))
-    return 0
-
-
-def _runtime() -> dict[str, Any]:
-    import openvino as ov
-
-    from ov_emotions.system import shared_core
-
-    core = shared_core()
+    machine, core = read_machine(), shared_core()
     devices = list(core.available_devices)
-    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
-    return {
+    runtime = {
         "openvino": ov.get_version(),
         "devices": devices,
-        "cpu_capabilities": list(capabilities),
+        "cpu_capabilities": list(
+            core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in devices else []
+        ),
     }
+    model = json.loads(bundle.manifest.to_json()) | {"folder": str(bundle.folder)}
+    lines = [
+        *_model_lines(bundle.manifest),
+        f"folder          {bundle.folder}",
+        "",
+        *_machine_lines(machine),
+        f"OpenVINO        {runtime['openvino']}",
+        f"devices         {', '.join(devices) or 'none'}",
+        f"CPU runs        {', '.join(runtime['cpu_capabilities']) or 'not known'}",
+        f"precision hint  {bundle.manifest.inference_precision}, unless --precision says otherwise",
+    ]
+    found = {"model": model, "machine": asdict(machine) | runtime}
+    return answer.give(found, "\n".join(lines))
 
 
 def _model_lines(manifest: Manifest) -> list[str]:
-    labels = [("label", "по-русски", "threshold")]
-    for label in manifest.labels:
-        name = manifest.label_names_ru.get(label, "")
-        labels.append((label, name, f"{manifest.thresholds[label]:.3f}"))
+    labels = [
+        (label, manifest.label_names_ru.get(label, ""), f"{manifest.thresholds[label]:.3f}")
+        for label in manifest.labels
+    ]
+    data = [(s.name, s.rows, s.licence) for s in manifest.training_data]
     lines = [
         f"model           {manifest.name}",
         f"licence         {manifest.licence}",
@@ -75,39 +77,29 @@ def _model_lines(manifest: Manifest) -> list[str]:
         f"max length      {manifest.max_length} tokens a window",
         f"normaliser      {manifest.normalizer}",
         "",
-        table(labels),
+        table([("label", "по-русски", "threshold"), *labels]),
         "",
-        table(
-            [
-                ("trained on", "rows", "licence"),
-                *((s.name, s.rows, s.licence) for s in manifest.training_data),
-            ]
-        ),
+        table([("trained on", "rows", "licence"), *data]),
         "",
     ]
-    scores = _scores(manifest.metrics)
-    return [*lines, table(scores), ""] if len(scores) > 1 else lines
+    if scores := list(_scores(manifest.metrics)):
+        header = ("measured on", "precision", "rows", *_F1S.values())
+        lines += [table([header, *scores]), ""]
+    return lines
 
 
-def _scores(metrics: Mapping[str, Any]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = [
-        ("measured on", "precision", "rows", "weighted F1", "macro F1")
-    ]
+_F1S = {"weighted_f1": "weighted F1", "macro_f1": "macro F1"}
+
+
+def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    """Find the scores of splits by precision, among what else a manifest holds."""
     for precision, splits in metrics.items():
-        if not isinstance(splits, Mapping):
-            continue
-        rows += [
-            (split, precision, found["rows"], *(f"{found[k]:.3f}" for k in _F1S))
-            for split, found in splits.items()
-            if isinstance(found, Mapping) and {"rows", *_F1S} <= found.keys()
-        ]
-    return rows
+        for split, found in splits.items() if isinstance(splits, Mapping) else ():
+            if isinstance(found, Mapping) and {"rows", *_F1S} <= found.keys():
+                yield split, precision, found["rows"], *(f"{found[name]:.3f}" for name in _F1S)
 
 
-_F1S = ("weighted_f1", "macro_f1")
-
-
-def _machine_lines(machine: Machine, runtime: dict[str, Any], precision: str) -> list[str]:
+def _machine_lines(machine: Machine) -> list[str]:
     usable = f"{machine.usable_logical_cores} of {machine.logical_cores} logical cores"
     if machine.usable_physical_cores is not None:
         usable += f", on {machine.usable_physical_cores} physical"
@@ -117,10 +109,6 @@ def _machine_lines(machine: Machine, runtime: dict[str, Any], precision: str) ->
         f"CPU             {machine.cpu}",
         f"usable          {usable}",
         f"instructions    {', '.join(machine.instructions) or 'not known'}",
-        f"OpenVINO        {runtime['openvino']}",
-        f"devices         {', '.join(runtime['devices']) or 'none'}",
-        f"CPU runs        {', '.join(runtime['cpu_capabilities']) or 'not known'}",
-        f"precision hint  {precision}, unless --precision says otherwise",
     ]
 
 
@@ -165,12 +153,8 @@ def prune(options: PruneOptions, answer: Answer) -> int:
             keep="digits" if options.keep_digits else "cyrillic",
         )
         sizes = prune_base(config, _corpus(options, bar))
-    if answer.json:
-        print_json({"vocabulary": sizes, "output": str(options.output)})
-    else:
-        told = f"vocabulary {sizes['before']:,} -> {sizes['after']:,}"
-        print_text(f"{told}, written to {options.output}")
-    return 0
+    told = f"vocabulary {sizes['before']:,} -> {sizes['after']:,}, written to {options.output}"
+    return answer.give({"vocabulary": sizes, "output": str(options.output)}, told)
 
 
 def _corpus(options: PruneOptions, bar: Bar) -> Iterator[str]:
@@ -179,20 +163,9 @@ def _corpus(options: PruneOptions, bar: Bar) -> Iterator[str]:
 
     for path in options.text:
         open_table(path)
-    prepared = None if options.data is None else PreparedData.open(options.data)
-
-    def texts() -> Iterator[str]:
-        for path in options.text:
-            left_out = 0
-            for row in read_texts(path):
-                if isinstance(row, BadRow):
-                    left_out += 1
-                else:
-                    yield row
-            if left_out:
-                bar.message(f"{path}: {left_out} lines without a usable text were left out")
-        if prepared is not None:
-            for split in ("train", "validation"):
-                yield from prepared.split(split).texts
-
-    return counted(texts(), bar, unit="texts")
+    texts = [usable_texts(path, bar, "lines") for path in options.text]
+    if options.data is not None:
+        prepared = PreparedData.open(options.data)
+        splits = ("train", "validation")
+        texts.append(text for split in splits for text in prepared.split(split).texts)
+    return counted(chain.from_iterable(texts), bar, unit="texts")

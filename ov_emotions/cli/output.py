@@ -42,7 +42,9 @@ def utf8_stdout() -> TextIO:
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
-    """Open standard output, or a file that comes to be only when the block ends without an error.
+    """Open a file that comes to be only when the block ends without an error.
+
+    Standard output for None and `-`.
 
     :raises DataError: at once, if the file cannot be written; later, if there is no room for it.
     """
@@ -59,10 +61,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
 
 @contextmanager
 def open_bytes(path: Path | None) -> Iterator[BinaryIO]:
-    """Open what `open_output` opens, for bytes.
-
-    :raises DataError: at once, if the file cannot be written; later, if there is no room for it.
-    """
+    """Open what `open_output` opens, for bytes."""
     if path is None or path == STANDARD:
         with _named_failure("standard output", of_others=False):
             sys.stdout.flush()
@@ -99,11 +98,17 @@ def _named_failure(name: str, *, of_others: bool = True) -> Iterator[None]:
         raise DataError(f"{name} cannot be written: {error.strerror}") from error
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write a file, whole or not at all; `-` is standard output."""
+    with open_output(path) as file:
+        file.write(text)
+
+
 def write_answer(path: Path | None, value: Any) -> None:
-    """Write JSON to a file, whole or not at all."""
+    """Write JSON to a file, if one is named."""
     if path is not None:
-        with open_output(path) as file:
-            file.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+        write_output(path, text + "\n")
 
 
 def check_output_folder(path: Path, marker: str) -> None:

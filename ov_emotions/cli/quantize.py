@@ -8,13 +8,11 @@ from typing import Annotated, Any
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import Precision
-from ov_emotions.cli.frame import Answer, Count, Flag, UsageError, verb
+from ov_emotions.cli.frame import Answer, UsageError, verb
 from ov_emotions.cli.output import (
     check_output_folder,
     command_line,
     make_output_folder,
-    print_json,
-    print_text,
     write_answer,
 )
 from ov_emotions.progress import Progress
@@ -25,6 +23,7 @@ from ov_emotions.quantization.recipe import (
     with_subset_size,
 )
 from ov_emotions.reports.language import LanguageCode
+from ov_emotions.schema import Count, Flag, to_builtins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,9 @@ def quantize(options: QuantizeOptions, answer: Answer) -> int:
     `ov-emotions quantize --recipes` says what each recipe does.
     """
     if options.recipes:
-        return _list_recipes(answer.json)
+        recipes = [load_recipe(name) for name in recipe_names()]
+        lines = [f"{x.name} ({x.weights})\n    {x.description}" for x in recipes]
+        return answer.give([recipe.to_dict() for recipe in recipes], "\n".join(lines))
     if options.source is None or options.output is None or options.data is None:
         raise UsageError("a source, an output folder and --data are required")
     from ov_emotions.bundle import MANIFEST_NAME, WEIGHTS_NAME
@@ -89,31 +90,21 @@ def quantize(options: QuantizeOptions, answer: Answer) -> int:
             "environment": environment("openvino", "nncf", "numpy"),
         }
         write_answer(options.record, facts)
-    if answer.json:
-        print_json({"bundle": str(bundle.folder), "bytes": sizes[1], "quantization": record})
-        return 0
-    reverted = record.get("reverted_operations")
-    if reverted is not None:
+    lines = []
+    if (reverted := record.get("reverted_operations")) is not None:
         within = "within" if record["reached"] else "NOT within"
-        print_text(
+        lines.append(
             f"accuracy control: {len(reverted)} operations back in float, weighted F1 drop "
             f"{record['plain_drop']:+.4f} before and {record['final_drop']:+.4f} after, {within} "
             f"{record['max_drop']}, on {record['validation_texts']:,} texts"
         )
     if "served_drop" in record:
-        print_text(f"drop at {record['served_precision']}, as served: {record['served_drop']:+.4f}")
-    print_text(f"wrote {bundle.folder}: {sizes[0] / 1e6:.1f} MB to {sizes[1] / 1e6:.1f} MB")
-    return 0
-
-
-def _list_recipes(as_json: bool) -> int:
-    recipes = [load_recipe(name) for name in recipe_names()]
-    if as_json:
-        print_json([recipe.to_dict() for recipe in recipes])
-        return 0
-    for recipe in recipes:
-        print_text(f"{recipe.name} ({recipe.weights})\n    {recipe.description}")
-    return 0
+        lines.append(
+            f"drop at {record['served_precision']}, as served: {record['served_drop']:+.4f}"
+        )
+    lines.append(f"wrote {bundle.folder}: {sizes[0] / 1e6:.1f} MB to {sizes[1] / 1e6:.1f} MB")
+    found = {"bundle": str(bundle.folder), "bytes": sizes[1], "quantization": record}
+    return answer.give(found, "\n".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,19 +166,18 @@ def report(options: ReportOptions, answer: Answer) -> int:
         make_output_folder(options.output)
         study = _study(options, source, data)
     files = write_report(study, options.output, options.language)
-    if answer.json:
-        print_json({**study, "verdict": decide(study)})
-        return 0
     verdict = decide(study, options.language)
-    lines = [verdict["sentence"], *(f"- {reason}" for reason in verdict["reasons"])]
-    print_text("\n".join([*lines, "wrote " + ", ".join(str(path) for path in files)]))
-    return 0
+    lines = [
+        verdict["sentence"],
+        *(f"- {reason}" for reason in verdict["reasons"]),
+        "wrote " + ", ".join(map(str, files)),
+    ]
+    return answer.give({**study, "verdict": decide(study)}, "\n".join(lines))
 
 
 def _study(options: ReportOptions, source: str, data: Path) -> dict[str, Any]:
     from ov_emotions.conversion.run import open_fp32, source_data
     from ov_emotions.quantization.study import StudyConfig, run_study
-    from ov_emotions.schema import to_builtins
 
     prepared = source_data(source, data)
     final = prepared.test_split if options.final_split is None else options.final_split

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from ov_emotions.cli.bar import Bar
+from ov_emotions.cli.bar import Bar, usable_texts
 from ov_emotions.cli.classify import LongTexts
-from ov_emotions.cli.frame import Answer, Count, Flag, UsageError, verb
-from ov_emotions.cli.output import check_output_folder, print_json, print_text
+from ov_emotions.cli.frame import Answer, UsageError, verb
+from ov_emotions.cli.output import check_output_folder
 from ov_emotions.errors import DataError, InputError, OvEmotionsError
 from ov_emotions.progress import counted
+from ov_emotions.schema import Count, Flag
 
 if TYPE_CHECKING:
-    import openvino as ov
-
-    from ov_emotions.bundle import Bundle
-    from ov_emotions.client.check import CheckReport
-    from ov_emotions.serving.config_rules import Finding
     from ov_emotions.serving.profile import Goal, ServingProfile
     from ov_emotions.serving.repository import Published
     from ov_emotions.serving.text_check import Comparison
-    from ov_emotions.serving.text_model import TextModelConfig
-    from ov_emotions.tuning.profile import TuningProfile
-
-Names = Literal["ru", "en"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class ModelOptions:
     bundle: Annotated[str, Flag(positional=True)]
     repository: Annotated[Path, Flag(positional=True)]
     name: str | None = None
-    names: Names = "ru"
+    names: Literal["ru", "en"] = "ru"
     separator: str = ", "
     token_in: bool = False
 
@@ -76,7 +67,7 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
     """
     from ov_emotions.bundle import Bundle
     from ov_emotions.serving.repository import default_name, publish
-    from ov_emotions.serving.text_check import compare, require_parity
+    from ov_emotions.serving.text_check import checked_model, compare, require_parity
     from ov_emotions.serving.text_model import TextModelConfig
     from ov_emotions.texts import open_table
 
@@ -87,68 +78,39 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
         open_table(options.check)
     bundle = Bundle.load(model.bundle)
     built = checked_model(bundle, config)
-    comparison = None
+    lines, comparison = [], None
     if options.check is not None:
         with Bar("texts") as bar:
-            comparison = compare(bundle, built, config, _texts(options.check, bar))
+            texts = counted(usable_texts(options.check, bar), bar, unit="texts")
+            comparison = compare(bundle, built, config, texts)
         require_parity(comparison, bundle)
+        lines += _comparison_lines(comparison)
     name = default_name(model.token_in) if model.name is None else model.name
     published = publish(built, model.repository, name, keep=options.keep)
-    if answer.json:
-        found = {"model": name, **published.to_dict()}
-        found["long_texts"] = None if model.token_in else "truncate"
-        found["comparison"] = None if comparison is None else comparison.to_dict()
-        print_json(found)
-        return 0
-    lines = [*_comparison_lines(comparison), *published_lines(published)]
+    lines += published_lines(published)
     if not model.token_in:
         length = bundle.manifest.max_length
         lines.append(f"long texts are cut off after {length} tokens (long_texts='truncate')")
-    print_text("\n".join(lines))
-    return 0
+    found = {
+        "model": name,
+        **published.to_dict(),
+        "long_texts": None if model.token_in else "truncate",
+        "comparison": None if comparison is None else comparison.to_dict(),
+    }
+    return answer.give(found, "\n".join(lines))
 
 
-def _texts(path: Path, bar: Bar) -> Iterator[str]:
-    from ov_emotions.texts import BadRow, read_texts
-
-    left_out = 0
-    for row in counted(read_texts(path), bar, unit="texts"):
-        if isinstance(row, BadRow):
-            left_out += 1
-        else:
-            yield row
-    if left_out:
-        bar.message(f"{path}: {left_out} rows without a usable text were left out")
-
-
-def _comparison_lines(comparison: Comparison | None) -> list[str]:
-    if comparison is None:
-        return []
-    differing = len(comparison.differences)
-    lines = [
-        f"compared with the classifier on {comparison.texts:,} texts: {differing} differ, "
-        f"{comparison.other_names} in their names; largest difference of a probability "
-        f"{comparison.largest:.4f}"
+def _comparison_lines(comparison: Comparison) -> list[str]:
+    return [
+        f"compared with the classifier on {comparison.texts:,} texts: "
+        f"{len(comparison.differences)} differ, {comparison.other_names} in their names; largest "
+        f"difference of a probability {comparison.largest:.4f}",
+        *(
+            f"  {found.reason}: {found.text[:80]!r}: {found.served!r} for {found.expected!r}, "
+            f"{found.detail}"
+            for found in comparison.differences
+        ),
     ]
-    lines += [
-        f"  {found.reason}: {found.text[:80]!r}: {found.served!r} for {found.expected!r}, "
-        f"{found.detail}"
-        for found in comparison.differences
-    ]
-    return lines
-
-
-def checked_model(bundle: Bundle, config: TextModelConfig) -> ov.Model:
-    """Make the model that is served, which answers as its bundle does.
-
-    :raises ExportError: if it answers differently.
-    """
-    from ov_emotions.serving.text_check import PROBES, compare, require_parity
-    from ov_emotions.serving.text_model import build_text_model
-
-    built = build_text_model(bundle, config)
-    require_parity(compare(bundle, built, config, PROBES), bundle)
-    return built
 
 
 def published_lines(published: Published) -> list[str]:
@@ -220,41 +182,46 @@ def ovms_render(options: RenderOptions, answer: Answer) -> int:
         written = write(options.output, profile, budget)
     except OSError as error:
         raise DataError(f"{options.output} cannot be written: {error.strerror}") from error
-    if answer.json:
-        print_json({"files": [str(path) for path in written], "profile": asdict(profile)})
-        return 0
+    files = [str(path) for path in written]
     lines = [
         f"profile    {profile.goal}, {profile.cores} core(s) ({budget})",
         f"streams    {profile.streams}, {profile.infer_requests} requests inside the server",
         f"batch      {profile.batch} texts of one request at most",
         f"memory     {profile.memory_mib} MiB",
         f"precision  {profile.precision}",
-        *(f"wrote      {path}" for path in written),
+        *(f"wrote      {path}" for path in files),
     ]
-    print_text("\n".join(lines))
-    return 0
+    return answer.give({"files": files, "profile": asdict(profile)}, "\n".join(lines))
 
 
 def _profile(options: RenderOptions) -> tuple[ServingProfile, str]:
+    """Make the profile, and say where its cores come from."""
     from ov_emotions.bundle import DEFAULT_MODEL, Bundle
     from ov_emotions.serving.profile import ServingProfile, VersionPolicy
     from ov_emotions.system import CpuBudget, cpu_budget
+    from ov_emotions.tuning.profile import TuningProfile
 
     bundle = Bundle.load(DEFAULT_MODEL if options.bundle is None else options.bundle)
-    tuned = _tuned(options, bundle)
-    if options.cores:
-        budget = CpuBudget(options.cores, "given")
-    elif tuned is not None:
-        source = f"measured on {tuned.fingerprint.cpu} with OpenVINO {tuned.fingerprint.openvino}"
-        budget = CpuBudget(tuned.cores, source)
-    else:
-        budget = cpu_budget()
-    settings = None if tuned is None else tuned.settings
-    measured_goal: Goal = (
-        "throughput" if tuned is not None and tuned.goal == "throughput" else "latency"
-    )
+    budget = CpuBudget(options.cores, "given") if options.cores else None
+    goal: Goal = "latency"
+    streams = threads = None
+    if options.tuning_profile is not None:
+        tuned = TuningProfile.read(options.tuning_profile)
+        tuned.check_model(bundle.manifest)
+        if options.cores and options.cores != tuned.cores:
+            raise InputError(
+                f"{options.tuning_profile} was measured on {tuned.cores} core(s), not on "
+                f"{options.cores}; leave --cores out, or run `ov-emotions bench` on a machine like "
+                "the server's"
+            )
+        machine = tuned.fingerprint
+        source = f"measured on {machine.cpu} with OpenVINO {machine.openvino}"
+        budget = budget or CpuBudget(tuned.cores, source)
+        goal = "throughput" if tuned.goal == "throughput" else "latency"
+        streams, threads = tuned.settings.streams, tuned.settings.threads
+    budget = budget or cpu_budget()
     profile = ServingProfile(
-        goal=options.profile or measured_goal,
+        goal=options.profile or goal,
         cores=budget.cores,
         precision=bundle.manifest.inference_precision,
         concurrency=options.concurrency,
@@ -266,26 +233,10 @@ def _profile(options: RenderOptions) -> tuple[ServingProfile, str]:
         versions=VersionPolicy.parse(options.versions),
         metrics=options.metrics,
         cache=options.cache,
-        tuned_streams=None if settings is None else settings.streams,
-        tuned_threads=None if settings is None else settings.threads,
+        tuned_streams=streams,
+        tuned_threads=threads,
     )
     return profile, budget.source
-
-
-def _tuned(options: RenderOptions, bundle: Bundle) -> TuningProfile | None:
-    from ov_emotions.tuning.profile import TuningProfile
-
-    if options.tuning_profile is None:
-        return None
-    tuned = TuningProfile.read(options.tuning_profile)
-    tuned.check_model(bundle.manifest)
-    if options.cores and options.cores != tuned.cores:
-        raise InputError(
-            f"{options.tuning_profile} was measured on {tuned.cores} core(s), not on "
-            f"{options.cores}; leave --cores out, or run `ov-emotions bench` on a machine like "
-            "the server's"
-        )
-    return tuned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,47 +277,34 @@ def ovms_validate(options: ValidateOptions, answer: Answer) -> int:
     look = options.check_paths or options.mount
     mounts = dict(_mount(text) for text in options.mount)
     files = LocalFiles(mounts, options.config.resolve().parent) if look else None
-    traits = ServerTraits(devices=options.device)
     try:
-        findings = validate_file(options.config, traits, files)
+        findings = validate_file(options.config, ServerTraits(devices=options.device), files)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
     errors = sum(finding.severity == "error" for finding in findings)
-    failed = errors > 0 or (options.strict and bool(findings))
-    if answer.json:
-        print_json(
-            {
-                "valid": errors == 0,
-                "start": start_verdict(findings),
-                "reload_status": reload_status(findings),
-                "findings": [asdict(found) for found in findings],
-            }
-        )
-    else:
-        lines = [str(found) for found in findings]
-        lines.append(f"{options.config}: {_verdict(findings)}")
-        if not look:
-            lines.append("the folders that it names were not looked at (--mount)")
-        print_text("\n".join(lines))
-    return 1 if failed else 0
-
-
-def _verdict(findings: list[Finding]) -> str:
-    from ov_emotions.serving.validate import reload_status, start_verdict
-
+    start, status = start_verdict(findings), reload_status(findings)
     starts = {
         "serves": "a start serves every model",
         "unserved": "a server starts, but a model is not served or refuses a single text",
         "exits": "a start ends with an error",
     }
-    status = reload_status(findings)
     reloads = {200: "a reload takes it", None: "a reload refuses it"}
-    told = reloads.get(status, f"a reload refuses it with status {status}")
-    errors = sum(finding.severity == "error" for finding in findings)
-    return (
-        f"{starts[start_verdict(findings)]}; {told}; "
-        f"errors: {errors}, warnings: {len(findings) - errors}"
-    )
+    lines = [
+        *map(str, findings),
+        f"{options.config}: {starts[start]}; "
+        f"{reloads.get(status, f'a reload refuses it with status {status}')}; "
+        f"errors: {errors}, warnings: {len(findings) - errors}",
+    ]
+    if not look:
+        lines.append("the folders that it names were not looked at (--mount)")
+    found = {
+        "valid": errors == 0,
+        "start": start,
+        "reload_status": status,
+        "findings": [asdict(finding) for finding in findings],
+    }
+    answer.give(found, "\n".join(lines))
+    return 1 if errors or (options.strict and findings) else 0
 
 
 def _mount(text: str) -> tuple[str, Path]:
@@ -413,43 +351,42 @@ def ovms_check(options: CheckOptions, answer: Answer) -> int:
 
     The exit code is 0 if all is well and 1 if not. The times are seen from here, network included.
     """
-    from ov_emotions.client.check import CheckReport, CheckStep
+    from ov_emotions.client.check import CheckReport, CheckStep, check_server
+    from ov_emotions.client.options import ServerOptions
+    from ov_emotions.remote import expected_model
 
     try:
-        report = asyncio.run(_check(options))
+        talk = ServerOptions(
+            timeout=options.timeout,
+            deadline=options.timeout,
+            attempts=1,
+            headers=dict(_header(text) for text in options.header),
+            ca_file=options.ca_file,
+            cert_file=options.cert_file,
+            key_file=options.key_file,
+        )
+        report = asyncio.run(
+            check_server(
+                options.url,
+                expected=expected_model(options.model),
+                metadata_url=options.metadata_url,
+                options=talk,
+                requests=options.requests,
+            )
+        )
     except OvEmotionsError as error:
         if not answer.json:
             raise
         # Whoever reads JSON shall find it whatever is wrong.
         report = CheckReport(options.url, (CheckStep("arguments", False, str(error)),))
-    if answer.json:
-        print_json(report.to_dict())
-    else:
-        print_text(_page(report))
+    marks = {True: "ok", False: "FAILED", None: "-"}
+    width = max(len(step.name) for step in report.steps)
+    lines = [
+        f"{step.name.ljust(width)}  {marks[step.ok].ljust(6)}  {step.detail}"
+        for step in report.steps
+    ]
+    answer.give(report.to_dict(), "\n".join([report.url, *lines]))
     return 0 if report.ok else 1
-
-
-async def _check(options: CheckOptions) -> CheckReport:
-    from ov_emotions.client.check import check_server
-    from ov_emotions.client.options import ServerOptions
-    from ov_emotions.remote import expected_model
-
-    talk = ServerOptions(
-        timeout=options.timeout,
-        deadline=options.timeout,
-        attempts=1,
-        headers=dict(_header(text) for text in options.header),
-        ca_file=options.ca_file,
-        cert_file=options.cert_file,
-        key_file=options.key_file,
-    )
-    return await check_server(
-        options.url,
-        expected=expected_model(options.model),
-        metadata_url=options.metadata_url,
-        options=talk,
-        requests=options.requests,
-    )
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -457,16 +394,6 @@ def _header(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise UsageError("--header: a header is given as NAME=VALUE")
     return name, value
-
-
-def _page(report: CheckReport) -> str:
-    marks = {True: "ok", False: "FAILED", None: "-"}
-    width = max(len(step.name) for step in report.steps)
-    lines = [
-        f"{step.name.ljust(width)}  {marks[step.ok].ljust(6)}  {step.detail}"
-        for step in report.steps
-    ]
-    return "\n".join([report.url, *lines])
 
 
 @dataclass(frozen=True)
@@ -520,12 +447,9 @@ def triton_build(model: ModelOptions, options: TritonOptions, answer: Answer) ->
         token_in=model.token_in,
     )
     published = build_repository(Bundle.load(model.bundle), model.repository, config)
-    if answer.json:
-        print_json({k: v for k, v in published.to_dict().items() if k != "pruned"})
-        return 0
     done = "wrote" if published.changed else "already there:"
-    print_text(
+    return answer.give(
+        {name: value for name, value in published.to_dict().items() if name != "pruned"},
         f"{done} version {published.version} in {published.folder}\n"
         f"serve it: tritonserver --model-repository={model.repository}",
     )
-    return 0

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ov_emotions.cli.frame import Answer, Flag, Given, verb
+from ov_emotions.cli.frame import Answer, Given, verb
 from ov_emotions.cli.output import utf8_stdout
 from ov_emotions.errors import InputError
+from ov_emotions.schema import Flag
 from ov_emotions.server.settings import API_KEY_VARIABLE, ENVIRONMENT, ServerSettings
 from ov_emotions.system import require
 

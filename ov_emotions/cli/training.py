@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Answer, Flag, Given, UsageError, verb
-from ov_emotions.cli.output import make_output_folder, print_json, print_text
+from ov_emotions.cli.frame import Answer, Given, UsageError, verb
+from ov_emotions.cli.output import make_output_folder
 from ov_emotions.progress import Progress, Tell
-from ov_emotions.schema import to_builtins
+from ov_emotions.schema import Flag, to_builtins
 from ov_emotions.system import require
 from ov_emotions.training.settings import (
     BEST_NAME,
@@ -27,10 +27,8 @@ from ov_emotions.training.settings import (
     preset_values,
 )
 
-if TYPE_CHECKING:
-    from ov_emotions.training.text_to_text.targets import Text2TextManifest
-
 T = TypeVar("T")
+_INDENT = " " * 4
 _FACTS_AS_JSON = {"json": "print the facts of the best checkpoint as JSON"}
 
 
@@ -69,11 +67,18 @@ def train_text_to_text(config: Text2TextConfig, answer: Answer) -> int:
     from ov_emotions.training.text_to_text.run import train
 
     manifest = _train_with_bar(partial(train, config))
-    if answer.json:
-        print_json(manifest.to_dict())
-    else:
-        print_text(_written(manifest, config.output / BEST_NAME))
-    return 0
+    outputs = manifest.outputs
+    lines = [
+        _sentences("best weights", config.output, manifest.to_dict()),
+        f"outputs that name no label: {outputs['unparseable']} of {outputs['outputs']} "
+        f"({outputs['unparseable_share']:.1%})",
+    ]
+    if manifest.left_out:
+        lines.append(
+            "not trained on, some label of theirs is not annotated: "
+            + ", ".join(f"{count:,} rows of {name}" for name, count in manifest.left_out.items())
+        )
+    return answer.give(manifest.to_dict(), "\n".join(lines))
 
 
 @verb(
@@ -90,7 +95,12 @@ def train(options: TrainOptions, settings: Given[TrainConfig], answer: Answer) -
     Several GPUs: torchrun --nproc-per-node N -m ov_emotions train ...
     """
     if options.presets:
-        return _list_presets(answer.json)
+        presets = {name: preset_description(name) for name in preset_names()}
+        lines = [
+            f"{name}\n{textwrap.fill(text, 96, initial_indent=_INDENT, subsequent_indent=_INDENT)}"
+            for name, text in presets.items()
+        ]
+        return answer.give(presets, "\n".join(lines))
     return _fit(TrainConfig, options, options.preset, settings, answer)
 
 
@@ -118,38 +128,16 @@ def _fit(
     if options.config is None:
         needed = [f.name for f in fields(kind) if f.default is MISSING]
         known = {*given, *(preset_values(preset) if preset else ())}
-        if missing := [_flag(name) for name in needed if name not in known]:
+        if missing := ["--" + name.replace("_", "-") for name in needed if name not in known]:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}")
     config = load_settings(kind, preset, options.config, given)
     _prepare(config.output)
     from ov_emotions.training.run import train
 
-    facts = _train_with_bar(partial(train, config))
-    if _answers() and answer.json:
-        print_json(to_builtins(facts))
-    elif _answers():
-        print_text(_sentences("best checkpoint", config.output / BEST_NAME, to_builtins(facts)))
-    return 0
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _answers() -> bool:
-    """Say whether this is the one of several processes that answers."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _list_presets(as_json: bool) -> int:
-    presets = {name: preset_description(name) for name in preset_names()}
-    if as_json:
-        print_json(presets)
+    facts = to_builtins(_train_with_bar(partial(train, config)))
+    if os.environ.get("RANK", "0") != "0":  # one of several processes answers
         return 0
-    for name, text in presets.items():
-        print_text(name)
-        print_text(textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    "))
-    return 0
+    return answer.give(facts, _sentences("best checkpoint", config.output, facts))
 
 
 def _prepare(output: Path) -> None:
@@ -180,26 +168,12 @@ def _train_with_bar(train: Callable[[Tell], T]) -> T:
         bar.clear()
 
 
-def _sentences(what: str, best: Path, facts: Mapping[str, Any]) -> str:
+def _sentences(what: str, run: Path, facts: Mapping[str, Any]) -> str:
     """Say in two lines what came of a run."""
     scores = facts["selection"]
     return (
-        f"{what}: {best} (step {facts['step']}, {facts['precision']}, {facts['device']})\n"
+        f"{what}: {run / BEST_NAME} (step {facts['step']}, {facts['precision']}, "
+        f"{facts['device']})\n"
         f"on the selection part of validation: weighted F1 {scores['weighted_f1']:.3f}, "
         f"macro F1 {scores['macro_f1']:.3f}"
     )
-
-
-def _written(manifest: Text2TextManifest, best: Path) -> str:
-    outputs = manifest.outputs
-    lines = [
-        _sentences("best weights", best, manifest.to_dict()),
-        f"outputs that name no label: {outputs['unparseable']} of {outputs['outputs']} "
-        f"({outputs['unparseable_share']:.1%})",
-    ]
-    if manifest.left_out:
-        lines.append(
-            "not trained on, some label of theirs is not annotated: "
-            + ", ".join(f"{count:,} rows of {name}" for name, count in manifest.left_out.items())
-        )
-    return "\n".join(lines)

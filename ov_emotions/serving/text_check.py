@@ -38,6 +38,7 @@ from ov_emotions.serving.text_model import (
     TEXT_INPUT,
     TOKEN_INPUTS,
     TextModelConfig,
+    build_text_model,
     label_names,
 )
 from ov_emotions.serving.text_nodes import string_core
@@ -182,6 +183,16 @@ def require_parity(comparison: Comparison, bundle: Bundle) -> None:
             f"{first.text[:60]!r}: it says {first.served!r} and not {first.expected!r} "
             f"({first.detail}); nothing was published"
         )
+
+
+def checked_model(bundle: Bundle, config: TextModelConfig) -> ov.Model:
+    """Make the model that is served, which answers as its bundle does.
+
+    :raises ExportError: if it answers differently.
+    """
+    built = build_text_model(bundle, config)
+    require_parity(compare(bundle, built, config, PROBES), bundle)
+    return built
 
 
 class _Checker:

@@ -20,11 +20,12 @@ import ov_emotions
 from ov_emotions.cli import bar as bars
 from ov_emotions.cli import main as command
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Count, Flag, UsageError, Verb, settings_table
+from ov_emotions.cli.frame import UsageError, Verb, settings_table
 from ov_emotions.cli.main import VERBS, load_verb, main
 from ov_emotions.cli.output import open_output, table
 from ov_emotions.errors import DataError
 from ov_emotions.progress import Progress, counted
+from ov_emotions.schema import Count, Flag
 
 
 @dataclass(frozen=True)
@@ -339,7 +340,7 @@ def test_every_help_tells_each_flag_and_its_default(
     assert "\n  --json " in flags
     for setting in load_verb(name).settings:
         assert setting.text, setting.name
-        if setting.command.positional or setting.type is bool:
+        if setting.command.positional or setting.kind is bool:
             continue
         entry = re.split(rf"\n  (?:-.[^,\n]*, )?{setting.flag} ", flags)[1].split("\n  -")[0]
         word = "(required)" if setting.required else "default"
