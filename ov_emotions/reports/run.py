@@ -1,20 +1,24 @@
-"""Write a report: study JSON, Markdown, page and plot in one folder."""
+"""A study's report in one folder: study JSON, Markdown, page and plot."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ov_emotions.bundle import Bundle, shipped
 from ov_emotions.errors import DataError, OvEmotionsError
 from ov_emotions.files import write_text
-from ov_emotions.quantization.study_schema import parse_study
+from ov_emotions.quantization.study_schema import Candidate, Study, parse_study
 from ov_emotions.quantization.study_schema import read_study as read_typed
+from ov_emotions.reports import choice
+from ov_emotions.reports.charts import alone
 from ov_emotions.reports.language import Language
-from ov_emotions.reports.study_page import StudyPage
-from ov_emotions.reports.verdict import decide
+from ov_emotions.reports.page import render
+from ov_emotions.reports.study_charts import StudyCharts
+from ov_emotions.reports.study_tables import StudyTables
+from ov_emotions.reports.verdict import decide, judge, shipped_note
 
 __all__ = ["PLOT_NAME", "STUDY_NAME", "read_study", "write_report"]
 
@@ -22,6 +26,8 @@ STUDY_NAME = "study.json"
 MARKDOWN_NAME = "report.md"
 PAGE_NAME = "report.html"
 PLOT_NAME = "pareto.svg"
+
+Facts = list[tuple[str, str]]
 
 
 def read_study(path: Path | str) -> dict[str, Any]:
@@ -47,13 +53,13 @@ def write_report(study: Mapping[str, Any], folder: Path, language: str = "en") -
     :raises DataError: if it is no study, or a file cannot be written.
     :raises MissingExtraError: if what draws or writes pages is not installed.
     """
-    folder = Path(folder)
-    page = StudyPage(parse_study(study), Language(language), _shipped(study))
+    folder, parsed, say = Path(folder), parse_study(study), Language(language)
+    values = _shown(parsed, say, _shipped(study))
     contents = {
         STUDY_NAME: _json({**study, "verdict": decide(study)}),
-        MARKDOWN_NAME: page.markdown(PLOT_NAME),
-        PAGE_NAME: page.html(),
-        PLOT_NAME: page.plot(),
+        MARKDOWN_NAME: render("report.md.j2", say, **values),
+        PAGE_NAME: render("report.html.j2", say, **values),
+        PLOT_NAME: _plot(values["charts"], say),
     }
     try:
         for name, content in contents.items():
@@ -96,3 +102,233 @@ def _json(study: Mapping[str, Any]) -> str:
     except (TypeError, ValueError) as error:
         raise DataError(f"the study holds a value that JSON cannot: {error}") from error
     return text + "\n"
+
+
+def _shown(study: Study, say: Language, shipped_id: str | None) -> dict[str, Any]:
+    """Give what the page and the Markdown show."""
+    verdict = judge(study, say)
+
+    def named(split: str) -> str:
+        return _named(study, split, say)
+
+    return {
+        "study": study,
+        "verdict": verdict,
+        "names": [candidate.id for candidate in study.candidates],
+        "named": named,
+        "note": shipped_note(study, verdict, shipped_id, say),
+        "tables": StudyTables(study, verdict, say),
+        "charts": StudyCharts(study, verdict, say),
+        "base": study.on_choice(study.candidate(study.reference)),
+        "limits": choice,
+        "recipes": _recipes(study, say),
+        "measured": list(_how_measured(study, say)),
+        "facts": _facts(study, say),
+        "seeds": [
+            f"{k.replace('_', ' ')} {v}" for k, v in study.settings.items() if k.endswith("seed")
+        ],
+    }
+
+
+def _plot(charts: StudyCharts, say: Language) -> str:
+    """Draw the Pareto plot as a file, for light and dark surroundings."""
+    chart = charts.pareto()
+    if chart is not None:
+        return alone(chart.wide)
+    told = say(
+        "Nothing was measured that could be plotted.", "Не измерено ничего, что можно показать."
+    )
+    text = f'<text x="16" y="34" fill="var(--ink)" font-family="sans-serif">{told}</text>'
+    return alone(
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{told}" '
+        f'width="820" height="56" viewBox="0 0 820 56">{text}</svg>'
+    )
+
+
+def _how_measured(study: Study, say: Language) -> Iterator[str]:
+    """Say how the figures came about, a paragraph each."""
+    if not study.model.random_weights:
+        yield _splits(study, say)
+    yield from _timings(study, say)
+    if study.parity:
+        yield say(
+            "The fp32 IR was held against the original model: {}.",
+            "IR в fp32 сверен с исходной моделью: {}.",
+            _plain(study.parity),
+        )
+    if found := study.readings:
+        yield say(
+            "On {} ({}) the fp32 model's weighted F1 is {} on texts as they are written and {} "
+            "stripped to what a recogniser writes: a difference of {} ({}).",
+            "На {} ({}) взвешенная F1 модели fp32 равна {} на текстах как они написаны и {} на "
+            "текстах в том виде, в каком их пишет распознаватель: разница {} ({}).",
+            found.split,
+            say.count(found.rows, "row|rows", "строка|строки|строк"),
+            say.score(found.as_written.value),
+            say.score(found.as_recognised.value),
+            say.signed(found.difference.value),
+            say.signed_range(found.difference.low, found.difference.high),
+        )
+    by_reason: dict[str, list[str]] = {}
+    for absent in study.not_measured or ():
+        by_reason.setdefault(absent.why, []).append(absent.id)
+    for why, ids in by_reason.items():
+        told = say("Not measured: {}, as {}.", "Не измерены: {}, потому что {}.")
+        yield told.format(say.joined(ids), why)
+
+
+def _splits(study: Study, say: Language) -> str:
+    data = study.data
+    uses = (
+        (data.calibration_split, say("{} to calibrate", "{} для калибровки")),
+        (data.thresholds_split, say("{} to fit thresholds", "{} для подбора порогов")),
+        (data.choice_split, say("{} to choose", "{} для выбора")),
+        (data.final_split, say("{} to confirm the choice", "{} для проверки выбора")),
+    )
+    roles = [use.format(_named(study, split, say)) for split, use in uses if split]
+    samples = study.settings.get("bootstrap_samples")
+    drawn = say("a bootstrap", "бутстрепа")
+    if isinstance(samples, int):
+        drawn = say.count(
+            samples,
+            "bootstrap sample|bootstrap samples",
+            "выборки бутстрепа|выборок бутстрепа|выборок бутстрепа",
+        )
+    return say(
+        "What served what: {}. Intervals are 95 % intervals of {} of the rows. A change to the "
+        "reference is paired: both models are scored on the same rows of each sample, so it is "
+        "told more finely than either score.",
+        "Что для чего: {}. Интервалы — 95-процентные, по {} из строк. Изменение относительно "
+        "эталона парное: обе модели оцениваются на одних и тех же строках каждой выборки, поэтому "
+        "оно известно точнее, чем каждая оценка.",
+        *(say.joined(roles), drawn),
+    )
+
+
+def _named(study: Study, split: str, say: Language) -> str:
+    """Name a split and tell its rows, if they were counted."""
+    rows = study.data.rows.get(split)
+    counted = "" if rows is None else f" ({say.count(rows, 'row|rows', 'строка|строки|строк')})"
+    return split + counted
+
+
+def _timings(study: Study, say: Language) -> Iterator[str]:
+    if not any(c.latency or c.throughput for c in study.candidates):
+        yield say("Nothing was timed.", "Время не измеряли.")
+        return
+
+    def count(key: str, en: str, ru: str) -> str:
+        value = study.settings.get(key)
+        several = say("several", "нескольким")
+        return say.count(value, en, ru) if isinstance(value, int) else several
+
+    texts = "text|texts", "тексту|текстам|текстам"
+    told = say(
+        "Timings interleave the candidates in one run of {rounds}: each round times every "
+        "candidate on {threads}. Latency is that of {single}, one at a time; throughput that of "
+        "{many} at once. A figure is the median of the rounds with the smallest and the largest. A "
+        "ratio is taken within each round, so that what slows the machine for a while slows both "
+        "sides of it.",
+        "Модели измеряются вперемешку за один прогон из {rounds}: в каждом раунде — все, "
+        "{threads}. Время одного текста — по {single} по одному; скорость на потоке — по {many} "
+        "сразу. Цифра — медиана раундов, рядом наименьшее и наибольшее. Отношение берётся внутри "
+        "раунда, чтобы временная помеха мешала обеим сторонам.",
+        rounds=count("rounds", "round|rounds", "раунда|раундов|раундов"),
+        threads=count("threads", "thread|threads", "поток|потока|потоков"),
+        single=count("single_texts", *texts),
+        many=count("offline_texts", *texts),
+    )
+    if study.settings.get("starts"):
+        fresh = "новому процессу|новым процессам|новым процессам"
+        told += say(
+            " Load, first inference and memory are of {}.",
+            " Загрузка, первый ответ и память — по {}.",
+            count("starts", "fresh process|fresh processes", fresh),
+        )
+    yield told
+    if study.noise and (noise := (study.noise.sentence or "").strip()):
+        yield noise
+
+
+def _facts(study: Study, say: Language) -> Facts:
+    """List what the figures depend on: model, data, machine, versions, settings."""
+    model, data = study.model, study.data
+    pairs: list[tuple[str, Any]] = [
+        (say("model", "модель"), model.name),
+        (say("checkpoint", "чекпойнт"), model.checkpoint),
+        (say("weights, SHA-256", "веса, SHA-256"), model.weights_sha256),
+        (
+            say("parameters", "параметров"),
+            None if model.parameters is None else say.count(model.parameters),
+        ),
+        (say("data manifest, SHA-256", "манифест данных, SHA-256"), data.manifest_sha256),
+        (say("data seed", "зерно данных"), data.seed),
+        *((key.replace("_", " "), value) for key, value in (study.machine or {}).items()),
+        *((study.versions or {}).items()),
+        *((key.replace("_", " "), value) for key, value in study.settings.items()),
+    ]
+    return [(key, _plain(value)) for key, value in pairs if value not in (None, "", [], {})]
+
+
+def _plain(value: Any) -> str:
+    """Write a free value of the JSON in a line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{str(key).replace('_', ' ')}: {_plain(item)}" for key, item in value.items()
+        )
+    return json.dumps(value)
+
+
+def _recipes(study: Study, say: Language) -> list[tuple[Candidate, Facts]]:
+    """List how each quantized model was made; precisions of one recipe are one entry."""
+    seen, found = set(), []
+    for candidate in study.candidates:
+        key = candidate.recipe or candidate.id
+        if candidate.quantization is not None and key not in seen:
+            seen.add(key)
+            found.append((candidate, list(_recipe_facts(candidate.quantization, say))))
+    return found
+
+
+def _recipe_facts(made: Mapping[str, Any], say: Language) -> Iterator[tuple[str, str]]:
+    """Write the free facts in a flat list; what is said twice is written once."""
+    seen: dict[str, str] = {}
+    # What stands outermost first: it has the short name where two share one.
+    for path, value in sorted(_leaves(made, ()), key=lambda leaf: len(leaf[0])):
+        key = path[-1]
+        name = say("time", "время") if key == "seconds" else key.replace("_", " ")
+        text = _recipe_value(key, value, say)
+        if not text or seen.get(name) == text:
+            continue
+        name = " ".join(path).replace("_", " ") if name in seen else name
+        seen[name] = text
+        yield name, text
+
+
+def _leaves(
+    made: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in made.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, str(key)))
+        elif key not in ("name", "description"):  # they are the entry's title
+            yield (*path, str(key)), value
+
+
+def _recipe_value(key: str, value: Any, say: Language) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if key == "seconds":
+            return say.duration(value)
+        if key == "final_drop":
+            return say.number(value, 4)
+    if key == "reverted_operations" and isinstance(value, list | tuple):
+        return f"{len(value)}: {_plain(value)}" if value else "0"
+    return "" if value is None else _plain(value)

@@ -8,18 +8,10 @@ from typing import Any
 
 from ov_emotions.evaluation.results import Interval
 from ov_emotions.quantization.study_schema import Candidate, Quality, Spread, Study, parse_study
-from ov_emotions.reports.choice import (
-    NEAR,
-    SAME_SIZE,
-    SURE_ENOUGH,
-    Choice,
-    choose,
-    keeps_accuracy,
-)
+from ov_emotions.reports.choice import SAME_SIZE, SURE_ENOUGH, Choice, choose, keeps_accuracy
 from ov_emotions.reports.language import Language
 
 _ROWS = ("row|rows", "строка|строки|строк")
-_OF_ROWS = ("row|rows", "строки|строк|строк")
 
 
 @dataclass(frozen=True)
@@ -43,17 +35,12 @@ class Verdict:
     headline: str
     because: str
     warning: str | None
-    reasons: tuple[str, ...]
+    reasons: list[str]
     confirmation: str | None
     confirmed: bool | None
     compared: str | None
     choice: Choice
     refused: Mapping[str, str]
-
-    @property
-    def sentence(self) -> str:
-        """The headline and its because, in one."""
-        return f"{self.headline}. {self.because}"
 
 
 def decide(study: Mapping[str, Any] | Study, language: str = "en") -> dict[str, Any]:
@@ -80,7 +67,7 @@ def decide(study: Mapping[str, Any] | Study, language: str = "en") -> dict[str, 
     return {
         "ship": verdict.ship,
         "headline": verdict.headline,
-        "sentence": verdict.sentence,
+        "sentence": f"{verdict.headline}. {verdict.because}",
         "reasons": [*filter(None, [verdict.warning]), *verdict.reasons],
         "pareto": list(verdict.choice.pareto),
         "refused": dict(verdict.refused),
@@ -101,12 +88,7 @@ def times(value: Spread, say: Language) -> str:
 
 
 def judge(study: Study, say: Language) -> Verdict:
-    """Decide, and say why.
-
-    :param study: the study.
-    :param say: the language.
-    :return: the verdict.
-    """
+    """Decide, and say why."""
     return _Judge(study, choose(study), say).verdict()
 
 
@@ -119,63 +101,56 @@ class _Judge:
     say: Language
 
     def verdict(self) -> Verdict:
-        study, choice = self.study, self.choice
+        study, choice, say = self.study, self.choice, self.say
         refused = {id_: self._why_not(study.candidate(id_)) for id_ in choice.refused}
-        common: dict[str, Any] = {"choice": choice, "refused": refused, "warning": self._noise()}
-        if choice.chosen is None:
-            return self._none(common)
-        chosen = study.candidate(choice.chosen)
-        confirmation, confirmed = self._confirmation(chosen)
-        kept = chosen.id == study.reference
-        return Verdict(
-            ship=chosen.id,
-            headline=self._headline(chosen),
-            because=self._why_kept() if kept else self._why_better(chosen),
-            reasons=tuple(self._reasons(chosen)),
-            confirmation=confirmation,
-            confirmed=confirmed,
-            compared=self._closest() if kept else chosen.id,
-            **common,
-        )
-
-    def _none(self, common: dict[str, Any]) -> Verdict:
-        study, say = self.study, self.say
-        others = [study.candidate(c) for c in self.choice.near if c != study.reference]
-        said: list[str] = []
-        compared = others[0].id if others else None
-        if study.model.random_weights:
+        confirmation: tuple[str | None, bool | None] = None, None
+        reasons: list[str] = []
+        if choice.chosen is not None:
+            chosen = study.candidate(choice.chosen)
+            kept = chosen.id == study.reference
+            headline = self._headline(chosen)
+            because = self._why_kept() if kept else self._why_better(chosen)
+            reasons = self._reasons(chosen)
+            confirmation = self._confirmation(chosen)
+            compared = self._closest() if kept else chosen.id
+        elif study.model.random_weights:
             headline = say("No verdict: random weights", "Вывода нет: веса случайные")
             because = say(
                 "{} has random weights, so accuracy is not applicable and nothing here says what "
                 "to ship; this study shows time and memory only.",
                 "У {} случайные веса, поэтому точность не имеет смысла и выпускать по этому отчёту "
                 "нечего; он показывает только время и память.",
-            ).format(study.model.name)
-            if self.choice.timed and others:
+                study.model.name,
+            )
+            others = [study.candidate(id_) for id_ in choice.near if id_ != study.reference]
+            compared = others[0].id if others else None
+            if choice.timed and others:
                 fastest = max(others, key=_throughput)
                 compared = fastest.id
                 told = say("The fastest is {}: {}.", "Быстрее всех {}: {}.")
-                said.append(told.format(fastest.id, self._speed(fastest)))
+                reasons = [told.format(fastest.id, self._speed(fastest))]
         else:
             headline = say("No verdict: nothing to compare with", "Вывода нет: сравнить не с чем")
-            reason = common["refused"][study.reference]
-            because = say("The reference {}: {}.", "Эталон {}: {}.").format(study.reference, reason)
+            reason = refused[study.reference]
+            because = say("The reference {}: {}.", "Эталон {}: {}.", study.reference, reason)
+            compared = next((id_ for id_ in choice.near if id_ != study.reference), None)
         return Verdict(
-            ship=None,
-            headline=headline,
-            because=because,
-            reasons=tuple(said),
-            confirmation=None,
-            confirmed=None,
+            choice.chosen,
+            headline,
+            because,
+            self._noise(),
+            reasons,
+            *confirmation,
             compared=compared,
-            **common,
+            choice=choice,
+            refused=refused,
         )
 
     def _headline(self, chosen: Candidate) -> str:
         say = self.say
         quantized = [c for c in self.study.candidates if c.quantized and c.shippable]
         if chosen.quantized or not quantized:
-            return say("Ship {}", "Выпускать {}").format(chosen.id)
+            return say("Ship {}", "Выпускать {}", chosen.id)
         if not any(c.ok for c in quantized):
             return say(
                 "Every quantized candidate failed", "Ни одну квантованную модель сделать не удалось"
@@ -186,29 +161,24 @@ class _Judge:
         study, say = self.study, self.say
         quality = study.on_choice(chosen)
         assert quality is not None  # only a scored candidate is eligible
-        difference = quality.refitted.difference.weighted_f1
-        drop = say.plain(study.max_drop)
+        told = "" if chosen.quantized else say("Ship {}. ", "Выпускать {}. ", chosen.id)
+        if parts := [*self._gain(chosen), *self._smaller(chosen)]:
+            joined = say(", and ".join(parts), say.joined(parts))
+            told += say("Beside {} it {}. ", "Рядом с {} она {}. ", study.reference, joined)
+        shown = change(quality.refitted.difference.weighted_f1, say), say.plain(study.max_drop)
         if keeps_accuracy(study, chosen):
-            accuracy = say(
+            return told + say(
                 "It keeps the accuracy: weighted F1 changes by {}, where a loss of {} is allowed.",
                 "Точность сохраняется: взвешенная F1 меняется на {} при допустимой потере {}.",
+                *shown,
             )
-        else:
-            accuracy = say(
-                "Weighted F1 changes by {}, within the {} that may be lost, but the rows are too "
-                "few to rule out more.",
-                "Взвешенная F1 меняется на {}: это в пределах допустимой потери {}, но строк "
-                "слишком мало, чтобы исключить большую.",
-            )
-        parts = [*self._gain(chosen), *self._smaller(chosen)]
-        told = ""
-        if parts:
-            told = say("Beside {} it {}. ", "Рядом с {} она {}. ").format(
-                study.reference, say(", and ".join(parts), say.joined(parts))
-            )
-        told += accuracy.format(change(difference, say), drop)
-        ship = say("Ship {}. ", "Выпускать {}. ").format(chosen.id)
-        return told if chosen.quantized else ship + told
+        return told + say(
+            "Weighted F1 changes by {}, within the {} that may be lost, but the rows are too "
+            "few to rule out more.",
+            "Взвешенная F1 меняется на {}: это в пределах допустимой потери {}, но строк "
+            "слишком мало, чтобы исключить большую.",
+            *shown,
+        )
 
     def _why_kept(self) -> str:
         study, say = self.study, self.say
@@ -217,46 +187,38 @@ class _Judge:
             return say(
                 "No other OpenVINO model was measured.", "Других моделей OpenVINO не измеряли."
             )
-        ship = say("Ship {}: ", "Выпускать {}: ").format(study.reference)
+        ship = say("Ship {}: ", "Выпускать {}: ", study.reference)
+        others = say.count(
+            len(rivals),
+            "other candidate|other candidates",
+            "другой модели|других моделей|других моделей",
+        )
         broken = [c for c in rivals if not c.ok]
         if len(broken) == len(rivals):
             return ship + say(
                 "none of {} could be made. {} says: {}.",
                 "не удалось сделать ни одну из {}. {}, ошибка: {}.",
-            ).format(self._others(rivals), broken[0].id, (broken[0].error or "").rstrip("."))
-        if len(self.choice.eligible) > 1:
-            if self.choice.timed:
-                return ship + say(
-                    "others keep its accuracy as far as the rule asks, but none is faster for "
-                    "certain.",
-                    "другие по правилу не теряют в точности, но ни одна не быстрее наверняка.",
-                )
-            return ship + say(
-                "others keep its accuracy as far as the rule asks, but none is smaller.",
-                "другие по правилу не теряют в точности, но ни одна не меньше.",
+                *(others, broken[0].id, (broken[0].error or "").rstrip(".")),
             )
-        near = ""
+        if len(self.choice.eligible) > 1:
+            better = say("smaller", "меньше")
+            if self.choice.timed:
+                better = say("faster for certain", "быстрее наверняка")
+            return ship + say(
+                "others keep its accuracy as far as the rule asks, but none is {}.",
+                "другие по правилу не теряют в точности, но ни одна не {}.",
+                better,
+            )
+        told = say(
+            "none of {} keeps weighted F1 within {} of it for certain.",
+            "ни для одной из {} нельзя уверенно сказать, что взвешенная F1 теряет не больше {}.",
+            *(others, say.plain(study.max_drop)),
+        )
         best = self._closest()
         if best is not None and (quality := study.on_choice(study.candidate(best))):
-            near = say(" {} comes closest, at {}.", " Ближе всех {}: {}.").format(
-                best, say.signed(quality.refitted.difference.weighted_f1.value)
-            )
-        return (
-            ship
-            + say(
-                "none of {} keeps weighted F1 within {} of it for certain.",
-                "ни для одной из {} нельзя уверенно сказать, что взвешенная F1 теряет не больше "
-                "{}.",
-            ).format(self._others(rivals), say.plain(study.max_drop))
-            + near
-        )
-
-    def _others(self, rivals: list[Candidate]) -> str:
-        return self.say.count(
-            len(rivals),
-            "other candidate|other candidates",
-            "другой модели|других моделей|других моделей",
-        )
+            lost = say.signed(quality.refitted.difference.weighted_f1.value)
+            told += say(" {} comes closest, at {}.", " Ближе всех {}: {}.", best, lost)
+        return ship + told
 
     def _closest(self) -> str | None:
         """Return the quantized candidate that loses least; None if none was scored."""
@@ -271,26 +233,25 @@ class _Judge:
         say, ratios = self.say, chosen.ratios
         if not self.choice.timed or not ratios or not ratios.throughput or not ratios.p50:
             return []
-        if all(ratio.min <= 1 <= ratio.max for ratio in (ratios.throughput, ratios.p50)):
+        if all(map(_not_told_from_one, (ratios.throughput, ratios.p50))):
             return [say("is as fast, as far as this run can tell", "не быстрее и не медленнее")]
-        many, one = self._faster(ratios.throughput), self._faster(ratios.p50)
+        many, one = (
+            say("about as fast", "примерно так же быстра")
+            if _not_told_from_one(ratio)
+            else say("{} times as fast", "в {} раза быстрее", say.quantity(ratio.median))
+            for ratio in (ratios.throughput, ratios.p50)
+        )
         if say.code == "en":
             return [f"is {many} with many texts and {one} with one"]
         return [f"{many} на потоке", f"{one} на одном тексте"]
 
-    def _faster(self, ratio: Spread) -> str:
-        if ratio.min <= 1 <= ratio.max:
-            return self.say("about as fast", "примерно так же быстра")
-        return self.say("{} times as fast", "в {} раза быстрее").format(
-            self.say.quantity(ratio.median)
-        )
-
     def _smaller(self, chosen: Candidate) -> list[str]:
+        say = self.say
         old, new = self.study.candidate(self.study.reference).size_bytes, chosen.size_bytes
         if not old or not new:
             return []
-        told = self.say("takes {} instead of {}", "занимает {} вместо {}")
-        return [told.format(self.say.megabytes(new), self.say.megabytes(old))]
+        sizes = say.megabytes(new), say.megabytes(old)
+        return [say("takes {} instead of {}", "занимает {} вместо {}", *sizes)]
 
     def _why_not(self, candidate: Candidate) -> str:
         """Say why a candidate may not be shipped."""
@@ -298,7 +259,7 @@ class _Judge:
         reason = self.choice.refused[candidate.id]
         if reason == "failed":
             error = candidate.error or say("no error was recorded", "ошибка не записана")
-            return say("failed: {}", "не удалось сделать: {}").format(error)
+            return say("failed: {}", "не удалось сделать: {}", error)
         if reason == "torch":
             return say(
                 "PyTorch, measured for comparison; what ships is OpenVINO",
@@ -308,19 +269,19 @@ class _Judge:
             return say("not timed, so it cannot be compared", "время не измерено, сравнить нельзя")
         quality = study.on_choice(candidate)
         if quality is None:
-            return say("not scored on {}", "не оценена на {}").format(study.data.choice_split)
-        shown = change(quality.refitted.difference.weighted_f1, say)
+            return say("not scored on {}", "не оценена на {}", study.data.choice_split)
+        told = say("changes weighted F1 by {}", "взвешенная F1 меняется на {}").format(
+            change(quality.refitted.difference.weighted_f1, say)
+        )
         if reason == "loses":
-            return say(
-                "changes weighted F1 by {}; at most {} may be lost",
-                "взвешенная F1 меняется на {}; терять можно не больше {}",
-            ).format(shown, say.plain(study.max_drop))
-        return say(
-            "changes weighted F1 by {}: with {} the interval is too wide to tell, as it reaches "
-            "below {}",
-            "взвешенная F1 меняется на {}: при {} интервал слишком широк, он заходит ниже {}",
-        ).format(
-            shown,
+            return told + say(
+                "; at most {} may be lost",
+                "; терять можно не больше {}",
+                say.plain(study.max_drop),
+            )
+        return told + say(
+            ": with {} the interval is too wide to tell, as it reaches below {}",
+            ": при {} интервал слишком широк, он заходит ниже {}",
             say.count(quality.rows, "row|rows", "строке|строках|строках"),
             say.signed(-SURE_ENOUGH * study.max_drop),
         )
@@ -330,12 +291,10 @@ class _Judge:
         study, say, found = self.study, self.say, []
         quality = study.on_choice(chosen)
         if chosen.id != study.reference and quality is not None:
-            told = say(
-                "Weighted F1 on {} ({}) is {}. {} of the rows get other labels.",
-                "Взвешенная F1 на {} ({}) равна {}. Другие метки получают {} строк.",
-            )
             found.append(
-                told.format(
+                say(
+                    "Weighted F1 on {} ({}) is {}. {} of the rows get other labels.",
+                    "Взвешенная F1 на {} ({}) равна {}. Другие метки получают {} строк.",
                     study.data.choice_split,
                     say.count(quality.rows, *_ROWS),
                     say.score(quality.refitted.weighted_f1),
@@ -357,12 +316,13 @@ class _Judge:
             )
             found.append(told.format(chosen.precision))
         if not study.noisy and not self.choice.timed:
-            told = say(
-                "No timings were taken, so size decided.",
-                "Время не измеряли, поэтому решил размер.",
+            found.append(
+                say(
+                    "No timings were taken, so size decided.",
+                    "Время не измеряли, поэтому решил размер.",
+                )
             )
-            found.append(told)
-        return found + self._among(chosen)
+        return found if len(self.choice.eligible) == 1 else [*found, self._among(chosen)]
 
     def _noise(self) -> str | None:
         """Say that the timings are worth nothing; None if they are worth something."""
@@ -379,67 +339,59 @@ class _Judge:
 
     def _speed(self, candidate: Candidate) -> str:
         """Say how fast a timed candidate is, beside the reference."""
-        say = self.say
+        say, ratios = self.say, candidate.ratios
         assert candidate.latency is not None
+
+        def beside(ratio: Spread | None) -> str:
+            if ratio is None:
+                return ""
+            told = times(ratio, say) + say(" as fast", " к эталону")
+            if _not_told_from_one(ratio):
+                told += say(", not told from 1", ", от 1 не отличить")
+            return f" ({told})"
+
         return say(
             "one text takes {} at the median{}, and many go at {}{}",
             "один текст занимает {} по медиане{}, на потоке {}{}",
-        ).format(
             say.unit(candidate.latency.p50_ms.median, "ms", "мс"),
-            self._beside(candidate.ratios.p50 if candidate.ratios else None),
+            beside(ratios.p50 if ratios else None),
             say.unit(_throughput(candidate), "texts/s", "текстов/с"),
-            self._beside(candidate.ratios.throughput if candidate.ratios else None),
+            beside(ratios.throughput if ratios else None),
         )
 
-    def _beside(self, ratio: Spread | None) -> str:
-        if ratio is None:
-            return ""
-        told = ""
-        if ratio.min <= 1 <= ratio.max:
-            told = self.say(", not told from 1", ", от 1 не отличить")
-        return " (" + times(ratio, self.say) + self.say(" as fast", " к эталону") + told + ")"
-
-    def _among(self, chosen: Candidate) -> list[str]:
+    def _among(self, chosen: Candidate) -> str:
         """Say how the winner was told from the other eligible candidates."""
         choice, say = self.choice, self.say
-        if len(choice.eligible) == 1:
-            return []
-        kept = say(
+        told = say(
             "Of {} candidates that the rule lets through, the reference included, ",
             "Из {} моделей, которые пропускает правило (вместе с эталоном), ",
-        ).format(len(choice.eligible))
+            len(choice.eligible),
+        )
         others = [id_ for id_ in choice.tied if id_ != chosen.id]
         if not choice.timed:
-            return [
-                kept
-                + say("{} is {}.", "{} — {}.").format(chosen.id, self._tie_break(chosen, others))
-            ]
+            return told + say("{} is {}.", "{} — {}.", chosen.id, self._tie_break(chosen, others))
         if len(choice.near) == 1:
-            told = say(
+            return told + say(
                 "none comes near {} in the time of one text.",
                 "ни одна не близка к {} на одном тексте.",
+                chosen.id,
             )
-            return [kept + told.format(chosen.id)]
-        near = kept + say(
+        told += say(
             "{} need about the shortest time for one text",
             "у {} время одного текста почти наименьшее",
-        ).format(len(choice.near))
+            len(choice.near),
+        )
         if not others:
-            told = say(
+            return told + say(
                 ", and of these {} has the highest throughput.",
                 ", и среди них {} быстрее всех на потоке.",
+                chosen.id,
             )
-            return [near + told.format(chosen.id)]
-        told = say(
-            ". In throughput {chosen} cannot be told from {others}: it is {why}.",
-            ". На потоке {chosen} не отличить от {others}: она {why}.",
+        return told + say(
+            ". In throughput {} cannot be told from {}: it is {}.",
+            ". На потоке {} не отличить от {}: она {}.",
+            *(chosen.id, say.joined(others), self._tie_break(chosen, others)),
         )
-        return [
-            near
-            + told.format(
-                chosen=chosen.id, others=say.joined(others), why=self._tie_break(chosen, others)
-            )
-        ]
 
     def _tie_break(self, chosen: Candidate, others: list[str]) -> str:
         limit = (1 + SAME_SIZE) * (chosen.size_bytes or 0)
@@ -451,101 +403,38 @@ class _Judge:
     def _confirmation(self, chosen: Candidate) -> tuple[str | None, bool | None]:
         study, say = self.study, self.say
         quality = study.on_final(chosen)
-        if study.data.final_split is None or quality is None or chosen.id == study.reference:
+        if quality is None or chosen.id == study.reference:
             return None, None
         difference = quality.refitted.difference.weighted_f1
-        confirmed = difference.value >= -study.max_drop
         told = say(
             "On {} ({}), which had no part in the choice, the difference is {}: ",
             "На {} ({}), которая в выборе не участвовала, разница {}: ",
-        ).format(study.data.final_split, say.count(quality.rows, *_ROWS), change(difference, say))
-        if confirmed:
+            study.data.final_split,
+            say.count(quality.rows, *_ROWS),
+            change(difference, say),
+        )
+        if difference.value >= -study.max_drop:
             return told + say("that bears the choice out.", "это подтверждает выбор."), True
-        more = say(
+        told += say(
             "more than {} is lost there, so look before you ship.",
             "там теряется больше {}, поэтому сначала проверьте.",
+            say.plain(study.max_drop),
         )
-        return told + more.format(say.plain(study.max_drop)), False
+        return told, False
 
 
 def _throughput(candidate: Candidate) -> float:
     return candidate.throughput.texts_per_second.median if candidate.throughput else 0.0
 
 
-def rule(study: Study, say: Language) -> tuple[str, ...]:
-    """Say how the verdict was reached.
-
-    :param study: the study.
-    :param say: the language.
-    :return: the steps, one sentence each.
-    """
-    data, drop = study.data, study.max_drop
-    quality = study.on_choice(study.candidate(study.reference))
-    if quality is not None and quality.cross_fitted:
-        fitted = say(
-            "cross-fitted in {} folds of the same rows",
-            "подобранных накрест по {} частям тех же строк",
-        ).format(quality.cross_fitted)
-    else:
-        other = say("other rows", "других строках")
-        fitted = say("fitted to itself on {}", "подобранных для неё на {}").format(
-            data.thresholds_split or other
-        )
-    steps = [
-        say(
-            "Eligible is an OpenVINO model that loses at most {drop} of weighted F1 to {reference} "
-            "on {split}, at thresholds {fitted}. The difference is paired row by row, and its 95 % "
-            "interval must stay above {limit}: else the rows are too few to tell.",
-            "Годится модель OpenVINO, которая на {split} теряет не больше {drop} взвешенной F1 "
-            "относительно {reference} при порогах, {fitted}. Разница считается попарно по строкам, "
-            "и её 95-процентный интервал должен быть выше {limit}: иначе строк слишком мало.",
-        ).format(
-            drop=say.plain(drop),
-            reference=study.reference,
-            split=data.choice_split,
-            fitted=fitted,
-            limit=say.signed(-SURE_ENOUGH * drop),
-        ),
-        say(
-            "Of these, a model goes out if another is at least as good in weighted F1, p50, "
-            "throughput and size, and better in one.",
-            "Из них выбывает модель, если другая не хуже её по взвешенной F1, p50, скорости на "
-            "потоке и размеру и лучше хотя бы по одному.",
-        ),
-        say(
-            "Of these, those remain whose p50 is within {} of the shortest, or cannot be told from "
-            "it.",
-            "Из них остаются те, у кого p50 не дальше {} от наименьшего или неотличимо от него.",
-        ).format(say.percent(NEAR)),
-        say(
-            "Of these, the highest throughput wins. What cannot be told from it shares the win: "
-            "then the smallest is taken, and of those within {} of its size the most accurate.",
-            "Из них побеждает самая быстрая на потоке. Неотличимые от неё делят победу: тогда "
-            "берётся самая малая, а среди близких по размеру (в пределах {}) — самая точная.",
-        ).format(say.percent(SAME_SIZE)),
-        say(
-            "Two timings cannot be told apart if the ranges of their round-by-round ratios to the "
-            "reference overlap. Where timings are missing or too noisy, size decides instead.",
-            "Два времени неотличимы, если диапазоны их отношений к эталону по раундам "
-            "пересекаются. Где времени нет или оно слишком шумное, решает размер.",
-        ),
-    ]
-    if data.final_split is not None:
-        told = say(
-            "{} takes no part; it only confirms.",
-            "{} в выборе не участвует, а только подтверждает.",
-        )
-        steps.append(told.format(data.final_split))
-    return tuple(steps)
+def _not_told_from_one(ratio: Spread) -> bool:
+    return ratio.min <= 1 <= ratio.max
 
 
 def shipped_note(study: Study, verdict: Verdict, shipped: str | None, say: Language) -> str | None:
     """Say what ships under the model's name, where that is not what the verdict names.
 
-    :param study: the study.
-    :param verdict: its verdict.
     :param shipped: id of the candidate that ships with this library; None if none does.
-    :param say: the language.
     :return: a sentence or two; None if there is nothing to say.
     """
     if shipped is None or shipped == verdict.ship:
@@ -553,31 +442,32 @@ def shipped_note(study: Study, verdict: Verdict, shipped: str | None, say: Langu
     told = say(
         "What ships as {name} is {shipped}, not {ship}.",
         "Под именем {name} поставляется {shipped}, а не {ship}.",
-    ).format(name=study.model.name, shipped=shipped, ship=verdict.ship or say("this", "это"))
+        name=study.model.name,
+        shipped=shipped,
+        ship=verdict.ship or say("this", "это"),
+    )
     if shipped not in {candidate.id for candidate in study.candidates}:
         return told + say(" This study did not measure it.", " Здесь она не измерена.")
     candidate = study.candidate(shipped)
-    splits = [(study.data.choice_split, study.on_choice(candidate))]
-    splits.append((study.data.final_split or "", study.on_final(candidate)))
     figures = [
-        say("{} on {}", "{} на {}").format(
-            change(quality.refitted.difference.weighted_f1, say), split
-        )
-        for split, quality in splits
-        if quality is not None
+        say("{} on {}", "{} на {}", change(quality.refitted.difference.weighted_f1, say), split)
+        for split in (study.data.choice_split, study.data.final_split)
+        if (quality := study.on(candidate, split))
     ]
     if figures:
         told += say(
             " In this study its weighted F1 changes by {}.",
             " Здесь её взвешенная F1 меняется на {}.",
-        ).format(say.joined(figures))
-    chosen = study.candidate(verdict.ship) if verdict.ship else None
-    mine, other = study.on_final(candidate), chosen and study.on_final(chosen)
+            say.joined(figures),
+        )
+    mine = study.on_final(candidate)
+    other = study.on_final(study.candidate(verdict.ship)) if verdict.ship else None
     if mine and other and _overlap(mine, other):
         told += say(
             " On {} the two cannot be told apart.",
             " На {} их не отличить друг от друга.",
-        ).format(study.data.final_split)
+            study.data.final_split,
+        )
     return told
 
 
