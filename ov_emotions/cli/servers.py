@@ -111,11 +111,7 @@ def _run(
             _tell(url, model.name, model.version, runner.grpc_port, as_json=as_json)
 
         runner = server(app, settings, tell)
-        try:
-            runner.run([sock])
-        finally:
-            if settings.unix_socket is not None:
-                settings.unix_socket.unlink(missing_ok=True)
+        runner.run([sock])
     return 0
 
 

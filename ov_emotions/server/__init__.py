@@ -57,6 +57,7 @@ def run_server(app: FastAPI, settings: ServerSettings) -> None:
     """
     for module in ("uvicorn", "httptools"):
         require(module, extra=_EXTRA)
-    from ov_emotions.server.run import run
+    from ov_emotions.server.run import listen, server
 
-    run(app, settings)
+    with listen(settings) as sock:
+        server(app, settings).run([sock])

@@ -78,10 +78,7 @@ class NotJsonError(ValueError):
 
 
 class UnfitError(ValueError):
-    """JSON of another form.
-
-    :param first: what pydantic found first.
-    """
+    """JSON of another form; `first` is what pydantic found first."""
 
     def __init__(self, first: ErrorDetails) -> None:
         self.place = first["loc"]
@@ -95,8 +92,6 @@ def read_json(body: bytes, kind: type[T]) -> T:
     in the middle of a character, and the normaliser drops the rest of it.
 
     :param body: UTF-8; a byte order mark is passed over.
-    :param kind: what it shall be.
-    :return: the value.
     :raises NotJsonError: if it is none, or is nested more than some hundred levels deep.
     :raises UnfitError: if it is something else.
     """
@@ -155,11 +150,7 @@ def json_answer(
 ) -> Response:
     """Write a value as JSON.
 
-    :param value: plain values.
-    :param status: of HTTP.
-    :param headers: further ones.
     :param request: whose client may take it compressed; None for a short answer.
-    :return: the answer.
     """
     body = msgspec.json.encode(value)
     if request is not None:
@@ -171,8 +162,6 @@ def json_answer(
 def pack(request: Request, body: bytes) -> tuple[bytes, dict[str, str]]:
     """Compress a body that is long enough for a client that takes it so.
 
-    :param request: with its Accept-Encoding.
-    :param body: of the answer.
     :return: the bytes to send, and headers that go with them.
     """
     if len(body) < _WORTH_PACKING:
@@ -193,12 +182,9 @@ def error_answer(
 ) -> Response:
     """Say what was wrong, in the form that every error has here and at Model Server.
 
-    :param status: of HTTP.
-    :param message: a sentence.
-    :param headers: further ones.
     :param request_id: of the request, to stand in the body too; None where KServe's form is asked
         for, in which it stands in the header X-Request-Id alone.
-    :return: the answer: `{"error": message}`.
+    :return: `{"error": message}`.
     """
     value = {"error": replace_surrogates(message)}
     if request_id is not None:

@@ -23,6 +23,7 @@ from typing import Any
 import httptools
 import msgspec
 from fastapi import FastAPI
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -42,21 +43,37 @@ _MOST_HEAD = 65_536
 _RESTART_SECONDS = 1.0
 
 
-def listen(settings: ServerSettings) -> socket.socket:
+@contextlib.contextmanager
+def listen(settings: ServerSettings) -> Iterator[socket.socket]:
     """Open the address, so that a wrong or a taken one is told before a model is loaded.
 
-    :param settings: host and port, or the path of a Unix socket.
-    :return: a listening socket.
+    :return: yields a listening socket; that of a path is removed at the end.
     :raises InputError: if it cannot be had.
     """
-    if settings.unix_socket is not None:
-        return _listen_on_path(settings.unix_socket)
+    with _open(settings) as sock:
+        try:
+            yield sock
+        finally:
+            if settings.unix_socket is not None:
+                settings.unix_socket.unlink(missing_ok=True)
+
+
+def _open(settings: ServerSettings) -> socket.socket:
+    path = settings.unix_socket
+    if path is not None and not hasattr(socket, "AF_UNIX"):
+        raise InputError("this system has no Unix sockets; give --host and --port")
+    where = f"{settings.host} port {settings.port}" if path is None else str(path)
+    address: Any = where
     try:
-        found = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, kind, protocol, _, address = found[0]
-        # asyncio turns Nagle's algorithm off only where the socket knows that it is TCP.
+        if path is not None:
+            family, kind, protocol = socket.AF_UNIX, socket.SOCK_STREAM, 0
+            _clear_left(path)
+        else:
+            found = socket.getaddrinfo(
+                settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            # asyncio turns Nagle's algorithm off only where the socket knows that it is TCP.
+            family, kind, protocol, _, address = found[0]
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,32 +83,29 @@ def listen(settings: ServerSettings) -> socket.socket:
             sock.close()
             raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot listen on {settings.host} port {settings.port}: {reason}"
-        ) from error
+        raise InputError(f"cannot listen on {where}: {error.strerror or error}") from error
     return sock
 
 
-def _listen_on_path(path: Path) -> socket.socket:
-    if not hasattr(socket, "AF_UNIX"):
-        raise InputError("this system has no Unix sockets; give --host and --port")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _clear_left(path: Path) -> None:
+    """Remove the socket that a killed server left."""
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            if other.connect_ex(str(path)) == 0:
+                raise InputError(f"cannot listen on {path}: another server does")
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _signals(**acts: Callable[[int, Any], None]) -> Iterator[None]:
+    """Take signals, those that this system has, as long as the block runs."""
+    numbers = {getattr(signal, name): act for name, act in acts.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, act) for number, act in numbers.items()}
     try:
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-                if other.connect_ex(str(path)) == 0:
-                    raise InputError(f"cannot listen on {path}: another server does")
-            path.unlink()  # what a killed server left
-        sock.bind(str(path))
-        sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise InputError(f"cannot listen on {path}: {error.strerror or error}") from error
-    except InputError:
-        sock.close()
-        raise
-    return sock
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _last_words(status: str, message: str) -> bytes:
@@ -313,47 +327,18 @@ class OrderlyServer(Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, self.handle_exit)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        if hasattr(signal, "SIGHUP"):
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: self.reload())
-        try:
+        with _signals(
+            SIGINT=self.handle_exit, SIGTERM=self.handle_exit, SIGHUP=lambda *_: self.reload()
+        ):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def run(
-    app: FastAPI,
-    settings: ServerSettings,
-    *,
-    sock: socket.socket | None = None,
-    started: Callable[[int], None] | None = None,
-) -> None:
-    """Serve until SIGINT or SIGTERM, in this process.
-
-    :param app: to serve.
-    :param settings: those that it was made with.
-    :param sock: what `listen` gave; opened here if None.
-    :param started: called with the port once requests are taken.
-    :raises InputError: if the address cannot be had.
-    """
-    with sock or listen(settings) as listener:
-        server(app, settings, started).run([listener])
 
 
 def server(
     app: FastAPI, settings: ServerSettings, started: Callable[[int], None] | None = None
 ) -> OrderlyServer:
-    """Make the server without running it.
+    """Make the uvicorn server of an application and its settings, without running it.
 
-    :param app: to serve.
-    :param settings: those that it was made with.
     :param started: called with the port once requests are taken.
-    :return: a uvicorn server.
     """
     config = Config(
         app,
@@ -387,7 +372,7 @@ def _work(settings: ServerSettings, sock: socket.socket, ready: Connection) -> N
         def tell(_port: int) -> None:
             ready.send((service.model.name, service.model.version))
 
-        run(app, settings, sock=sock, started=tell)
+        server(app, settings, tell).run([sock])
 
 
 class Workers:
@@ -402,8 +387,7 @@ class Workers:
         # Spawned: a child of a fork shares locks and threads of libraries that do not bear it.
         self._context = multiprocessing.get_context("spawn")
         self._stopping = False
-        self._processes: dict[int, BaseProcess] = {}
-        self._readers: dict[int, Connection] = {}
+        self._workers: list[tuple[BaseProcess, Connection]] = []
 
     def run(self, started: Callable[[str, str], None]) -> None:
         """Serve until SIGINT or SIGTERM; SIGHUP has every worker load its model anew.
@@ -411,19 +395,15 @@ class Workers:
         :param started: called with the model's name and version once all take requests.
         :raises InputError: if a worker cannot start.
         """
-        numbers: dict[int, Callable[[int, Any], None]] = {
-            signal.SIGINT: self._stop,
-            signal.SIGTERM: self._stop,
-        }
-        if hasattr(signal, "SIGHUP"):
-            numbers[signal.SIGHUP] = self._pass_on
-        before = {number: signal.signal(number, act) for number, act in numbers.items()}
-        with tempfile.TemporaryDirectory(prefix="ov-emotions-metrics-") as folder:
+        with (
+            _signals(SIGINT=self._stop, SIGTERM=self._stop, SIGHUP=self._pass_on),
+            tempfile.TemporaryDirectory(prefix="ov-emotions-metrics-") as folder,
+        ):
             os.environ[SHARED_METRICS] = folder
             try:
                 for number in range(self._settings.workers):
-                    self._start(number)
-                told = [self._hear(number) for number in self._processes]
+                    self._workers.append(self._start(number))
+                told = [self._hear(number) for number in range(self._settings.workers)]
                 if not self._stopping:
                     started(*told[0])
                 while not self._stopping:
@@ -432,23 +412,19 @@ class Workers:
             finally:
                 self._end()
                 del os.environ[SHARED_METRICS]
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-                if self._settings.unix_socket is not None:
-                    self._settings.unix_socket.unlink(missing_ok=True)
 
-    def _start(self, number: int) -> None:
+    def _start(self, number: int) -> tuple[BaseProcess, Connection]:
         reader, writer = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work, args=(self._settings, self._sock, writer), name=f"worker-{number}"
         )
         process.start()
         writer.close()
-        self._processes[number], self._readers[number] = process, reader
+        return process, reader
 
     def _hear(self, number: int) -> tuple[str, str]:
         try:
-            told = self._readers[number].recv()
+            told = self._workers[number][1].recv()
         except EOFError:
             told = "it ended before it took requests"
         if isinstance(told, str) and not self._stopping:
@@ -456,32 +432,25 @@ class Workers:
         return ("", "") if isinstance(told, str) else told
 
     def _restart(self) -> None:
-        for number, process in list(self._processes.items()):
-            if not process.is_alive() and not self._stopping:
-                _LOGGER.error(
-                    "worker %d ended with %s; another is started", number, process.exitcode
-                )
-                self._clear_metrics(process)
-                time.sleep(_RESTART_SECONDS)
-                self._start(number)
-
-    def _clear_metrics(self, process: BaseProcess) -> None:
-        from prometheus_client.multiprocess import mark_process_dead
-
-        if process.pid is not None:
+        for number, (process, _) in enumerate(self._workers):
+            if process.is_alive() or self._stopping:
+                continue
+            _LOGGER.error("worker %d ended with %s; another is started", number, process.exitcode)
             mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            time.sleep(_RESTART_SECONDS)
+            self._workers[number] = self._start(number)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
 
     def _pass_on(self, number: int, _frame: object) -> None:
-        for process in self._processes.values():
+        for process, _ in self._workers:
             if process.pid is not None and process.is_alive():
                 os.kill(process.pid, number)
 
     def _end(self) -> None:
         self._pass_on(signal.SIGTERM, None)
-        for process in self._processes.values():
+        for process, _ in self._workers:
             process.join(self._settings.grace_seconds + 10)
             if process.is_alive():
                 process.kill()

@@ -55,6 +55,9 @@ class Metrics:
         def made(kind: Any, name: str, text: str, labels: Sequence[str] = (), **more: Any) -> Any:
             return kind(f"ov_emotions_{name}", text, labels, registry=registry, **more)
 
+        def timed(name: str, text: str, labels: Sequence[str] = ()) -> Any:
+            return made(Histogram, name, text, labels, buckets=_SECONDS)
+
         self._model = made(
             Gauge,
             "model_info",
@@ -63,37 +66,20 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self._told: tuple[str, str] | None = None
-        self.requests = made(
-            Counter,
-            "requests",
-            "Requests by endpoint and status of the answer.",
-            ("endpoint", "status"),
-        )
-        self.seconds = made(
-            Histogram,
-            "request_seconds",
-            "From a request's head to the end of its answer.",
-            ("endpoint",),
-            buckets=_SECONDS,
-        )
-        self.rejected = made(
-            Counter, "rejected", "Requests that got no prediction, by reason.", ("reason",)
-        )
+        told = "Requests by endpoint and status of the answer."
+        self.requests = made(Counter, "requests", told, ("endpoint", "status"))
+        told = "From a request's head to the end of its answer."
+        self.seconds = timed("request_seconds", told, ("endpoint",))
+        told = "Requests that got no prediction, by reason."
+        self.rejected = made(Counter, "rejected", told, ("reason",))
         self._texts = made(Counter, "texts", "Texts classified.")
         self._tokens = made(Counter, "tokens", "Tokens classified, estimated from characters.")
-        self._batch_requests = made(
-            Histogram, "batch_requests", "Requests that shared an inference.", buckets=_SIZES
-        )
+        told = "Requests that shared an inference."
+        self._batch_requests = made(Histogram, "batch_requests", told, buckets=_SIZES)
         self._batch_texts = made(Histogram, "batch_texts", "Texts of an inference.", buckets=_SIZES)
-        self._batch_seconds = made(
-            Histogram, "batch_seconds", "Tokenising and inference of a batch.", buckets=_SECONDS
-        )
-        self._waited = made(
-            Histogram,
-            "queue_seconds",
-            "Time in the queue, of the request of a batch that waited longest.",
-            buckets=_SECONDS,
-        )
+        self._batch_seconds = timed("batch_seconds", "Tokenising and inference of a batch.")
+        told = "Time in the queue, of the request of a batch that waited longest."
+        self._waited = timed("queue_seconds", told)
         self._queue = {
             name: made(Gauge, f"queue_{name}", text, multiprocess_mode="livesum")
             for name, text in (
@@ -157,10 +143,7 @@ class Model:
         return self.classifier.labels
 
     def close(self, seconds: float | None) -> None:
-        """Compute what was taken, and let go.
-
-        :param seconds: to wait at most.
-        """
+        """Compute what was taken, for so long at most, and let go."""
         self.batcher.close(seconds)
         if self.own:
             self.classifier.close()
@@ -219,11 +202,8 @@ class Service:
         return not self.stopping and not self.batcher.stopping
 
     async def score(self, request: Request, texts: Sequence[str]) -> Scored:
-        """Classify the texts of a request, unless its client goes away before.
+        """Classify the texts of a request whose body was read, unless its client goes away before.
 
-        :param request: its body read.
-        :param texts: in it.
-        :return: their probabilities.
         :raises RefusedError: if they are too many, or there is no answer in time.
         :raises ClientGoneError: if the client went away; what was not begun is not computed.
         """
@@ -239,10 +219,8 @@ class Service:
     ) -> Scored:
         """Classify texts, together with those of others.
 
-        :param texts: raw texts.
         :param seconds: in which there must be an answer.
         :param gone: ends the wait when it is done, by its exception.
-        :return: their probabilities.
         :raises RefusedError: if they are too many, or there is no answer in time.
         """
         self._check(texts)
