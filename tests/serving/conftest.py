@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fake_kserve import ServedBundle, grpc_server, http_server
@@ -25,3 +27,10 @@ def rest_url(served: ServedBundle) -> Iterator[str]:
 def grpc_url(served: ServedBundle) -> Iterator[str]:
     with grpc_server(lambda *call: served.grpc(*call)) as (port, _):
         yield f"grpc://127.0.0.1:{port}/emotions"
+
+
+@pytest.fixture
+def own_bundle(tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A copy that may be spoilt."""
+    shutil.copytree(tiny_bundle.folder, tmp_path / "bundle")
+    return Bundle.load(tmp_path / "bundle")

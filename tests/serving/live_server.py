@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,30 @@ class Live:
         with self.connect() as connection:
             connection.sendall(sent)
             return read_all(connection)
+
+
+class Held:
+    """Holds back a classifier's batches until it is let go."""
+
+    def __init__(self, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.begun = threading.Event(), threading.Event()
+        self.seen: list[str] = []
+        before = classifier._score
+
+        def score(texts: Any) -> Any:
+            self.begun.set()
+            assert self.go.wait(20)
+            self.seen += texts
+            return before(texts)
+
+        monkeypatch.setattr(classifier, "_score", score)
+
+
+def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
 
 
 def read_all(connection: socket.socket) -> bytes:

@@ -10,14 +10,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
-from live_server import Process, live, process
+from live_server import Process, live, process, until
 
 from ov_emotions.bundle import Bundle, shipped
 from ov_emotions.classifier import EmotionClassifier
@@ -26,19 +26,6 @@ from ov_emotions.cli.main import main
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and sockets of POSIX")
 
 ASKED = {"texts": ["какая радость"]}
-
-
-@pytest.fixture
-def bundle(tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
-    shutil.copytree(tiny_bundle.folder, tmp_path / "bundle")
-    return Bundle.load(tmp_path / "bundle")
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.05)
-    return true()
 
 
 # --- environment variables ----------------------------------------------------------------------
@@ -54,7 +41,8 @@ def test_variables_give_what_flags_give_and_flags_win(tiny_bundle: Bundle) -> No
     with process(tiny_bundle, "--max-texts", "4", **variables) as server:
         told = httpx.get(f"{server.url}/v1/model", headers={"Origin": "https://b.org"})
         httpx.post(f"{server.url}/v1/emotions", json=ASKED)
-        log = server.log()
+        log = server.log(signal.SIGINT)
+        assert server.popen.returncode == 0
     assert (told.json()["max_texts"], told.json()["max_text_characters"]) == (4, 50)
     assert told.headers["access-control-allow-origin"] == "https://b.org"
     assert [line["contents"] for line in log if "contents" in line] == [ASKED["texts"]]
@@ -153,7 +141,7 @@ def test_a_worker_that_cannot_start_ends_it_all_with_a_sentence(
 # --- SIGHUP -------------------------------------------------------------------------------------
 
 
-def test_sighup_loads_the_model_anew_and_loses_nothing(bundle: Bundle) -> None:
+def test_sighup_loads_the_model_anew_and_loses_nothing(own_bundle: Bundle) -> None:
     ended = threading.Event()
     statuses: list[int] = []
 
@@ -162,7 +150,7 @@ def test_sighup_loads_the_model_anew_and_loses_nothing(bundle: Bundle) -> None:
             while not ended.is_set():
                 statuses.append(http.post("/v1/emotions", json=ASKED).status_code)
 
-    with process(bundle) as server:
+    with process(own_bundle) as server:
 
         def version() -> str:
             return str(httpx.get(f"{server.url}/v1/model").json()["version"])
@@ -172,11 +160,11 @@ def test_sighup_loads_the_model_anew_and_loses_nothing(bundle: Bundle) -> None:
         for thread in threads:
             thread.start()
         try:
-            shutil.rmtree(bundle.folder)
-            shutil.copytree(shipped("emotions-ru-tiny"), bundle.folder)
+            shutil.rmtree(own_bundle.folder)
+            shutil.copytree(shipped("emotions-ru-tiny"), own_bundle.folder)
             server.popen.send_signal(signal.SIGHUP)
             assert until(lambda: version() != before)
-            (bundle.folder / "model.bin").write_bytes(b"")
+            (own_bundle.folder / "model.bin").write_bytes(b"")
             after = version()
             server.popen.send_signal(signal.SIGHUP)
             time.sleep(1)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from live_server import HOST, Live, live, process, read_all
+from live_server import HOST, Held, Live, live, process, read_all, until
 
 from ov_emotions.bundle import Bundle, shipped
 from ov_emotions.classifier import EmotionClassifier
@@ -51,13 +49,6 @@ def still_answers(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "server" in request.fixturenames:
         assert status(request.getfixturevalue("server").raw(WHOLE)) == 200
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return true()
 
 
 @pytest.mark.parametrize(
@@ -109,28 +100,24 @@ def test_a_client_that_sends_far_too_much_still_reads_why(server: Live) -> None:
     assert answer.count(b"HTTP/1.1 ") == 2, "the connection can be used again"
 
 
-def test_an_upgrade_that_is_not_offered_is_answered_as_a_plain_request(server: Live) -> None:
-    wish = b"Upgrade: websocket\r\nConnection: close, upgrade\r\n\r\n"
-    sent = b"GET /v1/model HTTP/1.1\r\nHost: x\r\n" + wish
-    assert status(server.raw(sent)) == 200
+UPGRADE = b"Upgrade: websocket\r\nConnection: close, upgrade\r\n\r\n"
+CHUNKS = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n\r\n"
 
 
-def test_a_body_that_is_longer_than_it_was_said_does_not_become_a_request(server: Live) -> None:
-    smuggled = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-    answer = server.raw(head(len(BODY), CLOSE) + BODY + smuggled)
-    assert answer.count(b"HTTP/1.1 ") == 1
-
-
-def test_chunks_are_read(server: Live) -> None:
-    chunks = b"".join(b"%x\r\n%s\r\n" % (1, BODY[i : i + 1]) for i in range(len(BODY)))
-    sent = head(None, CLOSE, "Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
-    assert status(server.raw(sent)) == 200
-
-
-def test_requests_may_follow_on_one_connection_without_waiting(server: Live) -> None:
-    sent = head(len(BODY)) + BODY
-    answer = server.raw(sent * 5 + WHOLE)
-    assert answer.count(b"HTTP/1.1 200") == 6
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        (b"GET /v1/model HTTP/1.1\r\nHost: x\r\n" + UPGRADE, 1),  # as if it had not asked
+        (WHOLE + b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 1),  # more than it said is no request
+        (head(None, CLOSE, "Transfer-Encoding: chunked") + CHUNKS, 1),
+        ((head(len(BODY)) + BODY) * 5 + WHOLE, 6),
+    ],
+)
+def test_proper_requests_are_answered_one_after_the_other(
+    server: Live, sent: bytes, answers: int
+) -> None:
+    answer = server.raw(sent)
+    assert answer.count(b"HTTP/1.1 ") == answer.count(b"HTTP/1.1 200") == answers
 
 
 def test_a_head_that_trickles_is_given_up(server: Live) -> None:
@@ -189,23 +176,6 @@ def test_many_silent_connections_do_not_keep_others_out(server: Live) -> None:
             connection.close()
 
 
-class Held:
-    """A server whose model computes when it may."""
-
-    def __init__(self, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go, self.begun = threading.Event(), threading.Event()
-        self.seen: list[str] = []
-        before = classifier._score
-
-        def score(texts: Any) -> Any:
-            self.begun.set()
-            assert self.go.wait(20)
-            self.seen += texts
-            return before(texts)
-
-        monkeypatch.setattr(classifier, "_score", score)
-
-
 def post(text: str) -> bytes:
     body = json.dumps({"texts": [text]}).encode()
     return head(len(body)) + body
@@ -222,7 +192,7 @@ def test_a_client_that_goes_away_or_half_closes_is_dropped_before_its_texts_are_
             first.sendall(post("first"))
             assert held.begun.wait(5)
             leaving.sendall(post("leaves"))
-            assert wait_until(lambda: batcher.waiting_requests == 1)
+            assert until(lambda: batcher.waiting_requests == 1)
             if way == "half":
                 leaving.shutdown(socket.SHUT_WR)
             elif way == "reset":
@@ -231,9 +201,9 @@ def test_a_client_that_goes_away_or_half_closes_is_dropped_before_its_texts_are_
                 leaving.close()
             else:
                 leaving.close()
-            assert wait_until(lambda: batcher.waiting_requests == 0)
+            assert until(lambda: batcher.waiting_requests == 0)
             stays.sendall(post("stays"))
-            assert wait_until(lambda: batcher.waiting_requests == 1)
+            assert until(lambda: batcher.waiting_requests == 1)
             held.go.set()
             assert stays.recv(65536).startswith(b"HTTP/1.1 200")
             assert first.recv(65536).startswith(b"HTTP/1.1 200")
@@ -250,7 +220,7 @@ def test_a_client_that_goes_while_it_sends_is_counted_and_nothing_else(server: L
     connection.sendall(head(1000) + BODY)
     connection.close()
     gone = 'ov_emotions_rejected_total{reason="gone"}'
-    assert wait_until(lambda: gone in httpx.get(f"{server.url}/metrics").text)
+    assert until(lambda: gone in httpx.get(f"{server.url}/metrics").text)
 
 
 def test_a_client_that_never_reads_its_answer_does_not_hold_up_others(
@@ -279,7 +249,7 @@ def test_more_connections_than_are_allowed_get_503_but_the_probes_are_answered(
             assert status(server.raw(asked.encode())) == 200, probe
         for other in others:
             other.close()
-        assert wait_until(lambda: status(server.raw(WHOLE)) == 200)
+        assert until(lambda: status(server.raw(WHOLE)) == 200)
 
 
 # --- stopping -----------------------------------------------------------------------------------
@@ -296,7 +266,7 @@ def test_at_its_end_it_finishes_what_it_took_and_refuses_what_comes(
             taken.sendall(post("taken"))
             assert held.begun.wait(5)
             server.runner.should_exit = True
-            assert wait_until(lambda: not server.service.ready)
+            assert until(lambda: not server.service.ready)
             refused = kept.post("/v1/emotions", json={"texts": ["new"]})
             assert refused.status_code == 503
             assert "the server is stopping" in refused.json()["error"]
@@ -331,13 +301,6 @@ def test_a_stop_does_not_wait_for_ever(
 # --- the process --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def bundle(tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
-    """A copy that may be spoilt."""
-    shutil.copytree(tiny_bundle.folder, tmp_path / "bundle")
-    return Bundle.load(tmp_path / "bundle")
-
-
 def ask(url: str, text: str) -> httpx.Response:
     return httpx.post(f"{url}/v1/emotions", json={"texts": [text]}, timeout=20)
 
@@ -363,19 +326,11 @@ def test_a_process_answers_logs_without_texts_and_ends_well_at_sigterm(tmp_path:
     assert "тайная" not in json.dumps(log, ensure_ascii=False)
 
 
-def test_texts_are_logged_where_that_is_asked_for_and_sigint_ends_it_too(bundle: Bundle) -> None:
-    with process(bundle, "--log-texts") as server:
-        assert ask(server.url, "тайная радость").status_code == 200
-        log = server.log(signal.SIGINT)
-        assert server.popen.returncode == 0
-    assert [line["contents"] for line in log if "contents" in line] == [["тайная радость"]]
-
-
 def test_what_is_wrong_at_the_start_is_one_sentence_and_nothing_listens(
-    bundle: Bundle, server: Live, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    own_bundle: Bundle, server: Live, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (bundle.folder / "model.bin").write_bytes(b"")
-    model = ["--model", str(bundle.folder), "--port", "0"]
+    (own_bundle.folder / "model.bin").write_bytes(b"")
+    model = ["--model", str(own_bundle.folder), "--port", "0"]
     for arguments, words in [
         (["--model", str(tmp_path / "nosuch"), "--port", "0"], "nosuch"),
         (model, "model.bin"),
