@@ -8,8 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from datetime import date, time
 from itertools import accumulate
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ov_emotions.errors import DataError
 from ov_emotions.system import require
@@ -29,9 +28,8 @@ from ov_emotions.texts.table import (
 def open_xlsx(source: Source, kind: str, settings: ReadSettings) -> Table:
     """Look into a sheet of a workbook; formulas are read as their last values."""
     openpyxl = require("openpyxl", extra="excel")
-    content: Path | BinaryIO = source.path
-    if not source.regular:
-        content = io.BytesIO(source.open().read())
+    with source.open() as file:
+        content = io.BytesIO(file.read())  # a sheet's file would be open as long as the sheet
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and rules that it passes over

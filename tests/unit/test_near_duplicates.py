@@ -8,13 +8,9 @@ from ov_emotions.data import near_duplicates
 from ov_emotions.data.near_duplicates import NearDuplicateIndex, near_duplicate_pairs
 
 
-def _grams(text: str) -> set[str]:
-    squeezed = text.replace(" ", "")
-    return {squeezed[i : i + 4] for i in range(max(1, len(squeezed) - 3))}
-
-
-def _alike(one: str, other: str, threshold: float) -> bool:
-    a, b = _grams(one), _grams(other)
+def _alike(one, other, threshold):
+    squeezed = one.replace(" ", ""), other.replace(" ", "")
+    a, b = ({text[i : i + 4] for i in range(max(1, len(text) - 3))} for text in squeezed)
     return len(a & b) >= threshold * len(a | b)
 
 
@@ -27,30 +23,23 @@ thresholds = st.sampled_from((0.3, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0))
 
 @given(st.lists(texts, max_size=8), st.lists(texts, max_size=8), thresholds, st.data())
 @settings(max_examples=200, deadline=None)
-def test_the_search_agrees_with_comparing_every_pair(
-    candidates: list[str], references: list[str], threshold: float, data: st.DataObject
-) -> None:
+def test_the_search_agrees_with_comparing_every_pair(candidates, references, threshold, data):
     passed_over = [data.draw(st.integers(-1, len(references))) for _ in candidates]
-    expected = [
-        next(
-            (i for i, r in enumerate(references) if i != not_this and _alike(text, r, threshold)),
-            None,
-        )
-        for text, not_this in zip(candidates, passed_over, strict=True)
-    ]
+
+    def first(text, not_this):
+        found = (i for i, r in enumerate(references) if i != not_this)
+        return next((i for i in found if _alike(text, references[i], threshold)), None)
+
+    expected = list(map(first, candidates, passed_over))
     assert NearDuplicateIndex(references, threshold).find(candidates, passed_over) == expected
 
 
 @given(st.lists(texts, max_size=10), thresholds)
 @example(["мама мыла раму", "да", "мама мыла рамы", "да"], 0.7)
 @settings(max_examples=200, deadline=None)
-def test_all_pairs_are_found_once_and_in_order(some: list[str], threshold: float) -> None:
-    expected = [
-        (i, j)
-        for i in range(len(some))
-        for j in range(i + 1, len(some))
-        if _alike(some[i], some[j], threshold)
-    ]
+def test_all_pairs_are_found_once_and_in_order(some, threshold):
+    pairs = [(i, j) for i in range(len(some)) for j in range(i + 1, len(some))]
+    expected = [(i, j) for i, j in pairs if _alike(some[i], some[j], threshold)]
     assert near_duplicate_pairs(some, threshold) == expected
 
 
@@ -64,14 +53,12 @@ def test_all_pairs_are_found_once_and_in_order(some: list[str], threshold: float
         ("", "а", 0.8, False),
     ],
 )  # fmt: skip
-def test_spaces_do_not_count_and_a_letter_hardly_does(
-    candidate: str, reference: str, threshold: float, found: bool
-) -> None:
+def test_spaces_do_not_count_and_a_letter_hardly_does(candidate, reference, threshold, found):
     index = NearDuplicateIndex(["нет", reference], threshold)
     assert index.find([candidate]) == [1 if found else None]
 
 
-def test_parts_of_a_long_list_are_found_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_long_list_are_found_as_the_whole(monkeypatch):
     some = [f"мама мыла {word} весь день" for word in ("раму", "рамы", "пол", "рам", "руки", "ум")]
     index, seen = NearDuplicateIndex(some, 0.5), []
     whole = index.find(some[::-1], range(6)), near_duplicate_pairs(some, 0.5)

@@ -12,43 +12,44 @@ import tracemalloc
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ov_emotions.errors import DataError, InputError
+from ov_emotions.prediction import Prediction
 from ov_emotions.texts import BadRow, ReadSettings, Row, open_table, read_texts, streams
 from ov_emotions.texts.streams import as_they_come
 from ov_emotions.texts.transcripts import cell_seconds, clock
+from ov_emotions.texts.writing import Added, open_writer
 
 TWO = ["ёж, «колючий»", "второй\tтекст"]
 CASES = Path(os.environ.get("OV_EMOTIONS_SHARED", "../shared")) / "cases"
 
 
-def write(path: Path, content: str | bytes) -> Path:
+def write(path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
-def told(path: Path, **settings: Any) -> list[Any]:
+def told(path, **settings):
     """The text of each row, or the reason why there is none."""
     rows = open_table(path, ReadSettings(**settings)).rows()
     return [row.text if isinstance(row, Row) else f"- {row.reason}" for row in rows]
 
 
-def cells(path: Path, **settings: Any) -> list[tuple[str, dict[str, Any]]]:
-    rows = open_table(path, ReadSettings(**settings)).rows()
+def cells(path):
+    rows = open_table(path).rows()
     return [(row.text, dict(row.cells)) for row in rows if isinstance(row, Row)]
 
 
-def parquet(path: Path, **columns: object) -> Path:
+def parquet(path, **columns):
     pa = pytest.importorskip("pyarrow", reason="needs the train extra")
     pq = pytest.importorskip("pyarrow.parquet", reason="needs the train extra")
     pq.write_table(pa.table(columns), path)
     return path
 
 
-def workbook(path: Path, *sheets: tuple[str, list[list[Any]]]) -> Path:
+def workbook(path, *sheets):
     openpyxl = pytest.importorskip("openpyxl", reason="needs the excel extra")
     book = openpyxl.Workbook()
     book.remove(book.active)
@@ -61,7 +62,7 @@ def workbook(path: Path, *sheets: tuple[str, list[list[Any]]]) -> Path:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
+def files(tmp_path):
     """The same two texts in every format."""
     one, two = TWO
     objects = [{"id": i, "text": text} for i, text in enumerate(TWO, start=1)]
@@ -81,10 +82,11 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 KINDS = ["txt", "csv", "tsv", "jsonl", "json", "txt.gz", "gz", "parquet", "xlsx"]
+BESIDE = {"id": "1"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_format_gives_the_texts_as_they_stand(files: dict[str, Path], kind: str) -> None:
+def test_every_format_gives_the_texts_as_they_stand(files, kind):
     assert list(read_texts(files[kind])) == TWO
     if kind in ("csv", "tsv", "jsonl", "json", "parquet", "xlsx"):
         assert [str(row["id"]) for _, row in cells(files[kind])] == ["1", "2"]
@@ -95,9 +97,7 @@ def test_every_format_gives_the_texts_as_they_stand(files: dict[str, Path], kind
 @pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "jsonl"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1251"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_encodings_and_line_ends_are_found(
-    files: dict[str, Path], kind: str, encoding: str, end: str
-) -> None:
+def test_encodings_and_line_ends_are_found(files, kind, encoding, end):
     content = files[kind].read_text(encoding="utf-8").replace("\n", end)
     files[kind].write_bytes(content.encode(encoding))
     table = open_table(files[kind])
@@ -111,48 +111,48 @@ def test_encodings_and_line_ends_are_found(
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.csv", "text;id\r\nмне грустно, да;1\r\n", [("мне грустно, да", {"id": "1"})]),
-        ("a.csv", "id|text\n1|ура\n", [("ура", {"id": "1"})]),
-        ("a.csv", "id\ttext\n1\tда, нет\n", [("да, нет", {"id": "1"})]),
-        ("a.tsv", "id,text\n1,ура\n", [("ура", {"id": "1"})]),
-        ("a.csv", "sep=;\r\nid;text\r\n1;ура\r\n", [("ура", {"id": "1"})]),
-        ("a.csv", '"sep=|"\nid|text\n1|ура\n', [("ура", {"id": "1"})]),
-        ("a.csv", "\n\nid,text\n1,ура\n", [("ура", {"id": "1"})]),
+        ("a.csv", "text;id\r\nмне грустно, да;1\r\n", [("мне грустно, да", BESIDE)]),
+        ("a.csv", "id|text\n1|ура\n", [("ура", BESIDE)]),
+        ("a.csv", "id\ttext\n1\tда, нет\n", [("да, нет", BESIDE)]),
+        ("a.tsv", "id,text\n1,ура\n", [("ура", BESIDE)]),
+        ("a.csv", "sep=;\r\nid;text\r\n1;ура\r\n", [("ура", BESIDE)]),
+        ("a.csv", '"sep=|"\nid|text\n1|ура\n', [("ура", BESIDE)]),
+        ("a.csv", "\n\nid,text\n1,ура\n", [("ура", BESIDE)]),
         ("a.csv", "text\nда, нет; ура\n", [("да, нет; ура", {})]),
         ("a.csv", "Дата;Текст \n1.2.26;ура, да\n", [("ура, да", {"Дата": "1.2.26"})]),
-        ("a.csv", "id, TE XT\n1,ура\n", [("ура", {"id": "1"})]),
+        ("a.csv", "id, TE XT\n1,ура\n", [("ура", BESIDE)]),
         ("a.csv", "TEXT,text\nA,b\n", [("b", {"TEXT": "A"})]),
         ("a.csv", "id,id,text\n1,2,ура\n", [("ура", {"id": "1", "id_2": "2"})]),
-        ("a.csv", 'text,id\n"раз\nдва",1\n', [("раз\nдва", {"id": "1"})]),
-        ("a.csv", "text,id,more\nраз\nдва,2,,,\n", None),
+        ("a.csv", 'text,id\n"раз\nдва",1\n', [("раз\nдва", BESIDE)]),
+        (
+            "a.csv",
+            "text,id,more\nраз\nдва,2,,,\n",
+            [("раз", {"id": "", "more": ""}), ("два", {"id": "2", "more": ""})],
+        ),
         ("a.jsonl", '{"Text": "ура", "id": 1}\n', [("ура", {"id": 1})]),
         ("a.json", '[{"ТЕКСТ": "ура", "id": [1]}]', [("ура", {"id": [1]})]),
     ],
 )
-def test_tables_as_people_have_them(
-    tmp_path: Path, name: str, content: str, expected: list[Any] | None
-) -> None:
-    expected = expected or [("раз", {"id": "", "more": ""}), ("два", {"id": "2", "more": ""})]
+def test_tables_as_people_have_them(tmp_path, name, content, expected):
     assert cells(write(tmp_path / name, content)) == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "texts"),
+    ("name", "texts"),
     [
-        ("excel_semicolon_bom.csv", {}, ["мне очень грустно сегодня, да", "ура мы победили"]),
-        ("excel_semicolon_cp1251.csv", {}, ["мне очень грустно сегодня, да", "ура мы победили"]),
-        ("upper_case_header.csv", {}, ["мне очень грустно сегодня"]),
+        ("excel_semicolon_bom.csv", ["мне очень грустно сегодня, да", "ура мы победили"]),
+        ("excel_semicolon_cp1251.csv", ["мне очень грустно сегодня, да", "ура мы победили"]),
+        ("upper_case_header.csv", ["мне очень грустно сегодня"]),
         (
             "stray_quote.tsv",
-            {},
             ["- a quote is opened and not closed (line 2)", "ура мы победили", 'ещё "раз'],
         ),
-        ("dialog.csv", {}, ["мне очень грустно", "хорошо", "ужас"]),
+        ("dialog.csv", ["мне очень грустно", "хорошо", "ужас"]),
     ],
 )
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
-def test_the_files_that_failed(name: str, settings: Any, texts: list[str]) -> None:
-    assert told(CASES / name, **settings) == texts
+def test_the_files_that_failed(name, texts):
+    assert told(CASES / name) == texts
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_files_that_failed(name: str, settings: Any, texts: list[str]) -> No
         (['1,"a', *[f"{i},b" for i in range(2, 5000)]], [1]),
     ],
 )
-def test_a_stray_quote_costs_its_own_row(tmp_path: Path, rows: list[str], bad: list[int]) -> None:
+def test_a_stray_quote_costs_its_own_row(tmp_path, rows, bad):
     path = write(tmp_path / "a.csv", "id,text\n" + "\n".join(rows) + "\n")
     found = list(open_table(path).rows())
     assert [row.row for row in found if isinstance(row, BadRow)] == bad
@@ -182,9 +182,7 @@ def test_a_stray_quote_costs_its_own_row(tmp_path: Path, rows: list[str], bad: l
         ("text\nда;нет\n", "utf-8", ";", "- the row has 2 cells, the header has 1"),
     ],
 )
-def test_settings_override_what_is_found(
-    tmp_path: Path, content: str, encoding: str, delimiter: str, expected: str
-) -> None:
+def test_settings_override_what_is_found(tmp_path, content, encoding, delimiter, expected):
     path = write(tmp_path / "a.dat", content.encode(encoding))
     column = "text;a" if ";a" in content else "text"
     found = told(path, format="csv", encoding=encoding, delimiter=delimiter, text_column=column)
@@ -195,7 +193,7 @@ def test_settings_override_what_is_found(
     ("settings", "message"),
     [({"delimiter": "ab"}, "one character"), ({"encoding": "cp9999"}, "no encoding 'cp9999'")],
 )
-def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         ReadSettings(**settings)
 
@@ -217,9 +215,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
         ("a.txt", bytes(range(128, 256)) * 9, "none of the encodings"),
     ],
 )
-def test_a_file_that_is_wrong_as_a_whole_is_one_sentence(
-    tmp_path: Path, name: str, content: bytes | None, message: str
-) -> None:
+def test_a_file_that_is_wrong_as_a_whole_is_one_sentence(tmp_path, name, content, message):
     if content is not None:
         write(tmp_path / name, content)
     with pytest.raises(DataError, match=message) as error:
@@ -227,26 +223,18 @@ def test_a_file_that_is_wrong_as_a_whole_is_one_sentence(
     assert name in str(error.value)
 
 
-def test_a_folder_is_called_a_folder_whatever_its_name(tmp_path: Path) -> None:
-    for name in ("calls.txt", "calls.csv", "calls.parquet"):
-        (tmp_path / name).mkdir()
-        with pytest.raises(DataError, match="is a folder; name a file in it"):
-            open_table(tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.json"])
-def test_an_empty_file_of_texts_has_none(tmp_path: Path, name: str) -> None:
-    assert told(write(tmp_path / name, "[]" if name == "a.json" else "")) == []
+@pytest.mark.parametrize("name", ["calls.txt", "calls.csv", "calls.parquet"])
+def test_a_folder_is_called_a_folder_whatever_its_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match="is a folder; name a file in it"):
+        open_table(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        (
-            "a.txt",
-            "раз\n\n \nNone\n",
-            ["раз", "- the text is empty", "- the text is empty", "None"],
-        ),
+        *(("a.txt", "", []), ("a.jsonl", "", []), ("a.json", "[]", [])),
+        ("a.txt", "раз\n\n \nNone\n", ["раз", *["- the text is empty"] * 2, "None"]),
         ("a.txt", b"a\nab\xff\nc", ["a", "- the line is not UTF-8: byte 0xff at 3", "c"]),
         ("a.txt", "у\0ра\n", ["у\0ра"]),
         ("a.csv", "text\nраз\n\nдва\n\n", ["раз", "два"]),
@@ -264,19 +252,28 @@ def test_an_empty_file_of_texts_has_none(tmp_path: Path, name: str) -> None:
         ("a.jsonl", r'{"text": "\ud83d да"}', ["\ud83d да"]),
     ],
 )
-def test_a_row_without_a_text_is_told_and_the_rest_is_read(
-    tmp_path: Path, name: str, content: str | bytes, expected: list[str]
-) -> None:
+def test_a_row_without_a_text_is_told_and_the_rest_is_read(tmp_path, name, content, expected):
     assert told(write(tmp_path / name, content)) == expected
 
 
 @pytest.mark.parametrize("line", ['{"text": "a"', "[" * 100_000, "9" * 10_000])
-def test_a_line_that_is_no_json_is_a_bad_row(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_no_json_is_a_bad_row(tmp_path, line):
     first, second = told(write(tmp_path / "a.jsonl", f'{{"text": "a"}}\n{line}\n'))
     assert (first, second.startswith("- the line is not JSON")) == ("a", True)
 
 
-def test_a_strict_row_has_all_cells_and_all_of_utf8(tmp_path: Path) -> None:
+def test_half_of_a_surrogate_pair_is_a_question_mark_in_parquet(tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs the train extra")
+    table = open_table(write(tmp_path / "a.jsonl", r'{"text": "\ud83d да", "id": "\ud83d"}'))
+    out = io.BytesIO()
+    with open_writer(out, "parquet", [table], Added(("joy",))) as writer:
+        for row in table.rows():
+            writer.write(row, Prediction(("joy",), {"joy": 1.0}))
+    (found,) = pq.read_table(out).to_pylist()
+    assert (found["text"], found["id"], found["labels"]) == ("? да", "?", ["joy"])
+
+
+def test_a_strict_row_has_all_cells_and_all_of_utf8(tmp_path):
     path = write(tmp_path / "a.csv", b"text,a,b\nx,1\ny,1,2\nz,\xff,2\n")
     found = list(open_table(path).rows(["a"], strict=True))
     assert found == [
@@ -286,12 +283,12 @@ def test_a_strict_row_has_all_cells_and_all_of_utf8(tmp_path: Path) -> None:
     ]
 
 
-def test_fields_that_only_later_rows_have_are_found(tmp_path: Path) -> None:
+def test_fields_that_only_later_rows_have_are_found(tmp_path):
     rows = '{"text": "a"}\n' * 150 + '{"text": "b", "joy": 1}\n'
     assert open_table(write(tmp_path / "a.jsonl", rows)).all_fields() == ("text", "joy")
 
 
-def test_parquet_types_of_text(tmp_path: Path) -> None:
+def test_parquet_types_of_text(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="needs the train extra")
     for column in (pa.array(TWO).dictionary_encode(), pa.array(TWO, pa.large_string())):
         assert told(parquet(tmp_path / "a.parquet", text=column)) == TWO
@@ -301,7 +298,7 @@ def test_parquet_types_of_text(tmp_path: Path) -> None:
         open_table(parquet(tmp_path / "c.parquet", text=[1.5]))
 
 
-def test_a_workbook_as_offices_have_it(tmp_path: Path) -> None:
+def test_a_workbook_as_offices_have_it(tmp_path):
     day = datetime(2026, 11, 30, 9, 30)
     rows = [[None, None], ["Дата", "Текст ", None], [day, "ура", 7], [None, None], [None, 12.0]]
     rows += [[day, None], ["x", "=1+1"]]
@@ -319,7 +316,7 @@ def test_a_workbook_as_offices_have_it(tmp_path: Path) -> None:
         open_table(path, ReadSettings(sheet="x"))
 
 
-def test_a_truncated_gzip_file_gives_its_beginning_then_an_error(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_gives_its_beginning_then_an_error(tmp_path):
     numbers = "\n".join(str(i * 7919 % 100_003) for i in range(200_000))
     path = write(tmp_path / "a.txt.gz", gzip.compress(numbers.encode())[:-2000])
     rows = read_texts(path)
@@ -329,20 +326,18 @@ def test_a_truncated_gzip_file_gives_its_beginning_then_an_error(tmp_path: Path)
             pass
 
 
-def test_a_line_that_is_too_long_is_skipped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_that_is_too_long_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "MAX_LINE", 8)
     rows = list(read_texts(write(tmp_path / "a.txt", "short\n" + "x" * 50 + "\nok\n" + "y" * 8)))
     assert [row if isinstance(row, str) else row.row for row in rows] == ["short", 2, "ok", 4]
 
 
-def test_a_cell_of_megabytes_is_read(tmp_path: Path) -> None:
+def test_a_cell_of_megabytes_is_read(tmp_path):
     text = "слово\n" * 600_000
     assert told(write(tmp_path / "a.csv", f'id,text\n1,"{text}"\n2,да\n')) == [text, "да"]
 
 
-def test_reading_is_lazy_and_bounded_in_memory(tmp_path: Path) -> None:
+def test_reading_is_lazy_and_bounded_in_memory(tmp_path):
     path = tmp_path / "a.csv"
     with path.open("w", encoding="utf-8") as file:
         file.write("text,id\n")
@@ -357,7 +352,7 @@ def test_reading_is_lazy_and_bounded_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
+def test_a_named_pipe_is_read_once(tmp_path):
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=("id;text\n1;раз\n",), daemon=True)
@@ -368,10 +363,10 @@ def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
         list(table.rows())
 
 
-def test_lines_of_a_slow_pipe_come_as_they_come() -> None:
+def test_lines_of_a_slow_pipe_come_as_they_come():
     read, write_end = os.pipe()
 
-    def fill() -> None:
+    def fill():
         with os.fdopen(write_end, "wb", buffering=0) as file:
             for group in (b"1\n2\n", b"3\n"):
                 file.write(group)
@@ -384,8 +379,8 @@ def test_lines_of_a_slow_pipe_come_as_they_come() -> None:
     assert groups[1][1] - groups[0][1] > 0.2
 
 
-def test_an_error_behind_a_slow_pipe_is_raised() -> None:
-    def items() -> Any:
+def test_an_error_behind_a_slow_pipe_is_raised():
+    def items():
         yield 1
         raise DataError("damaged")
 
@@ -397,9 +392,7 @@ def test_an_error_behind_a_slow_pipe_is_raised() -> None:
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1251"])
-def test_parts_together_are_the_whole(
-    tmp_path: Path, files: dict[str, Path], kind: str, encoding: str
-) -> None:
+def test_parts_together_are_the_whole(tmp_path, files, kind, encoding):
     path = files[kind]
     if kind == "csv":
         rows = ['1,"раз\nдва"', '2,"три', "", "3,четыре", "4,", '5,"шесть"', "6,семь"]
@@ -408,15 +401,11 @@ def test_parts_together_are_the_whole(
         path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
     table = open_table(path)
     whole = [(row.row, getattr(row, "text", None)) for row in table.rows()]
-    for rows in (1, 2, 100):
-        parts = list(table.parts(rows))
-        found = [
-            (row.row, getattr(row, "text", None))
-            for start, count in parts
-            for row in islice(table.rows(start=start), count)
-        ]
-        assert found == whole
-        assert all(count <= rows for _, count in parts)
+    for most in (1, 2, 100):
+        parts = list(table.parts(most))
+        found = [row for at, count in parts for row in islice(table.rows(start=at), count)]
+        assert [(row.row, getattr(row, "text", None)) for row in found] == whole
+        assert all(count <= most for _, count in parts)
 
 
 SRT = """1
@@ -445,12 +434,7 @@ NOTE не реплика
 WHISPERX = {
     "segments": [
         {"start": 1, "end": 4.0, "text": " мне очень грустно", "speaker": "SPEAKER_00"},
-        {
-            "start": 5,
-            "end": 6.5,
-            "text": "ура",
-            "words": [{"word": "ура", "speaker": "SPEAKER_01"}],
-        },
+        {"start": 5, "end": 6.5, "text": "ура", "words": [{"speaker": "SPEAKER_01"}]},
         {"start": 7, "end": 8, "text": " "},
     ],
     "language": "ru",
@@ -465,10 +449,7 @@ VOSK = [
     {"text": ""},
     {"partial": "мне"},
     {
-        "result": [
-            {"word": "мне", "start": 1.0, "end": 2.0},
-            {"word": "грустно", "start": 3.0, "end": 4.0},
-        ],
+        "result": [{"word": w, "start": s, "end": s + 1} for w, s in (("мне", 1.0), ("гру", 3.0))],
         "text": "мне очень грустно",
         "spk": [0.1],
     },
@@ -491,16 +472,10 @@ KALDI = "1.0 4.0 SPEAKER_00 мне очень грустно\n\n5.0 6.5 SPEAKER_
         ("a.json", "\n".join(json.dumps(value, indent=2) for value in VOSK), False),
         ("a.jsonl", VOSK_LINES, False),
         ("a.txt", KALDI, True),
-        (
-            "a.txt",
-            KALDI.replace("1.0 4.0", "[0:01 - 0:04]").replace("5.0 6.5", "0:05 - 0:06.5"),
-            True,
-        ),
+        ("a.txt", KALDI.replace("1.0 4.0", "[0:01 - 0:04]").replace("5.0 6", "0:05 - 0:06"), True),
     ],
 )
-def test_transcripts_have_times_and_speakers(
-    tmp_path: Path, name: str, content: str | bytes, speakers: bool
-) -> None:
+def test_transcripts_have_times_and_speakers(tmp_path, name, content, speakers):
     table = open_table(write(tmp_path / name, content))
     assert (table.spoken, table.columns) == (True, ("start", "end", "speaker", "text"))
     found = [(r.text, *r.cells.values()) for r in table.rows() if isinstance(r, Row)]
@@ -512,13 +487,13 @@ def test_transcripts_have_times_and_speakers(
     "content",
     ["1.5 литра воды\n2.5 часа ждал\n", "5 лет назад\n2 дня назад\n", "12:30 приезжайте\n"],
 )
-def test_texts_that_begin_with_numbers_are_texts(tmp_path: Path, content: str) -> None:
+def test_texts_that_begin_with_numbers_are_texts(tmp_path, content):
     path = write(tmp_path / "a.txt", content)
     assert told(path) == content.splitlines()
     assert open_table(write(path, KALDI), ReadSettings(format="txt")).spoken is False
 
 
-def test_a_cue_with_broken_times_is_a_bad_row(tmp_path: Path) -> None:
+def test_a_cue_with_broken_times_is_a_bad_row(tmp_path):
     srt = SRT.replace("00:00:05,000 -->", "скоро")
     rows = list(open_table(write(tmp_path / "a.srt", srt)).rows())
     assert isinstance(rows[1], BadRow)
@@ -534,15 +509,15 @@ def test_a_cue_with_broken_times_is_a_bad_row(tmp_path: Path) -> None:
         *((datetime(1970, 1, 2, tzinfo=UTC), 86400.0), (datetime(1, 1, 1, 0, 1).time(), 60.0)),
     ],
 )
-def test_times_are_seconds_clocks_or_dates(cell: Any, seconds: float | None) -> None:
+def test_times_are_seconds_clocks_or_dates(cell, seconds):
     assert cell_seconds(cell) == seconds
 
 
 @pytest.mark.parametrize("cell", ["soon", True, [1], "inf", "1:99", "12:30:00:00", date.min])
-def test_anything_else_is_no_time(cell: Any) -> None:
+def test_anything_else_is_no_time(cell):
     with pytest.raises(ValueError, match="no time"):
         cell_seconds(cell)
 
 
-def test_a_clock_shows_hours_only_where_there_are_some() -> None:
+def test_a_clock_shows_hours_only_where_there_are_some():
     assert [clock(s) for s in (0, 59.6, 3661)] == ["0:00", "1:00", "1:01:01"]
