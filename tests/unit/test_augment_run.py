@@ -29,16 +29,15 @@ TRAIN = [
 NOISE = {"noise_confuse": 0.5, "noise_drop": 0.2}
 
 
-def _texts(texts: list[str], label: str, origin: str = "set") -> LabelledTexts:
+def _texts(texts, label):
     targets = np.zeros((len(texts), len(EKMAN)), dtype=np.int8)
     targets[::2, EKMAN.index(label)] = 1
-    return LabelledTexts(
-        EKMAN, tuple(texts), targets, (origin,) * len(texts), np.arange(1, len(texts) + 1)
-    )
+    numbers = np.arange(1, len(texts) + 1)
+    return LabelledTexts(EKMAN, tuple(texts), targets, ("set",) * len(texts), numbers)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     splits = {
         "test": _texts(["проверочный текст о погоде"], "joy"),
         "validation": _texts(["текст для подбора порогов", "ещё один текст"], "joy"),
@@ -55,13 +54,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "prepared"
 
 
-def _augmented(folder: Path, name: str = "out", **values) -> PreparedData:
+def _augmented(folder, name="out", **values):
     output = folder.parent / name
     augment(AugmentConfig(folder, output, **values))
     return PreparedData.open(output)
 
 
-def test_new_rows_follow_the_old_ones_and_tell_what_they_were_made_from(folder: Path) -> None:
+def test_new_rows_follow_the_old_ones_and_tell_what_they_were_made_from(folder):
     out = _augmented(folder, method=("asr-noise",), copies=3, **NOISE)
     before, after = PreparedData.open(folder).split("train"), out.split("train")
     assert after.texts[: len(before)] == before.texts
@@ -76,13 +75,12 @@ def test_new_rows_follow_the_old_ones_and_tell_what_they_were_made_from(folder: 
         assert (after.origins[i], after.rows[i]) == (before.origins[source], before.rows[source])
 
 
-def test_the_manifest_counts_what_was_made_and_how(folder: Path) -> None:
+def test_the_manifest_counts_what_was_made_and_how(folder):
     out = _augmented(folder, method=("asr-noise",), seed=9, oversample={"fear": 3.0}, **NOISE)
     before = PreparedData.open(folder).manifest
     assert out.manifest.validation_parts == before.validation_parts
     assert out.manifest.splits["test"] == before.splits["test"]
-    copied = (out.folder / "test.parquet").read_bytes()
-    assert copied == (folder / "test.parquet").read_bytes()
+    assert sha256_file(out.folder / "test.parquet") == before.splits["test"].sha256
     (run,) = out.manifest.augmentation
     assert run["seed"] == 9
     assert run["made_from_rows"] == 6
@@ -99,23 +97,20 @@ def test_the_manifest_counts_what_was_made_and_how(folder: Path) -> None:
     assert split.labels["fear"]["present"] == out.split("train").label_counts()["fear"]["present"]
 
 
-def test_the_seed_decides_and_neither_processes_nor_order_nor_company(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_seed_decides_and_neither_processes_nor_order_nor_company(folder, monkeypatch):
     monkeypatch.setattr("ov_emotions.data.augment.rows._CHUNK", 2)
-    one = _augmented(folder, "one", method=("asr-noise",), copies=2, **NOISE)
-    two = _augmented(folder, "two", method=("asr-noise",), copies=2, processes=2, **NOISE)
-    more = _augmented(
-        folder, "more", method=("asr-noise",), copies=2, oversample={"fear": 2.0}, **NOISE
+    different = ({}, {"processes": 2}, {"oversample": {"fear": 2.0}}, {"seed": 5})
+    one, two, more, other = (
+        _augmented(folder, f"{i}", method=("asr-noise",), copies=2, **NOISE, **values)
+        for i, values in enumerate(different)
     )
-    other = _augmented(folder, "other", method=("asr-noise",), copies=2, seed=5, **NOISE)
     assert sha256_file(one.folder / "train.parquet") == sha256_file(two.folder / "train.parquet")
     texts = one.split("train").texts
     assert more.split("train").texts[: len(texts)] == texts
     assert other.split("train").texts != texts
 
 
-def test_rows_that_were_made_are_not_made_from_again(folder: Path) -> None:
+def test_rows_that_were_made_are_not_made_from_again(folder):
     once = _augmented(folder, "once", method=("asr-noise",), noise_filler=1.0)
     twice = _augmented(once.folder, "twice", method=("asr-noise",), seed=2, noise_filler=1.0)
     train = twice.split("train")
@@ -125,7 +120,7 @@ def test_rows_that_were_made_are_not_made_from_again(folder: Path) -> None:
     assert set(train.augmented_from.tolist()) == {-1, *range(6)}
 
 
-def test_oversampling_takes_the_largest_factor_and_draws_its_fraction(folder: Path) -> None:
+def test_oversampling_takes_the_largest_factor_and_draws_its_fraction(folder):
     out = _augmented(folder, oversample={"fear": 2.5, "joy": 9.0})
     train = out.split("train")
     copies = Counter(train.augmented_from.tolist())
@@ -135,7 +130,7 @@ def test_oversampling_takes_the_largest_factor_and_draws_its_fraction(folder: Pa
     assert all(train.texts[i] == TRAIN[train.augmented_from[i]] for i in range(6, len(train)))
 
 
-def test_what_repeats_held_out_or_other_training_texts_is_left_out_and_counted() -> None:
+def test_what_repeats_held_out_or_other_training_texts_is_left_out_and_counted():
     train = _texts(["кошка спит на тёплом окне", "собака бежит по длинной дороге"], "joy")
     held_out = ["проверочный текст о хорошей погоде"]
     screen = Screen(held_out, train, 0.8)
@@ -153,8 +148,7 @@ def test_what_repeats_held_out_or_other_training_texts_is_left_out_and_counted()
     )
     kept, dropped = screen.keep(rows, repeats=False, tell=lambda _: None)
     assert kept.texts == ["кошка спит на тёплом окнее"]  # nearly equal to its own source only
-    assert set(dropped.values()) == {1}
-    assert len(dropped) == 6
+    assert list(dropped.values()) == [1] * 6
     copies = NewRows([train.texts[0], held_out[0]], [0, 0])
     kept, dropped = screen.keep(copies, repeats=True, tell=lambda _: None)
     assert kept.texts == [train.texts[0]]
@@ -165,10 +159,7 @@ def test_what_repeats_held_out_or_other_training_texts_is_left_out_and_counted()
     ("values", "message"),
     [
         ({}, "name at least one method"),
-        (
-            {"method": ("shuffle",)},
-            "invalid enum value 'shuffle'; it must be one of",
-        ),
+        ({"method": ("shuffle",)}, "invalid enum value 'shuffle'; it must be one of"),
         ({"method": ("oversample",)}, "oversample needs factors"),
         ({"method": ("paraphrase",)}, "paraphrase needs a model"),
         ({"method": ("emoji",), "noise_drop": 1.5}, "noise_drop"),
@@ -177,12 +168,12 @@ def test_what_repeats_held_out_or_other_training_texts_is_left_out_and_counted()
         ({"oversample": {"fear": 0.5}}, "oversample"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name(values, message: str) -> None:
+def test_a_value_out_of_range_is_refused_by_name(values, message):
     with pytest.raises(InputError, match=message):
         AugmentConfig(Path("a"), Path("b"), **values)
 
 
-def test_unknown_labels_and_damaged_folders_are_told(folder: Path) -> None:
+def test_unknown_labels_and_damaged_folders_are_told(folder):
     with pytest.raises(InputError, match="'boredom'; the labels are anger"):
         _augmented(folder, oversample={"boredom": 2.0})
     (folder / "validation.parquet").write_bytes(b"PAR1")
@@ -191,10 +182,8 @@ def test_unknown_labels_and_damaged_folders_are_told(folder: Path) -> None:
     assert not (folder.parent / "out").exists()
 
 
-def test_a_disk_that_is_full_leaves_nothing_behind(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
+def test_a_disk_that_is_full_leaves_nothing_behind(folder, monkeypatch):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copyfile", full)
@@ -203,9 +192,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
     assert [path.name for path in folder.parent.iterdir()] == ["prepared"]
 
 
-def test_the_command_prints_a_table_or_the_manifest(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_a_table_or_the_manifest(folder, capsys):
     output = folder.parent / "out"
     flags = ["data", "augment", str(folder), "--output", str(output)]
     assert main([*flags, "--method", "asr-noise", "--oversample", "fear=2"]) == 0
@@ -217,9 +204,7 @@ def test_the_command_prints_a_table_or_the_manifest(
     assert json.loads(capsys.readouterr().out)["splits"]["train"]["rows"] == 9
 
 
-def test_the_command_refuses_what_it_does_not_know_and_folders_of_others(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_refuses_what_it_does_not_know_and_folders_of_others(folder, capsys):
     output = folder.parent / "mine"
     output.mkdir()
     (output / "notes.txt").write_text("mine")

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +17,6 @@ from ov_emotions.texts import BadRow
 from ov_emotions.training import prune
 
 COUNTS = {"present": 2, "absent": 1, "unknown": 0}
-LABELS = {"joy": COUNTS, "fear": COUNTS}
 MANIFEST = Manifest(
     schema=1,
     library="1",
@@ -40,7 +38,11 @@ MANIFEST = Manifest(
     dropped={"train": {"duplicates": 5, "equal_to_held_out": 6}, "english": {"same_id": 1}},
     splits={
         "train": SplitFacts(
-            rows=1234, sha256="", rows_by_origin={}, labels=LABELS, labels_by_origin={}
+            rows=1234,
+            sha256="",
+            rows_by_origin={},
+            labels={"joy": COUNTS, "fear": COUNTS},
+            labels_by_origin={},
         )
     },
     validation_parts={"selection": []},
@@ -48,11 +50,12 @@ MANIFEST = Manifest(
 
 
 @pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[PrepareConfig]:
-    configs: list[PrepareConfig] = []
+def prepared(monkeypatch, tmp_path):
+    """The configurations that `prepare` is called with."""
+    configs = []
     monkeypatch.chdir(tmp_path.parent)  # where no file of the repository is read
 
-    def prepare(config: PrepareConfig, _tell: object) -> Manifest:
+    def prepare(config, _tell):
         configs.append(config)
         return MANIFEST
 
@@ -60,9 +63,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[PrepareCon
     return configs
 
 
-def test_prepare_prints_counts_and_drops(
-    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prepare_prints_counts_and_drops(prepared, tmp_path, capsys):
     output = tmp_path / "out"
     flags = ["--raw", str(tmp_path), "--output", str(output), "--seed", "7"]
     assert main(["data", "prepare", *flags]) == 0
@@ -76,9 +77,7 @@ def test_prepare_prints_counts_and_drops(
     assert json.loads(capsys.readouterr().out) == json.loads(MANIFEST.to_json())
 
 
-def test_another_label_set_is_asked_for_by_name(
-    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_label_set_is_asked_for_by_name(prepared, tmp_path, capsys):
     flags = ["data", "prepare", "--raw", str(tmp_path), "--output", str(tmp_path / "out")]
     assert main([*flags, "--labels", "goemotions-28"]) == 0
     assert prepared == [PrepareConfig(tmp_path, tmp_path / "out", "goemotions-28")]
@@ -93,21 +92,15 @@ def test_another_label_set_is_asked_for_by_name(
     ("variable", "raw"), [("/else/where", "/else/where/data"), ("", "../shared/data")]
 )
 def test_the_raw_sets_are_found_through_the_environment(
-    prepared: list[PrepareConfig],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str,
-    raw: str,
-) -> None:
+    prepared, tmp_path, monkeypatch, variable, raw
+):
     monkeypatch.setenv("OV_EMOTIONS_SHARED", variable)
     monkeypatch.chdir(tmp_path)
     assert main(["data", "prepare", "--output", "out"]) == 0
     assert prepared == [PrepareConfig(Path(raw), Path("out"))]
 
 
-def test_the_desk_of_the_repository_is_read_where_it_is(
-    prepared: list[PrepareConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_desk_of_the_repository_is_read_where_it_is(prepared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     desk = Path("quantize/data/support-desk.csv")
     desk.parent.mkdir(parents=True)
@@ -119,9 +112,7 @@ def test_the_desk_of_the_repository_is_read_where_it_is(
     assert [config.desk for config in prepared] == [desk, None, None, Path("my.csv")]
 
 
-def test_a_folder_with_other_files_is_not_replaced(
-    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_with_other_files_is_not_replaced(prepared, tmp_path, capsys):
     (tmp_path / "thesis.txt").touch()
     assert main(["data", "prepare", "--output", str(tmp_path)]) == 1
     assert "holds other files" in capsys.readouterr().err
@@ -130,9 +121,7 @@ def test_a_folder_with_other_files_is_not_replaced(
     assert len(prepared) == 1, "an older prepared folder is replaced"
 
 
-def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(
-    prepared: list[PrepareConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(prepared, tmp_path, capsys):
     path = tmp_path / "file"
     path.touch()
     for output, message in ((path, "is a file"), (path / "sub", "cannot be written")):
@@ -145,68 +134,59 @@ def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(
 
 
 @pytest.fixture
-def pruned(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = []
+def pruned(monkeypatch):
+    """The configurations and texts that a base is pruned with."""
+    calls = []
 
-    def prune_base(config: prune.PruneConfig, texts: Iterable[str]) -> dict[str, int]:
-        calls.append({"config": config, "texts": list(texts)})
+    def prune_base(config, texts):
+        calls.append((config, list(texts)))
         return {"before": 3000, "after": 1000}
 
     monkeypatch.setattr(prune, "prune_base", prune_base)
     return calls
 
 
-def test_prune_joins_text_files_plain_and_compressed(
-    pruned: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prune_joins_text_files_plain_and_compressed(pruned, tmp_path, capsys):
     (tmp_path / "a.txt").write_bytes("раз\n\n".encode() + b"\xff\n")
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress("два\nтри\n".encode()))
     texts = ["--text", str(tmp_path / "a.txt"), str(tmp_path / "b.txt.gz")]
     assert main(["prune", "base", str(tmp_path / "out"), *texts]) == 0
     captured = capsys.readouterr()
-    assert pruned == [
-        {
-            "config": prune.PruneConfig(base=Path("base"), output=tmp_path / "out"),
-            "texts": ["раз", "два", "три"],
-        }
-    ]
+    config = prune.PruneConfig(base=Path("base"), output=tmp_path / "out")
+    assert pruned == [(config, ["раз", "два", "три"])]
     assert "3,000 -> 1,000" in captured.out
     assert "a.txt: 2 lines without a usable text were left out" in captured.err
 
 
 def test_prune_takes_the_train_and_validation_texts_of_a_prepared_folder(
-    pruned: list[dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    class Prepared:
-        def split(self, name: str) -> Any:
-            return type("Split", (), {"texts": (f"{name} 1", f"{name} 2")})
+    pruned, tmp_path, monkeypatch, capsys
+):
+    def split(name):
+        return SimpleNamespace(texts=(f"{name} 1", f"{name} 2"))
 
-    monkeypatch.setattr(dataset.PreparedData, "open", staticmethod(lambda _folder: Prepared()))
+    folder = SimpleNamespace(split=split)
+    monkeypatch.setattr(dataset.PreparedData, "open", staticmethod(lambda _folder: folder))
     flags = ["--data", "prepared", "--keep-digits", "--json"]
     assert main(["prune", "base", str(tmp_path / "out"), *flags]) == 0
-    assert pruned[0]["texts"] == ["train 1", "train 2", "validation 1", "validation 2"]
-    assert pruned[0]["config"].keep == "digits"
+    ((config, texts),) = pruned
+    assert texts == ["train 1", "train 2", "validation 1", "validation 2"]
+    assert config.keep == "digits"
     assert json.loads(capsys.readouterr().out)["vocabulary"] == {"before": 3000, "after": 1000}
 
 
-def test_prune_refuses_a_missing_corpus_before_any_work(
-    pruned: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = str(tmp_path / "out")
-    assert main(["prune", "base", out, "--text", str(tmp_path / "none.txt")]) == 1
+def test_prune_refuses_a_missing_corpus_before_any_work(pruned, tmp_path, capsys):
+    flags = ["prune", "base", str(tmp_path / "out")]
+    assert main([*flags, "--text", str(tmp_path / "none.txt")]) == 1
     assert "does not exist" in capsys.readouterr().err
-    assert main(["prune", "base", out, "--data", str(tmp_path / "none")]) == 1
+    assert main([*flags, "--data", str(tmp_path / "none")]) == 1
     assert "is not a prepared folder" in capsys.readouterr().err
     assert pruned == []
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "report"])
 def test_a_split_that_is_not_there_is_refused_before_a_model_is_opened(
-    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    verb, tmp_path, monkeypatch, capsys
+):
     train = MANIFEST.splits["train"]
     manifest = MANIFEST.replace(splits={"train": train, "test": train})
     prepared = dataset.PreparedData(tmp_path, manifest, EKMAN)
@@ -219,11 +199,10 @@ def test_a_split_that_is_not_there_is_refused_before_a_model_is_opened(
 
 
 @pytest.mark.parametrize("verb", ["thresholds {} --data d", "quantize {} o --data d"])
-def test_a_run_s_folder_points_to_its_best(
-    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_s_folder_points_to_its_best(verb, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dataset.PreparedData, "open", staticmethod(lambda _folder: None))
-    (tmp_path / "run" / "best").mkdir(parents=True)
-    assert main(verb.format(tmp_path / "run").split()) == 1
-    assert f"did you mean {tmp_path / 'run' / 'best'}?" in capsys.readouterr().err
+    best = tmp_path / "run" / "best"
+    best.mkdir(parents=True)
+    assert main(verb.format(best.parent).split()) == 1
+    assert f"did you mean {best}?" in capsys.readouterr().err
