@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ LINES = ["мама мыла раму", "я рад видеть вас", "ой к
 TEXTS = [*LINES, "мама рада видеть раму", "мыла", "как рад я", "вас"]
 
 
-def _write_marian(folder: Path, seed: int) -> None:
+def _write_marian(folder, seed):
     import sentencepiece
 
     folder.mkdir()
@@ -77,7 +77,7 @@ def _write_marian(folder: Path, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> AugmentConfig:  # noqa: ARG001
+def config(tmp_path_factory, one_thread):  # noqa: ARG001
     import_sentencepiece("back-translation")
     folder = tmp_path_factory.mktemp("marian")
     _write_marian(folder / "ru-en", 1)
@@ -96,47 +96,39 @@ def config(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Augmen
 
 
 @pytest.fixture
-def kept(config: AugmentConfig, tmp_path: Path) -> AugmentConfig:
+def kept(config, tmp_path):
     return replace(config, translations=tmp_path / "translations")
 
 
-def _silent(_: Progress) -> None:
-    pass
-
-
-def _model(name: str, config: AugmentConfig) -> Translator:
-    assert config.translations is not None
+def _model(name, config):
     return Translator(name, config, config.translations)
 
 
-def _translate(model: Translator, texts: Sequence[str]) -> dict[str, str]:
-    return model.translate(texts, _silent, "")
+def _translate(model, texts):
+    return model.translate(texts, lambda _: None, "")
 
 
-def test_texts_go_through_both_models(kept: AugmentConfig) -> None:
-    seen: list[Progress] = []
+def test_texts_go_through_both_models(kept):
+    seen = []
     rows = back_translate(TEXTS, range(len(TEXTS)), kept, seen.append)
     assert len(rows.texts) + sum(rows.not_made.values()) == len(TEXTS)
     forward, backward = _model(kept.forward_model, kept), _model(kept.backward_model, kept)
     english = _translate(forward, TEXTS)
     russian = _translate(backward, list(english.values()))
     assert len(set(english.values())) > 1
-    for text, position in zip(rows.texts, rows.positions, strict=True):
-        assert text == russian[english[TEXTS[position]]]
+    assert rows.texts == [russian[english[TEXTS[i]]] for i in rows.positions]
     assert rows.facts == {"forward_sha256": forward.sha256, "backward_sha256": backward.sha256}
     assert forward.sha256 != backward.sha256
     assert Progress(len(TEXTS), len(TEXTS), "texts", "to English") in seen
 
 
-def test_a_run_that_was_stopped_goes_on_and_ends_alike(
-    kept: AugmentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_stopped_goes_on_and_ends_alike(kept, tmp_path, monkeypatch):
     whole = _translate(_model(kept.forward_model, kept), TEXTS)
     stopped = replace(kept, translations=tmp_path / "stopped")
     model = _model(kept.forward_model, stopped)
     generate, calls = model._generate, []
 
-    def twice(batch: list[str]) -> list[str]:
+    def twice(batch):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(batch)
@@ -151,69 +143,68 @@ def test_a_run_that_was_stopped_goes_on_and_ends_alike(
         torn.write('{"text": "вас", "trans'.encode()[:-1])
 
     again = _model(kept.forward_model, stopped)
-    generated: list[str] = []
+    generated = []
     generate = again._generate
     monkeypatch.setattr(again, "_generate", lambda b: (generated.extend(b), generate(b))[1])
     assert _translate(again, TEXTS) == whole
     assert sorted(generated + [text for batch in calls for text in batch]) == sorted(TEXTS)
 
 
-def test_other_beams_or_weights_have_translations_of_their_own(kept: AugmentConfig) -> None:
-    folder = kept.translations
-    assert folder is not None
+def test_other_beams_or_weights_have_translations_of_their_own(kept):
     _translate(_model(kept.forward_model, kept), TEXTS)
     _translate(_model(kept.forward_model, replace(kept, beams=1)), TEXTS)
     _translate(_model(kept.backward_model, kept), TEXTS)
-    assert len(list(folder.iterdir())) == 3
+    assert len(list(kept.translations.iterdir())) == 3
 
 
-def test_texts_that_are_too_long_are_not_translated(kept: AugmentConfig) -> None:
+def test_texts_that_are_too_long_are_not_translated(kept):
     long = "мама мыла раму " * 300
-    rows = back_translate([long, "мыла"], [0, 1], kept, _silent)
+    rows = back_translate([long, "мыла"], [0, 1], kept, lambda _: None)
     assert rows.not_made["too_long"] == 1
     assert 0 not in rows.positions
 
 
-def test_what_came_back_unchanged_or_of_another_length_is_no_row() -> None:
-    assert fault("Мама мыла раму.", "мама мыла раму") == "unchanged"
-    assert fault("мама мыла раму", "мама " * 8) == "length_differs"
-    assert fault("мама мыла раму в доме сегодня", "мама") == "length_differs"
-    assert fault("да", "ну да конечно") is None
-    assert fault("мама мыла раму", "мать протёрла окно") is None
+@pytest.mark.parametrize(
+    ("text", "result", "reason"),
+    [
+        ("Мама мыла раму.", "мама мыла раму", "unchanged"),
+        ("мама мыла раму", "мама " * 8, "length_differs"),
+        ("мама мыла раму в доме сегодня", "мама", "length_differs"),
+        ("да", "ну да конечно", None),
+        ("мама мыла раму", "мать протёрла окно", None),
+    ],
+)
+def test_what_came_back_unchanged_or_of_another_length_is_no_row(text, result, reason):
+    assert fault(text, result) == reason
 
 
-def test_what_is_no_marian_model_is_told(
-    kept: AugmentConfig, tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(DataError, match="is no folder; name the folder of a sequence"):
-        _model(str(tmp_path / "none"), kept)
-    with pytest.raises(DataError, match=r"holds no readable config\.json"):
-        _model(str(tmp_path), kept)
-    with pytest.raises(DataError, match="is a model of type bert, which does not write texts"):
-        _model(str(tiny_base), kept)
-    with pytest.raises(DataError, match="reads at most 64 tokens"):
-        _model(kept.forward_model, replace(kept, max_tokens=100))
-    if not torch.cuda.is_available():
-        with pytest.raises(DataError, match="there is no CUDA device"):
-            _model(kept.forward_model, replace(kept, device="cuda"))
+def test_what_is_no_marian_model_is_told(kept, tmp_path, tiny_base, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: 1 / 0)
-    with pytest.raises(DataError, match="could not be had from the Hub"):
-        _model("Helsinki-NLP/opus-mt-ru-en", kept)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    marian = kept.forward_model
+    for model, config, message in (
+        (tmp_path / "none", kept, "is no folder; name the folder of a sequence"),
+        (tmp_path, kept, r"holds no readable config\.json"),
+        (tiny_base, kept, "is a model of type bert, which does not write texts"),
+        (marian, replace(kept, max_tokens=100), "reads at most 64 tokens"),
+        (marian, replace(kept, device="cuda"), "there is no CUDA device"),
+        ("Helsinki-NLP/opus-mt-ru-en", kept, "could not be had from the Hub"),
+    ):
+        with pytest.raises(DataError, match=message):
+            _model(str(model), config)
 
 
-def test_a_damaged_model_is_told(kept: AugmentConfig, tmp_path: Path) -> None:
-    for path in Path(kept.forward_model).iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+def test_a_damaged_model_is_told(kept, tmp_path):
+    whole, damaged = Path(kept.forward_model), tmp_path / "damaged"
+    shutil.copytree(whole, damaged)
+    (damaged / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(DataError, match="cannot be loaded as a marian model"):
-        _model(str(tmp_path), kept)
-    assert translation._hash(tmp_path, "marian") != translation._hash(
-        Path(kept.forward_model), "marian"
-    )
+        _model(str(damaged), kept)
+    assert translation._hash(damaged, "marian") != translation._hash(whole, "marian")
 
 
-def test_translations_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
+def test_translations_that_cannot_be_kept_are_told(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="cannot be used for translations"):
         Translations(tmp_path / "file" / "t.jsonl")
@@ -230,10 +221,10 @@ def test_translations_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
         assert kept.known == {}
 
 
-def test_a_model_of_another_kind_paraphrases(kept: AugmentConfig, tmp_path: Path) -> None:
+def test_a_model_of_another_kind_paraphrases(kept, tmp_path):
     t5 = str(write_tiny_t5(tmp_path / "t5"))
     config = replace(kept, method=("paraphrase",), model=t5, prefix="эмоции: ", max_tokens=40)
-    seen: list[Progress] = []
+    seen = []
     rows = paraphrase(TEXTS, range(len(TEXTS)), config, seen.append)
     assert len(rows.texts) + sum(rows.not_made.values()) == len(TEXTS)
     assert rows.facts == {"sha256": _model(t5, config).sha256}
@@ -244,23 +235,14 @@ def test_a_model_of_another_kind_paraphrases(kept: AugmentConfig, tmp_path: Path
         Translator(t5, config, tmp_path / "other", language="rus_Cyrl")
     written = _translate(_model(t5, config), TEXTS)
     assert written != _translate(_model(t5, replace(config, prefix="")), TEXTS)
-    assert all(
-        text == written[TEXTS[i]] for text, i in zip(rows.texts, rows.positions, strict=True)
-    )
+    assert rows.texts == [written[TEXTS[i]] for i in rows.positions]
 
 
-def test_augment_adds_paraphrases_that_are_told_from_others(
-    kept: AugmentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_augment_adds_paraphrases_that_are_told_from_others(kept, tmp_path, monkeypatch):
     texts = [f"мама мыла раму и я рад видеть вас {word}" for word in ("утро", "стол", "река")]
     data = LabelledTexts(EKMAN, tuple(texts), np.ones((3, 7), np.int8), ("x",) * 3, np.arange(3))
-    facts = {
-        "seed": 1,
-        "near_threshold": 0.8,
-        "sources": (),
-        "dropped": {},
-        "validation_parts": {"selection": [0]},
-    }
+    facts = {"seed": 1, "near_threshold": 0.8, "sources": (), "dropped": {}}
+    facts["validation_parts"] = {"selection": [0]}
     splits = {"train": data.select([0, 1]), "validation": data.select([2])}
     write_prepared(tmp_path / "prepared", splits, facts)
     monkeypatch.setattr(
@@ -273,21 +255,19 @@ def test_augment_adds_paraphrases_that_are_told_from_others(
     train = made.split("train")
     assert train.augmentations == ("", "", "paraphrase", "paraphrase")
     assert train.texts[2] == texts[0][5:] + " опять"
-    (run,) = made.manifest.augmentation or ()
+    (run,) = made.manifest.augmentation
     assert run["methods"]["paraphrase"]["parameters"]["model"] == kept.forward_model
     assert len(list((tmp_path / "out.translations").iterdir())) == 1
 
 
-def test_import_translates_first_and_a_stopped_run_goes_on(
-    kept: AugmentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_import_translates_first_and_a_stopped_run_goes_on(kept, tmp_path, monkeypatch):
     rows = telling_rows(200, 0, {"joy": "joy", "fear": "страшно"})
     rows[7] = ("слово " * 200, ("joy",))
     cells = [[text, ",".join(labels)] for text, labels in rows]
     write_csv(tmp_path / "english.csv", ("text", "labels"), cells)
-    calls: list[int] = []
+    calls = []
 
-    def generate(_: Translator, batch: list[str]) -> list[str]:
+    def generate(_, batch):
         calls.append(len(batch))
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -301,7 +281,6 @@ def test_import_translates_first_and_a_stopped_run_goes_on(
     assert sum(calls) == 199 + calls[2], "two batches were kept"
     made = PreparedData.open(tmp_path / "out")
     (source,) = made.manifest.sources
-    assert source.translated is not None
     assert source.translated["model"] == kept.forward_model
     assert [row.row for row in source.bad_rows["english.csv"]] == [8]
     assert all(text.startswith("перевод ") for text in made.split("train").texts)

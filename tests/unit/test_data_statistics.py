@@ -49,17 +49,8 @@ def described(splits, tiny_bundle, tell=lambda _: None, **settings):
 
 @pytest.fixture
 def small(tiny_bundle):
-    train = texts(
-        PAIR,
-        [
-            ("Рад!", (1, 0)),
-            ("рад", (0, 0)),
-            (LONG, (1, 1)),
-            (NEAR, (1, -1)),
-            ("!!!", (0, -1)),
-        ],
-        ["a", "a", "a", "b", "b"],
-    )
+    rows = [("Рад!", (1, 0)), ("рад", (0, 0)), (LONG, (1, 1)), (NEAR, (1, -1)), ("!!!", (0, -1))]
+    train = texts(PAIR, rows, ["a", "a", "a", "b", "b"])
     test = texts(PAIR, [("рад", (1, 0)), (LONG, (0, 1)), ("чёрт", (0, 1))])
     return described({"train": train, "test": test, "empty": texts(PAIR, [])}, tiny_bundle)
 
@@ -140,8 +131,7 @@ def test_words_get_their_dictionary_form_and_stop_words_none():
 class Page(HTMLParser):
     def __init__(self, content):
         super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.shown: list[str] = []
+        self.tags, self.shown = [], []
         self.feed(content)
 
     def handle_starttag(self, tag, attrs):
@@ -186,10 +176,8 @@ def test_hostile_names_and_words_stay_text(tiny_bundle):
 
 
 def test_every_stage_tells_how_far_it_is(tiny_bundle):
-    seen = []
-    described(
-        {"train": texts(PAIR, [("рад", (1, 0)), ("страх", (0, 1))])}, tiny_bundle, seen.append
-    )
+    seen, rows = [], [("рад", (1, 0)), ("страх", (0, 1))]
+    described({"train": texts(PAIR, rows)}, tiny_bundle, seen.append)
     notes = {told.note: (told.done, told.total) for told in seen}
     assert notes == {"dictionary forms": (2, 2), "tokens": (2, 2), "near duplicates": (2, 2)}
 
@@ -206,12 +194,13 @@ def test_unusable_requests_are_refused(tiny_bundle):
             StatsConfig(**bad)
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     pytest.importorskip("pyarrow", reason="prepared data are Parquet")
-    write_raw(tmp_path / "raw", dict.fromkeys(FILES, 30))
-    prepare(PrepareConfig(tmp_path / "raw", tmp_path / "prepared"))
-    return tmp_path / "prepared"
+    folder = tmp_path_factory.mktemp("prepared")
+    write_raw(folder / "raw", dict.fromkeys(FILES, 30))
+    prepare(PrepareConfig(folder / "raw", folder / "out"))
+    return folder / "out"
 
 
 def test_the_command_writes_json_and_page(folder, tmp_path, tiny_bundle, capsys):
@@ -231,15 +220,14 @@ def test_the_command_writes_json_and_page(folder, tmp_path, tiny_bundle, capsys)
 
 
 def test_the_command_refuses_what_it_cannot_read_or_write(folder, tmp_path, tiny_bundle, capsys):
-    model = ["--model", str(tiny_bundle.folder)]
-    assert main(["data", "stats", str(tmp_path), *model]) == 1
-    assert "is not a prepared folder" in capsys.readouterr().err
-    file = tmp_path / "file"
-    file.write_text("", encoding="utf-8")
-    assert main(["data", "stats", str(folder), *model, "--output", str(file)]) == 1
-    assert "cannot be a folder" in capsys.readouterr().err
-    bare = tmp_path / "bare"
+    model, file, bare = str(tiny_bundle.folder), tmp_path / "file", tmp_path / "bare"
+    file.touch()
     tiny_bundle.save(bare)
     (bare / "tokenizer.json").unlink()
-    assert main(["data", "stats", str(folder), "--model", str(bare)]) == 1
-    assert "tokenizer.json" in capsys.readouterr().err
+    for flags, message in (
+        ([str(tmp_path), "--model", model], "is not a prepared folder"),
+        ([str(folder), "--model", model, "--output", str(file)], "cannot be a folder"),
+        ([str(folder), "--model", str(bare)], "tokenizer.json"),
+    ):
+        assert main(["data", "stats", *flags]) == 1
+        assert message in capsys.readouterr().err
