@@ -35,7 +35,6 @@ def test_layers_are_counted_on_a_copy(tiny_classifier: EmotionClassifier) -> Non
     profile = tiny_classifier.profile(TEXTS, repeats=1)
     assert profile.layer_types
     assert sum(layer.share for layer in profile.layer_types) == pytest.approx(1, abs=1e-6)
-    assert {layer.name for layer in profile.layer_types} & {"Gather", "Reduce", "ReduceSum"}
     assert tiny_classifier(TEXTS) == before
     request = tiny_classifier._models._plain._free.get()  # type: ignore[attr-defined]
     tiny_classifier._models._plain._free.put(request)  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,13 +17,14 @@ import numpy as np
 import pytest
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import SHIPPED
+from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.classifier import DEFAULT_CHUNK_SIZE
-from ov_emotions.encoding import EncodedTexts
+from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.runtime.models import default_batch_tokens
 from ov_emotions.runtime.packing import Packing
 from ov_emotions.tuning.sample import sample_texts
 
+TINY = "emotions-ru-tiny"
 TEXTS = sample_texts(400, seed=7)
 ONE_CORE = default_batch_tokens(1)
 
@@ -30,20 +32,17 @@ ONE_CORE = default_batch_tokens(1)
 class Counter:
     """Counts calls, and passes them on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-        self.calls: dict[str, int] = {}
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *watched: tuple[Any, str]) -> None:
+        self.calls = {name: 0 for _, name in watched}
+        for owner, name in watched:
+            monkeypatch.setattr(owner, name, self._counted(name, getattr(owner, name)))
 
-    def watch(self, owner: Any, name: str, called: str | None = None) -> None:
-        original: Callable[..., Any] = getattr(owner, name)
-        called = called or name
-        self.calls[called] = 0
-
+    def _counted(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def count(*args: Any, **kwargs: Any) -> Any:
-            self.calls[called] += 1
+            self.calls[name] += 1
             return original(*args, **kwargs)
 
-        self._monkeypatch.setattr(owner, name, count)
+        return count
 
 
 class Requests:
@@ -51,11 +50,14 @@ class Requests:
 
     def __init__(self, backend: Any) -> None:
         self.shapes: list[tuple[int, ...]] = []
-        self.shared: list[bool] = []
-        self.contiguous: list[bool] = []
+        self.untouched: list[bool] = []
         pool = backend._free
         for request in [pool.get() for _ in range(pool.qsize())]:
             pool.put(_Request(request, self))
+
+    def computed(self) -> int:
+        assert all(self.untouched), "OpenVINO copies what is not shared, or not contiguous"
+        return sum(rows * columns for rows, columns in self.shapes)
 
 
 class _Request:
@@ -64,8 +66,8 @@ class _Request:
 
     def start_async(self, inputs: dict[str, np.ndarray[Any, Any]], **options: Any) -> None:
         self._counts.shapes.append(inputs["input_ids"].shape)
-        self._counts.shared.append(bool(options.get("share_inputs")))
-        self._counts.contiguous.append(all(a.flags.c_contiguous for a in inputs.values()))
+        contiguous = all(array.flags.c_contiguous for array in inputs.values())
+        self._counts.untouched.append(contiguous and bool(options.get("share_inputs")))
         self._request.start_async(inputs, **options)
 
     def __getattr__(self, name: str) -> Any:
@@ -73,121 +75,96 @@ class _Request:
 
 
 @pytest.fixture(scope="module", params=SHIPPED)
-def classifier(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
+def encoder(request: pytest.FixtureRequest) -> TextEncoder:
+    bundle = Bundle.load(request.param)
+    return TextEncoder(bundle.tokenizer(), bundle.manifest.max_length)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Iterator[EmotionClassifier]:
     """As it is before lists have a model of their own."""
-    with EmotionClassifier(request.param, threads=1) as made:
+    with EmotionClassifier(TINY, threads=1) as made:
         vars(made._models)["_lists"] = None
         yield made
 
 
-@pytest.fixture(scope="module", params=SHIPPED)
-def packed(request: pytest.FixtureRequest) -> Iterator[EmotionClassifier]:
+@pytest.fixture(scope="module")
+def packed() -> Iterator[EmotionClassifier]:
     """As it is when they have."""
-    with EmotionClassifier(request.param, threads=1) as made:
+    with EmotionClassifier(TINY, threads=1) as made:
         made.warm_up()
         yield made
 
 
-def bulk_backend(classifier: EmotionClassifier) -> Any:
-    return vars(classifier._models)["_lists"]._made
+def test_a_packed_list_has_next_to_no_padding_and_is_not_copied(packed: EmotionClassifier) -> None:
+    requests = Requests(vars(packed._models)["_lists"]._made)
+    packed(TEXTS)
+    assert requests.computed() <= 1.03 * len(packed._encoder.encode(TEXTS).ids)
 
 
-def passes_each_once(
-    classifier: EmotionClassifier,
-    backend: Any,
-    choose: tuple[Any, str],
-    fill: tuple[Any, str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_packed_rows_are_few_batches_of_few_shapes(encoder: TextEncoder) -> None:
+    shapes = [b.input_ids.shape for b in Packing(encoder.encode(TEXTS), ONE_CORE, 1).batches()]
+    assert len(shapes) <= 10, "for both models"
+    usual = {(32, 32), (16, 64)}  # the last ones of each width are smaller
+    assert sum(shape in usual for shape in shapes) >= 0.4 * len(shapes)
+    assert max(rows * columns for rows, columns in shapes) <= ONE_CORE
+    for seed in range(30):
+        encoded = encoder.encode(sample_texts(7 + 13 * seed, seed=seed))
+        shapes += [batch.input_ids.shape for batch in Packing(encoded, ONE_CORE, 1).batches()]
+    assert len(set(shapes)) <= 16
+
+
+def test_a_list_is_few_batches_with_little_padding(encoder: TextEncoder) -> None:
+    encoded = encoder.encode(TEXTS)
+    shapes = [b.input_ids.shape for b in encoded.batches(encoded.groups(ONE_CORE))]
+    assert sum(rows for rows, _ in shapes) == len(TEXTS), "every text once"
+    assert len(shapes) in (17, 18), "of the small model and of the tiny one"
+    computed = [rows * columns for rows, columns in shapes]
+    assert sum(computed) <= 1.1 * len(encoded.ids), "padding is at most ten tokens in a hundred"
+    assert max(computed) <= ONE_CORE
+
+
+@pytest.mark.parametrize(
+    ("texts", "shapes"),
+    [
+        *((["да " * n], [(1, width)]) for n, width in ((1, 16), (9, 16), (20, 32), (40, 48))),
+        (["да " * 70], [(1, 72)]),  # no wider than its step
+        (["", "...", "😀"] * 20, []),
+    ],
+)
+def test_a_text_is_one_batch_of_one_of_few_widths(
+    classifier: EmotionClassifier, texts: list[str], shapes: list[tuple[int, int]]
 ) -> None:
-    """Check that a list is tokenised, laid out, run and joined once."""
-    counter = Counter(monkeypatch)
-    for stage in (choose, fill, (classifier._encoder, "encode")):
-        counter.watch(*stage)
-    counter.watch(backend, "infer")
-    counter.watch(classifier, "_join")
-    classifier(TEXTS)
+    requests = Requests(vars(classifier._models)["_plain"])
+    classifier(texts)
+    assert requests.shapes == shapes
+    assert requests.computed() == sum(rows * columns for rows, columns in shapes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend", "layout"),
+    [
+        ("packed", "_lists", ((Packing, "__init__"), (Packing, "batches"))),
+        ("classifier", "_plain", ((EncodedTexts, "groups"), (EncodedTexts, "batches"))),
+    ],
+)
+def test_a_list_is_tokenised_laid_out_run_and_joined_once(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    backend: str,
+    layout: tuple[tuple[Any, str], ...],
+) -> None:
+    made: EmotionClassifier = request.getfixturevalue(kind)
+    runs = vars(made._models)[backend]
+    stages = ((made._encoder, "encode"), (getattr(runs, "_made", runs), "infer"), (made, "_join"))
+    counter = Counter(monkeypatch, *layout, *stages)
+    made(TEXTS)
     assert len(counter.calls) == 5
     assert counter.calls == dict.fromkeys(counter.calls, 1)
 
 
-BATCHES = {"emotions-ru-small": 17, "emotions-ru-tiny": 18}
-"""Batches of TEXTS on one core."""
-
-PACKED_BATCHES = 10
-"""At most as many in packed rows, for both models."""
-
-PACKED_SHAPES = {(32, 32), (16, 64)}
-"""What nearly all of them have; the last ones of each width are smaller."""
-
-
-def test_packed_rows_hold_a_list_with_next_to_no_padding(packed: EmotionClassifier) -> None:
-    requests = Requests(bulk_backend(packed))
-    packed(TEXTS)
-    tokens = len(packed._encoder.encode(TEXTS).ids)
-    computed = sum(rows * columns for rows, columns in requests.shapes)
-    assert computed <= 1.03 * tokens, "padding is at most three tokens in a hundred"
-    assert len(requests.shapes) <= PACKED_BATCHES
-    assert sum(shape in PACKED_SHAPES for shape in requests.shapes) >= 0.4 * len(requests.shapes)
-    assert max(rows * columns for rows, columns in requests.shapes) <= ONE_CORE
-    assert all(requests.shared)
-    assert all(requests.contiguous), "OpenVINO copies what is not contiguous"
-
-
-def test_lists_of_any_kind_have_few_shapes(packed: EmotionClassifier) -> None:
-    requests = Requests(bulk_backend(packed))
-    for seed in range(30):
-        packed(sample_texts(7 + 13 * seed, seed=seed))
-    assert len(set(requests.shapes)) <= 16
-
-
-def test_a_packed_list_passes_each_stage_once(
-    packed: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backend = bulk_backend(packed)
-    passes_each_once(packed, backend, (Packing, "__init__"), (Packing, "batches"), monkeypatch)
-
-
-def test_a_list_is_few_batches_with_little_padding(classifier: EmotionClassifier) -> None:
-    requests = Requests(vars(classifier._models)["_plain"])
-    classifier(TEXTS)
-    tokens = len(classifier._encoder.encode(TEXTS).ids)
-    computed = sum(rows * columns for rows, columns in requests.shapes)
-    assert sum(rows for rows, _ in requests.shapes) == len(TEXTS), "every text once"
-    assert len(requests.shapes) == BATCHES[classifier.bundle.manifest.name]
-    assert computed <= 1.1 * tokens, "padding is at most ten tokens in a hundred"
-    assert max(rows * columns for rows, columns in requests.shapes) <= ONE_CORE
-
-
-def test_batches_reach_the_model_without_a_copy(classifier: EmotionClassifier) -> None:
-    requests = Requests(vars(classifier._models)["_plain"])
-    classifier(TEXTS[:50])
-    classifier("слово")
-    assert all(requests.shared)
-    assert all(requests.contiguous), "OpenVINO copies what is not contiguous"
-
-
-@pytest.mark.parametrize(("words", "width"), [(1, 16), (9, 16), (20, 32), (40, 48)])
-def test_one_text_is_one_batch_of_one_of_few_widths(
-    classifier: EmotionClassifier, words: int, width: int
-) -> None:
-    requests = Requests(vars(classifier._models)["_plain"])
-    classifier("да " * words)
-    assert requests.shapes == [(1, width)]
-
-
-def test_a_long_text_is_no_wider_than_its_step(classifier: EmotionClassifier) -> None:
-    requests = Requests(vars(classifier._models)["_plain"])
-    classifier("да " * 70)
-    assert requests.shapes == [(1, 72)]
-
-
-def test_texts_without_words_cost_no_inference(classifier: EmotionClassifier) -> None:
-    requests = Requests(vars(classifier._models)["_plain"])
-    classifier(["", "...", "😀"] * 20)
-    assert requests.shapes == []
-
-
-def test_a_list_is_tokenised_in_one_call(
+def test_lists_and_chunks_of_a_stream_are_tokenised_and_run_in_one_call(
     classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -199,37 +176,19 @@ def test_a_list_is_tokenised_in_one_call(
             return original.encode_batch_fast(texts)
 
     monkeypatch.setattr(classifier._encoder, "_tokenizer", Tokenizer())
+    counter = Counter(monkeypatch, (vars(classifier._models)["_plain"], "infer"))
     classifier(TEXTS)
     classifier("да")
-    assert asked == [len(TEXTS), 1]
-
-
-def test_a_call_passes_each_stage_once(
-    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout = (EncodedTexts, "groups"), (EncodedTexts, "batches")
-    passes_each_once(classifier, vars(classifier._models)["_plain"], *layout, monkeypatch)
-
-
-def test_a_stream_classifies_whole_chunks(
-    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counter = Counter(monkeypatch)
-    counter.watch(vars(classifier._models)["_plain"], "infer")
-    predictions = list(classifier.stream(iter(TEXTS)))
-    assert len(predictions) == len(TEXTS)
-    chunks = -(-len(TEXTS) // DEFAULT_CHUNK_SIZE)
-    assert counter.calls["infer"] == chunks
+    assert len(list(classifier.stream(iter(TEXTS)))) == len(TEXTS) < DEFAULT_CHUNK_SIZE
+    assert asked == [len(TEXTS), 1, len(TEXTS)]
+    assert counter.calls == {"infer": 3}
 
 
 def test_the_production_path_reads_no_clock(
     classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
-
-    counter = Counter(monkeypatch)
-    for clock in ("perf_counter", "monotonic", "time", "process_time", "perf_counter_ns"):
-        counter.watch(time, clock)
+    clocks = ("perf_counter", "monotonic", "time", "process_time", "perf_counter_ns")
+    counter = Counter(monkeypatch, *((time, clock) for clock in clocks))
     classifier(TEXTS[:20])
     assert not any(counter.calls.values())
 
