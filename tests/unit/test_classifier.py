@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 import inspect
 import itertools
 import json
@@ -9,6 +10,7 @@ import pickle
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from ov_emotions import EmotionClassifier, Prediction
 from ov_emotions import classifier as module
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import ClassifierOptions
-from ov_emotions.errors import BundleNotFoundError, DeviceError, InputError
+from ov_emotions.errors import DeviceError, InputError
+from ov_emotions.prediction import as_texts
 
 LONG_JOY_LAST = "слово злость " * 30 + "радость " * 12
 
@@ -59,30 +62,19 @@ def test_thresholds_of_the_caller_replace_those_of_their_labels(tiny_bundle: Bun
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "problem"),
-    [
-        ({"boredom": 0.5}, "'boredom'.*anger, joy, neutral"),
-        ({"joy": 0.0}, r"of joy must lie in \(0, 1\)"),
-        ({"joy": 1}, "of joy"),
-        ({"joy": True}, "of joy"),
-        ({"joy": float("nan")}, "of joy"),
-        ({"joy": "0.5"}, "of joy"),
-        ({"joy": None}, "of joy"),
-        ([0.5, 0.5, 0.5], "not be a list"),
-    ],
-)
-def test_thresholds_that_make_no_sense(tiny_bundle: Bundle, thresholds: Any, problem: str) -> None:
-    with pytest.raises(InputError, match=problem):
-        EmotionClassifier(tiny_bundle, thresholds=thresholds)
-
-
-@pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"threads": 0}, "threads"),
-        ({"streams": 1.5}, "streams"),
-        ({"batch_tokens": True}, "batch_tokens"),
+        ({"thresholds": {"boredom": 0.5}}, "'boredom'.*anger, joy, neutral"),
+        ({"thresholds": {"joy": 0.0}}, r"of joy must lie in \(0, 1\)"),
+        *(({"thresholds": {"joy": bad}}, "of joy") for bad in (1, True, float("nan"), "0.5", None)),
+        ({"thresholds": [0.5, 0.5, 0.5]}, "not be a list"),
+        *(({"thresholds": bad}, "threshold") for bad in (0, 1.0, True, "0.5")),
         ({"long_texts": "cut"}, "'window' or 'truncate'"),
+        *(
+            ({name: bad}, name)
+            for name in ("threads", "streams", "batch_tokens")
+            for bad in (0, 1.5, True, np.float64(1), np.int64(0), np.True_)
+        ),
     ],
 )
 def test_options_that_make_no_sense(
@@ -90,6 +82,15 @@ def test_options_that_make_no_sense(
 ) -> None:
     with pytest.raises(InputError, match=problem):
         EmotionClassifier(tiny_bundle, **options)
+
+
+def test_numbers_of_numpy_are_numbers_and_one_threshold_is_for_all(tiny_bundle: Bundle) -> None:
+    one: Any = np.int64(1)
+    with EmotionClassifier(
+        tiny_bundle, threads=one, streams=one, batch_tokens=one, thresholds=np.float32(0.5)
+    ) as classifier:
+        assert classifier("радость").labels == ("joy",)
+        assert classifier.thresholds == dict.fromkeys(classifier.labels, 0.5)
 
 
 def test_the_typed_options_are_those_of_the_constructor() -> None:
@@ -148,7 +149,9 @@ def test_what_is_not_text_is_refused_with_its_position(
         tiny_classifier.predict_proba(texts)
 
 
-def test_a_generator_is_sent_to_stream(tiny_classifier: EmotionClassifier) -> None:
+def test_a_generator_is_sent_to_stream_and_a_text_is_no_list(
+    tiny_classifier: EmotionClassifier,
+) -> None:
     generator: Any = (text for text in ["слово"])
     with pytest.raises(InputError, match=r"stream\(\)"):
         tiny_classifier(generator)
@@ -157,10 +160,32 @@ def test_a_generator_is_sent_to_stream(tiny_classifier: EmotionClassifier) -> No
         tiny_classifier.predict_proba(text)
 
 
-def test_arrays_of_texts_are_taken(tiny_classifier: EmotionClassifier) -> None:
-    array: Any = np.array(["слово", "радость"])
-    assert tiny_classifier(array) == tiny_classifier(["слово", "радость"])
-    assert tiny_classifier(array[1]) == tiny_classifier("радость")
+def test_columns_of_other_libraries_are_lists_of_texts(tiny_classifier: EmotionClassifier) -> None:
+    pa = pytest.importorskip("pyarrow")
+    texts = ["ура", "мне грустно", "ура"]
+    column = pa.chunked_array([texts[:2], texts[2:]])
+    columns = [
+        np.array(texts),
+        np.array(texts, dtype=object),
+        column,
+        column.combine_chunks(),
+        column.cast(pa.string_view()),
+        column.cast(pa.large_string()),
+        column.dictionary_encode(),
+    ]
+    for name in ("pandas", "polars"):
+        with suppress(ImportError):
+            columns.append(importlib.import_module(name).Series(texts))
+    expected = tiny_classifier(texts)
+    for given in columns:
+        assert list(as_texts(given)) == texts
+        assert tiny_classifier(given) == expected
+        assert list(tiny_classifier.stream(given)) == expected
+    assert tiny_classifier(np.array(texts)[0]) == expected[0]
+    with pytest.raises(InputError, match="position 1 is a NoneType"):
+        tiny_classifier(pa.array(["да", None]))
+    with pytest.raises(InputError, match="position 0 is a int"):
+        list(tiny_classifier.stream(pa.array([1])))
 
 
 def test_predict_proba_has_a_row_a_text_and_a_column_a_label(
@@ -223,7 +248,9 @@ def test_the_order_is_restored_whatever_the_batches(tiny_bundle: Bundle) -> None
         np.testing.assert_allclose(other.predict_proba(texts), expected, atol=1e-6)
 
 
-def test_stream_is_lazy_ordered_and_the_same_as_a_list(tiny_classifier: EmotionClassifier) -> None:
+def test_stream_is_lazy_ordered_and_the_same_as_a_list(
+    tiny_classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[int] = []
 
     def endless() -> Iterator[str]:
@@ -237,21 +264,10 @@ def test_stream_is_lazy_ordered_and_the_same_as_a_list(tiny_classifier: EmotionC
     assert len(read) == 12
     assert first == tiny_classifier(["радость" if i % 3 else "злость" for i in range(10)])
     assert list(tiny_classifier.stream([])) == []
-
-
-def test_a_chunk_of_long_texts_closes_early(
-    tiny_classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    read.clear()
     monkeypatch.setattr(module, "_STREAM_CHARACTERS", 10)
-    read: list[str] = []
-
-    def source() -> Iterator[str]:
-        for text in ["слово", "слово", "слово", "слово"]:
-            read.append(text)
-            yield text
-
-    next(tiny_classifier.stream(source()))
-    assert len(read) == 2
+    next(tiny_classifier.stream(endless()))
+    assert len(read) == 2, "a chunk of long texts closes early"
 
 
 def test_stream_gives_what_came_before_a_bad_item(tiny_classifier: EmotionClassifier) -> None:
@@ -260,6 +276,16 @@ def test_stream_gives_what_came_before_a_bad_item(tiny_classifier: EmotionClassi
     assert [next(predictions), next(predictions)] == tiny_classifier(["слово", "радость"])
     with pytest.raises(InputError, match="position 2 is a NoneType"):
         next(predictions)
+
+    def broken() -> Iterator[str]:
+        yield from ["слово"] * 5
+        raise LookupError("gone")
+
+    found = tiny_classifier.stream(broken(), chunk_size=2)
+    assert len([next(found) for _ in range(4)]) == 4
+    with pytest.raises(LookupError, match="gone"):
+        next(found)
+    assert tiny_classifier("радость").labels == ("joy",)
 
 
 @pytest.mark.parametrize("texts", ["слово", b"x", None, 3])
@@ -324,23 +350,11 @@ def test_saving_and_loading_gives_the_same_predictions(
         loaded("слово")
 
 
-def test_an_unknown_model_and_an_unknown_device(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(BundleNotFoundError, match="nowhere"):
-        EmotionClassifier(tmp_path / "nowhere")
-    with pytest.raises(DeviceError, match="devices here"):
-        EmotionClassifier(tiny_bundle, device="QPU")
-
-
 def test_no_model_means_the_default_one(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-
-    def load(source: object, **_: object) -> Bundle:
-        asked.append(source)
-        return tiny_bundle
-
-    monkeypatch.setattr(Bundle, "load", load)
+    monkeypatch.setattr(Bundle, "load", lambda source: asked.append(source) or tiny_bundle)
     EmotionClassifier(threads=1)
     assert asked == ["emotions-ru-small"]
 

@@ -16,13 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
-from ov_emotions.errors import InputError
-from ov_emotions.prediction import as_texts
 
 LIMIT = 120
 MAKE = """
@@ -255,19 +252,6 @@ def test_a_process_that_still_classifies_ends_quietly(tmp_path: Path, name: str)
         runs(MAKE + MAIN + _ENDS[name], tmp_path)
 
 
-def test_an_exception_of_the_streamed_generator_is_the_callers() -> None:
-    def texts():
-        yield from ["да"] * 5
-        raise LookupError("gone")
-
-    with EmotionClassifier("emotions-ru-tiny", threads=1) as classifier:
-        found = classifier.stream(texts(), chunk_size=2)
-        assert len([next(found) for _ in range(4)]) == 4
-        with pytest.raises(LookupError, match="gone"):
-            next(found)
-        assert classifier("ура победа").labels == ("joy",)
-
-
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
 def test_a_signal_ends_a_process_with_its_own_code(tmp_path: Path, signal_name: str) -> None:
     # A shell that runs the tests in the background has them ignore Ctrl-C.
@@ -316,53 +300,6 @@ def test_a_bundle_of_a_shipped_model_is_found_on_another_machine(
     bundle = Bundle.load("emotions-ru-tiny")
     there = Bundle(tmp_path / "site-packages", bundle.manifest, bundle.known_as)
     assert pickle.loads(pickle.dumps(there)).folder == bundle.folder
-
-
-@pytest.mark.parametrize("name", ["threads", "streams", "batch_tokens"])
-def test_numbers_of_numpy_are_numbers(tiny_bundle: Bundle, name: str) -> None:
-    with EmotionClassifier(tiny_bundle, **{name: np.int64(1)}) as classifier:  # type: ignore[arg-type]
-        assert classifier("радость").labels == ("joy",)
-    for bad in (np.float64(1), np.int64(0), True, np.True_):
-        with pytest.raises(InputError, match=name):
-            EmotionClassifier(tiny_bundle, **{name: bad})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("value", [0.5, np.float32(0.5)])
-def test_one_threshold_is_for_all_labels(tiny_bundle: Bundle, value: float) -> None:
-    with EmotionClassifier(tiny_bundle, threads=1, thresholds=value) as classifier:
-        assert classifier.thresholds == dict.fromkeys(classifier.labels, 0.5)
-    for bad in (0, 1.0, True, "0.5"):
-        with pytest.raises(InputError, match="threshold"):
-            EmotionClassifier(tiny_bundle, thresholds=bad)  # type: ignore[arg-type]
-
-
-def test_columns_of_other_libraries_are_lists_of_texts(tiny_classifier: EmotionClassifier) -> None:
-    pa = pytest.importorskip("pyarrow")
-    texts = ["ура", "мне грустно", "ура"]
-    column = pa.chunked_array([texts[:2], texts[2:]])
-    columns = [
-        np.array(texts),
-        np.array(texts, dtype=object),
-        column,
-        column.combine_chunks(),
-        column.cast(pa.string_view()),
-        column.cast(pa.large_string()),
-        column.dictionary_encode(),
-    ]
-    for module in ("pandas", "polars"):
-        try:
-            columns.append(__import__(module).Series(texts))
-        except ImportError:
-            continue
-    expected = tiny_classifier(texts)
-    for given in columns:
-        assert list(as_texts(given)) == texts
-        assert tiny_classifier(given) == expected
-        assert list(tiny_classifier.stream(given)) == expected
-    with pytest.raises(InputError, match="position 1 is a NoneType"):
-        tiny_classifier(pa.array(["да", None]))
-    with pytest.raises(InputError, match="position 0 is a int"):
-        list(tiny_classifier.stream(pa.array([1])))
 
 
 @pytest.mark.parametrize(
