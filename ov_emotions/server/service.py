@@ -27,7 +27,8 @@ from ov_emotions.prediction import Prediction, decide
 from ov_emotions.server.answers import ClientGoneError, RefusedError
 from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport
 from ov_emotions.server.settings import ServerSettings
-from ov_emotions.serving.triton import HASH_KEY, TritonConfig, facts, label_names
+from ov_emotions.serving.text_model import label_names
+from ov_emotions.serving.triton import HASH_KEY, TritonConfig, facts
 from ov_emotions.system import cpu_budget
 
 _LOGGER = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 from ov_emotions.bundle import INFERENCE_PRECISIONS
 from ov_emotions.errors import InputError
-from ov_emotions.serving.text_model import MAX_BATCH
 
 IMAGE = "openvino/model_server:2026.4.1"
 """The image that the rendered files name."""
@@ -43,6 +42,9 @@ METRICS = (*DEFAULT_METRICS, *OPTIONAL_METRICS)
 CLIENTS = 64
 """Requests in flight that the server is made for where nobody says."""
 MAX_REST_WORKERS = 10_000
+
+MAX_BATCH = 256
+"""Texts of one request: so many of the longest take some 250 MiB while they are computed."""
 
 MAX_CORES = 1024
 MAX_VERSION = 10**18 - 1

@@ -21,6 +21,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,8 +100,6 @@ PROBES = (
 class Difference:
     """One text that the two treat differently.
 
-    :param text: the text.
-    :param reason: why.
     :param detail: what to look at: the characters, or by how much a probability differs.
     :param served: the names that the served model gives.
     :param expected: the names that the classifier gives.
@@ -117,7 +116,6 @@ class Difference:
 class Comparison:
     """What a comparison found.
 
-    :param texts: how many there were.
     :param largest: the largest difference of a probability where the tokens are the same.
     :param differences: every text that differs, in order.
     """
@@ -215,22 +213,23 @@ class _Checker:
         predictions = self._classifier(texts)
         expected = np.array([[p.scores[label] for label in self._names] for p in predictions])
         names = [self._join(p.labels) for p in predictions]
-        tokens_differ = [False] * len(texts)
-        if not self._config.token_in:
-            tokens_differ = self._tokens.differ(texts)
+        tokens = self._tokens.differ(texts) if not self._config.token_in else [False] * len(texts)
         largest = 0.0
         found = []
         for i, text in enumerate(texts):
             gap = float(np.abs(scores[i] - expected[i]).max())
             if not np.isfinite(gap):
                 gap = 1.0
-            if not tokens_differ[i]:
+            if not tokens[i]:
                 largest = max(largest, gap)
-            if not tokens_differ[i] and gap <= TOLERANCE and served[i] == names[i]:
-                continue
-            reason, detail = self._explain(text, tokens_differ[i], gap)
+                if gap <= TOLERANCE and served[i] == names[i]:
+                    continue
+            reason: Reason = "rounding" if gap <= TOLERANCE else "unexplained"
+            detail = f"a probability differs by {gap:.4f}"
             if served[i] != self._names_of(scores[i]):
                 reason, detail = "unexplained", "its names do not follow from its probabilities"
+            elif tokens[i]:
+                reason, detail = self._tokens.explain(text)
             found.append(Difference(text, reason, detail, served[i], names[i]))
         return found, largest
 
@@ -264,12 +263,6 @@ class _Checker:
         labels = list(self._names)
         return self._join([labels[i] for i in order if reached[i]])
 
-    def _explain(self, text: str, tokens_differ: bool, gap: float) -> tuple[Reason, str]:
-        if tokens_differ:
-            return self._tokens.explain(text)
-        detail = f"a probability differs by {gap:.4f}"
-        return ("rounding" if gap <= TOLERANCE else "unexplained"), detail
-
 
 class _TokenComparison:
     """The tokeniser's graph and the tokenizers library side by side."""
@@ -277,19 +270,22 @@ class _TokenComparison:
     def __init__(self, bundle: Bundle) -> None:
         manifest = bundle.manifest
         self._graph = string_core().compile_model(tokenizer_model(bundle), "CPU")
-        # Long enough for any text: the scores of two segmentations compare only as wholes.
-        whole = replace(bundle, manifest=manifest.replace(max_length=2**24))
-        self._whole_graph = string_core().compile_model(tokenizer_model(whole), "CPU")
-        self._whole = bundle.tokenizer()
-        self._whole.encode_special_tokens = True
-        self._cut = bundle.tokenizer()
-        self._cut.encode_special_tokens = True
+        self._bundle = bundle
+        self._whole, self._cut = bundle.tokenizer(), bundle.tokenizer()
+        self._whole.encode_special_tokens = self._cut.encode_special_tokens = True
         self._cut.enable_truncation(manifest.max_length)
         self._own_normalizer = manifest.normalizer != NO_NORMALIZER
         model = json.loads(self._whole.to_str())["model"]
         unigram = model["type"] == "Unigram"
         self._scores = np.array([s for _, s in model["vocab"]]) if unigram else None
         self._unknown: int = model["unk_id"] if unigram else -1
+
+    @cached_property
+    def _whole_graph(self) -> ov.CompiledModel:
+        """The graph for texts of any length: scores of segmentations compare only as wholes."""
+        manifest = self._bundle.manifest.replace(max_length=2**24)
+        whole = tokenizer_model(replace(self._bundle, manifest=manifest))
+        return string_core().compile_model(whole, "CPU")
 
     def differ(self, texts: list[str]) -> list[bool]:
         """Tell for each text whether its tokens differ, after truncation."""
@@ -300,8 +296,7 @@ class _TokenComparison:
     def explain(self, text: str) -> tuple[Reason, str]:
         """Find the reason why the tokens of a text differ."""
         answer = self._whole_graph({"text": [text]})
-        alike = str(answer["normalized"][0]) == self._normalize(text)
-        if not alike:
+        if str(answer["normalized"][0]) != self._normalize(text):
             return self._explain_characters(text)
         ours, theirs = next(_ids(answer)), self._whole.encode(text).ids
         if self._scores is not None and ours.count(self._unknown) == theirs.count(self._unknown):

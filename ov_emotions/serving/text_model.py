@@ -22,12 +22,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+import openvino as ov
+import openvino.opset15 as ops
 
 from ov_emotions.bundle import Bundle, Manifest, Task, stamp
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
 from ov_emotions.runtime.models import WIDTHS
+from ov_emotions.serving.profile import MAX_BATCH
 from ov_emotions.serving.text_nodes import (
     bounded,
+    constant,
     node,
     pack_strings,
     string_constants,
@@ -36,7 +40,7 @@ from ov_emotions.serving.text_nodes import (
 from ov_emotions.serving.text_tokenizer import pad_id, special_tokens, tokenizer_graph
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from ov_emotions.serving.triton import TritonConfig
 
 LabelNames = Literal["ru", "en"]
 
@@ -44,9 +48,6 @@ TEXT_INPUT = "text"
 TOKEN_INPUTS = ("input_ids", "attention_mask")
 PROBABILITIES = "probabilities"
 LABELS = "labels"
-
-MAX_BATCH = 256
-"""Texts of one request: so many of the longest take some 250 MiB while they are computed."""
 
 _LARGEST_BATCH = 100_000
 _SMALL_WEIGHTS = 64 * 2**20
@@ -86,14 +87,14 @@ class TextModelConfig:
             raise InputError(f"separator must be a text that is not empty, not {self.separator!r}")
 
 
-def label_names(bundle: Bundle, config: TextModelConfig) -> list[str]:
-    """Choose the names that `labels` holds.
+def label_names(bundle: Bundle, config: TextModelConfig | TritonConfig) -> list[str]:
+    """Choose the names that the output `labels` holds, one a label.
 
-    :raises InputError: if the separator stands in one of them.
+    :raises InputError: if the separator stands in one of them, so that an answer could not be
+        taken apart.
     """
-    manifest = bundle.manifest
-    russian = manifest.label_names_ru if config.names == "ru" else {}
-    names = [russian.get(label) or label for label in manifest.labels]
+    russian = bundle.manifest.label_names_ru if config.names == "ru" else {}
+    names = [russian.get(label) or label for label in bundle.manifest.labels]
     if taken := [name for name in names if config.separator in name]:
         raise InputError(
             f"the separator {config.separator!r} stands in the name {taken[0]!r}; choose another"
@@ -110,9 +111,6 @@ def build_text_model(bundle: Bundle, config: TextModelConfig | None = None) -> o
         apart.
     :raises BundleError: if the bundle's model or tokeniser is of another kind.
     """
-    import openvino as ov
-    import openvino.opset15 as ops
-
     config = config or TextModelConfig()
     names = label_names(bundle, config)
     if config.token_in:
@@ -157,22 +155,21 @@ def _classify(bundle: Bundle, ids: Any, mask: Any, widths: Sequence[int]) -> Any
     A single text takes the copy for the first of the widths that it fits in; all else takes the
     copy of any shape. OpenVINO shares the weights of the copies, in the file and in memory.
     """
-    import openvino.opset15 as ops
-    from openvino import Model, PartialShape, Type
-
     if not widths:
         return _copy(bundle, ids, mask, None)
 
     def body(make: Callable[[Any, Any], Any], name: str) -> tuple[Any, list[Any], Any]:
-        inputs = [ops.parameter(PartialShape([-1, -1]), Type.i64, name=n) for n in TOKEN_INPUTS]
+        inputs = [
+            ops.parameter(ov.PartialShape([-1, -1]), ov.Type.i64, name=n) for n in TOKEN_INPUTS
+        ]
         result = ops.result(make(*(parameter.output(0) for parameter in inputs)))
-        model = Model([result], inputs, name)
+        model = ov.Model([result], inputs, name)
         _name_nodes(model, name)
         return model, inputs, result
 
     width, *wider = widths
-    fits = ops.less_equal(ops.shape_of(ids, "i64"), _constant([1, width], np.int64))
-    chosen = ops.if_op(ops.reduce_logical_and(fits, _constant([0], np.int64)).output(0))
+    fits = ops.less_equal(ops.shape_of(ids, "i64"), constant([1, width], np.int64))
+    chosen = ops.if_op(ops.reduce_logical_and(fits, constant([0], np.int64)).output(0))
     then, then_inputs, then_result = body(
         lambda ids, mask: _copy(bundle, ids, mask, width), f"width{width}"
     )
@@ -188,8 +185,6 @@ def _classify(bundle: Bundle, ids: Any, mask: Any, widths: Sequence[int]) -> Any
 
 def _copy(bundle: Bundle, ids: Any, mask: Any, width: int | None) -> Any:
     """Read the bundle's IR and connect it: the output that its logits come from."""
-    import openvino.opset15 as ops
-
     try:
         model = string_core().read_model(bundle.model_path)
     except RuntimeError as error:
@@ -211,7 +206,7 @@ def _copy(bundle: Bundle, ids: Any, mask: Any, width: int | None) -> Any:
         mask = _pad(mask, width, 0)
     arrays = {"input_ids": ids, "attention_mask": mask}
     if "token_type_ids" in inputs:
-        zero = _constant(0, np.int64)
+        zero = constant(0, np.int64)
         arrays["token_type_ids"] = ops.broadcast(zero, ops.shape_of(ids)).output(0)
     for name in inputs:
         for target in model.input(name).get_target_inputs():
@@ -221,49 +216,37 @@ def _copy(bundle: Bundle, ids: Any, mask: Any, width: int | None) -> Any:
 
 def _pad(array: Any, width: int, value: int) -> Any:
     """Pad one row to a width that the compiler knows, i64 [1, width]."""
-    import openvino.opset15 as ops
-
-    row = ops.reshape(array, _constant([-1], np.int64), special_zero=False)
-    longer = ops.concat([row, _constant([value] * width, np.int64)], 0)
-    first, last, step, axis = (_constant([n], np.int64) for n in (0, width, 1, 0))
+    row = ops.reshape(array, constant([-1], np.int64), special_zero=False)
+    longer = ops.concat([row, constant([value] * width, np.int64)], 0)
+    first, last, step, axis = (constant([n], np.int64) for n in (0, width, 1, 0))
     cut = ops.slice(longer, first, last, step, axis)
-    return ops.reshape(cut, _constant([1, width], np.int64), special_zero=False).output(0)
-
-
-def _constant(value: Any, kind: type[np.generic]) -> Any:
-    import openvino.opset15 as ops
-
-    return ops.constant(np.array(value, dtype=kind))
+    return ops.reshape(cut, constant([1, width], np.int64), special_zero=False).output(0)
 
 
 def _probabilities(logits: Any, mask: Any, special: int, task: Task) -> Any:
     """Sigmoid or softmax; 0 where a text has no token of its own, f32 [N, labels]."""
-    import openvino.opset15 as ops
-
-    tokens = ops.reduce_sum(ops.convert(mask, "i32"), _constant([1], np.int64), keep_dims=True)
-    some = ops.greater(tokens, _constant(special, np.int32))
+    tokens = ops.reduce_sum(ops.convert(mask, "i32"), constant([1], np.int64), keep_dims=True)
+    some = ops.greater(tokens, constant(special, np.int32))
     scores = ops.sigmoid(logits) if task == "multi_label" else ops.softmax(logits, axis=1)
     # Selected rather than multiplied: a row of padding alone may have logits that are no numbers.
-    return ops.select(some, scores, _constant(0, np.float32)).output(0)
+    return ops.select(some, scores, constant(0, np.float32)).output(0)
 
 
 def _labels(scores: Any, manifest: Manifest, names: list[str], separator: str) -> Any:
     """Join the names of the labels that are present, strings [N]."""
-    import openvino.opset15 as ops
-
-    thresholds = _constant(manifest.threshold_array(), np.float32)
+    thresholds = constant(manifest.threshold_array(), np.float32)
     reached = ops.greater_equal(scores, thresholds)
     if manifest.task == "single_label":
-        highest = ops.reduce_max(scores, _constant([1], np.int64), keep_dims=True)
+        highest = ops.reduce_max(scores, constant([1], np.int64), keep_dims=True)
         reached = ops.logical_and(reached, ops.greater_equal(scores, highest))
         # A text without a token of its own has only zeros, and no label.
-        reached = ops.logical_and(reached, ops.greater(scores, _constant(0, np.float32)))
+        reached = ops.logical_and(reached, ops.greater(scores, constant(0, np.float32)))
     count = len(names)
     # Those that do not reach it go behind all that do. Stable, so that of two equal ones the
     # earlier label comes first, as in the classifier.
     ranked = ops.topk(
-        ops.select(reached, scores, _constant(-1, np.float32)),
-        _constant(count, np.int32),
+        ops.select(reached, scores, constant(-1, np.float32)),
+        constant(count, np.int32),
         axis=1,
         mode="max",
         sort="value",
@@ -272,15 +255,15 @@ def _labels(scores: Any, manifest: Manifest, names: list[str], separator: str) -
     )
     # The first name stands alone, the others bring the separator along; the last word is skipped.
     vocabulary = [*names, *(separator + name for name in names), ""]
-    shift = _constant([[0] + [count] * (count - 1)], np.int32)
-    present = ops.greater_equal(ranked.output(0), _constant(0, np.float32))
+    shift = constant([[0] + [count] * (count - 1)], np.int32)
+    present = ops.greater_equal(ranked.output(0), constant(0, np.float32))
     if manifest.task == "single_label":
-        first = _constant([[True] + [False] * (count - 1)], np.bool_)
+        first = constant([[True] + [False] * (count - 1)], np.bool_)
         present = ops.logical_and(present, first)
-    skipped = _constant(2 * count, np.int32)
+    skipped = constant(2 * count, np.int32)
     words = ops.select(present, ops.add(ranked.output(1), shift), skipped)
-    skip = _constant([2 * count], np.int32)
-    inputs = [words.output(0), *string_constants(vocabulary), skip.output(0)]
+    skip = constant([2 * count], np.int32)
+    inputs = [words.output(0), *string_constants(vocabulary), skip]
     *ragged, characters = node("VocabDecoder", inputs)
     return pack_strings([*node("FuzeRagged", ragged), characters])
 

@@ -27,9 +27,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import openvino as ov
+import openvino.opset15 as ops
 
 from ov_emotions.bundle import TOKENIZER_NAME, Bundle
 from ov_emotions.encoding import TextEncoder
@@ -46,9 +48,6 @@ from ov_emotions.serving.text_nodes import (
     string_constants,
     unpack_strings,
 )
-
-if TYPE_CHECKING:
-    import openvino as ov
 
 # Insides of character classes. What the tokenizers library takes \w for; the extension's engines
 # leave out marks, and letters in circles and squares.
@@ -102,11 +101,8 @@ def tokenizer_graph(bundle: Bundle, max_batch: int = -1) -> TokenizerGraph:
 
     :raises BundleSchemaError: if the tokeniser has a part that no graph can be made of.
     """
-    import openvino.opset15 as ops
-    from openvino import Type
-
     spec = json.loads(bundle.tokenizer().to_str())
-    text = ops.parameter(bounded(max_batch), Type.string, name="text")
+    text = ops.parameter(bounded(max_batch), ov.Type.string, name="text")
     text.output(0).set_names({"text"})
     try:
         for token in spec.get("added_tokens", ()):
@@ -141,9 +137,6 @@ def tokenizer_model(bundle: Bundle) -> ov.Model:
 
     :raises BundleSchemaError: if the tokeniser has a part that no graph can be made of.
     """
-    import openvino as ov
-    import openvino.opset15 as ops
-
     graph = tokenizer_graph(bundle)
     outputs = {
         "input_ids": graph.input_ids,
@@ -261,8 +254,6 @@ def _literal(text: str) -> str:
 
 def _rows(strings: Outputs) -> Outputs:
     """Give every text a row of one piece."""
-    import openvino.opset15 as ops
-
     zero, one = constant(0), constant(1)
     count = ops.convert(ops.shape_of(strings[0], "i32"), "i32")
     count = ops.squeeze(count, constant([0]))
@@ -335,8 +326,6 @@ def _metaspace(pieces: Outputs, step: Mapping[str, Any], *, top: bool) -> Output
 
 def _tokenize(pieces: Outputs, whole: Mapping[str, Any]) -> Outputs:
     """Cut pieces into tokens: three outputs, where each row begins and ends, and all ids."""
-    import openvino.opset15 as ops
-
     spec = whole["model"]
     if spec["type"] == "WordPiece":
         return _wordpiece(pieces, spec)
@@ -501,8 +490,6 @@ def _frame(tokens: Outputs, template: Sequence[str | None], bundle: Bundle) -> O
 
 def _pad(tokens: Outputs, bundle: Bundle) -> tuple[Any, Any]:
     """Pad every row to the longest: token ids and attention mask, i64 [N, tokens]."""
-    import openvino.opset15 as ops
-
     begins, ends, ids = tokens
     width = ops.reduce_max(ops.subtract(ends, begins), constant(0))
     # Without special tokens, a text may have none at all.

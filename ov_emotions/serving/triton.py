@@ -23,9 +23,9 @@ from ov_emotions.errors import (
 from ov_emotions.files import sha256_file, write_text
 from ov_emotions.serving.profile import MAX_CORES
 from ov_emotions.serving.repository import Layout, Published, check_name, publish_version
+from ov_emotions.serving.text_model import LabelNames, label_names
 
 TritonBackend = Literal["python", "openvino"]
-LabelNames = Literal["ru", "en"]
 
 HASH_KEY = "manifest_sha256"
 CONFIG_NAME = "config.pbtxt"
@@ -97,20 +97,6 @@ class TritonConfig:
                 raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
             if value > MAX_CORES:
                 raise InputError(f"{name} is {value}; it must be at most {MAX_CORES}")
-
-
-def label_names(bundle: Bundle, config: TritonConfig) -> list[str]:
-    """Choose what the labels are called in answers.
-
-    :raises InputError: if a name contains the separator.
-    """
-    russian = bundle.manifest.label_names_ru if config.names == "ru" else {}
-    names = [russian.get(label) or label for label in bundle.manifest.labels]
-    if taken := [name for name in names if config.separator in name]:
-        raise InputError(
-            f"the separator {config.separator!r} stands in the name {taken[0]!r}; choose another"
-        )
-    return names
 
 
 def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:
