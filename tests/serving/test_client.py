@@ -12,10 +12,9 @@ import ssl
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,7 +34,7 @@ from fake_kserve import (
 )
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import Bundle, Manifest, write_bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.errors import (
     InputError,
     MissingExtraError,
@@ -86,9 +85,7 @@ class ServedIr(ServedBundle):
 
 @pytest.mark.parametrize("protocol", ["rest", "rest as JSON", "rest, gzip", "grpc"])
 @pytest.mark.parametrize("kind", ["text", "tokens", "logits", "published", "published tokens"])
-def test_a_server_gives_what_the_process_gives(
-    tiny_bundle: Bundle, protocol: str, kind: str
-) -> None:
+def test_a_server_gives_what_the_process_gives(tiny_bundle, protocol, kind):
     if kind.startswith("published"):
         config = TextModelConfig(token_in=kind.endswith("tokens"))
         served: ServedBundle = ServedIr(tiny_bundle, config)
@@ -135,9 +132,7 @@ def deflated(body: bytes, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw deflate"])
-def test_what_is_compressed_is_read_whether_it_was_asked_for_or_not(
-    served: ServedBundle, encoding: str
-) -> None:
+def test_what_is_compressed_is_read_whether_it_was_asked_for_or_not(served, encoding):
     def rule(request: Any) -> Reply:
         reply = served.rest(request)
         name = encoding.removeprefix("raw ")
@@ -147,7 +142,7 @@ def test_what_is_compressed_is_read_whether_it_was_asked_for_or_not(
     with rest(rule) as (url, seen), classify(url, model=served.bundle) as remote:
         assert remote("злость").labels == ("anger",)
         served.bound = 1
-        served.scores = lambda _tensors: np.empty((0, 0))  # type: ignore[method-assign]
+        served.scores = lambda _tensors: np.empty((0, 0))
         with pytest.raises(ServerError, match=r"shape \[0, 0\], where float32"):
             remote("злость")
         assert {request.headers["Accept-Encoding"] for request in seen} == {"identity"}
@@ -155,7 +150,7 @@ def test_what_is_compressed_is_read_whether_it_was_asked_for_or_not(
             classify(f"{url}/versions/9")  # an error is compressed as well
 
 
-def test_nul_leaves_in_no_encoding(served: ServedBundle) -> None:
+def test_nul_leaves_in_no_encoding(served):
     sent: list[bytes] = []
     scores = served.scores
 
@@ -163,7 +158,7 @@ def test_nul_leaves_in_no_encoding(served: ServedBundle) -> None:
         sent.extend(tensors["text"])
         return scores(tensors)
 
-    served.scores = note  # type: ignore[method-assign]
+    served.scores = note
     with http_server(served.rest) as (port, _), grpc_server(served.grpc) as (grpc_port, _):
         beside = f"http://127.0.0.1:{port}/emotions"
         for url, binary in (
@@ -179,12 +174,8 @@ def test_nul_leaves_in_no_encoding(served: ServedBundle) -> None:
 
 @pytest.mark.parametrize("takes", ["text", "tokens"])
 def test_a_single_label_model_is_known_and_served_as_such(
-    tiny_manifest: Manifest,
-    tiny_tokenizer_json: str,
-    build_tiny_model: Callable[..., ov.Model],
-    tmp_path: Path,
-    takes: str,
-) -> None:
+    tiny_manifest, tiny_tokenizer_json, build_tiny_model, tmp_path, takes
+):
     single = msgspec.structs.replace(
         tiny_manifest,
         name="single",
@@ -208,8 +199,8 @@ def test_a_single_label_model_is_known_and_served_as_such(
 
 
 def test_a_server_that_takes_tokens_is_given_windows(
-    served: ServedBundle, rest_url: str, tiny_bundle: Bundle, tiny_classifier: EmotionClassifier
-) -> None:
+    served, rest_url, tiny_bundle, tiny_classifier
+):
     served.takes = "tokens"
     with classify(rest_url, model=tiny_bundle) as remote:
         found = remote.predict_proba([LONG, "слово"])
@@ -220,9 +211,7 @@ def test_a_server_that_takes_tokens_is_given_windows(
         classify(rest_url)
 
 
-def test_long_texts_are_a_matter_of_the_server_that_takes_texts(
-    served: ServedBundle, rest_url: str
-) -> None:
+def test_long_texts_are_a_matter_of_the_server_that_takes_texts(served, rest_url):
     with classify(rest_url) as remote:  # without its tokeniser, nobody else knows
         assert [found.truncated for found in remote(["слово", LONG])] == [False, None]
     with pytest.raises(InputError, match="does 'truncate' with long ones"):
@@ -234,7 +223,7 @@ def test_long_texts_are_a_matter_of_the_server_that_takes_texts(
         assert remote(LONG).truncated is False
 
 
-def test_thresholds_of_the_caller_decide(rest_url: str) -> None:
+def test_thresholds_of_the_caller_decide(rest_url):
     with classify(rest_url, thresholds={"joy": 0.9999999}) as remote:
         assert remote("какая радость").labels == ()
         assert remote.thresholds["joy"] == 0.9999999
@@ -242,25 +231,21 @@ def test_thresholds_of_the_caller_decide(rest_url: str) -> None:
         classify(rest_url, thresholds={"boredom": 0.5})
 
 
-def test_logits_are_those_of_the_probabilities(
-    rest_url: str, tiny_classifier: EmotionClassifier
-) -> None:
+def test_logits_are_those_of_the_probabilities(rest_url, tiny_classifier):
     with classify(rest_url) as remote:
         found = remote.predict_logits(["слово я", ""])
     np.testing.assert_allclose(found, tiny_classifier.predict_logits(["слово я", ""]), atol=1e-4)
     assert np.isneginf(found[1]).all()
 
 
-def test_a_wrong_text_is_told_by_its_position_and_not_sent(served: ServedBundle) -> None:
+def test_a_wrong_text_is_told_by_its_position_and_not_sent(served):
     with rest(served.rest) as (url, seen), classify(url) as remote:
         with pytest.raises(InputError, match="position 1 is a int"):
-            remote(["слово", 1])  # type: ignore[list-item]
+            remote(["слово", 1])
         assert not infers(seen)
 
 
-def test_headers_reach_the_server_over_both_protocols(
-    served: ServedBundle, tiny_bundle: Bundle
-) -> None:
+def test_headers_reach_the_server_over_both_protocols(served, tiny_bundle):
     options = replace(FAST, headers={"Authorization": "Bearer token"})
     keys: list[Any] = []
 
@@ -278,9 +263,7 @@ def test_headers_reach_the_server_over_both_protocols(
         classify("grpc://127.0.0.1:1/emotions", options=replace(FAST, headers={"a!": "b"}))
 
 
-def test_a_classifier_serves_many_threads(
-    rest_url: str, grpc_url: str, tiny_classifier: EmotionClassifier
-) -> None:
+def test_a_classifier_serves_many_threads(rest_url, grpc_url, tiny_classifier):
     expected = [tiny_classifier(text).labels for text in SHORT]
     for url in (rest_url, grpc_url):
         with classify(url, metadata_url=rest_url) as remote, ThreadPoolExecutor(8) as pool:
@@ -288,9 +271,7 @@ def test_a_classifier_serves_many_threads(
         assert found == expected * 10
 
 
-def test_asyncio_gives_the_same(
-    rest_url: str, grpc_url: str, tiny_classifier: EmotionClassifier
-) -> None:
+def test_asyncio_gives_the_same(rest_url, grpc_url, tiny_classifier):
     async def run(url: str) -> None:
         async def numbered() -> Any:
             for text in SHORT:
@@ -309,7 +290,7 @@ def test_asyncio_gives_the_same(
                 assert [f.labels async for f in remote.stream(texts, chunk_size=2)] == expected
             assert (await remote.predict_proba(SHORT)).shape == (len(SHORT), 3)
             with pytest.raises(InputError, match="position 1"):
-                [f async for f in remote.stream(["слово", None])]  # type: ignore[list-item]
+                [f async for f in remote.stream(["слово", None])]
         with pytest.raises(ServerError, match="was closed"):
             await remote("слово")
 
@@ -317,7 +298,7 @@ def test_asyncio_gives_the_same(
         asyncio.run(run(url))
 
 
-def test_a_call_that_is_cancelled_stops(served: ServedBundle) -> None:
+def test_a_call_that_is_cancelled_stops(served):
     async def run(url: str) -> None:
         async with await AsyncEmotionClassifier.from_server(url, options=FAST) as remote:
             with pytest.raises(TimeoutError):
@@ -331,7 +312,7 @@ def test_a_call_that_is_cancelled_stops(served: ServedBundle) -> None:
 # What stays open, forks, logs and imports
 
 
-def test_after_closing_nothing_is_sent(served: ServedBundle) -> None:
+def test_after_closing_nothing_is_sent(served):
     with rest(served.rest) as (url, seen):
         remote = classify(url)
         remote.close()
@@ -351,7 +332,7 @@ print([classifier("злость").labels for classifier in kept])
 """
 
 
-def test_those_that_nobody_closed_are_closed_at_the_end(rest_url: str, grpc_url: str) -> None:
+def test_those_that_nobody_closed_are_closed_at_the_end(rest_url, grpc_url):
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-c", LEFT_OPEN, rest_url, grpc_url],
         capture_output=True,
@@ -374,7 +355,7 @@ print(sorted(extras & set(sys.modules)))
 """
 
 
-def test_a_local_prediction_imports_no_client(tiny_bundle: Bundle) -> None:
+def test_a_local_prediction_imports_no_client(tiny_bundle):
     done = subprocess.run(
         [sys.executable, "-c", PROOF, str(tiny_bundle.folder)],
         capture_output=True,
@@ -385,7 +366,7 @@ def test_a_local_prediction_imports_no_client(tiny_bundle: Bundle) -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_a_copy_connects_by_itself(rest_url: str) -> None:
+def test_a_copy_connects_by_itself(rest_url):
     with classify(rest_url, thresholds={"joy": 0.3}) as first:
         again = pickle.loads(pickle.dumps(first))
         expected = first(["радость", "слово"])
@@ -395,7 +376,7 @@ def test_a_copy_connects_by_itself(rest_url: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_after_a_fork_a_classifier_says_so_instead_of_waiting_for_ever(rest_url: str) -> None:
+def test_after_a_fork_a_classifier_says_so_instead_of_waiting_for_ever(rest_url):
     remote = classify(rest_url)
     reader, writer = os.pipe()
     with warnings.catch_warnings():
@@ -417,9 +398,7 @@ def test_after_a_fork_a_classifier_says_so_instead_of_waiting_for_ever(rest_url:
     remote.close()
 
 
-def test_texts_and_headers_are_never_logged(
-    served: ServedBundle, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_texts_and_headers_are_never_logged(served, caplog):
     caplog.set_level(logging.DEBUG)
     options = replace(FAST, headers={"Authorization": "Bearer token"})
     failures = [Reply.of({"error": "busy"}, 503), Reply.of({"error": "no"}, 400)]
@@ -434,12 +413,12 @@ def test_texts_and_headers_are_never_logged(
     assert "Bearer" not in caplog.text
 
 
-def test_without_a_bundle_there_is_none_to_save(rest_url: str, tmp_path: Path) -> None:
+def test_without_a_bundle_there_is_none_to_save(rest_url, tmp_path):
     with classify(rest_url) as remote, pytest.raises(ServerError, match="no bundle of its own"):
         remote.save_pretrained(tmp_path / "b")
 
 
-def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_names_the_command(monkeypatch):
     for module in ("tritonclient", "tritonclient.http", "tritonclient.grpc", "aiohttp"):
         monkeypatch.setitem(sys.modules, module, None)
     for url in ("http://127.0.0.1:1/emotions", "grpc://127.0.0.1:1/emotions"):
@@ -447,7 +426,7 @@ def test_a_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
             classify(url)
 
 
-def test_json_is_what_a_reader_of_the_protocol_expects(served: ServedBundle) -> None:
+def test_json_is_what_a_reader_of_the_protocol_expects(served):
     with rest(served.rest) as (url, seen):
         with classify(url, options=replace(FAST, binary=False)) as remote:
             remote(["злость", "радость"])
@@ -463,7 +442,7 @@ def test_json_is_what_a_reader_of_the_protocol_expects(served: ServedBundle) -> 
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def certificate(tmp_path_factory):
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl command to make a certificate with")
     folder = tmp_path_factory.mktemp("tls")
@@ -477,7 +456,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def tls(served: ServedBundle, certificate: tuple[Path, Path]) -> Iterator[Callable[..., int]]:
+def tls(served, certificate):
     """Starts a REST server with TLS, which may ask for the client's certificate."""
     from contextlib import ExitStack
 
@@ -494,7 +473,7 @@ def tls(served: ServedBundle, certificate: tuple[Path, Path]) -> Iterator[Callab
         yield start
 
 
-def test_tls_over_rest(tls: Callable[..., int], certificate: tuple[Path, Path]) -> None:
+def test_tls_over_rest(tls, certificate):
     cert, key = certificate
     url = f"https://127.0.0.1:{tls()}/emotions"
     with classify(url, options=replace(FAST, ca_file=cert)) as remote:
@@ -509,9 +488,7 @@ def test_tls_over_rest(tls: Callable[..., int], certificate: tuple[Path, Path]) 
         classify(url, options=replace(FAST, ca_file=cert))
 
 
-def test_tls_over_grpc(
-    served: ServedBundle, tiny_bundle: Bundle, certificate: tuple[Path, Path]
-) -> None:
+def test_tls_over_grpc(served, tiny_bundle, certificate):
     import grpc
 
     cert, key = certificate
@@ -524,7 +501,7 @@ def test_tls_over_grpc(
             classify(url, model=tiny_bundle)
 
 
-def test_tls_where_there_is_none(rest_url: str, tmp_path: Path) -> None:
+def test_tls_where_there_is_none(rest_url, tmp_path):
     with pytest.raises(ServerError, match="TLS"):
         classify(rest_url.replace("http", "https"))
     path = tmp_path / "cert.pem"
@@ -533,7 +510,7 @@ def test_tls_where_there_is_none(rest_url: str, tmp_path: Path) -> None:
         classify("https://127.0.0.1:1/emotions", options=replace(FAST, ca_file=path))
 
 
-def test_a_manifest_that_was_altered_is_refused(tiny_bundle: Bundle) -> None:
+def test_a_manifest_that_was_altered_is_refused(tiny_bundle):
     served = ServedIr(tiny_bundle, TextModelConfig())
     served.facts["manifest"] = served.facts["manifest"].replace('"seed":1', '"seed":2')
     altered = pytest.raises(ServerMismatchError, match="altered after it was written")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_kserve import Reply, Request, ServedBundle, http_server
+from fake_kserve import Reply, Request, http_server
 
-from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 
 
@@ -15,9 +14,7 @@ def check(*arguments: str) -> int:
     return main(["ovms", "check", *arguments])
 
 
-def test_a_server_that_is_well_passes_on_one_page(
-    rest_url: str, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_is_well_passes_on_one_page(rest_url, tiny_bundle, capsys):
     assert check(rest_url, "--model", str(tiny_bundle.folder), "--requests", "3") == 0
     page = capsys.readouterr().out
     assert len(page.splitlines()) < 15
@@ -28,7 +25,7 @@ def test_a_server_that_is_well_passes_on_one_page(
     assert "FAILED" not in page
 
 
-def test_json_says_the_same(rest_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_says_the_same(rest_url, capsys):
     assert check(rest_url, "--json", "--requests", "3") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is True
@@ -46,9 +43,7 @@ def test_json_says_the_same(rest_url: str, capsys: pytest.CaptureFixture[str]) -
     assert 0 < found["speed"]["p50_ms"] <= found["speed"]["max_ms"]
 
 
-def test_a_server_that_is_ready_and_fails_every_inference_fails(
-    served: ServedBundle, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_is_ready_and_fails_every_inference_fails(served, capsys):
     def rule(request: Request) -> Reply:
         if request.path.endswith("/infer"):
             return Reply.of({"error": "Internal inference error"}, 500)
@@ -62,23 +57,13 @@ def test_a_server_that_is_ready_and_fails_every_inference_fails(
     assert "Internal inference error" in page
 
 
-def test_other_answers_than_the_bundles_fail(
-    served: ServedBundle,
-    rest_url: str,
-    tiny_bundle: Bundle,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_other_answers_than_the_bundles_fail(served, rest_url, tiny_bundle, capsys):
     served.spoil = lambda scores: scores[:, ::-1]
     assert check(rest_url, "--model", str(tiny_bundle.folder)) == 1
     assert "but the bundle here differs by" in capsys.readouterr().out
 
 
-def test_the_wrong_model_fails(
-    served: ServedBundle,
-    rest_url: str,
-    tiny_bundle: Bundle,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_wrong_model_fails(served, rest_url, tiny_bundle, capsys):
     served.facts["thresholds"] = '{"anger": 0.7, "joy": 0.61, "neutral": 0.9}'
     assert check(rest_url, "--model", str(tiny_bundle.folder)) == 1
     page = capsys.readouterr().out
@@ -87,9 +72,7 @@ def test_the_wrong_model_fails(
     assert "inference    -" in page
 
 
-def test_a_server_that_is_not_there_fails_without_more_ado(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_server_that_is_not_there_fails_without_more_ado(capsys):
     pytest.importorskip("tritonclient", reason="the extra serving is not installed")
     assert check("grpc://127.0.0.1:1/emotions", "--timeout", "1") == 1
     page = capsys.readouterr().out
@@ -97,15 +80,13 @@ def test_a_server_that_is_not_there_fails_without_more_ado(
     assert page.count("not tried") == 3
 
 
-def test_over_grpc_facts_come_from_beside(
-    rest_url: str, grpc_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_over_grpc_facts_come_from_beside(rest_url, grpc_url, capsys):
     assert check(grpc_url, "--requests", "2") == 1
     assert "metadata_url" in capsys.readouterr().out
     assert check(grpc_url, "--metadata-url", rest_url, "--requests", "2") == 0
 
 
-def test_headers_are_sent(served: ServedBundle) -> None:
+def test_headers_are_sent(served):
     with http_server(served.rest) as (port, seen):
         url = f"http://127.0.0.1:{port}/emotions"
         assert check(url, "--header", "authorization=Bearer a=b", "--requests", "1") == 0
@@ -121,9 +102,7 @@ def test_headers_are_sent(served: ServedBundle) -> None:
         (["http://127.0.0.1:1/emotions", "--ca-file", "/no/such"], "is no file"),
     ],
 )
-def test_wrong_use_is_one_sentence(
-    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_use_is_one_sentence(arguments, problem, capsys):
     assert check(*arguments) == 1
     error = capsys.readouterr().err
     assert problem in error
@@ -141,14 +120,7 @@ def test_wrong_use_is_one_sentence(
         (["{grpc}"], "metadata_url"),
     ],
 )
-def test_json_is_json_on_every_outcome(
-    served: ServedBundle,
-    rest_url: str,
-    grpc_url: str,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    problem: str,
-) -> None:
+def test_json_is_json_on_every_outcome(served, rest_url, grpc_url, capsys, arguments, problem):
     served.facts["manifest_sha256"] = "1" * 64
     served.spoil = lambda scores: scores / 2
     places = {"rest": rest_url, "grpc": grpc_url, "bundle": str(served.bundle.folder)}
@@ -160,9 +132,7 @@ def test_json_is_json_on_every_outcome(
     assert problem in wrong["detail"]
 
 
-def test_what_was_not_verified_is_never_called_the_same(
-    grpc_url: str, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_not_verified_is_never_called_the_same(grpc_url, tiny_bundle, capsys):
     assert check(grpc_url, "--model", str(tiny_bundle.folder), "--requests", "2") == 0
     page = capsys.readouterr().out
     assert "the same as" not in page
@@ -170,9 +140,7 @@ def test_what_was_not_verified_is_never_called_the_same(
     assert "(of neutral from one side only)" in page
 
 
-def test_tokens_without_a_bundle_are_a_failed_step(
-    served: ServedBundle, rest_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tokens_without_a_bundle_are_a_failed_step(served, rest_url, capsys):
     served.takes = "tokens"
     assert check(rest_url, "--json") == 1
     steps = json.loads(capsys.readouterr().out)["steps"]

@@ -9,7 +9,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ RPCS = {
 
 
 @pytest.fixture(scope="module")
-def transcript(shared: Path) -> list[dict[str, Any]]:
+def transcript(shared):
     path = shared / "ovms" / "kserve_transcript_v2026.3.json"
     if not path.is_file():
         pytest.skip(f"{path} is missing")
@@ -152,9 +151,7 @@ def error_text(entry: dict[str, Any]) -> str:
     return str(json.loads(reply_of(entry).body)["error"])[:290]
 
 
-def test_every_answer_is_understood_or_told_as_an_error_of_ours(
-    transcript: list[dict[str, Any]],
-) -> None:
+def test_every_answer_is_understood_or_told_as_an_error_of_ours(transcript):
     checked = 0
     for entry in transcript:
         if (name := call_of(entry)) is not None:
@@ -164,9 +161,7 @@ def test_every_answer_is_understood_or_told_as_an_error_of_ours(
     assert checked == 81, "the others are of calls that the client never makes"
 
 
-def test_an_answer_to_another_question_is_an_error_and_never_a_crash(
-    transcript: list[dict[str, Any]],
-) -> None:
+def test_an_answer_to_another_question_is_an_error_and_never_a_crash(transcript):
     for entry in transcript:
         if entry["proto"] != "rest":
             continue
@@ -180,9 +175,7 @@ def test_an_answer_to_another_question_is_an_error_and_never_a_crash(
                     assert found == {} or isinstance(found, str)
 
 
-def test_logits_are_the_same_as_json_as_bytes_and_over_grpc(
-    transcript: list[dict[str, Any]],
-) -> None:
+def test_logits_are_the_same_as_json_as_bytes_and_over_grpc(transcript):
     found = []
     for note in ("ok flat+id", "binary output", "contents", "raw"):
         (entry,) = [e for e in transcript if e["note"] == note]
@@ -193,9 +186,7 @@ def test_logits_are_the_same_as_json_as_bytes_and_over_grpc(
 
 
 @pytest.mark.parametrize("model", ["cls", "cls_str"])
-def test_a_model_that_does_not_tell_its_facts_as_json_is_refused(
-    transcript: list[dict[str, Any]], model: str
-) -> None:
+def test_a_model_that_does_not_tell_its_facts_as_json_is_refused(transcript, model):
     answers = {
         (entry["method"], entry["path"]): reply_of(entry)
         for entry in transcript
@@ -213,7 +204,7 @@ def test_a_model_that_does_not_tell_its_facts_as_json_is_refused(
 
 
 @pytest.fixture(scope="module")
-def recorded(shared: Path) -> list[dict[str, Any]]:
+def recorded(shared):
     path = shared / "ovms" / "text_model_recorded.json"
     if not path.is_file():
         pytest.skip(f"{path} is missing")
@@ -241,9 +232,7 @@ def recorded_call(entry: dict[str, Any]) -> Call | None:
     return (lambda t: t.metadata("", 2)) if path.startswith("/v2/models/") else None
 
 
-def test_every_recorded_answer_of_the_text_model_is_understood(
-    recorded: list[dict[str, Any]],
-) -> None:
+def test_every_recorded_answer_of_the_text_model_is_understood(recorded):
     compressed = 0
     for entry in recorded:
         call = recorded_call(entry)
@@ -268,9 +257,7 @@ def test_every_recorded_answer_of_the_text_model_is_understood(
 
 
 @pytest.mark.parametrize("accepts", [None, "identity", "gzip", "gzip, deflate"])
-def test_the_recorded_server_is_waited_for_verified_and_answers_as_the_process(
-    recorded: list[dict[str, Any]], accepts: str | None
-) -> None:
+def test_the_recorded_server_is_waited_for_verified_and_answers_as_the_process(recorded, accepts):
     loading = {e["path"]: e for e in recorded if "loading" in e["note"] and e["status"] != 200}
     infer = [e for e in recorded if e["path"].endswith("/infer") and e["status"] == 200]
     metadata = [e for e in recorded if e["note"].startswith("metadata, ")]

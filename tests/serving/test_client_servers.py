@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -27,8 +27,6 @@ from fake_kserve import (
     rest,
 )
 
-from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import Bundle
 from ov_emotions.client import verify
 from ov_emotions.client.probes import PROBES, Known
 from ov_emotions.errors import (
@@ -60,8 +58,8 @@ def both(served: ServedBundle) -> Iterator[dict[str, str]]:
 
 
 def test_batches_are_split_by_texts_bytes_and_tokens_and_order_is_kept(
-    served: ServedBundle, tiny_bundle: Bundle, tiny_classifier: EmotionClassifier
-) -> None:
+    served, tiny_bundle, tiny_classifier
+):
     texts = ["радость " * (1 + i % 7) for i in range(20)]
     expected = tiny_classifier.predict_proba(texts)
     for limit, least in (
@@ -80,9 +78,7 @@ def test_batches_are_split_by_texts_bytes_and_tokens_and_order_is_kept(
 @pytest.mark.parametrize("told", ["nowhere", "shape", "rt_info"])
 @pytest.mark.parametrize("takes", ["text", "tokens"])
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_the_server_s_bound_of_a_batch_is_kept(
-    served: ServedBundle, tiny_bundle: Bundle, protocol: str, takes: str, told: str
-) -> None:
+def test_the_server_s_bound_of_a_batch_is_kept(served, tiny_bundle, protocol, takes, told):
     sizes: list[int] = []
     served.takes, served.bound = takes, 5
     run = served.run
@@ -91,7 +87,7 @@ def test_the_server_s_bound_of_a_batch_is_kept(
         sizes.append(len(next(iter(tensors.values()))))
         return run(tensors)
 
-    served.run = note  # type: ignore[method-assign]
+    served.run = note
     if told == "rt_info":
         served.facts["batch_size"] = "1:5"
     if told == "shape":
@@ -111,7 +107,7 @@ def test_the_server_s_bound_of_a_batch_is_kept(
         assert max(sizes) <= 5, "what was learned is kept"
 
 
-def test_no_more_requests_are_under_way_than_allowed(served: ServedBundle) -> None:
+def test_no_more_requests_are_under_way_than_allowed(served):
     lock, running, most = threading.Lock(), 0, 0
 
     def rule(request: Request) -> Reply:
@@ -137,7 +133,7 @@ def test_no_more_requests_are_under_way_than_allowed(served: ServedBundle) -> No
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_what_passes_is_tried_again(served: ServedBundle, status: int) -> None:
+def test_what_passes_is_tried_again(served, status):
     failures = [Reply.of({"error": "busy"}, status), Reply(status, b"<html>busy</html>")]
     with rest(failing(served, failures)) as (url, seen), classify(url) as remote:
         assert remote("злость").labels == ("anger",)
@@ -145,7 +141,7 @@ def test_what_passes_is_tried_again(served: ServedBundle, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 413, 500])
-def test_what_was_refused_is_not_tried_again(served: ServedBundle, status: int) -> None:
+def test_what_was_refused_is_not_tried_again(served, status):
     failures = [Reply.of({"error": "no, not this"}, status)] * 5
     with rest(failing(served, failures)) as (url, seen), classify(url) as remote:
         with pytest.raises(ServerError, match=rf"\({status}\): no, not this") as raised:
@@ -154,14 +150,14 @@ def test_what_was_refused_is_not_tried_again(served: ServedBundle, status: int) 
         assert len(infers(seen)) == 1
 
 
-def test_a_broken_connection_is_made_anew(served: ServedBundle) -> None:
+def test_a_broken_connection_is_made_anew(served):
     with rest(failing(served, [Reply(drop=True), Reply(drop=True)])) as (url, seen):
         with classify(url) as remote:
             assert remote("злость").labels == ("anger",)
         assert len(infers(seen)) == 3
 
 
-def test_a_server_that_stays_away_is_told_after_the_last_attempt(served: ServedBundle) -> None:
+def test_a_server_that_stays_away_is_told_after_the_last_attempt(served):
     failures = [Reply.of({"error": "busy"}, 503)] * 9
     with rest(failing(served, failures)) as (url, seen), classify(url) as remote:
         with pytest.raises(ServerUnavailableError, match=r"\(503\): busy \(tried 3 times\)"):
@@ -172,7 +168,7 @@ def test_a_server_that_stays_away_is_told_after_the_last_attempt(served: ServedB
             classify(url)
 
 
-def test_a_slow_answer_is_asked_for_again_until_the_deadline(served: ServedBundle) -> None:
+def test_a_slow_answer_is_asked_for_again_until_the_deadline(served):
     options = replace(FAST, timeout=0.2, deadline=0.5, attempts=9)
     with rest(failing(served, [Reply(delay=1.0)] * 9)) as (url, seen):
         late = pytest.raises(ServerUnavailableError, match="did not answer within")
@@ -182,9 +178,7 @@ def test_a_slow_answer_is_asked_for_again_until_the_deadline(served: ServedBundl
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_an_overloaded_server_is_asked_again_until_the_deadline(
-    served: ServedBundle, tiny_bundle: Bundle, protocol: str
-) -> None:
+def test_an_overloaded_server_is_asked_again_until_the_deadline(served, tiny_bundle, protocol):
     served.threads = 1
     options = replace(FAST, batch_texts=1, concurrency=12)
     with both(served) as urls:
@@ -202,23 +196,19 @@ def test_an_overloaded_server_is_asked_again_until_the_deadline(
             remote("злость")
 
 
-def test_a_bad_request_over_grpc_is_not_tried_again(
-    served: ServedBundle, tiny_bundle: Bundle
-) -> None:
+def test_a_bad_request_over_grpc_is_not_tried_again(served, tiny_bundle):
     with both(served) as urls, classify(urls["grpc"], model=tiny_bundle) as remote:
 
         def refuse(_tensors: Any) -> Any:
             raise Abort("INVALID_ARGUMENT", "no, not this")
 
-        served.run = refuse  # type: ignore[method-assign]
+        served.run = refuse
         with pytest.raises(ServerError, match=r"\(INVALID_ARGUMENT\): no, not this$"):
             remote("злость")
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_a_server_that_loads_its_models_is_waited_for(
-    served: ServedBundle, tiny_bundle: Bundle, protocol: str
-) -> None:
+def test_a_server_that_loads_its_models_is_waited_for(served, tiny_bundle, protocol):
     with both(served) as urls:
 
         def load(seconds: float) -> None:
@@ -253,9 +243,7 @@ def test_a_server_that_loads_its_models_is_waited_for(
         (lambda scores: -scores, "no probabilities"),
     ],
 )
-def test_answers_that_are_no_probabilities_are_refused(
-    served: ServedBundle, spoil: Callable[[Any], Any], problem: str
-) -> None:
+def test_answers_that_are_no_probabilities_are_refused(served, spoil, problem):
     with both(served) as urls:
         for url in urls.values():
             served.spoil = lambda scores: scores
@@ -285,14 +273,14 @@ def test_answers_that_are_no_probabilities_are_refused(
         Reply(200, b"xx", {"Content-Encoding": "deflate"}),
     ],
 )
-def test_answers_that_are_not_kserves_are_told(served: ServedBundle, reply: Reply) -> None:
+def test_answers_that_are_not_kserves_are_told(served, reply):
     with rest(failing(served, [reply])) as (url, _), classify(url) as remote:
         with pytest.raises(ServerError, match="emotions gave"):
             remote("злость")
         assert remote("злость").labels == ("anger",), "the next answer counts again"
 
 
-def test_servers_of_another_kind_are_told(served: ServedBundle) -> None:
+def test_servers_of_another_kind_are_told(served):
     around = Reply(307, b"", {"Location": "/v2/models/emotions/infer"})
     circle = pytest.raises(ServerError, match="redirects the request in a circle")
     with rest(failing(served, [around] * 99)) as (url, _), classify(url) as remote, circle:
@@ -307,7 +295,7 @@ def test_servers_of_another_kind_are_told(served: ServedBundle) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "grpc"])
-def test_a_server_that_takes_connections_and_says_nothing_is_told_in_time(scheme: str) -> None:
+def test_a_server_that_takes_connections_and_says_nothing_is_told_in_time(scheme):
     options = replace(FAST, timeout=0.3, deadline=0.5, attempts=2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/emotions"
@@ -320,9 +308,7 @@ def test_a_server_that_takes_connections_and_says_nothing_is_told_in_time(scheme
 # What is verified, by facts
 
 
-def test_facts_are_verified_before_any_text_is_sent(
-    served: ServedBundle, tiny_bundle: Bundle
-) -> None:
+def test_facts_are_verified_before_any_text_is_sent(served, tiny_bundle):
     served.facts["thresholds"] = OTHER_CUTS
     with rest(served.rest) as (url, seen):
         with pytest.raises(ServerMismatchError, match=r"serves tiny.*joy is 0\.61 and not 0\.6"):
@@ -335,9 +321,7 @@ def test_facts_are_verified_before_any_text_is_sent(
             classify(url)
 
 
-def test_over_grpc_facts_come_from_beside(
-    tiny_bundle: Bundle, rest_url: str, grpc_url: str
-) -> None:
+def test_over_grpc_facts_come_from_beside(tiny_bundle, rest_url, grpc_url):
     with pytest.raises(ServerMismatchError, match="give its REST URL as metadata_url"):
         classify(grpc_url)
     base = rest_url.removesuffix("/emotions")
@@ -354,9 +338,7 @@ def test_over_grpc_facts_come_from_beside(
         classify(grpc_url, metadata_url=url)
 
 
-def test_tritons_parameters_are_facts_over_both_protocols(
-    served: ServedBundle, tiny_bundle: Bundle
-) -> None:
+def test_tritons_parameters_are_facts_over_both_protocols(served, tiny_bundle):
     served.parameters, served.facts = served.facts, {}
     with both(served) as urls:
         for url in urls.values():
@@ -367,9 +349,7 @@ def test_tritons_parameters_are_facts_over_both_protocols(
             classify(urls["rest"])
 
 
-def test_believing_needs_a_bundle_and_asks_for_nothing(
-    served: ServedBundle, tiny_bundle: Bundle
-) -> None:
+def test_believing_needs_a_bundle_and_asks_for_nothing(served, tiny_bundle):
     served.facts = {"labels": "nonsense"}
     with rest(served.rest) as (url, seen):
         with pytest.raises(InputError, match="verify=False believes a bundle"):
@@ -383,18 +363,14 @@ def test_believing_needs_a_bundle_and_asks_for_nothing(
 
 
 @pytest.mark.parametrize("takes", ["text", "tokens"])
-def test_over_grpc_the_right_model_is_known_by_its_answers(
-    served: ServedBundle, grpc_url: str, tiny_bundle: Bundle, takes: str
-) -> None:
+def test_over_grpc_the_right_model_is_known_by_its_answers(served, grpc_url, tiny_bundle, takes):
     served.takes = takes
     with classify(grpc_url, model=tiny_bundle) as remote:
         assert remote("злость").labels == ("anger",)
 
 
 @pytest.mark.parametrize("takes", ["text", "tokens"])
-def test_over_grpc_another_model_is_refused(
-    served: ServedBundle, grpc_url: str, rest_url: str, tiny_bundle: Bundle, takes: str
-) -> None:
+def test_over_grpc_another_model_is_refused(served, grpc_url, rest_url, tiny_bundle, takes):
     served.takes = takes
     served.spoil = lambda scores: np.clip(scores + 0.1 * (scores > 0.5) - 0.2, 0, 1)
     with pytest.raises(ServerMismatchError, match=r"does not answer as tiny.*there and.*here") as e:
@@ -409,8 +385,8 @@ def test_over_grpc_another_model_is_refused(
 
 @pytest.mark.parametrize(("label", "cut"), [("joy", 0.99), ("anger", 0.001)])
 def test_over_grpc_other_thresholds_are_seen_in_the_labels(
-    served: ServedBundle, grpc_url: str, tiny_bundle: Bundle, label: str, cut: float
-) -> None:
+    served, grpc_url, tiny_bundle, label, cut
+):
     served.thresholds[label] = cut
     side = "higher" if cut > 0.5 else "lower"
     with pytest.raises(ServerMismatchError, match=f"threshold of {label} is {side} than 0"):
@@ -418,8 +394,8 @@ def test_over_grpc_other_thresholds_are_seen_in_the_labels(
 
 
 def test_a_bundle_to_which_all_known_texts_are_alike_cannot_be_verified_by_answers(
-    grpc_url: str, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    grpc_url, tiny_bundle, monkeypatch
+):
     dull = Known(np.full((len(PROBES), 3), 0.2, np.float32), 0.02)
     monkeypatch.setattr(verify, "known_answers", lambda *_expected: dull)
     with pytest.raises(ServerMismatchError, match=r"cannot be verified by.*as metadata_url, or"):
@@ -435,9 +411,7 @@ def change(served: ServedBundle, version: str, facts: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_another_model_under_the_same_name_is_noticed_at_its_first_answer(
-    served: ServedBundle, protocol: str
-) -> None:
+def test_another_model_under_the_same_name_is_noticed_at_its_first_answer(served, protocol):
     with both(served) as urls:
         with classify(urls[protocol], metadata_url=urls["rest"]) as remote:
             assert remote("злость").labels == ("anger",)
@@ -451,7 +425,7 @@ def test_another_model_under_the_same_name_is_noticed_at_its_first_answer(
             assert remote.thresholds["joy"] == 0.61
 
 
-def test_a_changed_model_is_followed_where_that_was_asked_for(served: ServedBundle) -> None:
+def test_a_changed_model_is_followed_where_that_was_asked_for(served):
     with both(served) as urls:
         options = replace(FAST, batch_texts=2)
         with classify(
@@ -485,8 +459,8 @@ def test_a_changed_model_is_followed_where_that_was_asked_for(served: ServedBund
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 @pytest.mark.parametrize("how", ["version", "time", "restart"])
 def test_another_model_than_the_bundle_is_noticed_over_both_protocols(
-    served: ServedBundle, tiny_bundle: Bundle, protocol: str, how: str
-) -> None:
+    served, tiny_bundle, protocol, how
+):
     options = replace(FAST, recheck=0.2) if how == "time" else FAST
     with (
         both(served) as urls,
@@ -506,9 +480,7 @@ def test_another_model_than_the_bundle_is_noticed_over_both_protocols(
             remote("злость")
 
 
-def test_a_version_that_was_asked_for_is_the_one_that_answers(
-    served: ServedBundle, tiny_bundle: Bundle
-) -> None:
+def test_a_version_that_was_asked_for_is_the_one_that_answers(served, tiny_bundle):
     served.versions = ["1", "2"]
     with rest(served.rest) as (url, seen):
         with classify(f"{url}/versions/1", model=tiny_bundle) as remote:

@@ -68,7 +68,7 @@ class TfsModel:
         if request.path.endswith("/metadata"):
             return Reply.of(self._metadata())
         status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK"}}
-        status["status"]["error_message"] = "OK"  # type: ignore[index]
+        status["status"]["error_message"] = "OK"
         return Reply.of({"model_version_status": [status]})
 
     def _metadata(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def tfs_server(model: TfsModel, protocol: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def model(tiny_bundle: Bundle) -> TfsModel:
+def model(tiny_bundle):
     return TfsModel(ServedBundle(tiny_bundle))
 
 
@@ -192,9 +192,7 @@ def classify(url: str, bundle: Bundle | None, **arguments: Any) -> EmotionClassi
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 @pytest.mark.parametrize("takes", ["text", "tokens"])
-def test_an_old_server_gives_what_the_process_gives(
-    model: TfsModel, tiny_bundle: Bundle, protocol: str, takes: str
-) -> None:
+def test_an_old_server_gives_what_the_process_gives(model, tiny_bundle, protocol, takes):
     model.served.takes = takes
     local = EmotionClassifier(tiny_bundle, threads=1, long_texts="truncate")
     options = replace(FAST, batch_texts=2, batch_tokens=20)
@@ -211,9 +209,7 @@ def test_an_old_server_gives_what_the_process_gives(
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_another_model_or_none_is_refused(
-    model: TfsModel, tiny_bundle: Bundle, protocol: str
-) -> None:
+def test_another_model_or_none_is_refused(model, tiny_bundle, protocol):
     with tfs_server(model, protocol) as url:
         with pytest.raises(ServerMismatchError, match="does not tell the labels and thresholds"):
             classify(url, None)
@@ -226,9 +222,7 @@ def test_another_model_or_none_is_refused(
         classify(f"tfs+{protocol}://127.0.0.1:1/emotions", tiny_bundle)
 
 
-def test_a_newer_server_is_refused_and_told_what_to_use(
-    model: TfsModel, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_newer_server_is_refused_and_told_what_to_use(model, tiny_bundle, capsys):
     model.server_version = "2026.3.0"
     newer = r"no TensorFlow Serving API \(OpenVINO Model Server 2026\.3\.0\).*use http://"
     with tfs_server(model, "http") as url:
@@ -249,7 +243,7 @@ def test_a_newer_server_is_refused_and_told_what_to_use(
         classify(f"tfs+grpc://127.0.0.1:{port}/emotions", tiny_bundle)
 
 
-def test_what_passes_is_tried_again(model: TfsModel, tiny_bundle: Bundle) -> None:
+def test_what_passes_is_tried_again(model, tiny_bundle):
     import grpc
 
     passing = {
@@ -272,7 +266,7 @@ def test_what_passes_is_tried_again(model: TfsModel, tiny_bundle: Bundle) -> Non
             remote("злость")
 
 
-def test_answers_that_make_no_sense_are_told(model: TfsModel, tiny_bundle: Bundle) -> None:
+def test_answers_that_make_no_sense_are_told(model, tiny_bundle):
     senseless = [Reply(200, b"<html></html>"), Reply(200, b"[" * 100_000), Reply.of([])]
     with tfs_server(model, "http") as url, classify(url, tiny_bundle) as remote:
         for reply in [*senseless, Reply.of({"outputs": {"x": [1]}})]:
@@ -286,9 +280,7 @@ def test_answers_that_make_no_sense_are_told(model: TfsModel, tiny_bundle: Bundl
                 classify(f"tfs+{protocol}://127.0.0.1:{port}/emotions", tiny_bundle)
 
 
-def test_what_the_old_client_cannot_do_is_told(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_old_client_cannot_do_is_told(tiny_bundle, monkeypatch):
     with pytest.raises(InputError, match="sends no headers"):
         classify("tfs+http://h:1/emotions", tiny_bundle, options=replace(FAST, headers={"a": "b"}))
     with pytest.raises(InputError, match="not under /prefix"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from machine import run, tool
 
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.cli.main import main
@@ -30,55 +31,38 @@ KUBERNETES = ("1.30", "1.37")
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not part of an install")
 
 
-def tool(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def run(*command: str | Path, cwd: Path = FOLDER) -> str:
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def documents(path: str) -> list[Any]:
     return list(yaml.safe_load_all((FOLDER / path).read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = documents("compose.yaml")[0]
-    return loaded
+def compose():
+    return documents("compose.yaml")[0]
 
 
 @pytest.fixture(scope="module")
-def deployment() -> dict[str, Any]:
-    loaded: dict[str, Any] = documents("kubernetes/base/deployment.yaml")[0]
-    return loaded
+def config():
+    return json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def deployment():
+    return documents("kubernetes/base/deployment.yaml")[0]
 
 
 # --- the folder and its rendering ---------------------------------------------------------------
 
 
-def test_the_committed_files_are_what_the_command_in_its_readme_writes(tmp_path: Path) -> None:
+def test_the_committed_files_are_what_the_command_in_its_readme_writes(tmp_path):
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     command = re.search(r"ov-emotions (ovms render .*--output) ovms_config --deployment", readme)
     assert command
     assert main([*command.group(1).split(), str(tmp_path), "--deployment"]) == 0
-    rendered = {
-        path.relative_to(tmp_path): path.read_bytes()
-        for path in tmp_path.rglob("*")
-        if path.is_file()
-    }
-    committed = {
-        path.relative_to(FOLDER): path.read_bytes()
-        for path in FOLDER.rglob("*")
-        if path.is_file() and path.relative_to(FOLDER).parts[0] not in LOCAL
-    }
+    rendered, committed = (
+        {path.relative_to(f): path.read_bytes() for path in f.rglob("*") if path.is_file()}
+        for f in (tmp_path, FOLDER)
+    )
+    committed = {path: raw for path, raw in committed.items() if path.parts[0] not in LOCAL}
     assert sorted(committed) == sorted(rendered)
     for path, content in committed.items():
         assert content == rendered[path], f"{path} differs: render it anew"
@@ -87,7 +71,7 @@ def test_the_committed_files_are_what_the_command_in_its_readme_writes(tmp_path:
 @pytest.mark.parametrize("goal", ["latency", "throughput"])
 @pytest.mark.parametrize("cores", [1, 6])
 @pytest.mark.parametrize("cache", [True, False])
-def test_every_profile_renders_whole_files(goal: Any, cores: int, cache: bool) -> None:
+def test_every_profile_renders_whole_files(goal, cores, cache):
     profile = ServingProfile(goal, cores, cache=cache, name="moods", base_path="/models/moods")
     texts = render_deployment(profile)
     assert texts == render_deployment(profile)
@@ -114,7 +98,7 @@ def _mounts(pods: dict[str, Any]) -> list[dict[str, str]]:
     return mounts
 
 
-def test_an_address_in_object_storage_goes_into_the_files_that_use_one() -> None:
+def test_an_address_in_object_storage_goes_into_the_files_that_use_one():
     profile = ServingProfile("latency", 2, base_path="s3://mine/emotions")
     texts = render_deployment(profile)
     assert "s3://mine/emotions" in texts["config.s3.json"]
@@ -128,18 +112,17 @@ def test_an_address_in_object_storage_goes_into_the_files_that_use_one() -> None
 @pytest.mark.parametrize(
     "path", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("config*.json"))
 )
-def test_every_config_is_one_that_the_validator_finds_nothing_in(path: str) -> None:
+def test_every_config_is_one_that_the_validator_finds_nothing_in(path):
     assert validate_file(FOLDER / path) == []
 
 
-def test_the_precision_is_the_shipped_bundles() -> None:
-    config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
+def test_the_precision_is_the_shipped_bundles(config):
     plugin = config["model_config_list"][0]["config"]["plugin_config"]
     manifest = Bundle.load(DEFAULT_MODEL).manifest
     assert plugin["INFERENCE_PRECISION_HINT"] == manifest.inference_precision
 
 
-def test_no_file_holds_a_credential() -> None:
+def test_no_file_holds_a_credential():
     inline = re.compile(r"(?i)(password|secret_access_key|access_key_id)[ \t]*[:=][ \t]*\S")
     for path in FOLDER.rglob("*"):
         if path.suffix in (".yaml", ".yml", ".conf", ".json"):
@@ -151,16 +134,14 @@ def test_no_file_holds_a_credential() -> None:
 # --- Docker Compose -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["compose.yaml", "compose.s3.yaml"])
-def test_compose_fits_the_schema_of_its_specification(path: str) -> None:
+@pytest.mark.parametrize("path", ["compose.yaml", "compose.s3.yaml", "containers/compose.yaml"])
+def test_compose_fits_the_schema_of_its_specification(path):
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     validator = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
     assert [error.message for error in validator.iter_errors(documents(path)[0])] == []
 
 
-def test_compose_runs_the_server_as_a_user_without_rights_on_loopback(
-    compose: dict[str, Any],
-) -> None:
+def test_compose_runs_the_server_as_a_user_without_rights_on_loopback(compose, config):
     server = compose["services"]["ovms"]
     assert server["image"] == IMAGE
     assert server["user"] == "5000:5000"
@@ -168,12 +149,11 @@ def test_compose_runs_the_server_as_a_user_without_rights_on_loopback(
     assert server["cap_drop"] == ["ALL"]
     assert [entry.split(":")[0] for entry in server["tmpfs"]] == ["/tmp"]
     assert all(port.startswith("127.0.0.1:") for port in server["ports"])
-    config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
     threads = config["model_config_list"][0]["config"]["plugin_config"]["INFERENCE_NUM_THREADS"]
     assert server["cpuset"] == f"0-{threads - 1}"
 
 
-def test_the_files_that_compose_mounts_are_there(compose: dict[str, Any]) -> None:
+def test_the_files_that_compose_mounts_are_there(compose):
     for name, service in compose["services"].items():
         for volume in service["volumes"]:
             source = volume.split(":")[0]
@@ -181,27 +161,38 @@ def test_the_files_that_compose_mounts_are_there(compose: dict[str, Any]) -> Non
                 assert (FOLDER / source).exists(), f"{name} mounts {source}"
 
 
-@pytest.mark.parametrize("extra", [[], ["-f", "compose.s3.yaml"]])
-def test_docker_compose_reads_the_files(tmp_path: Path, extra: list[str]) -> None:
+def test_docker_compose_reads_the_files(tmp_path):
     command = tool("docker-compose")
     shutil.copytree(FOLDER, tmp_path / "c", ignore=shutil.ignore_patterns(*LOCAL))
     (tmp_path / "c" / "secrets").mkdir()
     (tmp_path / "c" / "secrets" / "s3.env").write_text("AWS_REGION=x\n", encoding="utf-8")
-    merged = yaml.safe_load(
-        run(command, "-f", "compose.yaml", *extra, "config", cwd=tmp_path / "c")
-    )
-    mounted = [volume.split(":") for volume in merged["services"]["ovms"]["volumes"]]
-    [config] = [source for source, target, *_ in mounted if target == "/config/config.json"]
-    assert config.endswith("config.s3.json" if extra else "config.json")
+
+    def services(*names: str) -> Any:
+        files = [word for name in names for word in ("-f", name)]
+        return yaml.safe_load(run(command, *files, "config", cwd=tmp_path / "c"))["services"]
+
+    plain = services("compose.yaml"), "config.json"
+    stored = services("compose.yaml", "compose.s3.yaml"), "config.s3.json"
+    for found, expected in (plain, stored):
+        mounted = [volume.split(":") for volume in found["ovms"]["volumes"]]
+        [source] = [source for source, target, *_ in mounted if target == "/config/config.json"]
+        assert source.endswith(expected)
+    assert services("containers/compose.yaml")["emotions"]["build"]["dockerfile"]
 
 
 # --- Kubernetes and KServe ----------------------------------------------------------------------
 
 
-def check_manifest(document: dict[str, Any]) -> None:
+@cache
+def check_text(document: str, version: str) -> None:
+    """Hold a manifest against the schemas; the same one again costs nothing."""
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    kubernetes_validate.validate(json.loads(document), version, strict=True)
+
+
+def check_manifest(document: dict[str, Any]) -> None:
     for version in KUBERNETES:
-        kubernetes_validate.validate(document, version, strict=True)
+        check_text(json.dumps(document, sort_keys=True), version)
 
 
 @pytest.mark.parametrize(
@@ -214,12 +205,12 @@ def check_manifest(document: dict[str, Any]) -> None:
         "overlays/front/front",
     ],
 )
-def test_manifests_fit_the_strict_schemas_of_kubernetes(path: str) -> None:
+def test_manifests_fit_the_strict_schemas_of_kubernetes(path):
     for document in documents(f"kubernetes/{path}.yaml"):
         check_manifest(document)
 
 
-def test_every_manifest_is_part_of_its_kustomization() -> None:
+def test_every_manifest_is_part_of_its_kustomization():
     for path in FOLDER.glob("kubernetes/**/kustomization.yaml"):
         kustomization = yaml.safe_load(path.read_text(encoding="utf-8"))
         named = {"kustomization.yaml", *kustomization["resources"]}
@@ -233,7 +224,7 @@ def test_every_manifest_is_part_of_its_kustomization() -> None:
 @pytest.mark.parametrize(
     "overlay", ["base", "overlays/throughput", "overlays/s3", "overlays/front"]
 )
-def test_kustomize_builds_manifests_that_fit_the_schemas(overlay: str) -> None:
+def test_kustomize_builds_manifests_that_fit_the_schemas(overlay):
     built = run(tool("kubectl"), "kustomize", FOLDER / "kubernetes" / overlay)
     found = [document for document in yaml.safe_load_all(built) if document]
     for document in found:
@@ -257,7 +248,7 @@ def test_kustomize_builds_manifests_that_fit_the_schemas(overlay: str) -> None:
     assert server["resources"]["limits"]["cpu"] == str(plugin["INFERENCE_NUM_THREADS"])
 
 
-def test_the_pod_has_no_rights_and_whole_cores_of_its_own(deployment: dict[str, Any]) -> None:
+def test_the_pod_has_no_rights_and_whole_cores_of_its_own(deployment):
     pods = deployment["spec"]["template"]["spec"]
     [server] = pods["containers"]
     assert pods["securityContext"]["runAsUser"] == 5000
@@ -270,7 +261,7 @@ def test_the_pod_has_no_rights_and_whole_cores_of_its_own(deployment: dict[str, 
     assert writable == {"/tmp"}
 
 
-def test_selectors_find_the_pods(deployment: dict[str, Any]) -> None:
+def test_selectors_find_the_pods(deployment):
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
     for service in documents("kubernetes/base/service.yaml"):
@@ -284,7 +275,7 @@ def test_selectors_find_the_pods(deployment: dict[str, Any]) -> None:
 KSERVE_KEYS = {"runtime", "runtimeVersion", "protocolVersion", "modelFormat", "storageUri"}
 
 
-def test_the_files_agree_on_the_memory_and_bad_requests_page_nobody() -> None:
+def test_the_files_agree_on_the_memory_and_bad_requests_page_nobody():
     limits = set()
     for path in ("kubernetes/base/deployment.yaml", *(f"kserve/{n}.yaml" for n in KSERVE_FILES)):
         found = re.findall(r"memory: (\d+)Mi", (FOLDER / path).read_text(encoding="utf-8"))
@@ -302,7 +293,7 @@ KSERVE_FILES = ("inferenceservice", "inferenceservice-s3")
 
 
 @pytest.mark.parametrize("path", ["inferenceservice.yaml", "inferenceservice-s3.yaml"])
-def test_the_inference_service_holds_a_container_and_the_configs_values(path: str) -> None:
+def test_the_inference_service_holds_a_container_and_the_configs_values(path, config):
     *others, service = documents(f"kserve/{path}")
     for document in others:
         check_manifest(document)
@@ -315,7 +306,6 @@ def test_the_inference_service_holds_a_container_and_the_configs_values(path: st
     pod = {"containers": [container | {"name": "kserve-container"}]}
     check_manifest({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod})
     flags = dict(argument.removeprefix("--").partition("=")[::2] for argument in model["args"])
-    config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
     expected = config["model_config_list"][0]["config"]
     assert json.loads(flags["plugin_config"]) == expected["plugin_config"]
     assert json.loads(flags["model_version_policy"]) == expected["model_version_policy"]
@@ -328,7 +318,7 @@ def test_the_inference_service_holds_a_container_and_the_configs_values(path: st
 # --- Prometheus and Grafana ---------------------------------------------------------------------
 
 
-def test_promtool_takes_the_configuration_and_the_rules() -> None:
+def test_promtool_takes_the_configuration_and_the_rules():
     assert "5 rules found" in run(
         tool("promtool"), "check", "config", FOLDER / "prometheus" / "prometheus.yml"
     )
@@ -392,7 +382,7 @@ tests:
 """
 
 
-def test_the_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
+def test_the_alerts_fire_when_they_should_and_only_then(tmp_path):
     command = tool("promtool")
     shutil.copy(FOLDER / "prometheus" / "alerts.yml", tmp_path)
     (tmp_path / "test.yml").write_text(ALERT_TESTS, encoding="utf-8")
@@ -400,13 +390,12 @@ def test_the_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def dashboard() -> dict[str, Any]:
+def dashboard():
     path = FOLDER / "grafana" / "dashboards" / "emotions.json"
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_the_dashboard_survives_grafanas_own_types(dashboard: dict[str, Any]) -> None:
+def test_the_dashboard_survives_grafanas_own_types(dashboard):
     models = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
     encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
     plugins = pytest.importorskip("grafana_foundation_sdk.cog.plugins")
@@ -428,10 +417,7 @@ def lost(before: Any, after: Any, where: str = "") -> Iterator[str]:
         yield f"{where}: {before!r} became {after!r}"
 
 
-def test_panels_do_not_overlap_and_ask_only_for_metrics_that_are_listed(
-    dashboard: dict[str, Any],
-) -> None:
-    config = json.loads((FOLDER / "config.json").read_text(encoding="utf-8"))
+def test_panels_do_not_overlap_and_ask_only_for_metrics_that_are_listed(dashboard, config):
     listed = set(config["monitoring"]["metrics"]["metrics_list"])
     places = set()
     asked: set[str] = set()
@@ -448,9 +434,7 @@ def test_panels_do_not_overlap_and_ask_only_for_metrics_that_are_listed(
     assert {name.removesuffix("_bucket") for name in in_alerts} <= listed
 
 
-def test_promtool_can_parse_every_query_of_the_dashboard(
-    dashboard: dict[str, Any], tmp_path: Path
-) -> None:
+def test_promtool_can_parse_every_query_of_the_dashboard(dashboard, tmp_path):
     command = tool("promtool")
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     rules = [
@@ -462,7 +446,7 @@ def test_promtool_can_parse_every_query_of_the_dashboard(
     assert f"{len(queries)} rules found" in run(command, "check", "rules", path)
 
 
-def test_grafana_finds_what_is_provisioned(compose: dict[str, Any]) -> None:
+def test_grafana_finds_what_is_provisioned(compose):
     [source] = documents("grafana/provisioning/datasources/prometheus.yaml")[0]["datasources"]
     [provider] = documents("grafana/provisioning/dashboards/emotions.yaml")[0]["providers"]
     dashboards = f"./grafana/dashboards:{provider['options']['path']}:ro"

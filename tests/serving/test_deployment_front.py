@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -12,7 +11,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from concurrent import futures
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,8 +19,7 @@ from pathlib import Path
 
 import pytest
 from fake_kserve import FAST, ServedBundle, answer_by_rule, classify
-
-from ov_emotions.bundle import Bundle
+from machine import free_port, tool
 
 CONFIG = Path(__file__).resolve().parents[2] / "ovms_config" / "nginx" / "nginx.conf"
 PASSWORD = "Basic " + base64.b64encode(b"asr:secret").decode()
@@ -55,20 +52,6 @@ class Front:
     grpc: int
     upstream_grpc: int
     certificate: Path
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def make_secrets(folder: Path) -> None:
@@ -115,7 +98,7 @@ def wait_for(port: int, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def front(tmp_path_factory):
     nginx = tool("nginx")
     folder = tmp_path_factory.mktemp("front")
     make_secrets(folder / "secrets")
@@ -171,17 +154,17 @@ def ask(front: Front, path: str, password: str | None = PASSWORD, data: bytes | 
         "/v2/models/emotions/versions/3/ready",
     ],
 )
-def test_requests_with_a_password_reach_the_server_without_it(front: Front, path: str) -> None:
+def test_requests_with_a_password_reach_the_server_without_it(front, path):
     assert ask(front, path) == f"GET {path} None"
 
 
-def test_an_inference_request_reaches_the_server(front: Front) -> None:
+def test_an_inference_request_reaches_the_server(front):
     path = "/v2/models/emotions/infer"
     assert ask(front, path, data=b"{}" * 1000) == f"POST {path} None"
 
 
 @pytest.mark.parametrize("password", [None, "Basic YXNyOndyb25n", "Bearer x"])
-def test_requests_without_the_password_do_not(front: Front, password: str | None) -> None:
+def test_requests_without_the_password_do_not(front, password):
     assert ask(front, "/v2/models/emotions/infer", password, b"{}") == "401"
     assert ask(front, "/v2/health/ready", password) == "401"
 
@@ -198,19 +181,19 @@ def test_requests_without_the_password_do_not(front: Front, password: str | None
         "/v3/completions",
     ],
 )
-def test_what_a_client_does_not_need_is_hidden(front: Front, path: str) -> None:
+def test_what_a_client_does_not_need_is_hidden(front, path):
     assert ask(front, path) == "404"
 
 
-def test_the_front_tells_its_own_health_without_a_password(front: Front) -> None:
+def test_the_front_tells_its_own_health_without_a_password(front):
     assert ask(front, "/healthz", None) == "ok\n"
 
 
-def test_a_body_that_is_too_large_is_refused(front: Front) -> None:
+def test_a_body_that_is_too_large_is_refused(front):
     assert ask(front, "/v2/models/emotions/infer", data=b"x" * (9 * 2**20)) == "413"
 
 
-def test_grpc_needs_the_password_and_says_when_the_server_is_down(front: Front) -> None:
+def test_grpc_needs_the_password_and_says_when_the_server_is_down(front):
     grpc = pytest.importorskip("grpc")
 
     def live(*metadata: tuple[str, str]) -> object:
@@ -227,7 +210,7 @@ def test_grpc_needs_the_password_and_says_when_the_server_is_down(front: Front) 
     assert live(password) == grpc.StatusCode.UNAVAILABLE
 
     def answer(request: bytes, context: object) -> bytes:
-        told = dict(context.invocation_metadata())  # type: ignore[attr-defined]
+        told = dict(context.invocation_metadata())
         return request + str(told.get("authorization")).encode()
 
     server = grpc.server(futures.ThreadPoolExecutor(1))
@@ -253,7 +236,7 @@ def test_grpc_needs_the_password_and_says_when_the_server_is_down(front: Front) 
         server.stop(None).wait()
 
 
-def test_the_directives_are_ones_that_nginx_knows() -> None:
+def test_the_directives_are_ones_that_nginx_knows():
     crossplane = pytest.importorskip("crossplane")
     parsed = crossplane.parse(
         str(CONFIG), strict=True, check_ctx=True, check_args=True, single=True
@@ -262,9 +245,7 @@ def test_the_directives_are_ones_that_nginx_knows() -> None:
     assert parsed["status"] == "ok"
 
 
-def test_the_client_works_through_it(
-    front: Front, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_client_works_through_it(front, tiny_bundle, monkeypatch):
     pytest.importorskip("tritonclient", reason="the extra serving is not installed")
     served = ServedBundle(tiny_bundle)
     monkeypatch.setattr(StandIn, "do_GET", answer_by_rule)

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_kserve import ServedBundle
 
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.errors import InputError, ServerError
@@ -13,7 +12,7 @@ from ov_emotions.labels import LabelSet
 
 
 @pytest.fixture
-def held(served: ServedBundle) -> SimpleNamespace:
+def held(served):
     """Two rows under the labels of what is served."""
     names = served.bundle.manifest.labels
     targets = np.zeros((2, len(names)), dtype=np.int8)

@@ -23,7 +23,7 @@ import pytest
 from triton_server import NoTritonError, TritonEnvironment, TritonServer, find_triton
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import Bundle, Manifest, write_bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.client import ServerOptions
 from ov_emotions.errors import ServerError, ServerMismatchError, ServerUnavailableError
@@ -50,7 +50,7 @@ PROTOCOLS = ("http", "grpc")
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> TritonEnvironment:
+def environment(tmp_path_factory):
     try:
         return find_triton(tmp_path_factory.mktemp("triton"))
     except NoTritonError as error:
@@ -58,9 +58,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> TritonEnvironment:
 
 
 @pytest.fixture(scope="module")
-def triton(
-    environment: TritonEnvironment, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TritonServer]:
+def triton(environment, tmp_path_factory):
     """Serves the shipped tiny model, as texts and as tokens."""
     folder = tmp_path_factory.mktemp("shipped")
     bundle = Bundle.load(SHIPPED)
@@ -72,9 +70,7 @@ def triton(
 
 
 @pytest.fixture
-def own_triton(
-    environment: TritonEnvironment, tmp_path: Path, tiny_bundle: Bundle
-) -> Iterator[TritonServer]:
+def own_triton(environment, tmp_path, tiny_bundle):
     """Serves the two-word model, for a test that does it harm."""
     build_repository(tiny_bundle, tmp_path / "models", TritonConfig(threads=1))
     with running(environment, tmp_path) as server:
@@ -92,15 +88,13 @@ def running(environment: TritonEnvironment, folder: Path) -> Iterator[TritonServ
 
 
 @pytest.fixture(scope="module")
-def local() -> EmotionClassifier:
+def local():
     return EmotionClassifier(SHIPPED, threads=1)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("binary", [True, False])
-def test_triton_gives_what_the_process_gives(
-    triton: TritonServer, local: EmotionClassifier, protocol: str, binary: bool
-) -> None:
+def test_triton_gives_what_the_process_gives(triton, local, protocol, binary):
     options = replace(QUICK, binary=binary)
     with EmotionClassifier.from_server(
         triton.url(protocol), model=SHIPPED, options=options
@@ -119,9 +113,7 @@ def test_triton_gives_what_the_process_gives(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("binary", [True, False])
-def test_a_token_model_gives_what_the_process_gives(
-    triton: TritonServer, local: EmotionClassifier, protocol: str, binary: bool
-) -> None:
+def test_a_token_model_gives_what_the_process_gives(triton, local, protocol, binary):
     url = triton.url(protocol, "emotions-tokens")
     options = replace(QUICK, binary=binary)
     with EmotionClassifier.from_server(url, model=SHIPPED, options=options) as remote:
@@ -130,7 +122,7 @@ def test_a_token_model_gives_what_the_process_gives(
         assert [p.labels for p in remote(TEXTS)] == [p.labels for p in local(TEXTS)]
 
 
-def test_tokens_that_no_vocabulary_has_are_refused_by_the_token_model(triton: TritonServer) -> None:
+def test_tokens_that_no_vocabulary_has_are_refused_by_the_token_model(triton):
     body = {
         "inputs": [
             {"name": name, "shape": [1, 2], "datatype": "INT64", "data": data}
@@ -147,9 +139,7 @@ def test_tokens_that_no_vocabulary_has_are_refused_by_the_token_model(triton: Tr
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_asyncio_gives_the_same(
-    triton: TritonServer, local: EmotionClassifier, protocol: str
-) -> None:
+def test_asyncio_gives_the_same(triton, local, protocol):
     async def run() -> None:
         async with await AsyncEmotionClassifier.from_server(
             triton.url(protocol), options=QUICK
@@ -163,7 +153,7 @@ def test_asyncio_gives_the_same(
     asyncio.run(run())
 
 
-def test_curl_alone_is_answered_with_names(triton: TritonServer, local: EmotionClassifier) -> None:
+def test_curl_alone_is_answered_with_names(triton, local):
     body = {
         "inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": TEXTS[:2]}],
     }
@@ -178,7 +168,7 @@ def test_curl_alone_is_answered_with_names(triton: TritonServer, local: EmotionC
     assert outputs["probabilities"]["shape"] == [2, len(local.labels)]
 
 
-def test_bad_requests_are_refused_and_the_next_one_is_answered(triton: TritonServer) -> None:
+def test_bad_requests_are_refused_and_the_next_one_is_answered(triton):
     import tritonclient.http as http
     from tritonclient.utils import InferenceServerException
 
@@ -202,14 +192,12 @@ def test_bad_requests_are_refused_and_the_next_one_is_answered(triton: TritonSer
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_another_model_than_expected_is_refused(
-    triton: TritonServer, protocol: str, tiny_bundle: Bundle
-) -> None:
+def test_another_model_than_expected_is_refused(triton, protocol, tiny_bundle):
     with pytest.raises(ServerMismatchError, match="serves emotions-ru-tiny, which is not the tiny"):
         EmotionClassifier.from_server(triton.url(protocol), model=tiny_bundle, options=QUICK)
 
 
-def test_the_wrong_protocol_for_a_port_is_told(triton: TritonServer) -> None:
+def test_the_wrong_protocol_for_a_port_is_told(triton):
     grpc_port = triton.url("grpc").replace("grpc://", "http://")
     with pytest.raises(ServerError, match=r"does not speak HTTP|broke the connection"):
         EmotionClassifier.from_server(grpc_port, options=QUICK)
@@ -219,9 +207,7 @@ def test_the_wrong_protocol_for_a_port_is_told(triton: TritonServer) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_many_clients_at_once_get_their_own_answers(
-    triton: TritonServer, local: EmotionClassifier, protocol: str
-) -> None:
+def test_many_clients_at_once_get_their_own_answers(triton, local, protocol):
     expected = {text: local(text).labels for text in TEXTS}
     shared = EmotionClassifier.from_server(triton.url(protocol), options=QUICK)
 
@@ -237,9 +223,7 @@ def test_many_clients_at_once_get_their_own_answers(
         assert list(pool.map(work, range(8))) == list(range(8))
 
 
-def test_check_tells_that_all_is_well(
-    triton: TritonServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_tells_that_all_is_well(triton, capsys):
     for protocol in PROTOCOLS:
         command = ["ovms", "check", triton.url(protocol), "--model", SHIPPED, "--requests", "5"]
         assert main(command) == 0
@@ -296,9 +280,7 @@ class Traffic:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_reload_under_load_loses_nothing(
-    own_triton: TritonServer, tiny_bundle: Bundle, tmp_path: Path, protocol: str
-) -> None:
+def test_a_reload_under_load_loses_nothing(own_triton, tiny_bundle, tmp_path, protocol):
     with EmotionClassifier.from_server(
         own_triton.url(protocol), model=tiny_bundle, options=QUICK
     ) as remote:
@@ -319,16 +301,11 @@ def test_a_reload_under_load_loses_nothing(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_new_model_with_other_thresholds_ends_old_clients_loudly(
-    own_triton: TritonServer,
-    tiny_manifest: Manifest,
-    tiny_tokenizer_json: str,
-    build_tiny_model: Callable[..., object],
-    tmp_path: Path,
-    protocol: str,
-) -> None:
+    own_triton, tiny_manifest, tiny_tokenizer_json, build_tiny_model, tmp_path, protocol
+):
     thresholds = {"anger": 0.1, "joy": 0.2, "neutral": 0.3}
     manifest = msgspec.structs.replace(tiny_manifest, thresholds=thresholds)
-    other = write_bundle(tmp_path / "other", manifest, build_tiny_model(), tiny_tokenizer_json)  # type: ignore[arg-type]
+    other = write_bundle(tmp_path / "other", manifest, build_tiny_model(), tiny_tokenizer_json)
     url = own_triton.url(protocol)
     with (
         EmotionClassifier.from_server(url, options=QUICK) as remote,
@@ -347,8 +324,8 @@ def test_a_new_model_with_other_thresholds_ends_old_clients_loudly(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_server_that_is_killed_and_started_again_loses_no_request_of_a_patient_client(
-    own_triton: TritonServer, protocol: str
-) -> None:
+    own_triton, protocol
+):
     patient = ServerOptions(timeout=10, deadline=60, attempts=1000, backoff=0.05, max_backoff=0.5)
     with EmotionClassifier.from_server(own_triton.url(protocol), options=patient) as remote:
         with Traffic(lambda text: remote(text).labels, clients=4) as traffic:
@@ -362,9 +339,7 @@ def test_a_server_that_is_killed_and_started_again_loses_no_request_of_a_patient
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_impatient_client_hears_of_a_killed_server_and_goes_on_after_it(
-    own_triton: TritonServer, protocol: str
-) -> None:
+def test_an_impatient_client_hears_of_a_killed_server_and_goes_on_after_it(own_triton, protocol):
     impatient = ServerOptions(timeout=5, deadline=5, attempts=1)
     with EmotionClassifier.from_server(own_triton.url(protocol), options=impatient) as remote:
         with Traffic(lambda text: remote(text).labels, clients=4) as traffic:

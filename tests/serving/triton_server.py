@@ -14,7 +14,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -23,6 +22,8 @@ import urllib.error
 import urllib.request
 import venv
 from pathlib import Path
+
+from machine import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTRITON = "nvidia-pytriton==0.7.0"
@@ -114,13 +115,6 @@ def _try_pip(folder: Path, *arguments: str) -> str:
         [*command, "--quiet", *arguments], capture_output=True, text=True, check=False, timeout=600
     )
     return done.stderr.strip()[-500:] or "pip failed" if done.returncode else ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class TritonServer:

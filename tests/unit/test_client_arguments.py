@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ov_emotions.bundle import Bundle
 from ov_emotions.client import ServerOptions
 from ov_emotions.client.facts import (
-    ServedFacts,
     facts_of,
     parse_facts,
     refused_bound,
@@ -39,7 +36,7 @@ from ov_emotions.serving.triton import TritonConfig, facts
         ("http://h:1/v2", ServerAddress("http", "h", 1)),
     ],
 )
-def test_urls_are_taken_apart(url: str, expected: ServerAddress) -> None:
+def test_urls_are_taken_apart(url, expected):
     assert parse_url(url) == expected
     if expected.model and not expected.prefix:
         assert parse_url(str(expected)) == expected
@@ -67,9 +64,7 @@ def test_urls_are_taken_apart(url: str, expected: ServerAddress) -> None:
         ("http://host:8000", "names no model"),
     ],
 )
-def test_a_url_that_is_wrong_is_told_in_one_sentence_without_its_password(
-    url: str, problem: str
-) -> None:
+def test_a_url_that_is_wrong_is_told_in_one_sentence_without_its_password(url, problem):
     with pytest.raises(InputError, match=problem) as raised:
         parse_model_url(url)
     assert "\n" not in str(raised.value)
@@ -92,17 +87,17 @@ def test_a_url_that_is_wrong_is_told_in_one_sentence_without_its_password(
         ({"cert_file": Path(__file__)}, "belong together"),
     ],
 )
-def test_options_that_make_no_sense(options: dict[str, Any], problem: str) -> None:
+def test_options_that_make_no_sense(options, problem):
     with pytest.raises(InputError, match=problem) as raised:
         ServerOptions(**options)
     assert "секрет" not in str(raised.value)
 
 
-def test_headers_stay_out_of_the_representation() -> None:
+def test_headers_stay_out_of_the_representation():
     assert "secret" not in repr(ServerOptions(headers={"authorization": "secret"}))
 
 
-def test_pauses_grow_up_to_a_limit_and_are_never_the_same_for_all() -> None:
+def test_pauses_grow_up_to_a_limit_and_are_never_the_same_for_all():
     options = ServerOptions(backoff=1.0, max_backoff=4.0)
     for failures, longest in ((1, 1.0), (2, 2.0), (3, 4.0), (1000, 4.0)):
         pauses = {options.pause(failures) for _ in range(50)}
@@ -111,19 +106,17 @@ def test_pauses_grow_up_to_a_limit_and_are_never_the_same_for_all() -> None:
 
 
 @pytest.fixture
-def told(tiny_bundle: Bundle) -> dict[str, str]:
+def told(tiny_bundle):
     """What a server says of the tiny bundle."""
     return facts(tiny_bundle, TritonConfig(long_texts="truncate"))
 
 
 @pytest.fixture
-def expected(tiny_bundle: Bundle) -> ServedFacts:
+def expected(tiny_bundle):
     return facts_of(tiny_bundle.manifest)
 
 
-def test_facts_are_read_from_flat_texts_and_from_a_whole_manifest(
-    told: dict[str, str], expected: ServedFacts, tiny_bundle: Bundle
-) -> None:
+def test_facts_are_read_from_flat_texts_and_from_a_whole_manifest(told, expected, tiny_bundle):
     text = tiny_bundle.manifest.to_json()
     for raw in (told, {"manifest": text}, {**told, "manifest": text}):
         assert parse_facts(raw, "here") == expected
@@ -153,9 +146,7 @@ def test_facts_are_read_from_flat_texts_and_from_a_whole_manifest(
         ({"name": " "}, "name"),
     ],
 )
-def test_facts_that_cannot_be_understood(
-    told: dict[str, str], change: dict[str, str], problem: str
-) -> None:
+def test_facts_that_cannot_be_understood(told, change, problem):
     with pytest.raises(ServerMismatchError, match=rf"^here .*{problem}"):
         parse_facts({**told, **change}, "here")
 
@@ -182,9 +173,7 @@ SCORES = TensorSpec.of("probabilities", "FP32", [-1, 3])
         ([TEXT], [TensorSpec.of("scores", "FP32", [-1, 3])]),
     ],
 )
-def test_a_model_of_another_kind_is_refused(
-    inputs: list[TensorSpec], outputs: list[TensorSpec]
-) -> None:
+def test_a_model_of_another_kind_is_refused(inputs, outputs):
     with pytest.raises(ServerMismatchError, match="another kind of model: it takes"):
         signature_of(metadata(inputs, outputs), "here")
 
@@ -201,9 +190,7 @@ def test_a_model_of_another_kind_is_refused(
         ([-1], {}, None),
     ],
 )
-def test_the_bound_of_a_batch_is_read_where_it_is_told(
-    shape: list[Any], facts: dict[str, str], bound: int | None
-) -> None:
+def test_the_bound_of_a_batch_is_read_where_it_is_told(shape, facts, bound):
     spec = TensorSpec.of("text", "BYTES", shape)
     assert spec.shape == (-1,)
     assert told_bound([metadata([spec], [SCORES])], facts) == bound
@@ -218,5 +205,5 @@ def test_the_bound_of_a_batch_is_read_where_it_is_told(
         ("no", None),
     ],
 )
-def test_the_bound_of_a_batch_is_read_out_of_a_refusal(message: str, bound: int | None) -> None:
+def test_the_bound_of_a_batch_is_read_out_of_a_refusal(message, bound):
     assert refused_bound(message) == bound

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-import openvino as ov
 import pytest
 
 from ov_emotions.errors import InputError
@@ -30,7 +28,7 @@ def model_of(profile: ServingProfile) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=str)
-def test_a_profile_renders_what_the_validator_finds_nothing_in(profile: ServingProfile) -> None:
+def test_a_profile_renders_what_the_validator_finds_nothing_in(profile):
     assert validate_text(render_config(profile).encode()) == []
     assert 1 <= profile.streams <= min(profile.cores, profile.concurrency or 1000)
     assert profile.infer_requests >= profile.streams
@@ -53,9 +51,7 @@ def test_a_profile_renders_what_the_validator_finds_nothing_in(profile: ServingP
         (ServingProfile("throughput", 1), 1, 256, 1280),
     ],
 )
-def test_streams_bound_and_memory_follow_from_the_goal(
-    profile: ServingProfile, streams: int, batch: int, memory: int
-) -> None:
+def test_streams_bound_and_memory_follow_from_the_goal(profile, streams, batch, memory):
     assert (profile.streams, profile.batch, profile.memory_mib) == (streams, batch, memory)
     assert model_of(profile)["batch_size"] == f"1:{batch}"
 
@@ -64,14 +60,12 @@ def test_streams_bound_and_memory_follow_from_the_goal(
     ("concurrency", "cores", "rest", "grpc"),
     [(None, 4, 64, 512), (200, 4, 200, 1600), (1, 1, 2, 16), (50_000, 4, 10_000, 400_000)],
 )
-def test_the_server_lets_in_as_many_requests_as_are_in_flight(
-    concurrency: int | None, cores: int, rest: int, grpc: int
-) -> None:
+def test_the_server_lets_in_as_many_requests_as_are_in_flight(concurrency, cores, rest, grpc):
     arguments = ServingProfile("latency", cores, concurrency=concurrency).server_arguments()
     assert {f"--rest_workers={rest}", f"--grpc_max_threads={grpc}"} <= set(arguments)
 
 
-def test_text_and_token_model_are_listed_together() -> None:
+def test_text_and_token_model_are_listed_together():
     profile = ServingProfile("latency", 2, token_model=True)
     models = [item["config"] for item in json.loads(render_config(profile))["model_config_list"]]
     assert [(model["name"], model["base_path"]) for model in models] == [
@@ -85,7 +79,7 @@ def test_text_and_token_model_are_listed_together() -> None:
 
 
 @pytest.mark.parametrize("goal", ["latency", "throughput"])
-def test_openvino_compiles_a_model_with_the_options(goal: Any, tiny_model: ov.Model) -> None:
+def test_openvino_compiles_a_model_with_the_options(goal, tiny_model):
     profile = ServingProfile(goal, 2)
     options = {key: as_text(value) for key, value in profile.plugin_config.items()}
     compiled = shared_core().compile_model(tiny_model, "CPU", options)
@@ -97,7 +91,7 @@ TUNED = ServingProfile("throughput", 4, tuned_streams=2, tuned_threads=3)
 
 
 @pytest.mark.parametrize("profile", [*PROFILES[::7], TUNED], ids=str)
-def test_the_notes_give_every_value_and_a_reason(profile: ServingProfile) -> None:
+def test_the_notes_give_every_value_and_a_reason(profile):
     def leaves(value: Any, key: str) -> dict[str, Any]:
         if not isinstance(value, dict) or key.endswith("model_version_policy"):
             return {key: value}
@@ -111,9 +105,7 @@ def test_the_notes_give_every_value_and_a_reason(profile: ServingProfile) -> Non
     assert told == leaves({**model_of(profile), **monitoring}, "")
 
 
-def test_rendering_the_same_profile_twice_writes_the_same_and_leaves_other_files(
-    tmp_path: Path,
-) -> None:
+def test_rendering_the_same_profile_twice_writes_the_same_and_leaves_other_files(tmp_path):
     (tmp_path / "mine").write_text("x", encoding="utf-8")
     written = write_config(tmp_path, ServingProfile("latency", 4))
     before = {path: path.read_bytes() for path in written}
@@ -130,7 +122,7 @@ def test_rendering_the_same_profile_twice_writes_the_same_and_leaves_other_files
         ("specific:1,3", {"specific": {"versions": [1, 3]}}),
     ],
 )
-def test_a_version_policy_is_read_from_a_flag(text: str, config: dict[str, Any]) -> None:
+def test_a_version_policy_is_read_from_a_flag(text, config):
     policy = VersionPolicy.parse(text)
     assert policy.config() == config
     assert model_of(ServingProfile("latency", 1, versions=policy))["model_version_policy"] == config
@@ -139,7 +131,7 @@ def test_a_version_policy_is_read_from_a_flag(text: str, config: dict[str, Any])
 @pytest.mark.parametrize(
     "text", ["", "latest", "latest:", "latest:0", "latest:1,2", "specific:0", "all:1", "newest:1"]
 )
-def test_what_is_no_version_policy_is_one_sentence(text: str) -> None:
+def test_what_is_no_version_policy_is_one_sentence(text):
     with pytest.raises(InputError, match="latest:COUNT, specific:VERSION"):
         VersionPolicy.parse(text)
 
@@ -159,13 +151,13 @@ def test_what_is_no_version_policy_is_one_sentence(text: str) -> None:
         ({"base_path": "s3://"}, "absolute folder"),
     ],
 )
-def test_a_profile_refuses_what_makes_no_sense(values: dict[str, Any], message: str) -> None:
+def test_a_profile_refuses_what_makes_no_sense(values, message):
     with pytest.raises(InputError, match=message) as caught:
         ServingProfile(**{"goal": "latency", "cores": 2, **values})
     assert "\n" not in str(caught.value)
 
 
-def test_the_cache_is_a_flag_of_the_server() -> None:
+def test_the_cache_is_a_flag_of_the_server():
     with_cache = ServingProfile("latency", 2, cache=True).server_arguments()
     assert "--cache_dir=/opt/cache" in with_cache
     assert "--grpc_workers=1" in with_cache

@@ -124,11 +124,11 @@ def _cases(shared: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def oracle(shared: Path) -> list[dict[str, Any]]:
+def oracle(shared):
     return _cases(shared, "config_oracle.json")
 
 
-def test_every_recorded_start_is_foretold(shared: Path) -> None:
+def test_every_recorded_start_is_foretold(shared):
     cases = _cases(shared, "config_oracle_start.json")
     assert len(cases) == 52
     starts = {"served": "serves", "server exits": "exits"}
@@ -150,13 +150,13 @@ def test_every_recorded_start_is_foretold(shared: Path) -> None:
         b'["ovms_nothing"]}}}',
     ],
 )
-def test_what_only_ends_a_start_is_an_error_too(data: bytes) -> None:
+def test_what_only_ends_a_start_is_an_error_too(data):
     findings = validate_text(data)
     assert start_verdict(findings) == "exits"
     assert "error" in {finding.severity for finding in findings}
 
 
-def test_every_recorded_verdict_is_the_validators_too(oracle: list[dict[str, Any]]) -> None:
+def test_every_recorded_verdict_is_the_validators_too(oracle):
     assert len(oracle) == 58
     found = {c["case"]: validate(c["config"], RECORDED, RecordedFiles()) for c in oracle}
     assert {name: reload_status(f) for name, f in found.items()} == {
@@ -166,9 +166,7 @@ def test_every_recorded_verdict_is_the_validators_too(oracle: list[dict[str, Any
     assert said == {name: RULES.get(name, set()) for name in found}
 
 
-def test_the_published_image_differs_from_the_record_where_it_is_said_to(
-    oracle: list[dict[str, Any]],
-) -> None:
+def test_the_published_image_differs_from_the_record_where_it_is_said_to(oracle):
     differing = [
         case["case"]
         for case in oracle
@@ -180,7 +178,7 @@ def test_the_published_image_differs_from_the_record_where_it_is_said_to(
     assert differing == list(DISAGREEMENTS)
 
 
-def test_no_case_that_serves_nothing_goes_by_in_silence(oracle: list[dict[str, Any]]) -> None:
+def test_no_case_that_serves_nothing_goes_by_in_silence(oracle):
     for case in oracle:
         if "AVAILABLE" not in case["states"]:
             findings = validate(case["config"], RECORDED, RecordedFiles())
@@ -215,7 +213,7 @@ def with_metrics(**values: Any) -> dict[str, Any]:
     return copy.deepcopy(GOOD) | {"monitoring": {"metrics": values}}
 
 
-def test_a_plain_good_config_has_no_finding() -> None:
+def test_a_plain_good_config_has_no_finding():
     assert validate(GOOD) == []
     assert validate(with_plugin(NUM_STREAMS="2", ENABLE_CPU_PINNING=False, PERF_COUNT="NO")) == []
     assert validate(with_metrics(enable=True, metrics_list=["ovms_graph_error"])) == []
@@ -315,9 +313,7 @@ def test_a_plain_good_config_has_no_finding() -> None:
         ),
     ],
 )
-def test_each_wrong_config_is_one_clear_sentence(
-    config: Any, severity: str, rule: str, words: str
-) -> None:
+def test_each_wrong_config_is_one_clear_sentence(config, severity, rule, words):
     found = [finding for finding in validate(config) if finding.rule == rule]
     assert found, [str(finding) for finding in validate(config)]
     assert found[0].severity == severity
@@ -326,12 +322,12 @@ def test_each_wrong_config_is_one_clear_sentence(
     assert (found[0].status is None) == (severity == "warning")
 
 
-def test_what_a_file_calls_its_keys_cannot_break_the_line() -> None:
+def test_what_a_file_calls_its_keys_cannot_break_the_line():
     [finding] = validate(GOOD | {"a\n\x1b[31mb": 1})
     assert str(finding).isprintable()
 
 
-def test_a_broken_form_names_every_place_in_it() -> None:
+def test_a_broken_form_names_every_place_in_it():
     config = with_model(nireq="4", foo=1) | {"monitoring": []}
     assert {(f.where, f.rule) for f in validate(config)} == {
         ("model_config_list[0].config.nireq", "value"),
@@ -354,13 +350,13 @@ def test_a_broken_form_names_every_place_in_it() -> None:
         (b'{"a": 1, "a": 2, "model_config_list": []}', "key-unknown", "no such key"),
     ],
 )
-def test_what_is_no_json_is_one_sentence(data: bytes, rule: str, words: str) -> None:
+def test_what_is_no_json_is_one_sentence(data, rule, words):
     first = validate_text(data)[0]
     assert (first.rule, first.severity, first.status) == (rule, "error", 412)
     assert words in first.message
 
 
-def test_of_a_key_that_stands_twice_the_first_counts_as_in_the_server() -> None:
+def test_of_a_key_that_stands_twice_the_first_counts_as_in_the_server():
     model = '{"name": "m", "base_path": "/m", "nireq": 1, "nireq": "x"}'
     findings = validate_text(f'{{"model_config_list": [{{"config": {model}}}]}}'.encode())
     assert "key-twice" in {finding.rule for finding in findings}
@@ -380,7 +376,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_value_anywhere_makes_the_validator_fail(value: Any) -> None:
+def test_no_value_anywhere_makes_the_validator_fail(value):
     for config in (
         value,
         {"model_config_list": value},
@@ -394,7 +390,7 @@ def test_no_value_anywhere_makes_the_validator_fail(value: Any) -> None:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, tiny_model: ov.Model) -> Path:
+def repository(tmp_path, tiny_model):
     folder = tmp_path / "repository" / "m" / "2"
     folder.mkdir(parents=True)
     ov.save_model(tiny_model, folder / "model.xml")
@@ -407,7 +403,7 @@ def check(config: Any, repository: Path) -> list[tuple[str, str]]:
     return [(finding.severity, finding.rule) for finding in validate(config, files=files)]
 
 
-def test_the_folders_of_a_mounted_repository_are_looked_at(repository: Path) -> None:
+def test_the_folders_of_a_mounted_repository_are_looked_at(repository):
     assert check(GOOD, repository) == []
     assert check(with_model(base_path="/models/other"), repository) == [("error", "path-missing")]
     assert check(with_model(base_path="/models"), repository) == [("warning", "no-version")]
@@ -419,14 +415,14 @@ def test_the_folders_of_a_mounted_repository_are_looked_at(repository: Path) -> 
     ]
 
 
-def test_the_inputs_are_read_from_the_model(repository: Path) -> None:
+def test_the_inputs_are_read_from_the_model(repository):
     wrong = with_model(shape={"input_ids": "(1,16)", "ids": "(1,16)"})
     assert ("error", "shape-inputs") in check(wrong, repository)
     right = with_model(shape={"input_ids": "(1,16)", "attention_mask": "(1,16)"})
     assert ("error", "shape-inputs") not in check(right, repository)
 
 
-def test_a_version_folder_must_hold_one_whole_model(repository: Path) -> None:
+def test_a_version_folder_must_hold_one_whole_model(repository):
     folder = repository / "m" / "2"
     (folder / "tokenizer.xml").write_text("<net/>", encoding="utf-8")
     (folder / "tokenizer.bin").write_bytes(b"")
@@ -438,18 +434,18 @@ def test_a_version_folder_must_hold_one_whole_model(repository: Path) -> None:
     assert check(GOOD, repository) == [("error", "no-model")]
 
 
-def test_a_relative_path_starts_at_the_configs_folder(repository: Path) -> None:
+def test_a_relative_path_starts_at_the_configs_folder(repository):
     files = LocalFiles(base=repository)
     assert validate(with_model(base_path="m"), files=files) == []
     assert validate(with_model(base_path="n"), files=files)[0].rule == "path-missing"
 
 
-def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match=r"none\.json cannot be read: No such file"):
         validate_file(tmp_path / "none.json")
 
 
-def test_the_known_options_are_those_of_the_installed_openvino() -> None:
+def test_the_known_options_are_those_of_the_installed_openvino():
     if not ov.get_version().startswith("2026.4"):
         pytest.skip(f"the options are those of OpenVINO 2026.4; this is {ov.get_version()}")
     found = shared_core().get_property("CPU", "SUPPORTED_PROPERTIES")
@@ -477,9 +473,7 @@ def test_the_known_options_are_those_of_the_installed_openvino() -> None:
         ("SCHEDULING_CORE_TYPE", ("ANY_CORE", "PCORE")),
     ],
 )
-def test_the_values_of_options_are_judged_as_openvino_judges_them(
-    key: str, values: tuple[str, ...], tiny_model: ov.Model
-) -> None:
+def test_the_values_of_options_are_judged_as_openvino_judges_them(key, values, tiny_model):
     for value in values:
         findings = list(check_plugin({key: value}, "plugin_config"))
         refused = any(finding.rule == "plugin-value" for finding in findings)

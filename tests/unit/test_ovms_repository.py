@@ -271,6 +271,7 @@ def test_a_killed_publisher_leaves_no_version_and_the_next_clears_up(tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr
     left = set(_names(tmp_path / "emotions")) - {"1"}
     assert left
+    (tmp_path / "emotions" / ".1.0123abcd.tmp").mkdir()
     assert all(name.startswith(".") for name in left)  # the server passes over these
     assert publish(_model(3), tmp_path).version == 2
     assert _names(tmp_path / "emotions") == ["1", "2"]

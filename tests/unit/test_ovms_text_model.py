@@ -40,12 +40,12 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def served(tiny_bundle: Bundle) -> Any:
+def served(tiny_bundle):
     return _compile(build_text_model(tiny_bundle))
 
 
 @pytest.fixture(scope="module")
-def tiny_truncating(tiny_bundle: Bundle) -> EmotionClassifier:
+def tiny_truncating(tiny_bundle):
     return EmotionClassifier(tiny_bundle, threads=1, long_texts="truncate")
 
 
@@ -325,7 +325,7 @@ def test_the_check_tells_characters_from_defects(tiny_bundle):
         require_parity(wrong, tiny_bundle)
 
 
-def test_a_comparison_of_nothing_is_none() -> None:
+def test_a_comparison_of_nothing_is_none():
     empty = Comparison(0, 0.0, ())
     assert empty.to_dict() == {
         "texts": 0,
@@ -384,14 +384,8 @@ def test_a_model_that_answers_differently_is_not_published(
     ],
 )
 def test_wrong_usage_is_one_sentence_and_writes_nothing(
-    tiny_bundle: Bundle,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    code: int,
-    message: str,
-) -> None:
+    tiny_bundle, tmp_path, capsys, monkeypatch, arguments, code, message
+):
     monkeypatch.chdir(tmp_path)
     replaced = {"BUNDLE": str(tiny_bundle.folder), "REPO": "repo"}
     command = ["ovms", "build", *(replaced.get(a, a) for a in arguments)]
@@ -407,7 +401,7 @@ def test_wrong_usage_is_one_sentence_and_writes_nothing(
     assert not (tmp_path / "repo").exists()
 
 
-def test_an_unwanted_normaliser_step_cannot_come_in(tiny_tokenizer_json: str) -> None:
+def test_an_unwanted_normaliser_step_cannot_come_in(tiny_tokenizer_json):
     # The graph knows the steps of the current normaliser, whichever they are.
     spec = json.loads(tiny_tokenizer_json)["normalizer"]["normalizers"]
     assert {step["type"] for step in spec} <= {"NFKC", "Lowercase", "Replace", "Strip"}

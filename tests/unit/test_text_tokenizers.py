@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,7 +125,7 @@ def made(kind: str) -> str:
 
 
 @pytest.fixture
-def bundle_of(tmp_path: Path, tiny_manifest: Any) -> Callable[..., Bundle]:
+def bundle_of(tmp_path, tiny_manifest):
     def make(tokenizer: str, model: ov.Model | None = None, **facts: Any) -> Bundle:
         size = Tokenizer.from_str(tokenizer).get_vocab_size()
         manifest = tiny_manifest.replace(normalizer="none", **facts)
@@ -162,9 +161,7 @@ def tokens(bundle: Bundle, texts: list[str]) -> tuple[list[list[int]], list[list
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tokeniser_of_any_kind_reads_alike_in_the_graph(
-    kind: str, bundle_of: Callable[..., Bundle]
-) -> None:
+def test_a_tokeniser_of_any_kind_reads_alike_in_the_graph(kind, bundle_of):
     bundle = bundle_of(made(kind), max_length=512)
     # Segmentations of the same score may differ, and are told apart by the check below.
     texts = [t for t in HOSTILE if not (kind.startswith("unigram") and len(set(t)) < 3)]
@@ -177,9 +174,7 @@ def test_a_tokeniser_of_any_kind_reads_alike_in_the_graph(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_served_model_answers_as_the_classifier_does(
-    kind: str, bundle_of: Callable[..., Bundle]
-) -> None:
+def test_the_served_model_answers_as_the_classifier_does(kind, bundle_of):
     bundle, config = bundle_of(made(kind)), TextModelConfig()
     found = compare(bundle, build_text_model(bundle, config), config, HOSTILE)
     require_parity(found, bundle)
@@ -187,7 +182,7 @@ def test_the_served_model_answers_as_the_classifier_does(
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "byte-level BPE", "unigram", "SentencePiece BPE"])
-def test_real_texts_read_alike(kind: str, bundle_of: Callable[..., Bundle], shared: Path) -> None:
+def test_real_texts_read_alike(kind, bundle_of, shared):
     path = shared / "data" / "cedr" / "cedr-main-train.csv"
     if not path.is_file():
         pytest.skip(f"{path} is missing")
@@ -199,9 +194,7 @@ def test_real_texts_read_alike(kind: str, bundle_of: Callable[..., Bundle], shar
 
 
 @pytest.mark.parametrize("thresholds", [{}, {"anger": 0.5, "joy": 0.5, "neutral": 0.5}])
-def test_a_single_label_model_names_its_most_probable_label(
-    thresholds: dict[str, float], bundle_of: Callable[..., Bundle]
-) -> None:
+def test_a_single_label_model_names_its_most_probable_label(thresholds, bundle_of):
     bundle = bundle_of(made("wordpiece"), task="single_label", thresholds=thresholds)
     config = TextModelConfig("en")
     model = build_text_model(bundle, config)
@@ -212,9 +205,7 @@ def test_a_single_label_model_names_its_most_probable_label(
     assert "," not in answer["labels"][0]
 
 
-def test_tokens_of_which_texts_are_made_are_not_taken_apart(
-    bundle_of: Callable[..., Bundle],
-) -> None:
+def test_tokens_of_which_texts_are_made_are_not_taken_apart(bundle_of):
     spec = json.loads(made("wordpiece"))
     spec["added_tokens"].append(dict(spec["added_tokens"][0], content="[NEW]", special=False))
     tokenizer = json.dumps(spec)
@@ -222,7 +213,7 @@ def test_tokens_of_which_texts_are_made_are_not_taken_apart(
         tokenizer_model(bundle_of(tokenizer))
 
 
-def test_a_fault_is_no_matter_of_characters(bundle_of: Callable[..., Bundle]) -> None:
+def test_a_fault_is_no_matter_of_characters(bundle_of):
     bundle, config = bundle_of(made("wordpiece")), TextModelConfig()
     other = replace(bundle, manifest=bundle.manifest.replace(max_length=4))
     found = compare(other, build_text_model(bundle, config), config, ["рад, очень рад!"])

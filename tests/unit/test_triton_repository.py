@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleIntegrityError, InputError, RepositoryError
-from ov_emotions.files import folder_lock
 from ov_emotions.serving.triton import TritonConfig, build_repository, facts, render_config
 from ov_emotions.serving.triton_model import TritonPythonModel
 from ov_emotions.system import shared_core
@@ -41,7 +38,7 @@ def listing(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_configuration_is_what_triton_parses(tiny_bundle: Bundle) -> None:
+def test_the_configuration_is_what_triton_parses(tiny_bundle):
     config = TritonConfig(instances=2, threads=3, separator=' "и"\\\n')
     found = read_config(render_config(tiny_bundle, config))
     assert found["name"] == "emotions"
@@ -58,16 +55,26 @@ def test_the_configuration_is_what_triton_parses(tiny_bundle: Bundle) -> None:
     assert json.loads(parameters["label_names_ru"])["anger"] == "гнев"
 
 
-def test_the_openvino_backend_takes_tokens_and_its_own_settings(tiny_bundle: Bundle) -> None:
-    found = read_config(render_config(tiny_bundle, TritonConfig("openvino", threads=2)))
-    assert found["backend"] == "openvino"
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        (TritonConfig(token_in=True), {}),
+        (
+            TritonConfig("openvino", threads=2),
+            {"INFERENCE_NUM_THREADS": "2", "PERFORMANCE_HINT": "LATENCY"},
+        ),
+    ],
+)
+def test_a_token_model_is_described_as_one_with_its_own_settings(tiny_bundle, config, settings):
+    found = read_config(render_config(tiny_bundle, config))
+    assert found["backend"] == config.backend
     assert {i["name"]: (i["data_type"], i["dims"]) for i in found["input"]} == {
         "input_ids": ("TYPE_INT64", ["-1", "-1"]),
         "attention_mask": ("TYPE_INT64", ["-1", "-1"]),
     }
-    assert found["parameters"]["INFERENCE_NUM_THREADS"] == {"string_value": "2"}
-    assert found["parameters"]["PERFORMANCE_HINT"] == {"string_value": "LATENCY"}
-    assert found["parameters"]["input"] == {"string_value": "tokens"}
+    assert [output["name"] for output in found["output"]] == ["probabilities"]
+    told = {key: value["string_value"] for key, value in found["parameters"].items()}
+    assert told.items() >= {"input": "tokens", **settings}.items()
 
 
 @pytest.mark.parametrize(
@@ -84,20 +91,18 @@ def test_the_openvino_backend_takes_tokens_and_its_own_settings(tiny_bundle: Bun
         ({"threads": 10**11}, "threads is 100000000000; it must be at most 1024"),
     ],
 )
-def test_settings_that_make_no_sense(options: dict[str, Any], problem: str) -> None:
+def test_settings_that_make_no_sense(options, problem):
     with pytest.raises(InputError, match=problem):
         TritonConfig(**options)
 
 
-def test_a_separator_inside_a_name_is_refused_before_anything_is_written(
-    tiny_bundle: Bundle, tmp_path: Path
-) -> None:
+def test_a_separator_inside_a_name_is_refused_before_anything_is_written(tiny_bundle, tmp_path):
     with pytest.raises(InputError, match="stands in the name 'гнев'"):
         build_repository(tiny_bundle, tmp_path / "repository", TritonConfig(separator="н"))
     assert not (tmp_path / "repository").exists()
 
 
-def test_the_same_bundle_once_more_changes_nothing(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_same_bundle_once_more_changes_nothing(tiny_bundle, tmp_path):
     first = build_repository(tiny_bundle, tmp_path)
     assert (first.version, first.changed) == (1, True)
     before = listing(tmp_path)
@@ -113,7 +118,7 @@ def test_the_same_bundle_once_more_changes_nothing(tiny_bundle: Bundle, tmp_path
     ]
 
 
-def test_what_is_not_ours_is_refused_and_left_alone(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_what_is_not_ours_is_refused_and_left_alone(tiny_bundle, tmp_path):
     folder = tmp_path / "emotions"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
@@ -126,15 +131,7 @@ def test_what_is_not_ours_is_refused_and_left_alone(tiny_bundle: Bundle, tmp_pat
     assert listing(tmp_path) == {"emotions/config.pbtxt": b'backend: "openvino"'}
 
 
-def test_a_folder_that_cannot_be_written_is_told(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RepositoryError, match="cannot publish to"):
-        build_repository(tiny_bundle, tmp_path / "file")
-
-
-def test_a_failure_leaves_the_repository_as_it_was(
-    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_leaves_the_repository_as_it_was(tiny_bundle, tmp_path, monkeypatch):
     build_repository(tiny_bundle, tmp_path)
     before = listing(tmp_path)
 
@@ -148,8 +145,8 @@ def test_a_failure_leaves_the_repository_as_it_was(
 
 
 def test_the_token_model_gives_the_probabilities_of_the_classifier(
-    tiny_bundle: Bundle, tiny_classifier: EmotionClassifier, tmp_path: Path
-) -> None:
+    tiny_bundle, tiny_classifier, tmp_path
+):
     published = build_repository(tiny_bundle, tmp_path, TritonConfig("openvino"))
     model = shared_core().read_model(published.folder / "model.xml")
     assert model.get_rt_info(["model_info", "normalizer"]).value == "asr-1"
@@ -185,15 +182,13 @@ class InferenceResponse:
 
 
 @pytest.fixture
-def backend_utils(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def backend_utils(monkeypatch):
     """What only Triton's process has."""
     module = types.ModuleType("triton_python_backend_utils")
-    module.Tensor = Tensor  # type: ignore[attr-defined]
-    module.TritonError = TritonError  # type: ignore[attr-defined]
-    module.InferenceResponse = InferenceResponse  # type: ignore[attr-defined]
-    module.get_input_tensor_by_name = (  # type: ignore[attr-defined]
-        lambda request, name: Tensor(name, request[name])
-    )
+    module.Tensor = Tensor
+    module.TritonError = TritonError
+    module.InferenceResponse = InferenceResponse
+    module.get_input_tensor_by_name = lambda request, name: Tensor(name, request[name])
     monkeypatch.setitem(sys.modules, module.__name__, module)
     yield
 
@@ -218,9 +213,7 @@ def texts(*values: str | bytes) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("backend_utils")
-def test_the_python_model_answers_as_the_classifier_does(
-    tiny_bundle: Bundle, tiny_classifier: EmotionClassifier, tmp_path: Path
-) -> None:
+def test_the_python_model_answers_as_the_classifier_does(tiny_bundle, tiny_classifier, tmp_path):
     model = load(tiny_bundle, tmp_path, TritonConfig(threads=1))
     asked = ["какая радость", "злость", "", "слово " * 40 + "радость"]
     good, bad, empty = model.execute([texts(*asked), texts("слово", b"\xff"), texts()])
@@ -241,7 +234,7 @@ def test_the_python_model_answers_as_the_classifier_does(
 
 
 @pytest.mark.usefixtures("backend_utils")
-def test_the_python_model_obeys_its_parameters(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_python_model_obeys_its_parameters(tiny_bundle, tmp_path):
     config = TritonConfig(names="en", separator="|", long_texts="truncate", threads=1)
     model = load(tiny_bundle, tmp_path, config)
     (found,) = model.execute([texts("радость", "слово " * 40 + "радость " * 20)])
@@ -253,21 +246,10 @@ def tokens(ids: Any, mask: Any) -> dict[str, Any]:
     return {"input_ids": np.array(ids, np.int64), "attention_mask": np.array(mask, np.int64)}
 
 
-def test_a_token_model_of_the_python_backend_is_described_as_one(tiny_bundle: Bundle) -> None:
-    found = read_config(render_config(tiny_bundle, TritonConfig(token_in=True)))
-    assert found["backend"] == "python"
-    assert {i["name"]: i["data_type"] for i in found["input"]} == {
-        "input_ids": "TYPE_INT64",
-        "attention_mask": "TYPE_INT64",
-    }
-    assert [output["name"] for output in found["output"]] == ["probabilities"]
-    assert found["parameters"]["input"] == {"string_value": "tokens"}
-
-
 @pytest.mark.usefixtures("backend_utils")
 def test_the_python_model_takes_tokens_where_it_was_built_to(
-    tiny_bundle: Bundle, tiny_classifier: EmotionClassifier, tmp_path: Path
-) -> None:
+    tiny_bundle, tiny_classifier, tmp_path
+):
     model = load(tiny_bundle, tmp_path, TritonConfig(token_in=True, threads=1))
     encoded = tiny_bundle.tokenizer().encode("какая радость")
     ids, special = encoded.ids, [encoded.ids[0], encoded.ids[-1]]
@@ -289,9 +271,7 @@ def test_the_python_model_takes_tokens_where_it_was_built_to(
 
 
 @pytest.mark.usefixtures("backend_utils")
-def test_tokens_that_make_no_sense_are_refused_with_the_reason(
-    tiny_bundle: Bundle, tmp_path: Path
-) -> None:
+def test_tokens_that_make_no_sense_are_refused_with_the_reason(tiny_bundle, tmp_path):
     model = load(tiny_bundle, tmp_path, TritonConfig(token_in=True, threads=1))
     long = [[2] * (tiny_bundle.manifest.max_length + 1)]
     for ids, mask, problem in [
@@ -307,9 +287,7 @@ def test_tokens_that_make_no_sense_are_refused_with_the_reason(
         assert problem in found.error.message
 
 
-def test_a_token_model_does_not_take_the_place_of_a_text_model(
-    tiny_bundle: Bundle, tmp_path: Path
-) -> None:
+def test_a_token_model_does_not_take_the_place_of_a_text_model(tiny_bundle, tmp_path):
     build_repository(tiny_bundle, tmp_path)
     before = listing(tmp_path)
     with pytest.raises(RepositoryError, match="a model that takes text, not tokens"):
@@ -321,33 +299,8 @@ def test_a_token_model_does_not_take_the_place_of_a_text_model(
     assert main([*command, "--name", ""]) == 1, "an empty name is not the default one"
 
 
-def test_a_first_publication_that_fails_leaves_no_folder(
-    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_args: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("ov_emotions.serving.triton.write_text", fail)
-    with pytest.raises(RepositoryError, match="No space left"):
-        build_repository(tiny_bundle, tmp_path / "new" / "models")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_one_publisher_at_a_time_and_leftovers_go(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    left = tmp_path / "emotions" / ".1.0123abcd.tmp"
-    left.mkdir(parents=True)
-    with (
-        folder_lock(tmp_path / "emotions"),
-        pytest.raises(RepositoryError, match="another process publishes"),
-    ):
-        build_repository(tiny_bundle, tmp_path)
-    assert build_repository(tiny_bundle, tmp_path).version == 1
-    names = {path.name for path in (tmp_path / "emotions").iterdir()}
-    assert names == {"1", "config.pbtxt"}
-
-
 @pytest.mark.usefixtures("backend_utils")
-def test_a_configuration_of_another_bundle_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_configuration_of_another_bundle_is_refused(tiny_bundle, tmp_path):
     published = build_repository(tiny_bundle, tmp_path)
     path = published.folder.parent / "config.pbtxt"
     text = path.read_text(encoding="utf-8").replace('\\"joy\\": 0.6', '\\"joy\\": 0.5')
@@ -360,9 +313,7 @@ def test_a_configuration_of_another_bundle_is_refused(tiny_bundle: Bundle, tmp_p
         TritonPythonModel().initialize(args)
 
 
-def test_the_command_builds_and_says_where(
-    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_builds_and_says_where(tiny_bundle, tmp_path, capsys):
     command = ["triton", "build", str(tiny_bundle.folder), str(tmp_path), "--name", "mood"]
     assert main(command) == 0
     assert "version 1" in capsys.readouterr().out
