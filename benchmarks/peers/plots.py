@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from ov_emotions.reports import svg
@@ -86,19 +87,24 @@ def curves(
     """
     points = [point for line in lines.values() for point in line]
     bottom = 270.0
-    x = svg.scale_around([p[0] for p in points], 80.0, WIDTH - 30, log=log_x)
+    along = math.log if log_x else float
+    low, high = along(min(points)[0]), along(max(points)[0])
+    air = 0.06 * (high - low) or 0.05
+    across = svg.Scale(low - air, high + air, 80.0, WIDTH - 30)
     y = svg.Scale(0.0, 1.08 * max(p[1] for p in points), bottom, 40.0)
     body: list[str] = []
     ticks = y.ticks(5)
+    step = ticks[1] - ticks[0]
+    digits = next((d for d in range(5) if abs(round(step, d) - step) < step * 1e-6), 5)
     for tick in ticks:
         body.append(svg.line(80, y(tick), WIDTH - 30, y(tick), "grid" if tick else "axis"))
-        body.append(svg.text(72, y(tick) + 4, svg.tick_text(tick, ticks), "tick", "end"))
+        body.append(svg.text(72, y(tick) + 4, f"{tick:,.{digits}f}", "tick", "end"))
     places = sorted({p[0] for p in points})
-    body += [svg.text(x(v), bottom + 18, f"{v:g}", "tick", "middle") for v in places]
+    body += [svg.text(across(along(v)), bottom + 18, f"{v:g}", "tick", "middle") for v in places]
     body.append(svg.text(WIDTH / 2, bottom + 38, x_label, "tick", "middle"))
     for i, (label, line) in enumerate(lines.items()):
         look = f"curve line{i % 4}" + (" dashed" if label in dashed else "")
-        drawn = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line)
+        drawn = " ".join(f"{across(along(a)):.1f},{y(b):.1f}" for a, b in line)
         body.append(svg.tag("polyline", points=drawn, class_=look))
         below = bottom + 60 + 18 * i
         body.append(svg.line(80, below - 4, 110, below - 4, look))

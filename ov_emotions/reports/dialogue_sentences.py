@@ -73,7 +73,7 @@ def label_strengths(analysis: Analysis, one: ScoredUtterance) -> list[tuple[str,
 
 def handover_sentence(analysis: Analysis, dialogue: DialogueAnalysis, say: Language) -> str:
     """Say when to hand over and why, or that there is no need."""
-    handover = dialogue.handover
+    handover, settings = dialogue.handover, analysis.settings
     if handover is None:
         if dialogue.clients:
             return say(
@@ -84,43 +84,37 @@ def handover_sentence(analysis: Analysis, dialogue: DialogueAnalysis, say: Langu
             "Who is the client cannot be told, so no moment to hand over is given.",
             "Кто клиент, неясно, поэтому момент передачи не определён.",
         )
-    settings = analysis.settings
-    count = len(handover.positions)
-    values = "; ".join(say.number(value, 2) for value in handover.values)
-    name = dialogue.utterances[handover.position].utterance.speaker
-    after = at(dialogue, handover.position, say)
-    when = say("Hand over after {}.", "Передать другому оператору после {}.").format(after)
     if handover.rule == "level":
         why = say(
-            "{name}: running negativity of {cut} or more in {count} in a row ({values}).",
-            "{name}: накопленный негатив не ниже {cut} на протяжении {count} подряд ({values}).",
+            "Hand over after {where}. {name}: running negativity of {cut} or more in {count} in a "
+            "row ({values}).",
+            "Передать другому оператору после {where}. {name}: накопленный негатив не ниже {cut} "
+            "на протяжении {count} подряд ({values}).",
         )
         cut, forms = settings.handover_level, "реплики|реплик|реплик"
     else:
         why = say(
-            "{name}: “{label}” of strength {cut} or more in {count} in a row ({values}).",
-            "{name}: эмоция «{label}» силой не ниже {cut} в {count} подряд ({values}).",
+            "Hand over after {where}. {name}: “{label}” of strength {cut} or more in {count} in a "
+            "row ({values}).",
+            "Передать другому оператору после {where}. {name}: эмоция «{label}» силой не ниже "
+            "{cut} в {count} подряд ({values}).",
         )
         cut, forms = settings.handover_strength, "реплике|репликах|репликах"
-    reason = why.format(
-        name=name,
+    return why.format(
+        where=at(dialogue, handover.position, say),
+        name=dialogue.utterances[handover.position].utterance.speaker,
         label=analysis.label_name(settings.handover_label, say.code),
         cut=say.number(cut, 2),
-        count=say.count(count, "utterance|utterances", forms),
-        values=values,
+        count=say.count(len(handover.positions), "utterance|utterances", forms),
+        values="; ".join(say.number(value, 2) for value in handover.values),
     )
-    return f"{when} {reason}"
-
-
-def turns(dialogue: DialogueAnalysis) -> list[tuple[TurningPoint, SpeakerAnalysis]]:
-    """List the turning points of everybody, in the order of the dialogue."""
-    found = [(point, speaker) for speaker in dialogue.speakers for point in speaker.turning_points]
-    return sorted(found, key=lambda pair: pair[0].position)
 
 
 def turn_sentences(analysis: Analysis, dialogue: DialogueAnalysis, say: Language) -> list[str]:
     """Say where moods change: what changed, for better or worse, and how sure that is."""
-    return [_turn(analysis, dialogue, *turn, say) for turn in turns(dialogue)]
+    found = [(point, speaker) for speaker in dialogue.speakers for point in speaker.turning_points]
+    found.sort(key=lambda pair: pair[0].position)
+    return [_turn(analysis, dialogue, point, speaker, say) for point, speaker in found]
 
 
 def _turn(
@@ -132,24 +126,18 @@ def _turn(
 ) -> str:
     shift = abs(point.after - point.before)
     size = 2 if shift >= 0.4 else 1 if shift >= 0.25 else 0
-    adverb = say("a little|clearly|much", "немного|заметно|резко").split("|")[size]
-    way = say("worse", "хуже") if point.worse else say("better", "лучше")
-    sure = (
-        say("This is almost certainly not chance", "Это почти наверняка не случайность")
-        if point.p_value <= 0.01
-        else say("This is probably not chance", "Вероятно, это не случайность")
-    )
-    where = at(dialogue, point.position, say)
+    sure = say("This is probably not chance", "Вероятно, это не случайность")
+    if point.p_value <= 0.01:
+        sure = say("This is almost certainly not chance", "Это почти наверняка не случайность")
     return say(
         "{name}: from {where} on the mood is {adverb} {way}. Negativity went from {before} to "
         "{after}; “{label}” changed most. {sure} (p = {p}).",
         "{name}: с {where} настроение {adverb} {way}. Негатив изменился с {before} до {after}, "
         "сильнее всего — эмоция «{label}». {sure} (p = {p}).",
-    ).format(
         name=speaker.name,
-        where=where,
-        adverb=adverb,
-        way=way,
+        where=at(dialogue, point.position, say),
+        adverb=say.names("a little|clearly|much", "немного|заметно|резко")[size],
+        way=say("worse", "хуже") if point.worse else say("better", "лучше"),
         before=say.number(point.before, 2),
         after=say.number(point.after, 2),
         label=analysis.label_name(point.label, say.code),
@@ -159,17 +147,13 @@ def _turn(
 
 
 def verdict(analysis: Analysis, dialogue: DialogueAnalysis, say: Language) -> tuple[Mood, str]:
-    """Say in one sentence how a dialogue went.
-
-    :return: its mood and the sentence.
-    """
+    """Say in one sentence how a dialogue went; its mood comes first."""
     if dialogue.handover is not None:
         where = at(dialogue, dialogue.handover.position, say)
         told = say("Another operator was needed after {}", "Другой оператор был нужен после {}")
         return "upset", told.format(where)
     speaker = main_speaker(dialogue)
-    who = speaker.name
-    share = speaker.negative
+    who, share = speaker.name, speaker.negative
     if share.value is None:
         return "calm", say("Nothing that could be read", "Прочесть нечего")
     if speaker.turning_points:
@@ -182,23 +166,21 @@ def verdict(analysis: Analysis, dialogue: DialogueAnalysis, say: Language) -> tu
         return "calm", told.format(who, where)
     calm, upset = analysis.cuts
     if share.low >= upset:
-        return "upset", say(
-            "{}: upset throughout", "{}: негатив на протяжении всего разговора"
-        ).format(who)
+        told = say("{}: upset throughout", "{}: негатив на протяжении всего разговора", who)
+        return "upset", told
     if share.value <= calm:
-        return "calm", say("{}: an even conversation", "{}: ровный разговор").format(who)
-    return "wavering", say("{}: negative now and then", "{}: временами негатив").format(who)
+        return "calm", say("{}: an even conversation", "{}: ровный разговор", who)
+    return "wavering", say("{}: negative now and then", "{}: временами негатив", who)
 
 
 def share_sentence(analysis: Analysis, speaker: SpeakerAnalysis, say: Language) -> str:
     """Say how much of what a speaker said is negative, and what it is too little for."""
     share = speaker.negative
     if share.value is None:
-        return say("{}: nothing that could be read.", "{}: прочесть нечего.").format(speaker.name)
+        return say("{}: nothing that could be read.", "{}: прочесть нечего.", speaker.name)
     told = say(
         "{name}: {share} of {count} negative; the {confidence} interval is {low}–{high}.",
         "{name}: негативны {share} из {count}, интервал {confidence} — от {low} до {high}.",
-    ).format(
         name=speaker.name,
         share=say.percent(share.value),
         count=say.count(share.count, "utterance is|utterances are", "реплики|реплик|реплик"),
@@ -206,22 +188,19 @@ def share_sentence(analysis: Analysis, speaker: SpeakerAnalysis, say: Language) 
         low=say.percent(share.low),
         high=say.percent(share.high),
     )
-    calm, upset = analysis.cuts
-    if share.low < calm < share.high or share.low < upset < share.high:
-        told += " " + say(
-            "That is too little to say for certain how upset they were.",
-            "Реплик мало, чтобы уверенно судить о настроении.",
+    if any(share.low < cut < share.high for cut in analysis.cuts):
+        told += say(
+            " That is too little to say for certain how upset they were.",
+            " Реплик мало, чтобы уверенно судить о настроении.",
         )
     return told
 
 
 def tipping(dialogue: DialogueAnalysis) -> int | None:
-    """Find the utterance that tipped a dialogue.
+    """Find the utterance that tipped a dialogue; None if nothing could be read.
 
     It is the one after which to hand over, else the first one after the last turn for the worse,
     else the most negative one of whom the dialogue is about.
-
-    :return: its position; None if nothing could be read.
     """
     if dialogue.handover is not None:
         return dialogue.handover.position
@@ -238,58 +217,45 @@ def headline(analysis: Analysis, say: Language) -> tuple[str, str]:
 
     A client whose group is not sure is in no count but that of the doubtful.
     """
-    dialogues = analysis.dialogues
+    dialogues, clients = analysis.dialogues, analysis.clients
     if len(dialogues) == 1:
         speaker = main_speaker(dialogues[0])
         return verdict(analysis, dialogues[0], say)[1], share_sentence(analysis, speaker, say)
-    count = len(dialogues)
-    if not analysis.clients:
-        return (
-            say.count(count, "dialogue|dialogues", "диалог|диалога|диалогов")
-            + say(": who is the client cannot be told", ": кто клиент, неясно"),
-            "",
-        )
+    if not clients:
+        counted = say.count(len(dialogues), "dialogue|dialogues", "диалог|диалога|диалогов")
+        return counted + say(": who is the client cannot be told", ": кто клиент, неясно"), ""
     handed = sum(dialogue.handover is not None for dialogue in dialogues)
-    if handed:
+    title = say(
+        "{handed} of {count} dialogues needed another operator",
+        "В {handed} из {count} был нужен другой оператор",
+    )
+    if not handed:
         title = say(
-            "{handed} of {count} dialogues needed another operator",
-            "В {handed} из {dialogues} был нужен другой оператор",
-        ).format(
-            handed=say.number(handed, 0),
-            count=say.number(count, 0),
-            dialogues=say.count(count, ru="диалога|диалогов|диалогов"),
+            "None of {count} dialogues needed another operator",
+            "Ни в одном из {count} другой оператор не понадобился",
         )
-    else:
-        title = say(
-            "None of {} dialogues needed another operator",
-            "Ни в одном из {} другой оператор не понадобился",
-        ).format(say.count(count, "", "диалога|диалогов|диалогов"))
-    sure = Counter(client.segment for client in analysis.clients if client.sure)
-    doubtful = len(analysis.clients) - sum(sure.values())
+    sure = Counter(client.segment for client in clients if client.sure)
     told = say(
         "Of {clients}, {upset} certainly upset, {calm} calm and {wavering} in between.",
         "Из {clients} можно уверенно назвать расстроенными {upset}, спокойными {calm}, "
         "колеблющимися {wavering}.",
-    ).format(
-        clients=say.count(len(analysis.clients), "client|clients", "клиента|клиентов|клиентов"),
+        clients=say.count(len(clients), "client|clients", "клиента|клиентов|клиентов"),
         upset=say.count(sure["upset"], "is|are", ""),
-        calm=say.number(sure["calm"], 0),
-        wavering=say.number(sure["wavering"], 0),
+        calm=say.count(sure["calm"]),
+        wavering=say.count(sure["wavering"]),
     )
-    if doubtful:
-        told += " " + say(
-            "For {} of them too little was said to tell.", "О {} по сказанному судить рано."
-        ).format(say.count(doubtful, "", "клиенте|клиентах|клиентах"))
-    return title, told
+    if doubtful := len(clients) - sum(sure.values()):
+        told += say(
+            " For {} of them too little was said to tell.",
+            " О {} по сказанному судить рано.",
+            say.count(doubtful, "", "клиенте|клиентах|клиентах"),
+        )
+    count = say.count(len(dialogues), "", "диалога|диалогов|диалогов")
+    return title.format(handed=say.count(handed), count=count), told
 
 
 def thinned(values: Array, most: int) -> Array:
-    """Make a long course short by means of neighbours.
-
-    :param values: float64, shape (n, ...).
-    :param most: values in the result at most.
-    :return: float64, shape (min(n, most), ...).
-    """
+    """Make a long course short by means of neighbours: shape (n, ...) to (min(n, most), ...)."""
     if len(values) <= most:
         return values
     edges = np.linspace(0, len(values), most + 1).astype(int)
@@ -300,10 +266,9 @@ def thinned(values: Array, most: int) -> Array:
 
 
 def sparkline(speaker: SpeakerAnalysis, width: int = 24) -> str:
-    """Draw a speaker's smoothed negativity with block characters.
+    """Draw a speaker's smoothed negativity with at most so many block characters.
 
-    :param width: characters at most.
-    :return: the line; a space where nothing readable is near.
+    A space stands where nothing readable is near.
     """
     levels = thinned(speaker.negativity.level, width).tolist()
     top = len(_BLOCKS)
