@@ -53,12 +53,10 @@ def decide(
     truncated: Sequence[bool | None],
     task: Task = "multi_label",
 ) -> list[Prediction]:
-    """Turn probabilities into predictions.
+    """Turn probabilities, float32, shape (texts, labels), into predictions.
 
     :param labels: in the order of the columns.
     :param thresholds: by label; those of a single-label model may be left out.
-    :param probabilities: float32, shape (texts, labels).
-    :param truncated: per text, whether a part was left out.
     """
     present = apply_thresholds(probabilities, threshold_array(labels, thresholds), task)
     return rank(labels, present, probabilities, truncated)
@@ -75,7 +73,6 @@ def rank(
     :param labels: in the order of the columns.
     :param present: bool, shape (texts, labels): which labels the predictions have.
     :param scores: float32, same shape.
-    :param truncated: per text, whether a part was left out.
     """
     order = np.argsort(-scores, axis=1, kind="stable").tolist()
     return [

@@ -105,8 +105,6 @@ def available_cores() -> int:
 class Machine:
     """The CPU as this process sees it.
 
-    :param cpu: model name.
-    :param logical_cores: of the machine.
     :param usable_logical_cores: that the scheduler may put this process on.
     :param usable_physical_cores: the same, siblings counted once; None where it cannot be told.
     :param cpu_quota: CPUs' worth of time that a control group allows; None for no limit.
@@ -204,7 +202,7 @@ def _quota_v1(folder: Path) -> float | None:
 class CpuBudget:
     """The CPUs that a process may count on.
 
-    :param cores: whole cores, at least 1: the smaller of what the scheduler allows and the quota.
+    :param cores: whole ones, at least 1.
     :param source: where the number comes from, in words.
     """
 

@@ -77,12 +77,7 @@ def default_batch_tokens(threads: int, streams: int = 1) -> int:
 
 
 class Plan(NamedTuple):
-    """What runs some texts, and how they are laid out for it.
-
-    :param backend: the model.
-    :param groups: window positions per batch.
-    :param batches: made as they are read.
-    """
+    """What runs some texts: a model, the window positions of its batches, and these, made as read."""
 
     backend: OpenVINOBackend
     groups: Sequence[NDArray[np.int64]]

@@ -45,13 +45,10 @@ class LayerCounter:
 class OpenVINOBackend:
     """A bundle's model, compiled for a device; safe to use from several threads at once.
 
-    :param device: an OpenVINO device name.
-    :param threads: CPU threads at most; `None` leaves it to OpenVINO, which takes all cores.
-    :param streams: inferences that run side by side and share the threads; `None` is one, which
-        answers soonest. In a forked child, whatever is asked for runs in the calling thread.
-    :param precision: INFERENCE_PRECISION_HINT; `None` is what the bundle was approved at.
-    :param cache_dir: folder for compiled models, which start sooner the next time.
-    :param mmap: map the file of weights instead of reading it.
+    The options are those of `EmotionClassifier`; of threads and streams, `None` leaves them to
+    OpenVINO, which takes all cores for one inference. In a forked child, whatever is asked for runs
+    in the calling thread.
+
     :param shape: rows and tokens of every batch; `None` is any.
     :param packed: take rows of several texts, `PackedBatch`.
     :raises DeviceError: if there is no such device, or it refuses an option.

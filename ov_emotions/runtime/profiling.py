@@ -61,7 +61,6 @@ class LayerTime:
     """What OpenVINO counted of one layer, or of all layers of a type.
 
     :param implementations: the kernels that ran it, as OpenVINO names them.
-    :param layers: how many layers this is.
     :param seconds: in one pass over all batches.
     :param share: of all layers' time, in [0, 1].
     """
