@@ -77,7 +77,7 @@ def default_batch_tokens(threads: int, streams: int = 1) -> int:
 
 
 class Plan(NamedTuple):
-    """What runs some texts: a model, the window positions of its batches, and these, made as read."""
+    """A model, the window positions of its batches, and the batches, made as they are read."""
 
     backend: OpenVINOBackend
     groups: Sequence[NDArray[np.int64]]

@@ -50,26 +50,17 @@ def test_the_ekman_map_uses_every_goemotions_label_once():
     assert sorted(used) == sorted(GOEMOTIONS.labels)
 
 
-def test_labels_are_translated_by_their_group():
-    by_label = dict(
-        zip(EKMAN.labels, GOEMOTIONS_TO_EKMAN.apply(["gratitude", "remorse"]), strict=True)
-    )
-    assert by_label == {
-        "anger": 0,
-        "disgust": 0,
-        "fear": 0,
-        "joy": 1,
-        "sadness": 1,
-        "surprise": 0,
-        "neutral": 0,
-    }
-
-
-def test_what_cedr_does_not_annotate_is_unknown_even_in_an_empty_row():
-    by_label = dict(zip(EKMAN.labels, CEDR_TO_EKMAN.apply([]), strict=True))
-    assert by_label["disgust"] is None
-    assert by_label["neutral"] is None
-    assert by_label["joy"] == 0
+@pytest.mark.parametrize(
+    ("mapping", "present", "expected"),
+    [
+        (GOEMOTIONS_TO_EKMAN, ["gratitude", "remorse"], (0, 0, 0, 1, 1, 0, 0)),
+        # What the source does not annotate is unknown, even in an empty row.
+        (CEDR_TO_EKMAN, [], (0, None, 0, 0, 0, 0, None)),
+        (IZARD_TO_EKMAN, ["shame", "enthusiasm"], (0, 0, 0, 1, 1, 0, 0)),
+    ],
+)
+def test_labels_are_translated_by_their_group(mapping, present, expected):
+    assert mapping.apply(present) == expected
 
 
 def test_a_map_says_which_labels_are_annotated():

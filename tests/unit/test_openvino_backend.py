@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -12,7 +13,7 @@ import pytest
 
 from ov_emotions.bundle import Bundle, Manifest, write_bundle
 from ov_emotions.encoding import EncodedBatch
-from ov_emotions.errors import BundleSchemaError, DeviceError
+from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
 from ov_emotions.runtime.openvino import OpenVINOBackend
 
 
@@ -107,15 +108,19 @@ def test_a_closed_backend_refuses_and_wakes_who_waits(tiny_bundle: Bundle) -> No
         backend.infer(batches(2))
 
 
-def test_an_unknown_device_is_told_what_there_is(tiny_bundle: Bundle) -> None:
-    with pytest.raises(DeviceError, match=r"'QPU'.*devices here: .*CPU") as raised:
-        OpenVINOBackend(tiny_bundle, device="QPU")
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"device": "QPU"}, r"'QPU'.*devices here: .*CPU"),
+        ({"precision": "i3"}, "'INFERENCE_PRECISION_HINT': 'i3'"),
+    ],
+)
+def test_a_refused_device_or_precision_is_a_device_error(
+    tiny_bundle: Bundle, options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(DeviceError, match=problem) as raised:
+        OpenVINOBackend(tiny_bundle, **options)
     assert "\n" not in str(raised.value)
-
-
-def test_a_refused_precision_is_a_device_error(tiny_bundle: Bundle) -> None:
-    with pytest.raises(DeviceError, match="'INFERENCE_PRECISION_HINT': 'i3'"):
-        OpenVINOBackend(tiny_bundle, precision="i3")
 
 
 def test_the_manifest_says_the_precision_unless_the_caller_does(
@@ -138,16 +143,6 @@ def test_the_manifest_says_the_precision_unless_the_caller_does(
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
     }
-
-
-def test_compiled_models_are_cached_by_content(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    first = OpenVINOBackend(tiny_bundle, cache_dir=cache).infer([batch(1, 4)])
-    blobs = list(cache.glob("*/*"))
-    assert blobs
-    again = OpenVINOBackend(tiny_bundle, cache_dir=cache).infer([batch(1, 4)])
-    np.testing.assert_array_equal(first[0], again[0])
-    assert list(cache.glob("*/*")) == blobs
 
 
 def test_a_model_with_other_ports_is_refused(
@@ -174,6 +169,5 @@ def test_a_model_that_openvino_cannot_read_names_the_file(
     tiny_bundle.save(tmp_path / "b")
     bundle = Bundle(tmp_path / "b", tiny_bundle.manifest)
     bundle.model_path.write_text("<net/>")
-    with pytest.raises(Exception, match=r"model\.xml is not a model that OpenVINO") as raised:
+    with pytest.raises(BundleIntegrityError, match=r"model\.xml is not a model that OpenVINO"):
         OpenVINOBackend(bundle)
-    assert type(raised.value).__name__ == "BundleIntegrityError"
