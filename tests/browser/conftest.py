@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,14 +67,8 @@ def needs() -> None:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here: apt-get install chromium")
     for module in ("playwright", "gradio", "uvicorn"):
-        if not _installed(module):
+        if find_spec(module) is None:
             pytest.skip(f"{module} is not installed: pip install '.[dev]'")
-
-
-def _installed(module: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
 
 
 @pytest.fixture(scope="session")

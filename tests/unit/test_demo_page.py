@@ -22,7 +22,7 @@ from ov_emotions.demo import jobs, page
 from ov_emotions.demo.app import find_report
 from ov_emotions.demo.dialogues import Dialogues, download
 from ov_emotions.demo.jobs import InTurns, Job, Line, ResultStore, StoppedError, guarded, shielded
-from ov_emotions.demo.models import Models, compare, measure
+from ov_emotions.demo.models import Models, measure
 from ov_emotions.demo.tables import Tables, open_upload, pasted_rows, unreadable
 from ov_emotions.demo.text import (
     MAX_CHARACTERS,
@@ -211,16 +211,6 @@ def test_the_client_is_chosen_by_a_click(tiny_classifier: EmotionClassifier, sto
     for name in ("secret", "ru-dialogue-2", "xx-dialogue-1"):
         assert download(kept.value, name) is None
     assert "no longer here" in dialogues.again("x client Пётр", job())
-
-
-def test_both_models_list_their_labels_in_one_order(tiny_classifier: EmotionClassifier):
-    models = Models(tiny_classifier)
-    markup = compare(models, models.names[0], models.names[0], "радость", job())
-    one, two = (
-        [part.split("</span>")[0] for part in side.split('class="bar-name">')[1:]]
-        for side in markup.split("<article")[1:]
-    )
-    assert one == two
 
 
 def test_pasted_rows_keep_the_numbers_that_an_editor_shows():
