@@ -87,7 +87,6 @@ def find_report(folder: Path | None, model: str) -> Path | None:
 
     :param folder: that was asked for; None for the one that is committed, where the library is
         run from a checkout.
-    :param model: name of the model that the committed report is of.
     :return: a folder with `report.html`, or None.
     :raises DataError: if the folder that was asked for has no report.
     """

@@ -43,11 +43,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Dialogues:
-    """Analyses dialogues, and gives markup.
-
-    :param classifier: the model.
-    :param store: keeps what was found.
-    """
+    """Analyses dialogues, and gives markup."""
 
     classifier: EmotionClassifier
     store: ResultStore
@@ -123,7 +119,6 @@ class Dialogues:
 def download(found: Found, name: str) -> tuple[str, str] | None:
     """Write a part of what was found.
 
-    :param found: as it is kept.
     :param name: of a file, or `LANGUAGE-dialogue-NUMBER` for one dialogue of many.
     :return: its text and media type; None where there is no such part.
     """

@@ -52,10 +52,7 @@ class Line:
 
 
 class Job:
-    """How far some work is, and whether it shall go on.
-
-    :param line: where it waits for its turns.
-    """
+    """How far some work is, and whether it shall go on."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -124,8 +121,6 @@ class InTurns:
 def steps(work: Callable[[Job], str], line: Line) -> Iterator[str]:
     """Do some work beside, and tell how far it is until it is done.
 
-    :param work: gives markup.
-    :param line: where it has its turns.
     :return: yields markup, the result last; whoever stops asking stops the work.
     """
     job, results = Job(line), list[str]()
@@ -190,7 +185,6 @@ def failure(name: str, hint: Words | None = None, details: str = "") -> str:
 class Kept:
     """A result.
 
-    :param folder: for its files.
     :param names: what its files are called for the reader, by their names in the folder.
     :param value: what else belongs to it.
     """

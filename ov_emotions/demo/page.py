@@ -63,9 +63,6 @@ _THEME = {
 class Page:
     """What the page works with.
 
-    :param classifier: the model.
-    :param models: to set side by side.
-    :param store: keeps files to download.
     :param api: address of the description of the API; None where there is none.
     :param report: address of the quantization report; None where there is none.
     """

@@ -43,11 +43,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Tables:
-    """Classifies tables, and gives markup.
-
-    :param classifier: the model.
-    :param store: keeps what can be downloaded.
-    """
+    """Classifies tables, and gives markup."""
 
     classifier: EmotionClassifier
     store: ResultStore
@@ -64,7 +60,6 @@ class Tables:
 
         :param file: where it lies; None if there is none.
         :param column: the one with the text; empty to find it.
-        :param job: that this is.
         :return: the markup; a question where a person has to choose the column.
         """
         if not file or not Path(file).exists():
@@ -139,10 +134,7 @@ class Tables:
 
 
 def pasted_rows(text: str) -> Iterator[Row | BadRow]:
-    """Take each line that was pasted for a text.
-
-    :return: yields each, or why it is left out.
-    """
+    """Take each line that was pasted for a text."""
     for number, line in enumerate(text.rstrip("\n").split("\n"), start=1):
         value = text_value(number, line)
         yield value if isinstance(value, BadRow) else Row(number, value, {})
@@ -151,7 +143,6 @@ def pasted_rows(text: str) -> Iterator[Row | BadRow]:
 def open_upload(path: Path, column: str = "") -> Table | tuple[str, ...]:
     """Open a file, whose text is in the column that is named, in `text`, or in the only one.
 
-    :param path: the file.
     :param column: the one with the text; empty to find it.
     :return: the table, or the columns that a person has to choose from.
     :raises DataError: if it cannot be read.

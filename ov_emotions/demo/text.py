@@ -37,7 +37,6 @@ _NAMED = 4
 def analyse(classifier: EmotionClassifier, text: str) -> str:
     """Classify a text and explain the result.
 
-    :return: the markup of the result.
     :raises OvEmotionsError: if the classifier does.
     """
     if not text.strip():

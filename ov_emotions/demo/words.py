@@ -75,10 +75,7 @@ def count(number: int) -> Words:
 
 
 def stamp(text: str) -> str:
-    """Mark an answer with the text that it belongs to; the page's script computes the same.
-
-    :return: the CRC-32 of the text in UTF-8, for the attribute `data-of`.
-    """
+    """Mark an answer with the text that it belongs to; the page's script computes the same."""
     return f"{zlib.crc32(replace_surrogates(text).encode()):x}"
 
 
@@ -117,7 +114,6 @@ def render(part: str, **values: object) -> str:
 
     :param part: name of a macro in `templates/parts.html.j2`.
     :param values: what it shows; texts are escaped, `Words` are written in both languages.
-    :return: the markup.
     """
     return str(getattr(_parts(), part)(**values))
 

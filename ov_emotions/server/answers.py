@@ -48,13 +48,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class RefusedError(ServerError):
-    """A request that gets an error; handlers turn it into `{"error": message}`.
-
-    :param status: of HTTP.
-    :param reason: to count it by.
-    :param message: a sentence for the caller.
-    :param headers: of the answer.
-    """
+    """A request that gets an error; handlers turn it into `{"error": message}`."""
 
     def __init__(
         self,

@@ -62,9 +62,6 @@ class BatchReport:
     """What one inference was.
 
     :param requests: that it computed, or parts of.
-    :param texts: in it.
-    :param tokens: in it, estimated.
-    :param seconds: that it took.
     :param waited: seconds that the request that waited longest had waited.
     """
 
@@ -94,7 +91,6 @@ class BatchLimits:
 class Rate:
     """Estimated tokens a second, learnt from batches.
 
-    :param tokens: the budget of a batch.
     :param known: what another batcher of the same kind of model had learnt; 0 for nothing.
     """
 
@@ -106,11 +102,7 @@ class Rate:
         self._tokens = self._seconds = 0.0
 
     def learn(self, tokens: int, seconds: float) -> None:
-        """Hear of a batch.
-
-        :param tokens: in it.
-        :param seconds: that it took.
-        """
+        """Hear of a batch."""
         if self._cold > 0:
             self._cold -= 1
             return
@@ -149,11 +141,7 @@ class Job:
         return int(self.ends[-1] - (self.ends[self.taken - 1] if self.taken else 0))
 
     def take(self, tokens: int) -> range:
-        """Hand out the next texts that fit, at least one.
-
-        :param tokens: for which there is room.
-        :return: their positions.
-        """
+        """Hand out the next texts that fit, at least one."""
         start = self.taken
         before = int(self.ends[start - 1]) if start else 0
         stop = int(np.searchsorted(self.ends, before + tokens, side="right"))
@@ -167,7 +155,6 @@ Part = tuple[Job, range]
 def token_ends(texts: Sequence[str]) -> NDArray[np.int64]:
     """Estimate the tokens of texts from their characters.
 
-    :param texts: raw texts.
     :return: int64, shape (texts,): running sum.
     """
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -179,7 +166,6 @@ class Batcher:
 
     :param score: gives probabilities, float32 of shape (texts, labels), and whether each text was
         truncated; with all cores.
-    :param limits: sizes and times.
     :param report: hears of every batch, one at a time.
     :param rate: estimated tokens a second, where they are known; 0 to learn them.
     :param beside: does what `score` does with a part of the cores, so that `sides` batches run side
@@ -243,7 +229,6 @@ class Batcher:
     ) -> Scores:
         """Have texts classified together with those of others.
 
-        :param texts: raw texts.
         :param deadline: of the event loop's clock, at which the answer is of no use any more.
         :param gone: ends the wait when it is done, by its exception.
         :return: float32, shape (texts, labels); and whether each text was truncated.

@@ -170,12 +170,8 @@ def write_down(
 ) -> None:
     """Count and log a request, whichever protocol it came over.
 
-    :param metrics: to count in.
     :param endpoint: one of few.
     :param status: of HTTP, or what it would be.
-    :param seconds: that it took.
-    :param reason: why it got no prediction.
-    :param fields: for the log.
     """
     metrics.requests.labels(endpoint, str(status)).inc()
     metrics.seconds.labels(endpoint).observe(seconds)
@@ -188,11 +184,7 @@ def write_down(
 
 
 class RequestMiddleware:
-    """Counts, times and logs every request, gives it an id, and catches what nobody else did.
-
-    :param app: what is behind it.
-    :param service: with the settings, and the metrics to count in.
-    """
+    """Counts, times and logs every request, gives it an id, and catches what nobody else did."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -305,7 +297,6 @@ def tracer() -> Callable[[Scope], Any]:
 def read_api_keys(settings: ServerSettings) -> tuple[bytes, ...]:
     """Collect the keys of the file and of the environment.
 
-    :param settings: which name the file.
     :return: the keys; none where no key is asked for.
     :raises InputError: if the file cannot be read or holds none.
     """
@@ -333,11 +324,7 @@ def known(headers: dict[bytes, bytes], keys: Sequence[bytes]) -> bool:
 
 
 class KeyMiddleware:
-    """Refuses requests without a key, but for the probes.
-
-    :param app: what is behind it.
-    :param keys: any of them will do.
-    """
+    """Refuses requests without a key, but for the probes."""
 
     def __init__(self, app: ASGIApp, keys: tuple[bytes, ...]) -> None:
         self._app = app
@@ -365,9 +352,7 @@ class DirectMiddleware:
     FastAPI finds and calls them as well, as it describes them, but takes as long for that as all
     the rest of a short answer.
 
-    :param app: what is behind it.
     :param handlers: of POST, by path, with the endpoint that they are counted as.
-    :param refuse: makes the answer to a refusal.
     """
 
     def __init__(
@@ -398,8 +383,6 @@ class DirectMiddleware:
 async def read_body(request: Request, settings: ServerSettings, *, json_only: bool) -> bytes:
     """Read a body whole, within the limits, which hold for what was compressed as well.
 
-    :param request: whose.
-    :param settings: the limits.
     :param json_only: whether another media type than JSON is refused.
     :return: the bytes, unpacked.
     :raises RefusedError: 400, 413, 415 or 408.

@@ -123,8 +123,6 @@ class _OneWrite:
     """A transport that sends the head of an answer together with what follows it.
 
     uvicorn writes them one after the other, and each write is a call of the system.
-
-    :param transport: that sends.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -271,8 +269,6 @@ def timed_protocol(receive_seconds: float) -> type[HttpToolsProtocol]:
 class OrderlyServer(Server):
     """Stops in order: refuses new requests while those that were taken are finished.
 
-    :param config: uvicorn's.
-    :param app: whose service is told to stop.
     :param started: called once the server listens, with its port, or 0 where it has none.
     """
 
@@ -378,7 +374,6 @@ def _work(settings: ServerSettings, sock: socket.socket, ready: Connection) -> N
 class Workers:
     """Several processes that take requests from one socket; those that die are started anew.
 
-    :param settings: with their number.
     :param sock: what `listen` gave.
     """
 

@@ -122,7 +122,6 @@ class Metrics:
 class Model:
     """A classifier that is served, what is told of it, and its batches.
 
-    :param name: of the bundle.
     :param version: the beginning of the hash of its manifest.
     :param facts: that clients verify.
     :param names: by label, in the language of the answers.
@@ -178,7 +177,6 @@ class Scored(NamedTuple):
 class Service:
     """A model and what it is asked through.
 
-    :param settings: all options.
     :param classifier: to answer with; None loads `settings.model`.
     :raises BundleError: if the model is missing or damaged.
     :raises InputError: if the classifier has no bundle.

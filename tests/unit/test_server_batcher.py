@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,13 @@ class Model:
             raise DeviceError("no")
         return np.array([[len(text)] for text in texts], np.float32), [False] * len(texts)
 
-    @contextmanager
-    def busy(self, batcher: Batcher) -> Iterator[asyncio.Task[Any]]:
+    @asynccontextmanager
+    async def busy(self, batcher: Batcher) -> AsyncIterator[asyncio.Task[Any]]:
         """Have it compute, so that what comes now has to wait."""
         self.may.clear()
         self.begun.clear()
-        task = asyncio.ensure_future(ask(batcher, ["first"]))
+        task = begin(batcher, ["first"])
+        await begun(self)
         try:
             yield task
         finally:
@@ -55,6 +56,10 @@ async def ask(batcher: Batcher, texts: list[str], seconds: float = 10.0) -> list
     scores, truncated = await batcher.score(texts, deadline)
     assert len(truncated) == len(texts)
     return [float(row[0]) for row in scores]
+
+
+def begin(batcher: Batcher, texts: list[str], seconds: float = 10.0) -> asyncio.Task[list[float]]:
+    return asyncio.ensure_future(ask(batcher, texts, seconds))
 
 
 def run(
@@ -78,9 +83,8 @@ async def begun(model: Model) -> None:
 
 def test_what_comes_while_it_computes_shares_the_next_batch_and_each_gets_its_own() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher) as first:
-            await begun(model)
-            others = [asyncio.ensure_future(ask(batcher, ["x" * i] * 2)) for i in range(1, 9)]
+        async with model.busy(batcher) as first:
+            others = [begin(batcher, ["x" * i] * 2) for i in range(1, 9)]
             await asyncio.sleep(0.01)
         assert await first == [5.0]
         assert await asyncio.gather(*others) == [[float(i)] * 2 for i in range(1, 9)]
@@ -90,9 +94,8 @@ def test_what_comes_while_it_computes_shares_the_next_batch_and_each_gets_its_ow
 
 def test_a_batch_keeps_to_its_tokens_and_requests_stay_whole() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher):
-            await begun(model)
-            tasks = [asyncio.ensure_future(ask(batcher, ["x" * 100])) for _ in range(5)]
+        async with model.busy(batcher):
+            tasks = [begin(batcher, ["x" * 100]) for _ in range(5)]
             await asyncio.sleep(0.01)
         await asyncio.gather(*tasks)
 
@@ -110,8 +113,7 @@ def test_a_large_request_is_computed_in_parts_and_lets_small_ones_by() -> None:
             order.append(name)
             return found
 
-        with model.busy(batcher):
-            await begun(model)
+        async with model.busy(batcher):
             large = asyncio.ensure_future(noted("large", ["x" * i for i in range(50)]))
             await asyncio.sleep(0.01)
             small = asyncio.ensure_future(noted("small", ["y"]))
@@ -126,12 +128,11 @@ def test_a_large_request_is_computed_in_parts_and_lets_small_ones_by() -> None:
 
 def test_a_crowd_that_was_just_answered_is_waited_for_but_not_longer_than_told() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher):
-            await begun(model)
-            tasks = [asyncio.ensure_future(ask(batcher, ["x"])) for _ in range(2)]
+        async with model.busy(batcher):
+            tasks = [begin(batcher, ["x"]) for _ in range(2)]
             await asyncio.sleep(0.01)
         await asyncio.gather(*tasks)
-        late = asyncio.ensure_future(ask(batcher, ["late"]))
+        late = begin(batcher, ["late"])
         await asyncio.sleep(0.02)
         await asyncio.gather(late, ask(batcher, ["later"]))
         start = asyncio.get_running_loop().time()
@@ -157,8 +158,7 @@ def test_a_crowd_is_computed_side_by_side_and_a_lone_request_with_all_cores() ->
     side = Model()
 
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher) as first:
-            await begun(model)
+        async with model.busy(batcher) as first:
             assert await asyncio.gather(ask(batcher, ["xx"]), ask(batcher, ["x"])) == [[2], [1]]
             assert not first.done()
         assert await first == [5]
@@ -178,9 +178,8 @@ def test_a_crowd_is_computed_side_by_side_and_a_lone_request_with_all_cores() ->
 )
 def test_a_full_queue_refuses_with_the_time_to_come_back(limits: BatchLimits) -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher):
-            await begun(model)
-            tasks = [asyncio.ensure_future(ask(batcher, ["x" * 100])) for _ in range(2)]
+        async with model.busy(batcher):
+            tasks = [begin(batcher, ["x" * 100]) for _ in range(2)]
             await asyncio.sleep(0.01)
             with pytest.raises(RefusedError, match="2 requests wait already") as error:
                 await ask(batcher, ["x" * 100])
@@ -200,8 +199,7 @@ def test_a_request_larger_than_the_queue_is_taken_where_nothing_waits() -> None:
 
 def test_a_request_that_is_too_late_is_told_and_not_computed() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher) as first:
-            await begun(model)
+        async with model.busy(batcher) as first:
             with pytest.raises(RefusedError, match="still waited in the queue") as error:
                 await ask(batcher, ["late"], seconds=0.05)
             assert error.value.status == 504
@@ -224,13 +222,12 @@ def test_a_request_that_is_too_late_while_it_is_computed_is_told_so() -> None:
 
 def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher) as first:
-            await begun(model)
+        async with model.busy(batcher) as first:
             gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             deadline = asyncio.get_running_loop().time() + 10
             leaving = asyncio.ensure_future(batcher.score(["leaves"], deadline, gone))
-            cancelled = asyncio.ensure_future(ask(batcher, ["cancelled"]))
-            stays = asyncio.ensure_future(ask(batcher, ["stays"]))
+            cancelled = begin(batcher, ["cancelled"])
+            stays = begin(batcher, ["stays"])
             await asyncio.sleep(0.01)
             gone.set_exception(ClientGoneError())
             cancelled.cancel()
@@ -245,7 +242,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
 def test_the_rest_of_a_large_request_is_not_computed_once_its_client_is_gone() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
         model.may.clear()
-        task = asyncio.ensure_future(ask(batcher, ["x" * 100] * 20))
+        task = begin(batcher, ["x" * 100] * 20)
         await begun(model)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -258,9 +255,8 @@ def test_the_rest_of_a_large_request_is_not_computed_once_its_client_is_gone() -
 
 def test_a_request_that_breaks_the_model_fails_alone() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher):
-            await begun(model)
-            tasks = [asyncio.ensure_future(ask(batcher, [text])) for text in ("a", "poison", "ab")]
+        async with model.busy(batcher):
+            tasks = [begin(batcher, [text]) for text in ("a", "poison", "ab")]
             await asyncio.sleep(0.01)
         found = await asyncio.gather(*tasks, return_exceptions=True)
         assert found[0] == [1.0]
@@ -282,9 +278,8 @@ def test_a_large_request_that_fails_in_its_first_part_is_over() -> None:
 
 def test_at_the_end_what_was_taken_is_computed_and_what_comes_is_refused() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher) as first:
-            await begun(model)
-            taken = asyncio.ensure_future(ask(batcher, ["taken"]))
+        async with model.busy(batcher) as first:
+            taken = begin(batcher, ["taken"])
             await asyncio.sleep(0.01)
             batcher.drain()
             with pytest.raises(RefusedError, match="stopping") as error:
@@ -300,9 +295,8 @@ def test_every_batch_is_reported() -> None:
     reports: list[BatchReport] = []
 
     async def scenario(batcher: Batcher, model: Model) -> None:
-        with model.busy(batcher):
-            await begun(model)
-            tasks = [asyncio.ensure_future(ask(batcher, ["x" * 8] * 3)) for _ in range(2)]
+        async with model.busy(batcher):
+            tasks = [begin(batcher, ["x" * 8] * 3) for _ in range(2)]
             await asyncio.sleep(0.03)
         await asyncio.gather(*tasks)
 
@@ -334,7 +328,7 @@ def test_an_event_loop_that_ended_does_not_stop_it() -> None:
     model.may.clear()
 
     async def leave() -> None:
-        task = asyncio.ensure_future(ask(batcher, ["x"]))
+        task = begin(batcher, ["x"])
         await begun(model)
         task.cancel()
 
@@ -419,7 +413,7 @@ def test_what_was_taken_before_the_rate_was_known_is_told_as_soon_as_it_is() -> 
 
 def test_the_time_to_come_back_is_when_the_request_would_fit() -> None:
     async def scenario(batcher: Batcher) -> None:
-        first = [asyncio.ensure_future(ask(batcher, LARGE * 5, 10.0)) for _ in range(3)]
+        first = [begin(batcher, LARGE * 5, 10.0) for _ in range(3)]
         await asyncio.sleep(0.01)
         with pytest.raises(RefusedError) as error:
             await ask(batcher, LARGE, 1.0)  # 3 s of others and 0.2 s of its own; 0.9 s may be had
@@ -462,7 +456,7 @@ def test_a_rate_that_is_old_does_not_keep_large_requests_out_for_ever(
 def test_small_requests_pass_a_large_one_only_as_long_as_it_is_in_time() -> None:
     async def scenario(batcher: Batcher) -> None:
         loop = asyncio.get_running_loop()
-        large = asyncio.ensure_future(ask(batcher, LARGE * 3, 0.8))  # 0.6 s of 0.8
+        large = begin(batcher, LARGE * 3, 0.8)  # 0.6 s of 0.8
         await asyncio.sleep(0.02)
         start, waits = loop.time(), []
         while not large.done():
@@ -496,9 +490,9 @@ def test_a_large_request_that_can_no_longer_be_in_time_makes_room_for_others() -
         loop = asyncio.get_running_loop()
         start = loop.time()
         # It was thought to be ten times as fast.
-        late = asyncio.ensure_future(ask(batcher, LARGE * 10, 0.5))
+        late = begin(batcher, LARGE * 10, 0.5)
         await asyncio.sleep(0.01)
-        other = asyncio.ensure_future(ask(batcher, LARGE, 5.0))
+        other = begin(batcher, LARGE, 5.0)
         with pytest.raises(RefusedError) as error:
             await late
         assert error.value.status == 504
