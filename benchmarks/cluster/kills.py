@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_ACTOR = "BatchWorker"
+_ACTOR = "PartWorker"
 
 
 def command(*arguments: object) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from ov_emotions.cli.frame import UsageError, verb
 from ov_emotions.cli.output import open_bytes, open_output
 from ov_emotions.cli.render import HumanWriter, JsonWriter
 from ov_emotions.errors import InputError
-from ov_emotions.schema import Count, Flag
+from ov_emotions.schema import Count, Flag, InferencePrecision
 from ov_emotions.texts import (
     FORMATS,
     STANDARD,
@@ -32,11 +33,8 @@ from ov_emotions.texts.writing import WRITTEN, Added, RowWriter, Written, free, 
 
 if TYPE_CHECKING:
     from ov_emotions.classifier import TextClassifier
-    from ov_emotions.prediction import Prediction
-    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
 
 _GROUP = 1024
-Precision = Literal["f32", "bf16"]
 LongTexts = Literal["window", "truncate"]
 
 
@@ -90,7 +88,7 @@ class PredictionOptions:
     model: Annotated[str | None, Flag("MODEL", short="-m")] = None
     threshold: Annotated[dict[str, float], Flag("LABEL=VALUE")] = field(default_factory=dict)
     long_texts: LongTexts = "window"
-    precision: Precision | None = None
+    precision: InferencePrecision | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,20 @@ def load_classifier(options: ModelOptions) -> TextClassifier:
     """
     from ov_emotions.training.text_to_text.targets import is_text_to_text
 
-    if is_text_to_text(options.model):
-        return _load_text_to_text(options)
+    if options.model is not None and is_text_to_text(options.model):
+        from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
+
+        if options.threshold:
+            raise InputError(
+                f"{options.model} is a text-to-text model, which has no thresholds: it writes the "
+                "labels"
+            )
+        return TextToTextClassifier.from_pretrained(
+            options.model,
+            device=options.device.lower(),
+            threads=options.threads,
+            precision=options.precision or "f32",
+        )
     from ov_emotions.classifier import EmotionClassifier
     from ov_emotions.runtime.cache import user_cache_dir
 
@@ -133,23 +143,6 @@ def load_classifier(options: ModelOptions) -> TextClassifier:
     )
 
 
-def _load_text_to_text(options: ModelOptions) -> TextToTextClassifier:
-    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
-
-    assert options.model is not None
-    if options.threshold:
-        raise InputError(
-            f"{options.model} is a text-to-text model, which has no thresholds: it writes the "
-            "labels"
-        )
-    return TextToTextClassifier.from_pretrained(
-        options.model,
-        device=options.device.lower(),
-        threads=options.threads,
-        precision=options.precision or "f32",
-    )
-
-
 class _Input:
     """The rows of all inputs in order, and what is said of them."""
 
@@ -159,18 +152,15 @@ class _Input:
         self.options = options
         self.reading = reading
         self.say = say
-        self.good = 0
-        self.bad = 0
+        self.good = self.bad = 0
         paths = options.input or (() if options.texts else (STANDARD,))
         # Files that cannot be read are told before any work; standard input is waited for later.
-        self.tables: list[Table | None] = [
-            None if path == STANDARD else self._open(path) for path in paths
-        ]
+        self.opened = [None if path == STANDARD else self._open(path) for path in paths]
 
     @property
     def interactive(self) -> bool:
         """Whether texts are typed."""
-        return None in self.tables and sys.stdin.isatty()
+        return None in self.opened and sys.stdin.isatty()
 
     def _open(self, path: Path) -> Table:
         table = open_table(path, self.reading)
@@ -178,24 +168,19 @@ class _Input:
             self.say(note)
         return table
 
-    def open_standard(self) -> list[Table]:
-        """Open what was left, and return all tables."""
-        self.tables = [table or self._open(STANDARD) for table in self.tables]
-        return [table for table in self.tables if table is not None]
+    def tables(self) -> list[Table]:
+        """Open standard input as well, and return all tables in order."""
+        return [table or self._open(STANDARD) for table in self.opened]
 
-    @property
-    def slow(self) -> bool:
-        """Whether texts may come one by one, with time between them."""
-        return any(table is not None and table.source.waits for table in self.tables)
+    def rows(self, tables: Sequence[Table], added: Sequence[str] | None) -> Iterator[Row]:
+        """Read the usable rows.
 
-    def rows(self, added: Sequence[str] | None) -> Iterator[Row]:
-        """Read the usable rows."""
+        :param added: the columns that are added to those of the input; None to read texts alone.
+        """
         for number, text in enumerate(self.options.texts, start=1):
             self.good += 1
             yield Row(number, text)
-        several = len(self.tables) > 1
-        for table in self.tables:
-            assert table is not None
+        for table in tables:
             name = table.source.name
             for found in table.rows(() if added is None else None):
                 row = free(found, added or ())
@@ -204,7 +189,7 @@ class _Input:
                     self.say(f"{name}: row {row.row}: {row.reason}")
                 else:
                     self.good += 1
-                    yield structs.replace(row, source=name) if several and added else row
+                    yield structs.replace(row, source=name) if len(tables) > 1 and added else row
 
 
 @verb(texts={"input": f"read texts from files ({', '.join(FORMATS)}), - for standard input"})
@@ -227,53 +212,58 @@ def classify(options: ClassifyOptions, reading: ReadSettings, model: ModelOption
 
     An empty result (—) means that no emotion reached its threshold; it is not the label neutral.
     """
+    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
+
     if options.texts and options.input:
         raise UsageError("give texts or --input, not both")
     if options.json and options.output_format:
         raise UsageError("give --json or --output-format, not both")
-    with Bar("texts", enabled=_may_draw(options)) as bar:
-        _hint(options, bar.message)
+    # Where results scroll by, or texts are typed, a bar would only get between them.
+    typed = not options.texts and not options.input and sys.stdin.isatty()
+    to_file = options.output not in (None, STANDARD) or not sys.stdout.isatty()
+    with Bar("texts", enabled=to_file and not typed) as bar:
+        for text in options.texts:
+            one_word = len(text) < 256 and len(text.split()) == 1
+            if one_word and (text.lower().endswith(FORMATS) or Path(text).is_file()):
+                bar.message(f"{text!r} is classified as a text; `-i {text}` reads the file")
         texts = _Input(options, reading, bar.message)
         with ExitStack() as stack:
-            out = stack.enter_context(
+            out: Any = stack.enter_context(
                 open_bytes(options.output) if options.table else open_output(options.output)
             )
             classifier = load_classifier(model)
             if texts.interactive:
                 bar.message("reading texts, one a line; Ctrl-D ends")
-            tables = texts.open_standard()
+            tables = texts.tables()
             writer = _writer(options, classifier, out, tables, stack)
-            _classify(classifier, texts, writer, out, options, bar)
-        _report_unparseable(classifier, bar)
+            added = None
+            if isinstance(writer, RowWriter):
+                added = writer.added.columns(cells=options.table != "jsonl")
+            rows: Iterable[Row] = texts.rows(tables, added)
+            # Texts may come one by one, with time between them.
+            slow = any(table.source.waits for table in tables) and not options.chunk_size
+            chunk: dict[str, Any] = {}
+            if options.chunk_size:
+                chunk["chunk_size"] = options.chunk_size
+            done = 0
+            for group in as_they_come(rows, _GROUP) if slow else [rows]:
+                for row, prediction in answered(group, partial(classifier.stream, **chunk)):
+                    writer.write(row, prediction)
+                    done += 1
+                    if done % _GROUP == 0 or options.chunk_size:
+                        out.flush()
+                    bar.update(done)
+                out.flush()
+        if isinstance(classifier, TextToTextClassifier) and classifier.counts.unparseable:
+            bar.message(
+                f"{classifier.counts.unparseable} of {classifier.counts.outputs} outputs of the "
+                "model name no label and count as none"
+            )
         if texts.bad:
             bar.message(f"{texts.bad} of {texts.good + texts.bad} rows were left out")
         elif not texts.good:
             bar.message("there were no texts")
     return 1 if texts.bad else 0
-
-
-def _hint(options: ClassifyOptions, say: Callable[[str], None]) -> None:
-    """Tell of texts that look like the names of files."""
-    for text in options.texts:
-        one_word = len(text) < 256 and len(text.split()) == 1
-        if one_word and (text.lower().endswith(FORMATS) or Path(text).is_file()):
-            say(f"{text!r} is classified as a text; `-i {text}` reads the file")
-
-
-def _report_unparseable(classifier: TextClassifier, bar: Bar) -> None:
-    writer = _text_to_text(classifier)
-    if writer is not None and writer.counts.unparseable:
-        counts = writer.counts
-        bar.message(
-            f"{counts.unparseable} of {counts.outputs} outputs of the model name no label and "
-            "count as none"
-        )
-
-
-def _may_draw(options: ClassifyOptions) -> bool:
-    # Where results scroll by, or texts are typed, a bar would only get between them.
-    typed = not options.texts and not options.input and sys.stdin.isatty()
-    return not typed and (options.output not in (None, STANDARD) or not sys.stdout.isatty())
 
 
 def _writer(
@@ -283,6 +273,7 @@ def _writer(
     tables: Sequence[Table],
     stack: ExitStack,
 ) -> HumanWriter | JsonWriter | RowWriter:
+
     russian = options.language == "ru"
     names = classifier.label_names_ru if russian else {}
     if options.table:
@@ -292,52 +283,9 @@ def _writer(
         return stack.enter_context(open_writer(out, options.table, tables, added))
     if options.json:
         return JsonWriter(out, names)
-    writer = _text_to_text(classifier)
     names = classifier.label_names_ru if russian or options.russian else {}
     # Of a model that writes labels, 0 everywhere says that it wrote none.
+    nothing = "none named" if hasattr(classifier, "counts") else "nothing to read"
     return HumanWriter(
-        out,
-        {label: names.get(label, label) for label in classifier.labels},
-        "nothing to read" if writer is None else "none named",
+        out, {label: names.get(label, label) for label in classifier.labels}, nothing
     )
-
-
-def _text_to_text(classifier: TextClassifier) -> TextToTextClassifier | None:
-    """Return the classifier if it is one that writes the labels."""
-    from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
-
-    return classifier if isinstance(classifier, TextToTextClassifier) else None
-
-
-def _classify(
-    classifier: TextClassifier,
-    texts: _Input,
-    writer: HumanWriter | JsonWriter | RowWriter,
-    out: Any,
-    options: ClassifyOptions,
-    bar: Bar,
-) -> None:
-    chunk = {"chunk_size": options.chunk_size} if options.chunk_size else {}
-    added = None
-    if isinstance(writer, RowWriter):
-        added = writer.added.columns(cells=options.table != "jsonl")
-    rows = texts.rows(added)
-    groups: Iterable[Iterable[Row]] = [rows]
-    if texts.slow and not options.chunk_size:
-        groups = as_they_come(rows, _GROUP)
-    done = 0
-
-    def classify(some: Iterator[str]) -> Iterator[Prediction]:
-        return classifier.stream(some, **chunk)
-
-    for group in groups:
-        for row, prediction in answered(group, classify):
-            if isinstance(writer, RowWriter):
-                writer.write(row, prediction)
-            else:
-                writer.write(row.text, prediction)
-            done += 1
-            if done % _GROUP == 0 or options.chunk_size:
-                out.flush()
-            bar.update(done)
-        out.flush()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from ov_emotions.cli.classify import Precision
 from ov_emotions.cli.frame import Answer, UsageError, verb
 from ov_emotions.cli.output import (
     command_line,
@@ -19,7 +18,7 @@ from ov_emotions.cli.output import (
 )
 from ov_emotions.errors import InputError
 from ov_emotions.reports.language import LanguageCode
-from ov_emotions.schema import Count, Flag, to_builtins
+from ov_emotions.schema import Count, Flag, InferencePrecision, to_builtins
 from ov_emotions.thresholds import METHODS, Metric, ThresholdMethod
 
 if TYPE_CHECKING:
@@ -191,7 +190,7 @@ class EvaluateOptions:
     bundles: Annotated[tuple[str, ...], Flag("MODEL", positional=True)]
     data: Path | None = None
     split: Annotated[tuple[str, ...], Flag("SPLIT", each=True)] = ()
-    precision: Precision | None = None
+    precision: InferencePrecision | None = None
     metadata_url: Annotated[str | None, Flag("URL")] = None
     compare: bool = False
     details: bool = False

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ov_emotions import __version__
 from ov_emotions.cli.frame import Parser, UsageError, Verb, did_you_mean, make_parser, parse
@@ -28,49 +28,43 @@ from ov_emotions.errors import DataError, OvEmotionsError
 PROG = "ov-emotions"
 
 
-class Entry(NamedTuple):
-    """Where a verb stands."""
-
-    module: str
-    help: str
-
-
-VERBS: dict[str, Entry] = {
-    "classify": Entry("classify", "find the emotions of texts"),
-    "classify-many": Entry(
-        "classify_many", "find the emotions of folders of texts, on all cores or a Ray cluster"
+VERBS = {
+    "classify": ("classify", "find the emotions of texts"),
+    "classify-many": (
+        "classify_many",
+        "find the emotions of folders of texts, on all cores or a Ray cluster",
     ),
-    "dialog": Entry(
-        "dialog", "follow the emotions of dialogues: curves, turning points, upset clients"
-    ),
-    "serve": Entry("servers", "answer over HTTP: /v1/emotions, and KServe v2"),
-    "demo": Entry(
-        "servers", "a page to look at: one text, files, dialogues, two models side by side"
-    ),
-    "bench": Entry("bench", "show where the time goes, and find the fastest settings"),
-    "info": Entry("models", "show a model's card and what this machine's CPU offers"),
-    "data prepare": Entry("data", "join the raw sets into one prepared folder"),
-    "data import": Entry("data", "make a prepared folder of your own labelled texts"),
-    "data augment": Entry("data", "add training rows made from those that are there"),
-    "data stats": Entry("data", "describe a prepared folder: labels, lengths, words, repeats"),
-    "prune": Entry("models", "make a base encoder ready to fine-tune, with a smaller vocabulary"),
-    "train": Entry("training", "fine-tune a base encoder on a prepared folder"),
-    "distill": Entry("training", "train a small student on what teachers say"),
-    "convert": Entry("convert", "make a served INT8 model of any fine-tuned checkpoint"),
-    "adapt": Entry("adapt", "fit a model to a few hundred labelled texts, in minutes on a CPU"),
-    "export": Entry("convert", "convert a checkpoint to an fp32 OpenVINO bundle"),
-    "quantize": Entry("quantize", "make a model smaller and faster by a recipe"),
-    "thresholds": Entry("evaluation", "fit decision thresholds, and compare ways to"),
-    "calibrate": Entry("evaluation", "make probabilities say how often a label is there"),
-    "evaluate": Entry("evaluation", "score models on held-out data"),
-    "report": Entry("quantize", "compare recipes by accuracy and latency, say which to ship"),
-    "ovms build": Entry("repositories", "publish a bundle as a model that takes raw text"),
-    "ovms render": Entry("repositories", "write config.json, and why each value is what it is"),
-    "ovms validate": Entry("repositories", "check a config.json as the server would, and beyond"),
-    "ovms check": Entry("repositories", "see whether a server serves the right model and answers"),
-    "triton build": Entry("repositories", "write a model repository for NVIDIA Triton"),
+    "dialog": ("dialog", "follow the emotions of dialogues: curves, turning points, upset clients"),
+    "serve": ("servers", "answer over HTTP: /v1/emotions, and KServe v2"),
+    "demo": ("servers", "a page to look at: one text, files, dialogues, two models side by side"),
+    "bench": ("bench", "show where the time goes, and find the fastest settings"),
+    "info": ("models", "show a model's card and what this machine's CPU offers"),
+    "data prepare": ("data", "join the raw sets into one prepared folder"),
+    "data import": ("data", "make a prepared folder of your own labelled texts"),
+    "data augment": ("data", "add training rows made from those that are there"),
+    "data stats": ("data", "describe a prepared folder: labels, lengths, words, repeats"),
+    "prune": ("models", "make a base encoder ready to fine-tune, with a smaller vocabulary"),
+    "train": ("training", "fine-tune a base encoder on a prepared folder"),
+    "distill": ("training", "train a small student on what teachers say"),
+    "convert": ("convert", "make a served INT8 model of any fine-tuned checkpoint"),
+    "adapt": ("adapt", "fit a model to a few hundred labelled texts, in minutes on a CPU"),
+    "export": ("convert", "convert a checkpoint to an fp32 OpenVINO bundle"),
+    "quantize": ("quantize", "make a model smaller and faster by a recipe"),
+    "thresholds": ("evaluation", "fit decision thresholds, and compare ways to"),
+    "calibrate": ("evaluation", "make probabilities say how often a label is there"),
+    "evaluate": ("evaluation", "score models on held-out data"),
+    "report": ("quantize", "compare recipes by accuracy and latency, say which to ship"),
+    "ovms build": ("repositories", "publish a bundle as a model that takes raw text"),
+    "ovms render": ("repositories", "write config.json, and why each value is what it is"),
+    "ovms validate": ("repositories", "check a config.json as the server would, and beyond"),
+    "ovms check": ("repositories", "see whether a server serves the right model and answers"),
+    "triton build": ("repositories", "write a model repository for NVIDIA Triton"),
 }
-"""In the order of the help. A name of two words belongs to a group of verbs."""
+"""Module of this package and help, in the order of the help.
+
+In the module, the verb has the verb's name, with underscores. A name of two words belongs to a
+group of verbs.
+"""
 
 GROUPS = {
     "data": "Prepare data sets, import your own, describe them.",
@@ -85,7 +79,7 @@ class _TerminatedError(BaseException):
 
 def load_verb(name: str) -> Verb:
     """Import a verb."""
-    module = importlib.import_module(f"ov_emotions.cli.{VERBS[name].module}")
+    module = importlib.import_module(f"ov_emotions.cli.{VERBS[name][0]}")
     found: Verb = getattr(module, name.replace(" ", "_").replace("-", "_"))
     return found
 
@@ -137,7 +131,7 @@ def _overview(group: str) -> Parser:
     """Make the parser whose help lists verbs."""
     prog = f"{PROG} {group}" if group else PROG
     listed = {
-        name: entry.help for name, entry in VERBS.items() if not group or name.startswith(group)
+        name: told for name, (_, told) in VERBS.items() if not group or name.startswith(group)
     }
     width = max(map(len, listed))
     lines = [f"  {name.ljust(width)}  {text}" for name, text in listed.items()]

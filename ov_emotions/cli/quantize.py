@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.classify import Precision
 from ov_emotions.cli.frame import Answer, UsageError, verb
 from ov_emotions.cli.output import (
     check_output_folder,
@@ -23,7 +22,7 @@ from ov_emotions.quantization.recipe import (
     with_subset_size,
 )
 from ov_emotions.reports.language import LanguageCode
-from ov_emotions.schema import Count, Flag, to_builtins
+from ov_emotions.schema import Count, Flag, InferencePrecision, to_builtins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class QuantizeOptions:
     output: Annotated[Path | None, Flag(positional=True)] = None
     data: Path | None = None
     recipe: str = DEFAULT_RECIPE
-    precision: Precision | None = None
+    precision: InferencePrecision | None = None
     subset_size: Count | None = None
     record: Annotated[Path | None, Flag("FILE")] = None
     recipes: bool = False
@@ -132,7 +131,7 @@ class ReportOptions:
     output: Annotated[Path, Flag(positional=True)]
     data: Path | None = None
     recipe: Annotated[tuple[str, ...], Flag(each=True)] = ()
-    precision: Annotated[tuple[Precision, ...], Flag(each=True)] = ()
+    precision: Annotated[tuple[InferencePrecision, ...], Flag(each=True)] = ()
     final_split: Annotated[str | None, Flag("SPLIT")] = None
     max_drop: float = 0.003
     subset_size: Count | None = None

@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
 
 from ov_emotions.normalize import replace_surrogates
 
 if TYPE_CHECKING:
     from ov_emotions.prediction import Prediction
+    from ov_emotions.texts import Row
 
 _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 _COLOURS = {
@@ -40,13 +40,13 @@ def one_line(text: str) -> str:
 class JsonWriter:
     """Writes `{"text", "labels", "scores", "truncated"}`, a line each."""
 
-    def __init__(self, out: TextIO, names: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, out: TextIO, names: Mapping[str, str]) -> None:
         self.out = out
         self.names = names
 
-    def write(self, text: str, prediction: Prediction) -> None:
-        """Write one prediction."""
-        value = {"text": replace_surrogates(text), **prediction.to_dict(rounded=True)}
+    def write(self, row: Row, prediction: Prediction) -> None:
+        """Write one prediction; halves of surrogate pairs in the text become U+FFFD."""
+        value = {"text": replace_surrogates(row.text), **prediction.to_dict(rounded=True)}
         if self.names:
             value["labels"] = [self.names.get(label, label) for label in value["labels"]]
             value["scores"] = {self.names.get(k, k): v for k, v in value["scores"].items()}
@@ -54,11 +54,12 @@ class JsonWriter:
 
 
 class HumanWriter:
-    """Writes the emotions in a column, then the text, cut to the width of a terminal."""
+    """Writes the emotions in a column, then the text, cut to the width of a terminal.
 
-    def __init__(
-        self, out: TextIO, names: Mapping[str, str], nothing: str = "nothing to read"
-    ) -> None:
+    `nothing` stands for a text that scores 0 everywhere.
+    """
+
+    def __init__(self, out: TextIO, names: Mapping[str, str], nothing: str) -> None:
         self.out = out
         self.names = names
         self.nothing = nothing
@@ -68,7 +69,7 @@ class HumanWriter:
         longest = sorted(map(len, names.values()))[-2:]
         self.width = sum(longest) + len(" 99%, ") + len(" 99%")
 
-    def write(self, text: str, prediction: Prediction) -> None:
+    def write(self, row: Row, prediction: Prediction) -> None:
         """Write one prediction as one line."""
         parts = [(label, self._part(prediction, label)) for label in prediction.labels]
         if not parts:
@@ -79,25 +80,18 @@ class HumanWriter:
         if self.coloured:
             shown = ", ".join(f"{_COLOURS.get(k, '')}{part}{_RESET}" for k, part in parts)
         padding = " " * (self.width - len(plain) + 2)
-        self.out.write(f"{shown}{padding}{self._text(text, prediction.truncated)}\n")
+        text = one_line(row.text)
+        mark = " (only its beginning was read)" if prediction.truncated else ""
+        if self.columns is not None:
+            room = max(self.columns - self.width - 2 - len(mark), 12)
+            text = text if len(text) <= room else text[: room - 1] + "…"
+        self.out.write(f"{shown}{padding}{text}{mark}\n")
 
     def _part(self, prediction: Prediction, label: str) -> str:
-        return f"{self.names[label]} {_percent(prediction.scores[label])}"
+        return f"{self.names[label]} {prediction.scores[label]:.0%}"
 
     def _nothing(self, prediction: Prediction) -> str:
         best = max(prediction.scores, key=lambda label: prediction.scores[label])
         if prediction.scores[best] == 0:
             return f"— {self.nothing}"
         return f"— at most {self._part(prediction, best)}"
-
-    def _text(self, text: str, truncated: bool | None) -> str:
-        line = one_line(text)
-        mark = " (only its beginning was read)" if truncated else ""
-        if self.columns is not None:
-            room = max(self.columns - self.width - 2 - len(mark), 12)
-            line = line if len(line) <= room else line[: room - 1] + "…"
-        return line + mark
-
-
-def _percent(probability: float) -> str:
-    return f"{probability:.0%}"

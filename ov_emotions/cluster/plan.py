@@ -169,7 +169,9 @@ class _Version(Schema, frozen=True):
 
 
 def find_files(source: Path, settings: ReadSettings | None = None) -> tuple[Path, list[Path]]:
-    """List the files that can be read.
+    """List the files that can be read, and the folder that they are in.
+
+    Names that begin with a dot or an underscore are left out, as Ray, Spark and pyarrow do.
 
     :raises DataError: if there are none.
     """
@@ -182,17 +184,17 @@ def find_files(source: Path, settings: ReadSettings | None = None) -> tuple[Path
             return source.resolve().parent, [source.resolve()]
         root = source.resolve()
         found = []
-        for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
+
+        def refuse(error: OSError) -> None:
+            raise error
+
+        for folder, folders, names in os.walk(root, followlinks=True, onerror=refuse):
             folders[:] = [name for name in folders if name[0] not in "._"]
             found += [Path(folder, name) for name in names if name[0] not in "._"]
     files = [path for path in found if (any_format and path.is_file()) or is_readable(path)]
     if not files:
         raise DataError(f"{source} holds no file whose name ends in {', '.join(FORMATS)}")
     return root, sorted(files, key=lambda path: path.relative_to(root).as_posix())
-
-
-def _refuse(error: OSError) -> None:
-    raise error
 
 
 def make_plan(source: Path, settings: Settings) -> Plan:

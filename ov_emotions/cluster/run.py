@@ -13,13 +13,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_output
 from ov_emotions.cluster.plan import Part, Plan, Settings, differences, find_files, make_plan
-from ov_emotions.cluster.worker import BatchWorker, Outcome
+from ov_emotions.cluster.worker import Outcome, PartWorker
 from ov_emotions.errors import ClusterError, DataError
 from ov_emotions.schema import write_json
 from ov_emotions.system import cpu_budget, keep_silent, require
@@ -62,7 +62,9 @@ def ray_session(address: str | None, processors: int, scratch: Path) -> Iterator
                 if threading.current_thread() is threading.main_thread():
                     # Ray puts its own in the place of ours, which cleans up.
                     signal.signal(signal.SIGTERM, before)
-                _configure(ray)
+                context = ray.data.DataContext.get_current()
+                context.enable_progress_bars = False
+                context.print_on_execution_start = False
                 yield ray
             finally:
                 ray.shutdown()
@@ -87,12 +89,6 @@ def _start(ray: Any, address: str | None, processors: int, scratch: Path) -> Non
             reason = "it asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to that"
         what = "Ray did not start" if address is None else f"no Ray cluster answers at {address}"
         raise ClusterError(f"{what}: {reason}") from error
-
-
-def _configure(ray: Any) -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
 
 
 def _lock_local_ray() -> None:
@@ -199,35 +195,51 @@ def classify_many(
     :raises MissingExtraError: if Ray is not installed.
     """
     resources = resources or Resources()
+    threads, address = resources.threads, resources.address
     started = time.perf_counter()
     find_files(source, settings.reading)  # before a folder is made for nothing
     with take_output(target, source, restart=restart) as output:
-        plan = _plan(source, output, settings, local=resources.address is None)
+        plan = _plan(source, output, settings, local=address is None)
         left = [part for part in plan.parts if not output.is_done(part)]
         waiting = {part.number for part in left}
         bad = sum(output.count_bad(p) for p in plan.parts if p.number not in waiting)
-        rows = plan.rows - sum(part.rows for part in left)
+        rows = before = plan.rows - sum(part.rows for part in left)
+        actors, processes, failed = 0, set(), []
+        if left:
+            tell(rows, plan.rows, bad)
+            actors = resources.actors or max(1, cpu_budget().cores // threads)
+            with (
+                output.scratch() as scratch,
+                ray_session(address, actors * threads, scratch) as ray,
+            ):
+                if address is not None and resources.actors is None:
+                    actors = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+                actors = min(actors, len(left))
+                for outcome in _outcomes(ray, plan, left, output, actors, threads):
+                    if outcome.fatal:
+                        raise ClusterError(f"{outcome.host}: {outcome.error}")
+                    processes.add((outcome.host, outcome.process))
+                    if outcome.error:
+                        failed.append(outcome.error)
+                        continue
+                    rows += outcome.rows
+                    bad += outcome.bad
+                    tell(rows, plan.rows, bad)
+        seconds = time.perf_counter() - started
         summary = Summary(
             rows_in=plan.rows,
             rows_out=rows - bad,
             rows_bad=bad,
             parts=len(plan.parts),
             parts_before=len(plan.parts) - len(left),
-            seconds=0.0,
-            rows_per_second=None,
-            actors=0,
-            threads=resources.threads,
-            processes=0,
+            seconds=round(seconds, 3) if left else 0.0,
+            rows_per_second=round((rows - before) / seconds, 1) if left else None,
+            actors=actors,
+            threads=threads,
+            processes=len(processes),
+            failed=tuple(failed),
         )
-        if left:
-            tell(rows, plan.rows, bad)
-            summary = _run(plan, left, output, resources, summary, tell)
-            seconds = time.perf_counter() - started
-            done = summary.rows_out + summary.rows_bad - rows
-            summary = replace(
-                summary, seconds=round(seconds, 3), rows_per_second=round(done / seconds, 1)
-            )
-        if not summary.failed and (left or not (output.folder / SUCCESS_NAME).is_file()):
+        if not failed and (left or not (output.folder / SUCCESS_NAME).is_file()):
             write_json(output.folder / SUCCESS_NAME, summary)
     return summary
 
@@ -251,46 +263,6 @@ def _plan(source: Path, output: Output, settings: Settings, *, local: bool) -> P
     return plan
 
 
-def _run(
-    plan: Plan,
-    left: Sequence[Part],
-    output: Output,
-    resources: Resources,
-    summary: Summary,
-    tell: Tell,
-) -> Summary:
-    threads = resources.threads
-    wanted = resources.actors or max(1, cpu_budget().cores // threads)
-    failed: list[str] = []
-    processes: set[tuple[str, int]] = set()
-    out, bad = summary.rows_out, summary.rows_bad
-    with (
-        output.scratch() as scratch,
-        ray_session(resources.address, wanted * threads, scratch) as ray,
-    ):
-        if resources.address is not None and resources.actors is None:
-            wanted = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
-        actors = min(wanted, len(left))
-        for outcome in _outcomes(ray, plan, left, output, actors, threads):
-            if outcome.fatal:
-                raise ClusterError(f"{outcome.host}: {outcome.error}")
-            processes.add((outcome.host, outcome.process))
-            if outcome.error:
-                failed.append(outcome.error)
-                continue
-            out += outcome.rows - outcome.bad
-            bad += outcome.bad
-            tell(out + bad, summary.rows_in, bad)
-    return replace(
-        summary,
-        rows_out=out,
-        rows_bad=bad,
-        actors=actors,
-        processes=len(processes),
-        failed=tuple(failed),
-    )
-
-
 def _outcomes(
     ray: Any, plan: Plan, left: Sequence[Part], output: Output, actors: int, threads: int
 ) -> Iterator[Outcome]:
@@ -299,7 +271,7 @@ def _outcomes(
     # An actor has the part that it does, and one that waits: the rest is held back.
     pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2)
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        BatchWorker,
+        PartWorker,
         batch_size=None,
         batch_format="numpy",
         fn_constructor_args=(plan, output, threads),

@@ -6,9 +6,10 @@ import os
 import platform
 import socket
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from ov_emotions.cluster.output import Output
 from ov_emotions.cluster.plan import Part, Plan
 from ov_emotions.errors import ClusterError, DataError, OvEmotionsError
 from ov_emotions.files import sha256_file
-from ov_emotions.prediction import Prediction
 from ov_emotions.system import processors_apart
 from ov_emotions.texts import BadRow, answered, open_table
 from ov_emotions.texts.writing import free, open_writer
@@ -41,51 +41,36 @@ def pin_threads(threads: int) -> tuple[int, ...]:
     usable = processors_apart()
     for share in range(len(usable) // threads):
         mine = tuple(sorted(usable[share * threads : (share + 1) * threads]))
-        if _claim("-".join(map(str, mine))):
-            _set_affinity(mine)
-            return mine
-    return ()
-
-
-def _claim(share: str) -> bool:
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        claim.bind(f"\0ov-emotions-processors-{share}")
-    except OSError:
-        claim.close()
-        return False
-    claim.detach()  # open as long as the process lives
-    return True
-
-
-def _set_affinity(processors: tuple[int, ...]) -> None:
-    for task in Path("/proc/self/task").iterdir():
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            os.sched_setaffinity(int(task.name), processors)
-        except ProcessLookupError:  # it has ended meanwhile
+            claim.bind(f"\0ov-emotions-processors-{'-'.join(map(str, mine))}")
+        except OSError:
+            claim.close()
             continue
+        claim.detach()  # open as long as the process lives
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(int(task.name), mine)
+        return mine
+    return ()
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a part.
 
-    :param part: its number.
     :param rows: in it.
-    :param bad: of them, set aside.
-    :param seconds: it took.
     :param host: where.
     :param process: which.
+    :param bad: rows that were set aside.
     :param error: why it was not done; empty if it was.
     :param fatal: whether the other parts would fare no better.
     """
 
-    part: int
-    rows: int = 0
+    rows: int
+    host: str
+    process: int
     bad: int = 0
-    seconds: float = 0.0
-    host: str = ""
-    process: int = 0
     error: str = ""
     fatal: bool = False
 
@@ -99,33 +84,37 @@ class PartWorker:
         self.threads = threads
         self._classifier: EmotionClassifier | None = None
 
-    def __call__(self, part: Part) -> Outcome:
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Do a part as Ray Data asks for it: a table with one row in, a table with one row out."""
+        (number,) = batch["part"].tolist()
+        outcome = self.do(self.plan.parts[number])
+        return {name: [value] for name, value in asdict(outcome).items()}
+
+    def do(self, part: Part) -> Outcome:
         """Do a part, and tell of what prevented it rather than raise."""
-        started = time.perf_counter()
+        facts: dict[str, Any]
         try:
             if not self.output.begin(part):
-                raise DataError(f"the process that classified {_named(part)} died every time")
+                first, last = part.start.row + 1, part.start.row + part.rows
+                raise DataError(
+                    f"the process that classified rows {first} to {last} of {part.path} died "
+                    "every time"
+                )
             # It stands already where the process died between its commit and its answer.
             done = self.output.is_done(part)
-            bad = self.output.count_bad(part) if done else self._do(part)
+            facts = {"bad": self.output.count_bad(part) if done else self._do(part)}
         except DataError as error:
-            return self._outcome(part, error=str(error))
+            facts = {"error": str(error)}
         except (OvEmotionsError, OSError) as error:
-            return self._outcome(part, error=str(error), fatal=True)
-        return self._outcome(part, bad=bad, seconds=time.perf_counter() - started)
-
-    def _outcome(self, part: Part, **facts: Any) -> Outcome:
-        return Outcome(part.number, part.rows, host=platform.node(), process=os.getpid(), **facts)
+            facts = {"error": str(error), "fatal": True}
+        return Outcome(part.rows, platform.node(), os.getpid(), **facts)
 
     def _do(self, part: Part) -> int:
-        classifier = self._loaded()
+        stream = partial(self._loaded().stream, chunk_size=CHUNK_ROWS)
         settings = self.plan.settings
         table = open_table(Path(self.plan.source, part.path), settings.reading)
         bad: list[BadRow] = []
         good = 0
-
-        def classify(texts: Iterator[str]) -> Iterator[Prediction]:
-            return classifier.stream(texts, chunk_size=CHUNK_ROWS)
 
         added = settings.added()
         names = added.columns(cells=part.format != "jsonl")
@@ -140,7 +129,7 @@ class PartWorker:
                 temporary.open("wb") as file,
                 open_writer(file, part.format, [table], added) as writer,
             ):
-                for row, prediction in answered(rows, classify, bad.append):
+                for row, prediction in answered(rows, stream, bad.append):
                     writer.write(row, prediction)
                     good += 1
             if good + len(bad) != part.rows:
@@ -173,18 +162,3 @@ class PartWorker:
             # All its models at once, so that a row's digits depend on nothing that came before.
             self._classifier.warm_up()
         return self._classifier
-
-
-def _named(part: Part) -> str:
-    first = part.start.row + 1
-    return f"rows {first} to {part.start.row + part.rows} of {part.path}"
-
-
-class BatchWorker(PartWorker):
-    """The same as Ray Data calls it: a table with one row in, a table with one row out."""
-
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:  # type: ignore[override]
-        """Do the part of a batch."""
-        (number,) = batch["part"].tolist()
-        outcome = super().__call__(self.plan.parts[number])
-        return {name: [value] for name, value in asdict(outcome).items()}

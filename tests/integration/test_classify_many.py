@@ -54,7 +54,7 @@ def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         patch.setattr("ov_emotions.cluster.worker.pin_threads", lambda _threads: ())
         with take_output(target, source, restart=False) as output:
             worker = PartWorker(plan, output, threads=1)
-            assert not [outcome.error for outcome in map(worker, plan.parts) if outcome.error]
+            assert not [outcome.error for outcome in map(worker.do, plan.parts) if outcome.error]
     return _content(target)
 
 

@@ -437,17 +437,17 @@ def test_memory_is_bounded_by_the_chunk(
     waiting = longest = 0
     rows, write = classify._Input.rows, classify.JsonWriter.write
 
-    def read(self: Any, added: Any) -> Iterator[Any]:
+    def read(*args: Any) -> Iterator[Any]:
         nonlocal waiting, longest
-        for row in rows(self, added):
+        for row in rows(*args):
             waiting += 1
             longest = max(longest, waiting)
             yield row
 
-    def count(self: Any, text: str, prediction: Any) -> None:
+    def count(*args: Any) -> None:
         nonlocal waiting
         waiting -= 1
-        write(self, text, prediction)
+        write(*args)
 
     monkeypatch.setattr(classify._Input, "rows", read)
     monkeypatch.setattr(classify.JsonWriter, "write", count)

@@ -52,7 +52,7 @@ def _do(source: Path, target: Path, settings: Settings) -> tuple[Plan, list[Outc
     plan = make_plan(source, settings)
     with take_output(target, source, restart=False) as output:
         worker = PartWorker(plan, output, threads=1)
-        return plan, [worker(part) for part in plan.parts]
+        return plan, [worker.do(part) for part in plan.parts]
 
 
 def _bad(target: Path) -> list[tuple[str, int]]:
@@ -314,7 +314,7 @@ def test_a_part_that_kills_its_process_each_time_is_given_up(source, tmp_path, s
     with take_output(tmp_path / "out", source, restart=False) as output:
         while output.begin(plan.parts[0]):
             pass
-        outcome = PartWorker(plan, output, threads=1)(plan.parts[0])
+        outcome = PartWorker(plan, output, threads=1).do(plan.parts[0])
     assert outcome.error == "the process that classified rows 1 to 1 of a.csv died every time"
     assert not outcome.fatal
 
@@ -326,7 +326,7 @@ def test_a_part_done_by_a_process_that_died_before_its_answer_is_counted_once(
     plan = make_plan(source, settings)
     with take_output(tmp_path / "out", source, restart=False) as output:
         worker = PartWorker(plan, output, threads=1)
-        first, again = worker(plan.parts[0]), worker(plan.parts[0])
+        first, again = worker.do(plan.parts[0]), worker.do(plan.parts[0])
     assert (first.bad, again.bad) == (1, 1)
 
 
@@ -337,7 +337,7 @@ def test_a_file_that_shrank_after_the_plan_is_told_and_nothing_is_written(
     plan = make_plan(source, settings)
     (source / "a.csv").write_text("text\nрад\n", encoding="utf-8")
     with take_output(tmp_path / "out", source, restart=False) as output:
-        outcome = PartWorker(plan, output, threads=1)(plan.parts[0])
+        outcome = PartWorker(plan, output, threads=1).do(plan.parts[0])
         assert "has changed since the plan was made" in outcome.error
         assert not output.is_done(plan.parts[0])
         assert not list(output.work.glob("*.csv"))

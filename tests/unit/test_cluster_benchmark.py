@@ -28,7 +28,7 @@ def target(tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch)
     assert write_rows(source, ["рад", "злость", 'слово, "слово"'], ROWS) == 9
     plan = make_plan(source, resolve_settings(str(tiny_bundle.folder), part_rows=8))
     with take_output(target, source, restart=False) as output:
-        assert not any(outcome.error for outcome in map(PartWorker(plan, output, 1), plan.parts))
+        assert not any(outcome.error for outcome in map(PartWorker(plan, output, 1).do, plan.parts))
     return target
 
 
