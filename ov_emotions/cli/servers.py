@@ -42,9 +42,7 @@ def serve(settings: ServerSettings, answer: Answer) -> int:
     """
     from ov_emotions.server import create_app
 
-    if settings.workers > 1:
-        return _run_workers(settings, as_json=answer.json)
-    return _run(settings, lambda: create_app(settings), as_json=answer.json)
+    return _run(settings, lambda: create_app(settings), answer)
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,8 @@ def demo(options: PageOptions, given: Given[ServerSettings], answer: Answer) -> 
     The page asks nothing of other hosts. The same address answers programs, as `ov-emotions serve`
     does: POST /v1/emotions, KServe v2, /metrics, /openapi.json.
     """
-    for module, extra in (("fastapi", "server"), ("prometheus_client", "server")):
-        require(module, extra=extra)
+    for module in ("fastapi", "prometheus_client"):
+        require(module, extra="server")
     from ov_emotions.demo.app import PATH, create_demo_app
     from ov_emotions.server.middleware import read_api_keys
 
@@ -86,67 +84,46 @@ def demo(options: PageOptions, given: Given[ServerSettings], answer: Answer) -> 
         )
     if settings.workers > 1:
         raise InputError("the page keeps results in its process: it has one, not several --workers")
+    compare_with, report = options.compare_with, options.report
     return _run(
-        settings,
-        lambda: create_demo_app(settings, options.compare_with, options.report),
-        as_json=answer.json,
-        path=f"{PATH}/",
+        settings, lambda: create_demo_app(settings, compare_with, report), answer, f"{PATH}/"
     )
 
 
 def _run(
-    settings: ServerSettings, create: Callable[[], FastAPI], *, as_json: bool, path: str = ""
+    settings: ServerSettings, create: Callable[[], FastAPI], answer: Answer, path: str = ""
 ) -> int:
-    """Serve an application until told to stop; it is made once its address is had."""
-    _require()
+    """Serve until told to stop; an application is made once its address is had."""
+    for module in ("uvicorn", "httptools", "fastapi", "prometheus_client"):
+        require(module, extra="server")
     from ov_emotions.server.middleware import json_log
-    from ov_emotions.server.run import listen, server
+    from ov_emotions.server.run import Workers, listen, server
 
-    with json_log(), listen(settings) as sock:
-        app = create()
-        model = app.state.service.model
-
-        def tell(port: int) -> None:
-            url = replace(settings, port=port).url + settings.root_path + path
-            _tell(url, model.name, model.version, runner.grpc_port, as_json=as_json)
-
-        runner = server(app, settings, tell)
-        runner.run([sock])
-    return 0
-
-
-def _run_workers(settings: ServerSettings, *, as_json: bool) -> int:
-    """Serve in several processes until told to stop."""
-    _require()
-    from ov_emotions.server.middleware import json_log
-    from ov_emotions.server.run import Workers, listen
-
-    if settings.grpc_port == 0:
+    if settings.workers > 1 and settings.grpc_port == 0:
         raise InputError("several workers share a gRPC port, which must be named: not 0")
     with json_log(), listen(settings) as sock:
         url = settings.url
         if settings.unix_socket is None:
             url = replace(settings, port=sock.getsockname()[1]).url
-        Workers(settings, sock).run(
-            lambda model, version: _tell(
-                url + settings.root_path, model, version, settings.grpc_port, as_json=as_json
+
+        def tell(model: str, version: str, grpc_port: int | None) -> None:
+            address = url + settings.root_path + path
+            found: dict[str, Any] = {"url": address, "model": model, "version": version}
+            told = f"{model} answers at {address}"
+            if grpc_port is not None:
+                found["grpc_port"] = grpc_port
+                told += f", and over gRPC on port {grpc_port}"
+            print(json.dumps(found) if answer.json else told, file=utf8_stdout(), flush=True)
+
+        if settings.workers > 1:
+            Workers(settings, sock).run(
+                lambda model, version: tell(model, version, settings.grpc_port)
             )
+            return 0
+        app = create()
+        model = app.state.service.model
+        runner = server(
+            app, settings, lambda _port: tell(model.name, model.version, runner.grpc_port)
         )
+        runner.run([sock])
     return 0
-
-
-def _require() -> None:
-    for module in ("uvicorn", "httptools", "fastapi", "prometheus_client"):
-        require(module, extra="server")
-
-
-def _tell(url: str, model: str, version: str, grpc_port: int | None, *, as_json: bool) -> None:
-    out = utf8_stdout()
-    told: dict[str, str | int] = {"url": url, "model": model, "version": version}
-    if grpc_port is not None:
-        told["grpc_port"] = grpc_port
-    if as_json:
-        print(json.dumps(told), file=out, flush=True)
-    else:
-        also = "" if grpc_port is None else f", and over gRPC on port {grpc_port}"
-        print(f"{model} answers at {url}{also}", file=out, flush=True)

@@ -3,20 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from ov_emotions.cli.main import main
 
-if TYPE_CHECKING:
-    from ov_emotions.bundle import Bundle
 
-
-def test_a_file_is_classified_by_a_real_model(
-    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_is_classified_by_a_real_model(tiny_bundle, tmp_path, capsys):
     rows = ["радость", "злость", "🎉", "слово " * 100, "the end", "а" * 100_000]
     source = tmp_path / "a.jsonl"
     lines = [json.dumps({"text": row}) for row in [*rows, None]]
@@ -36,9 +29,7 @@ def test_a_file_is_classified_by_a_real_model(
         assert all(0 <= score <= 1 for score in result["scores"].values())
 
 
-def test_a_threshold_of_the_caller_s_is_heeded_and_a_wrong_one_is_told(
-    tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_threshold_of_the_caller_s_is_heeded_and_a_wrong_one_is_told(tiny_bundle, capsys):
     command = ["classify", "--json", "--model", str(tiny_bundle.folder), "радость"]
     assert main(command) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
@@ -56,7 +47,7 @@ def test_a_threshold_of_the_caller_s_is_heeded_and_a_wrong_one_is_told(
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_classifying_imports_only_what_it_needs(tiny_bundle: Bundle, flags: list[str]) -> None:
+def test_classifying_imports_only_what_it_needs(tiny_bundle, flags):
     code = (
         "import sys\n"
         "from ov_emotions.cli.main import main\n"
@@ -76,9 +67,7 @@ def test_classifying_imports_only_what_it_needs(tiny_bundle: Bundle, flags: list
     assert done.stderr == "[]\n"
 
 
-def test_a_locale_that_is_not_utf_8_does_not_matter(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locale_that_is_not_utf_8_does_not_matter(tiny_bundle, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     command = [sys.executable, "-m", "ov_emotions", "classify", "--russian"]
     command += ["--model", str(tiny_bundle.folder), "радость", "ёж"]
@@ -88,15 +77,46 @@ def test_a_locale_that_is_not_utf_8_does_not_matter(
     assert second.endswith("ёж")
 
 
-def test_a_damaged_model_is_refused(
-    tiny_bundle: Bundle,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder = tmp_path / "model"
-    tiny_bundle.save(folder)
-    (folder / "model.bin").write_bytes(b"short")
-    assert main(["classify", "--model", str(folder), "радость"]) == 1
-    message = capsys.readouterr().err
-    assert "model.bin is truncated or altered" in message
-    assert message.count("\n") == 1
+def test_info_shows_the_card_s_facts_and_the_machine_s(tiny_bundle, capsys):
+    assert main(["info", str(tiny_bundle.folder)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for expected in (
+        "model tiny",
+        "base model owner/base (MIT)",
+        "precision weights fp32, inference f32",
+        "max length 16 tokens a window",
+        "joy радость 0.600",
+        "set 3 MIT",
+        "test fp32 3 0.500 0.250",
+        f"folder {tiny_bundle.folder}",
+        "precision hint f32, unless --precision says otherwise",
+    ):
+        assert expected in lines
+    assert any(line.startswith("usable ") for line in lines)
+
+
+def test_info_answers_in_json(tiny_bundle, capsys):
+    assert main(["info", "--json", str(tiny_bundle.folder)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["model"]["labels"] == list(tiny_bundle.manifest.labels)
+    assert answer["model"]["thresholds"] == dict(tiny_bundle.manifest.thresholds)
+    machine = answer["machine"]
+    assert 1 <= machine["usable_logical_cores"] <= machine["logical_cores"]
+    assert "CPU" in machine["devices"]
+
+
+def test_a_model_that_is_damaged_or_not_there_is_one_sentence(tiny_bundle, tmp_path, capsys):
+    damaged = tmp_path / "model"
+    tiny_bundle.save(damaged)
+    (damaged / "model.bin").write_bytes(b"short")
+    for command, message in (
+        (["classify", "-m", str(damaged), "радость"], "model.bin is truncated or altered"),
+        (["classify", "-m", "no/such", "-o", str(tmp_path / "out.txt"), "радость"], "'no/such'"),
+        (["info", str(tmp_path)], "emotions.json is missing"),
+    ):
+        assert main(command) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("ov-emotions: error: ")
+        assert message in told
+        assert told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -63,7 +63,7 @@ def commands(text: str) -> list[str]:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, tiny_base: Path) -> Path:
+def clone(tmp_path, tiny_base):
     """A folder as a clone is, with a small `shared` folder beside it."""
     work = tmp_path / "ov_emotions"
     work.mkdir()
@@ -117,12 +117,12 @@ def stop(server: subprocess.Popen[bytes] | None) -> None:
 @pytest.mark.parametrize(
     ("reason", "text"), [(reason, text) for _, reason, text in blocks() if reason]
 )
-def test_a_block_that_is_not_run_says_why(reason: str, text: str):
+def test_a_block_that_is_not_run_says_why(reason, text):
     assert len(reason.split()) >= 3, f"no reason is given for\n{text}"
     pytest.skip(f"{reason}: {text.splitlines()[0]}")
 
 
-def test_every_command_runs_in_order(clone: Path, tmp_path: Path):
+def test_every_command_runs_in_order(clone, tmp_path):
     with socket.socket() as free:
         if free.connect_ex(("127.0.0.1", 8000)) == 0:
             pytest.skip("port 8000, which the README names, is taken here")

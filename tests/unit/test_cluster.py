@@ -20,7 +20,6 @@ pytest.importorskip("pyarrow", reason="Parquet needs pyarrow", exc_type=ImportEr
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ov_emotions.bundle import Bundle
 from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_output
 from ov_emotions.cluster.plan import Plan, Settings, differences, make_plan, resolve_settings
 from ov_emotions.cluster.run import classify_many
@@ -32,17 +31,17 @@ from ov_emotions.texts import open_table
 
 
 @pytest.fixture(autouse=True)
-def not_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_pinned(monkeypatch):
     monkeypatch.setattr("ov_emotions.cluster.worker.pin_threads", lambda _threads: ())
 
 
 @pytest.fixture
-def settings(tiny_bundle: Bundle) -> Settings:
+def settings(tiny_bundle):
     return resolve_settings(str(tiny_bundle.folder), part_rows=3)
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     return folder
@@ -394,7 +393,7 @@ def test_siblings_of_a_core_come_behind_all_other_cores(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can pin threads")
-def test_processes_share_the_processors_out_and_give_them_back() -> None:
+def test_processes_share_the_processors_out_and_give_them_back():
     program = (
         "import os, sys\n"
         "from ov_emotions.cluster.worker import pin_threads\n"

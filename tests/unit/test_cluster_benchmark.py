@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,6 @@ pytest.importorskip("pyarrow", reason="Parquet needs pyarrow", exc_type=ImportEr
 
 from benchmarks.cluster.cli import README, RESULTS, for_readme
 from benchmarks.cluster.rows import check_rows, write_rows
-from ov_emotions.bundle import Bundle
 from ov_emotions.cluster.output import take_output
 from ov_emotions.cluster.plan import make_plan, resolve_settings
 from ov_emotions.cluster.worker import PartWorker
@@ -21,7 +19,7 @@ ROWS = 60
 
 
 @pytest.fixture
-def target(tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Path:
+def target(tmp_path, tiny_bundle, monkeypatch):
     monkeypatch.setattr("benchmarks.cluster.rows._EMPTY_EVERY", 7)
     monkeypatch.setattr("ov_emotions.cluster.worker.pin_threads", lambda _threads: ())
     source, target = tmp_path / "in", tmp_path / "out"
