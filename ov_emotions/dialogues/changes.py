@@ -27,7 +27,6 @@ class Change:
     :param index: of the first value after it.
     :param before: weighted mean of the values since the change before it.
     :param after: weighted mean up to the next change.
-    :param p_value: of the permutation test.
     """
 
     index: int
@@ -46,7 +45,7 @@ def find_changes(
     min_shift: float,
     seed: int,
 ) -> tuple[Change, ...]:
-    """Find the shifts of the mean.
+    """Find the shifts of the mean, in order.
 
     :param values: float64, shape (n,).
     :param weights: float64, shape (n,), above 0.
@@ -54,8 +53,6 @@ def find_changes(
     :param alpha: p-value up to which a shift is kept.
     :param permutations: of the test.
     :param min_shift: difference of the two means at least.
-    :param seed: of the permutations.
-    :return: the shifts, in order.
     """
     rng = np.random.default_rng(seed)
     found: dict[int, float] = {}

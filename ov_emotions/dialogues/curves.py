@@ -55,24 +55,12 @@ class Share:
     count: int
 
 
-def bandwidth_for(count: int, bandwidth: float | None) -> float:
-    """Choose the bandwidth.
-
-    :param count: the speaker's utterances.
-    :param bandwidth: what the settings say.
-    :return: in utterances.
-    """
-    return max(2.0, count / 50) if bandwidth is None else bandwidth
-
-
 def smooth(values: Array, weights: Array, bandwidth: float, confidence: float) -> Curve:
     """Smooth over utterances before and after, by a Gaussian kernel.
 
     :param values: float64, shape (utterances,) or (utterances, labels), in [0, 1].
     :param weights: float64, shape (utterances,), at least 0.
     :param bandwidth: standard deviation of the kernel, in utterances.
-    :param confidence: of the interval.
-    :return: the curve.
     """
     reach = min(int(np.ceil(_REACH * bandwidth)), max(len(values) - 1, 0))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / bandwidth) ** 2)
@@ -87,8 +75,6 @@ def running(values: Array, weights: Array, half_life: float, confidence: float) 
     :param values: float64, shape (utterances,), in [0, 1].
     :param weights: float64, shape (utterances,), at least 0.
     :param half_life: in utterances.
-    :param confidence: of the interval.
-    :return: the curve.
     """
     reach = min(int(np.ceil(_HALF_LIVES * half_life)), max(len(values) - 1, 0))
     ages = np.arange(-reach, reach + 1)
@@ -129,12 +115,10 @@ def _convolve(values: Array, kernel: Array) -> Array:
 
 
 def wilson(share: Array, count: Array, confidence: float) -> tuple[Array, Array]:
-    """Give Wilson's score interval of a proportion.
+    """Give both ends of Wilson's score interval of a proportion.
 
     :param share: in [0, 1].
     :param count: observations behind each, not necessarily whole.
-    :param confidence: in (0, 1).
-    :return: lower and upper ends.
     """
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     scale = 1 + z**2 / count
@@ -150,8 +134,6 @@ def share_of(present: NDArray[np.bool_], weights: Array, confidence: float) -> S
 
     :param present: bool, shape (utterances,).
     :param weights: float64, same shape; 0 leaves one out.
-    :param confidence: of the interval.
-    :return: the share.
     """
     count = int(np.count_nonzero(weights))
     if not count:

@@ -92,20 +92,12 @@ class Reading:
 
 
 def folded(name: str) -> str:
-    """Make names comparable.
-
-    :param name: of a speaker.
-    :return: the name in one case, with one ё and single spaces.
-    """
+    """Make names comparable: in one case, with one ё and single spaces."""
     return " ".join(name.casefold().replace("ё", "е").split())
 
 
 def spelt_alike(utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
-    """Give speakers whose names differ in case or spaces alone one name, the first they had.
-
-    :param utterances: of one dialogue.
-    :return: the same, in order.
-    """
+    """Give speakers whose names differ in case or spaces alone one name, the first they had."""
     names: dict[str, str] = {}
     return tuple(
         replace(said, speaker=names.setdefault(folded(said.speaker), said.speaker))

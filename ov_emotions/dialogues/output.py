@@ -5,20 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ov_emotions
 from ov_emotions.dialogues.curves import Array, Curve, Share
-from ov_emotions.dialogues.results import (
-    Analysis,
-    Client,
-    DialogueAnalysis,
-    Handover,
-    SpeakerAnalysis,
-)
+from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, SpeakerAnalysis
 from ov_emotions.normalize import replace_surrogates
+from ov_emotions.schema import to_builtins
 from ov_emotions.texts.writing import escaped, joined, spelt
 
 _DIGITS = 4
@@ -30,57 +24,58 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
     :param analysis: of the dialogues.
     :return: the model's facts, the settings, the clients and the dialogues.
     """
+    calm, upset = analysis.cuts
     return {
         "version": ov_emotions.__version__,
         "model": analysis.model,
         "labels": list(analysis.labels),
         "thresholds": {label: _round(value) for label, value in analysis.thresholds.items()},
         "negative_labels": list(analysis.negative_labels),
-        "settings": {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(analysis.settings).items()
-        },
-        "segment_cuts": {"calm": _round(analysis.cuts[0]), "upset": _round(analysis.cuts[1])},
+        "settings": to_builtins(analysis.settings),
+        "segment_cuts": {"calm": _round(calm), "upset": _round(upset)},
         "roles_undecided": list(analysis.undecided),
-        "clients": [_client(client) for client in analysis.clients],
+        "clients": [
+            {
+                "name": replace_surrogates(client.name),
+                "dialogues": [replace_surrogates(name) for name in client.dialogues],
+                "negative": _share(client.negative),
+                "segment": client.segment,
+                "sure": client.sure,
+                "handovers": client.handovers,
+            }
+            for client in analysis.clients
+        ],
         "dialogues": [_dialogue(dialogue, analysis.labels) for dialogue in analysis.dialogues],
     }
 
 
-def _client(client: Client) -> dict[str, Any]:
-    return {
-        "name": replace_surrogates(client.name),
-        "dialogues": [replace_surrogates(name) for name in client.dialogues],
-        "negative": _share(client.negative),
-        "segment": client.segment,
-        "sure": client.sure,
-        "handovers": client.handovers,
-    }
-
-
 def _dialogue(dialogue: DialogueAnalysis, labels: tuple[str, ...]) -> dict[str, Any]:
-    utterances = []
-    for position, one in enumerate(dialogue.utterances):
-        said = one.utterance
-        utterances.append(
+    handover = dialogue.handover
+    return {
+        "name": replace_surrogates(dialogue.name),
+        "source": replace_surrogates(dialogue.source),
+        "handover": handover
+        and {
+            "position": handover.position + 1,
+            "rule": handover.rule,
+            "positions": [position + 1 for position in handover.positions],
+            "values": [_round(value) for value in handover.values],
+        },
+        "speakers": [_speaker(speaker, labels) for speaker in dialogue.speakers],
+        "utterances": [
             {
-                "position": position + 1,
-                "row": said.row,
-                "time": said.time,
-                "speaker": replace_surrogates(said.speaker),
-                "text": replace_surrogates(said.text),
+                "position": position,
+                "row": one.utterance.row,
+                "time": one.utterance.time,
+                "speaker": replace_surrogates(one.utterance.speaker),
+                "text": replace_surrogates(one.utterance.text),
                 "labels": list(one.labels),
                 "scores": {x: _round(p) for x, p in zip(labels, one.probabilities, strict=True)},
                 "negativity": _round(one.negativity),
                 "weight": _round(one.weight),
             }
-        )
-    return {
-        "name": replace_surrogates(dialogue.name),
-        "source": replace_surrogates(dialogue.source),
-        "handover": _handover(dialogue.handover),
-        "speakers": [_speaker(speaker, labels) for speaker in dialogue.speakers],
-        "utterances": utterances,
+            for position, one in enumerate(dialogue.utterances, start=1)
+        ],
     }
 
 
@@ -113,17 +108,6 @@ def _speaker(speaker: SpeakerAnalysis, labels: tuple[str, ...]) -> dict[str, Any
     }
 
 
-def _handover(handover: Handover | None) -> dict[str, Any] | None:
-    if handover is None:
-        return None
-    return {
-        "position": handover.position + 1,
-        "rule": handover.rule,
-        "positions": [position + 1 for position in handover.positions],
-        "values": [_round(value) for value in handover.values],
-    }
-
-
 def _curve(curve: Curve) -> dict[str, list[float | None]]:
     return {key: _numbers(getattr(curve, key)) for key in ("level", "low", "high")}
 
@@ -133,12 +117,8 @@ def _numbers(values: Array) -> list[float | None]:
 
 
 def _share(share: Share) -> dict[str, Any]:
-    numbers: Mapping[str, float | None] = {
-        "share": share.value,
-        "low": share.low,
-        "high": share.high,
-    }
-    return {**{key: _round(value) for key, value in numbers.items()}, "utterances": share.count}
+    numbers = {"share": _round(share.value), "low": _round(share.low), "high": _round(share.high)}
+    return {**numbers, "utterances": share.count}
 
 
 def _round(value: float | None) -> float | None:
@@ -171,21 +151,22 @@ def to_csv(analysis: Analysis, language: str = "en") -> str:
     return replace_surrogates(out.getvalue())
 
 
-def _csv_rows(dialogue: DialogueAnalysis, join: Callable[[Sequence[str]], str]) -> list[list[Any]]:
-    rows: list[tuple[int, list[Any]]] = []
+def _csv_rows(
+    dialogue: DialogueAnalysis, join: Callable[[Sequence[str]], str]
+) -> Iterator[list[Any]]:
+    said_by: dict[int, tuple[SpeakerAnalysis, int]] = {}
+    turns: dict[int, str] = {}
     for speaker in dialogue.speakers:
-        turns = {p.position: "worse" if p.worse else "better" for p in speaker.turning_points}
+        said_by |= {position: (speaker, i) for i, position in enumerate(speaker.positions)}
+        turns |= {p.position: "worse" if p.worse else "better" for p in speaker.turning_points}
+    for position, one in enumerate(dialogue.utterances):
+        said, (speaker, i) = one.utterance, said_by[position]
         curve = speaker.negativity
-        for i, position in enumerate(speaker.positions):
-            one = dialogue.utterances[position]
-            said = one.utterance
-            levels = (curve.level[i], curve.low[i], curve.high[i], speaker.running.level[i])
-            row = [
-                *(dialogue.source, dialogue.name, position + 1, said.row, said.time),
-                *(said.speaker, speaker.role, said.text, join(one.labels)),
-                *(_round(value) for value in (*one.probabilities, one.negativity, *levels)),
-                turns.get(position, ""),
-                int(dialogue.handover is not None and dialogue.handover.position == position),
-            ]
-            rows.append((position, row))
-    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+        levels = (curve.level[i], curve.low[i], curve.high[i], speaker.running.level[i])
+        yield [
+            *(dialogue.source, dialogue.name, position + 1, said.row, said.time),
+            *(said.speaker, speaker.role, said.text, join(one.labels)),
+            *(_round(value) for value in (*one.probabilities, one.negativity, *levels)),
+            turns.get(position, ""),
+            int(dialogue.handover is not None and dialogue.handover.position == position),
+        ]

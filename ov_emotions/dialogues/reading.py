@@ -84,8 +84,6 @@ class Columns:
 def find_files(paths: Sequence[Path]) -> list[Path]:
     """Replace folders by the readable files in them, sorted by name.
 
-    :param paths: files and folders.
-    :return: the files.
     :raises DataError: if a folder has none, or a path does not exist.
     """
     files: list[Path] = []
@@ -243,7 +241,6 @@ def read_transcript(lines: Iterable[tuple[int, str | BadRow]], name: str, source
     :param lines: numbered, without their ends.
     :param name: what to call its dialogues; a number follows where there are several.
     :param source: the file, for messages; empty where there is none.
-    :return: its dialogues and the lines that are none of them.
     :raises DataError: if no line has a speaker.
     """
     left_out: list[LeftOut] = []

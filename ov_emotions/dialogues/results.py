@@ -10,9 +10,9 @@ import numpy as np
 
 from ov_emotions.dialogues.curves import Curve, Share
 from ov_emotions.dialogues.dialogue import Utterance
-from ov_emotions.dialogues.roles import Role
 from ov_emotions.dialogues.settings import DialogueSettings
 
+Role = Literal["client", "operator"]
 Segment = Literal["calm", "wavering", "upset", "unknown"]
 Rule = Literal["level", "label"]
 

@@ -10,26 +10,36 @@ from typing import Literal, get_args
 from ov_emotions.errors import InputError
 
 SegmentBy = Literal["share", "quantile"]
-
 NEGATIVE = frozenset(
     {
-        "anger",
-        "annoyance",
-        "disappointment",
-        "disapproval",
-        "disgust",
-        "embarrassment",
-        "fear",
-        "grief",
-        "guilt",
-        "nervousness",
-        "remorse",
-        "sadness",
-        "shame",
+        "anger", "annoyance", "disappointment", "disapproval", "disgust", "embarrassment",
+        "fear", "grief", "guilt", "nervousness", "remorse", "sadness", "shame",
     }
-)
+)  # fmt: skip
 """Labels of the known sets that count as negative: the grouping published with GoEmotions
 (Demszky et al., 2020), and guilt and shame of the Izard set."""
+
+_LEAST = {
+    "full_words": 1,
+    "min_segment": 1,
+    "permutations": 1,
+    "handover_run": 1,
+    "handover_repeats": 1,
+    "handover_words": 0,
+    "seed": 0,
+}
+_BETWEEN = {
+    # low, high, and whether these are allowed
+    "bandwidth": (0, 1e6, False),
+    "half_life": (0, 1e6, False),
+    "confidence": (0, 1, False),
+    "alpha": (0, 1, False),
+    "handover_level": (0, math.inf, False),
+    "handover_strength": (0, math.inf, False),
+    "min_shift": (0, 1, True),
+    "calm": (0, 1, True),
+    "upset": (0, 1, True),
+}
 
 
 @dataclass(frozen=True)
@@ -91,28 +101,26 @@ class DialogueSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("full_words", "min_segment", "permutations", "handover_run"):
-            _whole(name, getattr(self, name), 1)
-        _whole("handover_repeats", self.handover_repeats, 1)
-        _whole("handover_words", self.handover_words, 0)
-        _whole("seed", self.seed, 0)
-        for name in ("confidence", "alpha"):
-            _number(name, getattr(self, name), 0, 1, strict=True)
-        _number("min_shift", self.min_shift, 0, 1)
-        for name in ("handover_level", "handover_strength"):
-            _number(name, getattr(self, name), 0, math.inf, strict=True)
-        for name in ("half_life", "bandwidth"):
-            if getattr(self, name) is not None:
-                _number(name, getattr(self, name), 0, 1e6, strict=True)
-        _number("calm", self.calm, 0, 1)
-        _number("upset", self.upset, 0, 1)
-        if self.calm > self.upset:
-            raise InputError(f"calm, {self.calm:g}, must not be above upset, {self.upset:g}")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(
+                    f"{name} must be a whole number of at least {least}, not {value!r}"
+                )
+        for name, (low, high, ends) in _BETWEEN.items():
+            if (value := getattr(self, name)) is None and name == "bandwidth":
+                continue
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not (low <= value <= high if ends else low < value < high):
+                limits = f"above {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+                raise InputError(f"{name} must be a number {limits}, not {value!r}")
         if self.segment_by not in get_args(SegmentBy):
             raise InputError(f"segment_by must be share or quantile, not {self.segment_by!r}")
         for name in ("negative", "client", "operator"):
             if not isinstance(getattr(self, name), tuple):
                 raise InputError(f"{name} must be a tuple of names")
+        if self.calm > self.upset:
+            raise InputError(f"calm, {self.calm:g}, must not be above upset, {self.upset:g}")
 
     def negative_labels(self, labels: Sequence[str]) -> tuple[str, ...]:
         """Return the model's labels that count as negative.
@@ -133,15 +141,3 @@ class DialogueSettings:
                 f"{', '.join(labels)}"
             )
         return found
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
-
-
-def _number(name: str, value: object, low: float, high: float, *, strict: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (low < value < high if strict else low <= value <= high):  # type: ignore[operator]
-        limits = f"above {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise InputError(f"{name} must be a number {limits}, not {value!r}")

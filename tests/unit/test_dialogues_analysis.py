@@ -16,7 +16,7 @@ from ov_emotions.dialogues import (
     to_json,
 )
 from ov_emotions.dialogues.analysis import strength
-from ov_emotions.dialogues.roles import find_roles, named_role
+from ov_emotions.dialogues.clients import find_roles, named_role
 from ov_emotions.errors import InputError
 
 CLASSIFIER = WordClassifier()
