@@ -129,10 +129,7 @@ class Compared:
 
 
 def compare(
-    known: Known,
-    manifest: Manifest,
-    scores: NDArray[np.float32],
-    names: Sequence[bytes] | None,
+    known: Known, manifest: Manifest, scores: NDArray[np.float32], names: Sequence[bytes] | None
 ) -> Compared:
     """Hold a server's answers to the probes against the bundle's.
 

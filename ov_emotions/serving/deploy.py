@@ -16,13 +16,7 @@ from pathlib import Path
 
 from ov_emotions.errors import InputError
 from ov_emotions.files import write_text
-from ov_emotions.serving.profile import (
-    GRPC_PORT,
-    IMAGE,
-    METRICS,
-    REST_PORT,
-    ServingProfile,
-)
+from ov_emotions.serving.profile import GRPC_PORT, IMAGE, METRICS, REST_PORT, ServingProfile
 from ov_emotions.serving.render import CONFIG_NAME, NOTES_NAME, render_config, render_notes
 
 MOUNT = "/models"

@@ -359,11 +359,7 @@ def _wordpiece(pieces: Outputs, spec: Mapping[str, Any]) -> Outputs:
         raise KeyError("vocabulary with gaps")
     return node(
         "WordpieceTokenizer",
-        [
-            *pieces,
-            *string_constants(_by_id(vocabulary)),
-            constant(vocabulary[spec["unk_token"]]),
-        ],
+        [*pieces, *string_constants(_by_id(vocabulary)), constant(vocabulary[spec["unk_token"]])],
         suffix_indicator=spec["continuing_subword_prefix"],
         max_bytes_per_word=4 * int(spec["max_input_chars_per_word"]),
     )

@@ -14,12 +14,7 @@ from typing import Literal, get_args
 
 from ov_emotions.bundle import MODEL_INPUTS, MODEL_NAME, Bundle, model_info, stamp
 from ov_emotions.encoding import LongTexts
-from ov_emotions.errors import (
-    BundleError,
-    BundleIntegrityError,
-    InputError,
-    RepositoryError,
-)
+from ov_emotions.errors import BundleError, BundleIntegrityError, InputError, RepositoryError
 from ov_emotions.files import sha256_file, write_text
 from ov_emotions.serving.profile import MAX_CORES
 from ov_emotions.serving.repository import Layout, Published, check_name, publish_version

@@ -27,6 +27,15 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of localhost, and its key."""
+    certificate, key = folder / "tls.crt", folder / "tls.key"
+    command = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    run(*command, "-keyout", key, "-out", certificate)
+    return certificate, key
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

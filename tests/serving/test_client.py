@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import pickle
-import shutil
 import ssl
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from fake_kserve import (
     infers,
     rest,
 )
+from machine import make_certificate
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle, write_bundle
@@ -443,16 +443,7 @@ def test_json_is_what_a_reader_of_the_protocol_expects(served):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl command to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(
-        [*command, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True
-    )
-    return cert, key
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

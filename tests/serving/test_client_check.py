@@ -30,15 +30,7 @@ def test_json_says_the_same(rest_url, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is True
     names = [step["name"] for step in found["steps"]]
-    assert names == [
-        "live",
-        "ready",
-        "server",
-        "model ready",
-        "model",
-        "inference",
-        "speed",
-    ]
+    assert names == ["live", "ready", "server", "model ready", "model", "inference", "speed"]
     assert found["speed"]["requests"] == 3
     assert 0 < found["speed"]["p50_ms"] <= found["speed"]["max_ms"]
 

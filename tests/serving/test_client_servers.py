@@ -29,12 +29,7 @@ from fake_kserve import (
 
 from ov_emotions.client import verify
 from ov_emotions.client.probes import PROBES, Known
-from ov_emotions.errors import (
-    InputError,
-    ServerError,
-    ServerMismatchError,
-    ServerUnavailableError,
-)
+from ov_emotions.errors import InputError, ServerError, ServerMismatchError, ServerUnavailableError
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")
 

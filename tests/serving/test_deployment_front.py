@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from fake_kserve import FAST, ServedBundle, answer_by_rule, classify
-from machine import free_port, tool
+from machine import free_port, make_certificate, run, tool
 
 CONFIG = Path(__file__).resolve().parents[2] / "ovms_config" / "nginx" / "nginx.conf"
 PASSWORD = "Basic " + base64.b64encode(b"asr:secret").decode()
@@ -55,15 +55,9 @@ class Front:
 
 
 def make_secrets(folder: Path) -> None:
-    openssl = tool("openssl")
     folder.mkdir()
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(command, check=True, capture_output=True)
-    hashed = subprocess.run(
-        [openssl, "passwd", "-apr1", "secret"], check=True, capture_output=True, text=True
-    ).stdout
+    make_certificate(folder)
+    hashed = run(tool("openssl"), "passwd", "-apr1", "secret")
     (folder / "htpasswd").write_text(f"asr:{hashed}", encoding="utf-8")
 
 
@@ -108,10 +102,7 @@ def front(tmp_path_factory):
     ports = {name: free_port() for name in names} | {"upstream rest": upstream.server_port}
     path = folder / "nginx.conf"
     path.write_text(local_config(folder, ports), encoding="utf-8")
-    tested = subprocess.run(
-        [nginx, "-t", "-c", path, "-p", folder], capture_output=True, text=True, check=False
-    )
-    assert tested.returncode == 0, tested.stderr
+    run(nginx, "-t", "-c", path, "-p", folder)
     process = subprocess.Popen(
         [nginx, "-c", path, "-p", folder, "-g", "daemon off;"], stderr=subprocess.PIPE, text=True
     )

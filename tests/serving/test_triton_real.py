@@ -94,32 +94,19 @@ def local():
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("binary", [True, False])
-def test_triton_gives_what_the_process_gives(triton, local, protocol, binary):
-    options = replace(QUICK, binary=binary)
-    with EmotionClassifier.from_server(
-        triton.url(protocol), model=SHIPPED, options=options
-    ) as remote:
-        assert remote.labels == local.labels
-        assert remote.thresholds == local.thresholds
-        # INT8 scores may differ a little between batches; these are the same batches.
-        np.testing.assert_allclose(
-            remote.predict_proba(TEXTS), local.predict_proba(TEXTS), rtol=0, atol=0.01
-        )
-        assert [found.labels for found in remote(TEXTS)] == [f.labels for f in local(TEXTS)]
-        assert [found.truncated for found in remote(TEXTS)] == [False] * len(TEXTS)
-        assert remote(TEXTS[0]).labels == local(TEXTS[0]).labels
-        assert remote([]) == []
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("binary", [True, False])
-def test_a_token_model_gives_what_the_process_gives(triton, local, protocol, binary):
-    url = triton.url(protocol, "emotions-tokens")
-    options = replace(QUICK, binary=binary)
+@pytest.mark.parametrize("model", ["emotions", "emotions-tokens"])
+def test_triton_gives_what_the_process_gives(triton, local, protocol, binary, model):
+    url, options = triton.url(protocol, model), replace(QUICK, binary=binary)
     with EmotionClassifier.from_server(url, model=SHIPPED, options=options) as remote:
+        assert (remote.labels, remote.thresholds) == (local.labels, local.thresholds)
+        # INT8 scores may differ a little between batches; these are the same batches.
         found, expected = remote.predict_proba(TEXTS), local.predict_proba(TEXTS)
         np.testing.assert_allclose(found, expected, rtol=0, atol=0.01)
-        assert [p.labels for p in remote(TEXTS)] == [p.labels for p in local(TEXTS)]
+        predictions = remote(TEXTS)
+        assert [found.labels for found in predictions] == [f.labels for f in local(TEXTS)]
+        assert [found.truncated for found in predictions] == [False] * len(TEXTS)
+        assert remote(TEXTS[0]).labels == local(TEXTS[0]).labels
+        assert remote([]) == []
 
 
 def test_tokens_that_no_vocabulary_has_are_refused_by_the_token_model(triton):
@@ -154,9 +141,7 @@ def test_asyncio_gives_the_same(triton, local, protocol):
 
 
 def test_curl_alone_is_answered_with_names(triton, local):
-    body = {
-        "inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": TEXTS[:2]}],
-    }
+    body = {"inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": TEXTS[:2]}]}
     request = urllib.request.Request(
         f"{triton.url('http', 'v2/models/emotions/infer')}", data=json.dumps(body).encode()
     )
@@ -323,31 +308,29 @@ def test_a_new_model_with_other_thresholds_ends_old_clients_loudly(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_server_that_is_killed_and_started_again_loses_no_request_of_a_patient_client(
+def test_of_a_killed_server_the_patient_hear_nothing_and_the_impatient_go_on_after_it(
     own_triton, protocol
 ):
+    url = own_triton.url(protocol)
     patient = ServerOptions(timeout=10, deadline=60, attempts=1000, backoff=0.05, max_backoff=0.5)
-    with EmotionClassifier.from_server(own_triton.url(protocol), options=patient) as remote:
-        with Traffic(lambda text: remote(text).labels, clients=4) as traffic:
-            traffic.wait_for(20)
-            own_triton.stop(signal.SIGKILL)
-            time.sleep(0.5)
-            own_triton.start()
-            traffic.wait_for(20)
-        traffic.check()
-        assert not traffic.errors
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_impatient_client_hears_of_a_killed_server_and_goes_on_after_it(own_triton, protocol):
     impatient = ServerOptions(timeout=5, deadline=5, attempts=1)
-    with EmotionClassifier.from_server(own_triton.url(protocol), options=impatient) as remote:
-        with Traffic(lambda text: remote(text).labels, clients=4) as traffic:
-            traffic.wait_for(20)
-            own_triton.stop(signal.SIGKILL)
-            time.sleep(0.5)
-            own_triton.start()
-            traffic.wait_for(20)
-        traffic.check()
-        assert traffic.errors
-        assert all(isinstance(error, ServerUnavailableError) for error in traffic.errors)
+    with (
+        EmotionClassifier.from_server(url, options=patient) as one,
+        EmotionClassifier.from_server(url, options=impatient) as other,
+    ):
+        with (
+            Traffic(lambda text: one(text).labels, clients=3) as waiting,
+            Traffic(lambda text: other(text).labels, clients=3) as hurried,
+        ):
+            for step in ("before", "after"):
+                if step == "after":
+                    own_triton.stop(signal.SIGKILL)
+                    time.sleep(0.5)
+                    own_triton.start()
+                for traffic in (waiting, hurried):
+                    traffic.wait_for(20)
+        for traffic in (waiting, hurried):
+            traffic.check()
+        assert not waiting.errors
+        assert hurried.errors
+        assert all(isinstance(error, ServerUnavailableError) for error in hurried.errors)

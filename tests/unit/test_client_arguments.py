@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from ov_emotions.client import ServerOptions
-from ov_emotions.client.facts import (
-    facts_of,
-    parse_facts,
-    refused_bound,
-    signature_of,
-    told_bound,
-)
+from ov_emotions.client.facts import facts_of, parse_facts, refused_bound, signature_of, told_bound
 from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
 from ov_emotions.errors import InputError, ServerMismatchError

@@ -235,10 +235,7 @@ def test_a_failure_while_writing_leaves_the_repository_as_it_was(
 def test_a_second_publisher_is_sent_away_and_may_come_back(tmp_path):
     publish(_model(1), tmp_path)
     before = _tree(tmp_path)
-    with (
-        folder_lock(tmp_path / "emotions"),
-        pytest.raises(RepositoryError, match="another proc"),
-    ):
+    with folder_lock(tmp_path / "emotions"), pytest.raises(RepositoryError, match="another proc"):
         publish(_model(2), tmp_path)
     assert _tree(tmp_path) == before
     assert publish(_model(2), tmp_path).version == 2
