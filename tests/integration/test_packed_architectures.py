@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ import openvino as ov
 import pytest
 
 from ov_emotions.encoding import EncodedTexts
+from ov_emotions.runtime.models import in_order
+from ov_emotions.runtime.packed_graph import UnpackableError, pack_graph
 from ov_emotions.runtime.packing import Packing
 
 pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
@@ -29,60 +30,43 @@ SMALL = {
 }
 
 
-def bert() -> Any:
-    return transformers.BertModel(transformers.BertConfig(**SMALL), add_pooling_layer=False)
+DISTIL = {
+    "vocab_size": WORDS,
+    "dim": 32,
+    "n_layers": 2,
+    "n_heads": 2,
+    "hidden_dim": 64,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.5,
+}
+NO_POOLER = {"add_pooling_layer": False}
+ENCODERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "Bert": (SMALL, NO_POOLER),
+    "Roberta": (SMALL | {"type_vocab_size": 1}, NO_POOLER),
+    "XLMRoberta": (SMALL | {"type_vocab_size": 1, "pad_token_id": 1}, NO_POOLER),
+    "Electra": (SMALL | {"embedding_size": 16}, {}),
+    "DistilBert": (DISTIL, {}),
+    # Adds a bias to attention that depends on how far apart tokens are.
+    "MPNet": (SMALL, NO_POOLER),
+    # Attends to distances as well, by matrix products of its own.
+    "DebertaV2": (SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}, {}),
+}
 
 
-def roberta() -> Any:
-    config = transformers.RobertaConfig(**SMALL, type_vocab_size=1)
-    return transformers.RobertaModel(config, add_pooling_layer=False)
+def encoder(kind: str) -> Any:
+    settings, options = ENCODERS[kind]
+    config = getattr(transformers, f"{kind}Config")(**settings)
+    return getattr(transformers, f"{kind}Model")(config, **options)
 
 
-def xlm_roberta() -> Any:
-    config = transformers.XLMRobertaConfig(**SMALL | {"pad_token_id": 1}, type_vocab_size=1)
-    return transformers.XLMRobertaModel(config, add_pooling_layer=False)
-
-
-def electra() -> Any:
-    return transformers.ElectraModel(transformers.ElectraConfig(**SMALL, embedding_size=16))
-
-
-def distilbert() -> Any:
-    return transformers.DistilBertModel(
-        transformers.DistilBertConfig(
-            vocab_size=WORDS,
-            dim=32,
-            n_layers=2,
-            n_heads=2,
-            hidden_dim=64,
-            max_position_embeddings=64,
-            initializer_range=0.5,
-        )
-    )
-
-
-def mpnet() -> Any:
-    """Adds a bias to attention that depends on how far apart tokens are."""
-    config = transformers.MPNetConfig(**SMALL)
-    return transformers.MPNetModel(config, add_pooling_layer=False)
-
-
-def deberta() -> Any:
-    """Attends to distances as well, by matrix products of its own."""
-    config = transformers.DebertaV2Config(
-        **SMALL, relative_attention=True, pos_att_type=["c2p", "p2c"]
-    )
-    return transformers.DebertaV2Model(config)
-
-
-def converted(encoder: Any, pooling: Any) -> ov.Model:
+def converted(built: Any, pooling: Any) -> ov.Model:
     from ov_emotions.conversion.ir import to_ir
     from ov_emotions.conversion.modules import Whole
     from ov_emotions.training.checkpoint import HeadConfig
     from ov_emotions.training.model import EmotionModel
 
-    model = EmotionModel(encoder, HeadConfig(3, pooling=pooling)).eval()
-    return to_ir(Whole(model, encoder), encoder.config.max_position_embeddings, lambda *_: None)
+    model = EmotionModel(built, HeadConfig(3, pooling=pooling)).eval()
+    return to_ir(Whole(model, built), built.config.max_position_embeddings, lambda *_: None)
 
 
 def texts(pad_id: int) -> EncodedTexts:
@@ -101,29 +85,23 @@ def texts(pad_id: int) -> EncodedTexts:
 
 def answers(model: ov.Model, groups: list[Any], batches: Any) -> Any:
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    parts = [compiled(batch.inputs())[0] for batch in batches]
-    found = np.concatenate([part[: len(g)] for g, part in zip(groups, parts, strict=True)])
-    ordered = np.empty_like(found)
-    ordered[np.concatenate(groups)] = found
-    return ordered
+    return in_order(groups, [compiled(batch.inputs())[0] for batch in batches])
 
 
 @pytest.mark.parametrize(
-    ("encoder", "pooling"),
+    ("kind", "pooling"),
     [
-        (bert, "cls"),
-        (bert, "mean"),
-        (bert, "cls+mean"),
-        (roberta, "mean"),
-        (xlm_roberta, "cls"),
-        (electra, "mean"),
-        (distilbert, "cls+mean"),
+        ("Bert", "cls"),
+        ("Bert", "mean"),
+        ("Bert", "cls+mean"),
+        ("Roberta", "mean"),
+        ("XLMRoberta", "cls"),
+        ("Electra", "mean"),
+        ("DistilBert", "cls+mean"),
     ],
 )
-def test_packed_rows_say_what_single_rows_say(encoder: Callable[[], Any], pooling: str) -> None:
-    from ov_emotions.runtime.packed_graph import pack_graph
-
-    built = encoder()
+def test_packed_rows_say_what_single_rows_say(kind: str, pooling: str) -> None:
+    built = encoder(kind)
     encoded = texts(built.config.pad_token_id)
     model = converted(built, pooling)
     groups = encoded.groups(128)
@@ -136,10 +114,8 @@ def test_packed_rows_say_what_single_rows_say(encoder: Callable[[], Any], poolin
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of DeBERTa's module
-@pytest.mark.parametrize("encoder", [mpnet, deberta])
-def test_encoders_that_look_at_distances_are_refused(encoder: Callable[[], Any]) -> None:
-    from ov_emotions.runtime.packed_graph import UnpackableError, pack_graph
-
-    model = converted(encoder(), "mean")
+@pytest.mark.parametrize("kind", ["MPNet", "DebertaV2"])
+def test_encoders_that_look_at_distances_are_refused(kind: str) -> None:
+    model = converted(encoder(kind), "mean")
     with pytest.raises(UnpackableError, match="attention"):
         pack_graph(model, TOKENS)

@@ -71,13 +71,20 @@ def test_manifest_figures_are_the_committed_ones(name):
         assert manifest.metrics[weights] == _quality(name, weights)["splits"]
 
 
-@pytest.mark.parametrize(("name", "split"), FLOORS)
-def test_int8_reaches_the_floor_on_the_test_splits(name, split):
+NOT_YET = pytest.mark.xfail(strict=True, reason="the goal is not reached yet")
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "floors"),
+    [
+        *((*key, floors) for key, floors in FLOORS.items()),
+        *(pytest.param(name, "test_goemotions", GOALS[name], marks=NOT_YET) for name in GOALS),
+    ],
+)
+def test_int8_reaches_the_floor_on_the_test_splits(name, split, floors):
     scores = _quality(name, "int8")["splits"][split]
-    weighted, macro = FLOORS[name, split]
     assert scores["rows"] == ROWS[split]
-    assert scores["weighted_f1"] >= weighted
-    assert scores["macro_f1"] >= macro
+    assert (scores["weighted_f1"] >= floors[0], scores["macro_f1"] >= floors[1]) == (True, True)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -87,15 +94,6 @@ def test_the_check_list_passes_as_far_as_it_did(name):
     (groups,) = [one["groups"] for one in found if one["model"] == name]
     lines, passed = (sum(group[key] for group in groups) for key in ("lines", "passed"))
     assert passed / lines >= CHECKLIST_FLOORS[name]
-
-
-@pytest.mark.parametrize("name", GOALS)
-@pytest.mark.xfail(strict=True, reason="the goal is not reached yet")
-def test_int8_reaches_the_goal_on_the_test_split(name):
-    scores = _quality(name, "int8")["splits"]["test_goemotions"]
-    weighted, macro = GOALS[name]
-    assert scores["weighted_f1"] >= weighted
-    assert scores["macro_f1"] >= macro
 
 
 def test_the_models_fit_the_wheel():
@@ -119,21 +117,9 @@ def test_a_cold_classification_takes_under_two_seconds():
     command = [sys.executable, "-m", "ov_emotions", "classify", "как же я рад", "--json"]
     subprocess.run(command, check=True, capture_output=True)  # the files are read from disk once
     times = []
-    for _ in range(5):
+    for _ in range(3):
         started = time.perf_counter()
         answer = subprocess.run(command, check=True, capture_output=True, text=True)
         times.append(time.perf_counter() - started)
     assert "joy" in json.loads(answer.stdout)["labels"]
     assert min(times) < 2.0
-
-
-def test_a_prediction_imports_neither_torch_nor_transformers():
-    code = (
-        "import sys; from ov_emotions import EmotionClassifier; "
-        "EmotionClassifier()('ну наконец-то доехали'); "
-        "print(sorted({'torch', 'transformers', 'nncf', 'pyarrow'} & set(sys.modules)))"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    )
-    assert answer.stdout.strip() == "[]"

@@ -16,10 +16,13 @@ import sys
 import time
 from pathlib import Path
 
+import openvino as ov
 import pytest
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
+from ov_emotions.errors import MissingExtraError
+from ov_emotions.system import core_for_others, require, shared_core
 
 LIMIT = 120
 MAKE = """
@@ -273,6 +276,34 @@ def test_a_signal_ends_a_process_with_its_own_code(tmp_path: Path, signal_name: 
     assert said.count(b"Traceback") == (signal_name == "SIGINT")
 
 
+IN_TURN = """
+import gc, os, signal
+from ov_emotions import EmotionClassifier
+first, second = (EmotionClassifier("emotions-ru-tiny") for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_a_signal_after_two_classifiers_went_in_turn_is_heard(tmp_path: Path) -> None:
+    runs(IN_TURN, tmp_path, "heard")
+
+
+def test_other_libraries_share_the_one_core_for_the_length_of_a_block(tiny_bundle: Bundle) -> None:
+    own = ov.Core, ov.compile_model
+    with core_for_others():
+        assert ov.Core() is shared_core() is shared_core()
+        compiled = ov.compile_model(str(tiny_bundle.model_path), "CPU", {"NUM_STREAMS": 1})
+        assert compiled.get_property("NUM_STREAMS") == 1
+        assert ov.compile_model(str(tiny_bundle.model_path), "CPU").outputs
+    assert (ov.Core, ov.compile_model) == own
+
+
 def test_a_copy_opens_its_own_model_of_what_the_first_was_made_of(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,9 +347,6 @@ def test_a_bundle_of_a_shipped_model_is_found_on_another_machine(
 def test_a_package_that_does_not_fit_is_a_sentence_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: str, said: str
 ) -> None:
-    from ov_emotions.errors import MissingExtraError
-    from ov_emotions.system import require
-
     (tmp_path / "misfit.py").write_text(f"raise {raised}")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingExtraError, match=said) as caught:

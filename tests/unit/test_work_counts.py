@@ -204,7 +204,10 @@ classifier("слово")
 print(json.dumps([package, named, sorted(sys.modules)]))
 """
 
-HEAVY = ("torch", "transformers", "pandas", "scipy", "pyarrow", "nncf", "optimum", "matplotlib")
+HEAVY = (
+    *("torch", "transformers", "pandas", "scipy", "pyarrow", "nncf", "optimum", "matplotlib"),
+    "huggingface_hub",
+)
 
 
 def test_an_import_and_a_prediction_bring_few_modules() -> None:
