@@ -25,7 +25,7 @@ from benchmarks.readme_table import insert
 from ov_emotions.bundle import SHIPPED
 from ov_emotions.files import write_json, write_text
 from ov_emotions.system import environment
-from ov_emotions.tuning.sample import sample_texts
+from ov_emotions.tuning.search import sample_texts
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "speed-candidates.json"

@@ -91,7 +91,7 @@ def _texts(options: BenchOptions, bar: Bar) -> tuple[list[str], int]:
 
     from ov_emotions.errors import DataError
     from ov_emotions.texts import BadRow, read_texts
-    from ov_emotions.tuning.sample import sample_texts
+    from ov_emotions.tuning.search import sample_texts
 
     if options.texts is None:
         return sample_texts(_QUICK_TEXTS if options.quick else _TEXTS), 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +15,19 @@ from ov_emotions.bundle import Task
 from ov_emotions.errors import QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.quantization.ptq import (
+    Ids,
     advanced_parameters,
     check_calibration,
+    compile_exactly,
     count_fake_quantize,
     feed,
     nncf_arguments,
+    nncf_work,
 )
 from ov_emotions.quantization.recipe import AccuracyControl, PtqConfig
-from ov_emotions.system import quiet_nncf, require, shared_core
 from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
-Item = tuple[NDArray[np.int32], NDArray[np.int8]]
+Item = tuple[Ids, NDArray[np.int8]]
 """One validation text: token ids, shape (tokens,); targets, shape (labels,)."""
 
 _TRIAL_ITEMS = 8
@@ -40,9 +40,7 @@ class Validation:
     """What NNCF asks after every change: how good a model is on given items.
 
     :param thresholds: float32, shape (labels,): fitted on other rows, and frozen.
-    :param labels: names of the outputs.
-    :param task: of the model.
-    :param answers: the items and the weighted F1 of every call so far.
+    :param answers: how many items, and the weighted F1, of every call so far.
     """
 
     thresholds: NDArray[np.float32]
@@ -53,13 +51,11 @@ class Validation:
     def __call__(
         self, compiled: ov.CompiledModel, items: Iterable[Item]
     ) -> tuple[float, list[list[NDArray[np.float32]]]]:
-        """Score a model.
+        """Score a model that NNCF compiled (in f32).
 
         The logits of every item are returned beside the metric: with a bare number NNCF would rank
         operations by calls on single items, whose F1 is noise.
 
-        :param compiled: the model, as NNCF compiled it (in f32).
-        :param items: read once.
         :return: weighted F1; per item a list with its logits, float32, shape (1, labels).
         """
         ids, targets = zip(*items, strict=True)
@@ -70,8 +66,20 @@ class Validation:
         self.answers.append((len(targets), metric))
         return metric, [[row[np.newaxis]] for row in logits]
 
+    def try_on(self, model: ov.Model, items: Sequence[Item]) -> None:
+        """Run once before NNCF does, which swallows an exception of its first call."""
+        if not items:
+            raise QuantizationError("there are no validation texts for accuracy control")
+        try:
+            metric, outputs = self(compile_exactly(model), items[:_TRIAL_ITEMS])
+        except Exception as error:  # whatever it is, NNCF would not show it
+            raise QuantizationError(f"the validation of accuracy control fails: {error}") from error
+        self.answers.clear()
+        if not np.isfinite([metric, *(row[0].sum() for row in outputs)]).all():
+            raise QuantizationError("the validation of accuracy control gives no finite numbers")
 
-def _logits(compiled: ov.CompiledModel, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+
+def _logits(compiled: ov.CompiledModel, ids: Sequence[Ids]) -> NDArray[np.float32]:
     """Run texts of equal length together: no padding, so each answers as it would alone."""
     by_length: dict[int, list[int]] = {}
     for position, row in enumerate(ids):
@@ -88,7 +96,7 @@ def _logits(compiled: ov.CompiledModel, ids: Sequence[NDArray[np.int32]]) -> NDA
 
 def quantize_with_accuracy_control(
     model: ov.Model,
-    ids: Sequence[NDArray[np.int32]],
+    ids: Sequence[Ids],
     items: Sequence[Item],
     validation: Validation,
     config: PtqConfig,
@@ -96,43 +104,36 @@ def quantize_with_accuracy_control(
 ) -> tuple[ov.Model, dict[str, Any]]:
     """Quantize an fp32 IR, then return operations to float until the metric is within `max_drop`.
 
-    :param model: the fp32 IR; left as it is.
-    :param ids: token ids of the calibration texts.
+    :param ids: the calibration texts.
     :param items: the validation texts.
-    :param validation: the metric.
-    :param config: how to quantize.
-    :param control: how far, for how long, and what goes back.
     :return: the IR, and the record: what was returned to float, in how many iterations, and the
         drop that was left, all in f32 as NNCF measures.
     :raises AlreadyQuantizedError: if the model was quantized before.
     :raises QuantizationError: if the validation or NNCF fails.
     """
     check_calibration(model, ids)
-    _try_alone(model, items, validation)
-    with warnings.catch_warnings(), quiet_nncf() as messages:
-        warnings.simplefilter("ignore")
-        nncf = require("nncf", extra="quantize")
-        started = time.monotonic()
-        try:
-            quantized = nncf.quantize_with_accuracy_control(
-                model.clone(),
-                nncf.Dataset(ids, feed),
-                nncf.Dataset(items, lambda item: feed(item[0])),
-                validation,
-                max_drop=control.max_drop,
-                drop_type=nncf.DropType.ABSOLUTE,
-                advanced_quantization_parameters=advanced_parameters(config),
-                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-                    max_num_iterations=control.max_iterations,
-                    ranking_subset_size=min(control.ranking_subset_size, len(items)),
-                    restore_mode=_restore_mode(control),
-                ),
-                **nncf_arguments(model, len(ids), config),
-            )
-        except Exception as error:  # NNCF raises whatever its graph passes meet
-            raise QuantizationError(f"NNCF could not quantize the model: {error}") from error
-        seconds = time.monotonic() - started
-    final = validation(_compile(quantized), items)[0]
+    validation.try_on(model, items)
+    with nncf_work("quantize the model") as work:
+        nncf = work.nncf
+        modes = nncf.quantization.advanced_parameters.RestoreMode
+        quantized = nncf.quantize_with_accuracy_control(
+            model.clone(),
+            nncf.Dataset(ids, feed),
+            nncf.Dataset(items, lambda item: feed(item[0])),
+            validation,
+            max_drop=control.max_drop,
+            drop_type=nncf.DropType.ABSOLUTE,
+            advanced_quantization_parameters=advanced_parameters(nncf, config),
+            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                max_num_iterations=control.max_iterations,
+                ranking_subset_size=min(control.ranking_subset_size, len(items)),
+                restore_mode=modes.ACTIVATIONS_AND_WEIGHTS
+                if control.restore == "all"
+                else modes.ONLY_ACTIVATIONS,
+            ),
+            **nncf_arguments(nncf, model, len(ids), config),
+        )
+    final = validation(compile_exactly(quantized), items)[0]
     # Of the first model, of plain INT8, after every step, and the one just taken.
     initial, plain, *steps, _ = [m for count, m in validation.answers if count == len(items)]
     if final < plain - _TOLERANCE:
@@ -143,7 +144,7 @@ def quantize_with_accuracy_control(
         **config.to_dict(),
         "calibration_texts": len(ids),
         "fake_quantize_operations": count_fake_quantize(quantized),
-        **_told(messages),
+        **_told(work.messages),
         "max_drop": control.max_drop,
         "validation_texts": len(items),
         "initial_metric": round(initial, 6),
@@ -153,33 +154,8 @@ def quantize_with_accuracy_control(
         "drop_after_each_step": [round(initial - metric, 6) for metric in steps],
         "final_drop": round(initial - final, 6),
         "reached": initial - final <= control.max_drop,
-        "seconds": round(seconds, 1),
-        "nncf": nncf.__version__,
-        "openvino": ov.__version__,
+        **work.record,
     }
-
-
-def _restore_mode(control: AccuracyControl) -> Any:
-    modes = require("nncf.quantization.advanced_parameters", extra="quantize").RestoreMode
-    all_ = control.restore == "all"
-    return modes.ACTIVATIONS_AND_WEIGHTS if all_ else modes.ONLY_ACTIVATIONS
-
-
-def _compile(model: ov.Model) -> ov.CompiledModel:
-    return shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-
-def _try_alone(model: ov.Model, items: Sequence[Item], validation: Validation) -> None:
-    """Run the validation once before NNCF does, which swallows an exception of its first call."""
-    if not items:
-        raise QuantizationError("there are no validation texts for accuracy control")
-    try:
-        metric, outputs = validation(_compile(model), items[:_TRIAL_ITEMS])
-    except Exception as error:  # whatever it is, NNCF would not show it
-        raise QuantizationError(f"the validation of accuracy control fails: {error}") from error
-    validation.answers.clear()
-    if not np.isfinite([metric, *(row[0].sum() for row in outputs)]).all():
-        raise QuantizationError("the validation of accuracy control gives no finite numbers")
 
 
 _REVERTED = re.compile(r"Reverted \d+ operations to the floating-point [^\n]*\n(.*)", re.DOTALL)
@@ -189,15 +165,16 @@ _TOTAL = re.compile(r"Total number of quantized operations in the model: (\d+)")
 
 def _told(messages: Sequence[str]) -> dict[str, Any]:
     """Read what was returned to float from NNCF's messages, the only place where it tells."""
-    steps = [found[1] for message in messages if (found := _REVERTED.match(message))]
-    ends = [found[1] for message in messages if (found := _IN_THE_END.match(message))]
-    totals = [int(found[1]) for message in messages if (found := _TOTAL.match(message))]
+    steps, ends, totals = (
+        [found[1] for message in messages if (found := pattern.match(message))]
+        for pattern in (_REVERTED, _IN_THE_END, _TOTAL)
+    )
     # Without a closing list every step stands: NNCF went through all operations.
     names = ends[-1] if ends else "\n".join(steps)
+    rankings = sum(message.startswith("Re-calculating ranking") for message in messages)
     return {
         "reverted_operations": sorted({name.strip() for name in names.split("\n") if name.strip()}),
         "iterations": len(steps),
-        "rankings": sum(message.startswith("Re-calculating ranking") for message in messages)
-        + bool(steps),
-        "quantized_operations": totals[-1] if totals else None,
+        "rankings": rankings + bool(steps),
+        "quantized_operations": int(totals[-1]) if totals else None,
     }

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.errors import QuantizationError
+from ov_emotions.evaluation.results import Interval
 from ov_emotions.metrics import (
     LabelF1,
     bootstrap_intervals,
@@ -17,14 +17,7 @@ from ov_emotions.metrics import (
     paired_differences,
     score,
 )
-from ov_emotions.quantization.study_schema import (
-    Change,
-    Difference,
-    Intervals,
-    Quality,
-    Scoring,
-)
-from ov_emotions.schema import from_builtins, to_builtins
+from ov_emotions.quantization.study_schema import Change, Difference, Intervals, Quality, Scoring
 
 _CHANGES = 10
 
@@ -52,15 +45,10 @@ def compare(
     seed: int,
     folds: int = 0,
 ) -> Quality:
-    """Score a candidate on a split and hold it against the reference.
+    """Score a candidate on a split and hold it against the reference, fp32.
 
-    :param data: the split's rows.
-    :param ours: the candidate's answers.
-    :param reference: those of the model that it is compared with, fp32.
-    :param samples: bootstrap resamples.
-    :param seed: of the resampling.
+    :param samples: of the bootstrap.
     :param folds: in which `refitted` was cross-fitted; 0 where it was fitted on another split.
-    :return: scores, intervals, paired differences, flips, calibration and largest changes.
     """
     labels = data.label_set.labels
     errors = expected_calibration_error(ours.probabilities, data.targets)
@@ -90,12 +78,12 @@ def _scoring(
     return Scoring(
         weighted_f1=scores["weighted_f1"],
         macro_f1=scores["macro_f1"],
-        labels=from_builtins(scores["labels"], dict[str, LabelF1], "scores", QuantizationError),
+        labels={label: LabelF1(**entry) for label, entry in scores["labels"].items()},
         intervals_95=Intervals(
             **bootstrap_intervals(data.targets, predicted, samples, seed),
             labels=label_intervals(data.targets, predicted, labels, samples, seed),
         ),
-        difference=from_builtins(to_builtins(paired), Difference, "scores", QuantizationError),
+        difference=Difference(**{name: Interval(**entry) for name, entry in paired.items()}),
         flipped=round(float(flipped.mean()), 6),
         flipped_rows=round(float(flipped.any(axis=1).mean()), 6),
     )
@@ -107,14 +95,7 @@ def largest_changes(
     reference: NDArray[np.float32],
     count: int = _CHANGES,
 ) -> tuple[Change, ...]:
-    """List the rows whose probabilities moved most, each with the label that moved.
-
-    :param data: the rows.
-    :param probabilities: float32, shape (rows, labels).
-    :param reference: the same of the model that they are compared with.
-    :param count: rows at most.
-    :return: the changes, rows counted from 0 within the split.
-    """
+    """List the rows whose probabilities moved most, each with the label that moved."""
     moved = np.abs(probabilities - reference)
     order = np.argsort(-moved.max(axis=1), kind="stable")[:count]
     return tuple(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,25 @@ from openvino import opset13 as ops
 
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.quantization.recipe import AlphaSearch, Compression, PtqConfig
-from ov_emotions.system import quiet_nncf, require
+from ov_emotions.system import quiet_nncf, require, shared_core
+
+Ids = NDArray[np.int32]
+"""Token ids of one text, shape (tokens,), without padding."""
 
 Probabilities = Callable[[ov.Model], NDArray[np.float32]]
 """Runs a model on texts kept apart for a comparison: float32, shape (texts, labels)."""
 
+_LOW = ("i8", "u8", "i4", "u4", "nf4", "f8e4m3", "f8e5m2")
+
 
 def is_quantized(model: ov.Model) -> bool:
-    """Tell whether a model was quantized or weight-compressed before.
+    """Tell whether a model holds quantizers or low-precision weights."""
+    return count_fake_quantize(model) > 0 or _has_weights(model, _LOW)
 
-    :param model: an IR.
-    :return: whether it holds quantizers or low-precision weights.
-    """
-    low = ("i8", "u8", "i4", "u4", "nf4", "f8e4m3", "f8e5m2")
-    return count_fake_quantize(model) > 0 or _has_weights(model, low)
+
+def count_fake_quantize(model: ov.Model) -> int:
+    """Count the quantizers of activations that a model holds."""
+    return sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
 
 
 def _has_weights(model: ov.Model, kinds: Sequence[str]) -> bool:
@@ -36,25 +42,32 @@ def _has_weights(model: ov.Model, kinds: Sequence[str]) -> bool:
     return any(
         node.get_output_element_type(0).get_type_name() in kinds
         and len(node.get_output_shape(0)) >= 2
-        and _feeds_convert(node)
+        and any(
+            consumer.get_node().get_type_name() == "Convert"
+            for consumer in node.output(0).get_target_inputs()
+        )
         for node in model.get_ops()
         if node.get_type_name() == "Constant"
     )
 
 
-def _feeds_convert(node: Any) -> bool:
-    return any(
-        consumer.get_node().get_type_name() == "Convert"
-        for consumer in node.output(0).get_target_inputs()
-    )
+def refuse_quantized(model: ov.Model) -> None:
+    """Refuse a model whose weights are no longer fp32, whatever its manifest says.
+
+    :raises AlreadyQuantizedError: if it was quantized, or its weights were rounded to 16 bits.
+    """
+    if is_quantized(model):
+        raise AlreadyQuantizedError(
+            "the model is already quantized; quantize the fp32 bundle it came from"
+        )
+    if _has_weights(model, ("f16", "bf16")):
+        raise AlreadyQuantizedError(
+            "the model's weights are 16-bit floats; quantize the fp32 bundle it came from"
+        )
 
 
 def embedding_names(model: ov.Model) -> list[str]:
-    """Name the operations that look rows up in a table of weights.
-
-    :param model: an fp32 IR.
-    :return: friendly names of its Gather operations on constant matrices.
-    """
+    """Name the operations that look rows up in a table of fp32 weights."""
     return [
         node.get_friendly_name()
         for node in model.get_ops()
@@ -64,61 +77,115 @@ def embedding_names(model: ov.Model) -> list[str]:
     ]
 
 
+@dataclass
+class NncfWork:
+    """NNCF at work on a model: the library, what it said, and what a record tells of it."""
+
+    nncf: Any
+    messages: list[str]
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def nncf_work(what: str) -> Iterator[NncfWork]:
+    """Have NNCF do something, silently and timed.
+
+    :raises QuantizationError: if it fails.
+    """
+    with warnings.catch_warnings(), quiet_nncf() as messages:
+        warnings.simplefilter("ignore")
+        work = NncfWork(require("nncf", extra="quantize"), messages)
+        started = time.monotonic()
+        try:
+            yield work
+        except Exception as error:  # NNCF raises whatever its graph passes meet
+            raise QuantizationError(f"NNCF could not {what}: {error}") from error
+        work.record = {
+            "seconds": round(time.monotonic() - started, 1),
+            "nncf": work.nncf.__version__,
+            "openvino": ov.__version__,
+        }
+
+
 def quantize(
-    model: ov.Model, ids: Sequence[NDArray[np.int32]], config: PtqConfig
+    model: ov.Model, ids: Sequence[Ids], config: PtqConfig
 ) -> tuple[ov.Model, dict[str, Any]]:
-    """Quantize an fp32 IR.
+    """Quantize an fp32 IR, which is left as it is, by calibration texts.
 
     SmoothQuant is of Xiao et al., "SmoothQuant: Accurate and Efficient Post-Training Quantization
     for Large Language Models" (2023).
 
-    :param model: the fp32 IR; left as it is.
-    :param ids: token ids of the calibration texts, one text a sample, no padding.
-    :param config: how.
     :return: the quantized IR, and the record of what was done.
     :raises AlreadyQuantizedError: if the model was quantized before.
-    :raises QuantizationError: if NNCF fails.
+    :raises QuantizationError: if there are no texts, or NNCF fails.
     """
     check_calibration(model, ids)
-    with warnings.catch_warnings(), quiet_nncf():
-        warnings.simplefilter("ignore")
-        nncf = require("nncf", extra="quantize")
-        started = time.monotonic()
-        try:
-            quantized = nncf.quantize(
-                model.clone(),
-                nncf.Dataset(ids, feed),
-                advanced_parameters=advanced_parameters(config),
-                **nncf_arguments(model, len(ids), config),
-            )
-        except Exception as error:  # NNCF raises whatever its graph passes meet
-            raise QuantizationError(f"NNCF could not quantize the model: {error}") from error
+    with nncf_work("quantize the model") as work:
+        quantized = work.nncf.quantize(
+            model.clone(),
+            work.nncf.Dataset(ids, feed),
+            advanced_parameters=advanced_parameters(work.nncf, config),
+            **nncf_arguments(work.nncf, model, len(ids), config),
+        )
     return quantized, {
         **config.to_dict(),
         "calibration_texts": len(ids),
         "fake_quantize_operations": count_fake_quantize(quantized),
-        "seconds": round(time.monotonic() - started, 1),
-        "nncf": nncf.__version__,
-        "openvino": ov.__version__,
+        **work.record,
     }
+
+
+def check_calibration(model: ov.Model, ids: Sequence[Ids]) -> None:
+    """Refuse a model or a calibration subset that cannot be quantized with."""
+    refuse_quantized(model)
+    if not ids:
+        raise QuantizationError("there are no calibration texts")
+
+
+def nncf_arguments(
+    nncf: Any, model: ov.Model, subset_size: int, config: PtqConfig
+) -> dict[str, Any]:
+    """Give the arguments that NNCF's plain and accuracy-controlled quantization share."""
+    return {
+        "preset": nncf.QuantizationPreset(config.preset),
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "target_device": nncf.TargetDevice.CPU,
+        "subset_size": subset_size,
+        "ignored_scope": nncf.IgnoredScope(
+            names=[] if config.embeddings else embedding_names(model)
+        ),
+    }
+
+
+def advanced_parameters(nncf: Any, config: PtqConfig) -> Any:
+    """Give NNCF's `AdvancedQuantizationParameters`; its two functions name them differently."""
+    smooth = nncf.quantization.advanced_parameters.AdvancedSmoothQuantParameters
+    alphas = smooth(matmul=config.smooth_quant_alpha)
+    return nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
+
+
+def feed(ids: Ids) -> dict[str, NDArray[np.int64]]:
+    """Make a model's inputs of one text: `input_ids` and `attention_mask`, shape (1, tokens)."""
+    row = ids.astype(np.int64)[np.newaxis]
+    return {"input_ids": row, "attention_mask": np.ones_like(row)}
+
+
+def compile_exactly(model: ov.Model) -> ov.CompiledModel:
+    """Compile a model to compute in f32, whatever the CPU would rather."""
+    return shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def search_alpha(
     model: ov.Model,
-    ids: Sequence[NDArray[np.int32]],
+    ids: Sequence[Ids],
     config: PtqConfig,
     search: AlphaSearch,
     probabilities: Probabilities,
 ) -> tuple[ov.Model, dict[str, Any]]:
     """Quantize with several SmoothQuant alphas and keep the model that differs least from fp32.
 
-    :param model: the fp32 IR; left as it is.
-    :param ids: token ids of the calibration texts.
-    :param config: how, but for the alpha.
-    :param search: the alphas.
     :param probabilities: runs a model on the texts that they are compared on.
     :return: the best model, and its record with the mean absolute difference by alpha.
-    :raises QuantizationError: if NNCF fails.
     """
     reference = probabilities(model)
     best: tuple[float, ov.Model, dict[str, Any]] | None = None
@@ -136,106 +203,22 @@ def search_alpha(
     return best[1], best[2] | found | {"seconds": round(seconds, 1)}
 
 
-def refuse_quantized(model: ov.Model) -> None:
-    """Refuse a model whose weights are no longer fp32, whatever its manifest says.
-
-    :param model: an IR.
-    :raises AlreadyQuantizedError: if it was quantized, or its weights were rounded to 16 bits.
-    """
-    if is_quantized(model):
-        raise AlreadyQuantizedError(
-            "the model is already quantized; quantize the fp32 bundle it came from"
-        )
-    if _has_weights(model, ("f16", "bf16")):
-        raise AlreadyQuantizedError(
-            "the model's weights are 16-bit floats; quantize the fp32 bundle it came from"
-        )
-
-
-def check_calibration(model: ov.Model, ids: Sequence[NDArray[np.int32]]) -> None:
-    """Refuse a model or a calibration subset that cannot be quantized with.
-
-    :param model: an IR.
-    :param ids: token ids of the calibration texts.
-    :raises AlreadyQuantizedError: if the model was quantized before.
-    :raises QuantizationError: if there are no texts.
-    """
-    refuse_quantized(model)
-    if not ids:
-        raise QuantizationError("there are no calibration texts")
-
-
-def nncf_arguments(model: ov.Model, subset_size: int, config: PtqConfig) -> dict[str, Any]:
-    """Give the arguments that NNCF's plain and accuracy-controlled quantization share.
-
-    :param model: the fp32 IR.
-    :param subset_size: calibration texts.
-    :param config: how.
-    :return: keyword arguments.
-    """
-    nncf = require("nncf", extra="quantize")
-    return {
-        "preset": nncf.QuantizationPreset(config.preset),
-        "model_type": nncf.ModelType.TRANSFORMER,
-        "target_device": nncf.TargetDevice.CPU,
-        "subset_size": subset_size,
-        "ignored_scope": nncf.IgnoredScope(
-            names=[] if config.embeddings else embedding_names(model)
-        ),
-    }
-
-
-def advanced_parameters(config: PtqConfig) -> Any:
-    """Give NNCF's advanced quantization parameters.
-
-    :param config: how to quantize.
-    :return: an `AdvancedQuantizationParameters`.
-    """
-    nncf = require("nncf", extra="quantize")
-    smooth = require("nncf.quantization.advanced_parameters", extra="quantize")
-    alphas = smooth.AdvancedSmoothQuantParameters(matmul=config.smooth_quant_alpha)
-    return nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
-
-
-def count_fake_quantize(model: ov.Model) -> int:
-    """Count the quantizers of activations that a model holds.
-
-    :param model: an IR.
-    :return: its FakeQuantize operations.
-    """
-    return sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
-
-
-def feed(ids: NDArray[np.int32]) -> dict[str, NDArray[np.int64]]:
-    """Make a model's inputs of one text.
-
-    :param ids: token ids, shape (tokens,).
-    :return: `input_ids` and `attention_mask`, int64, shape (1, tokens).
-    """
-    row = ids.astype(np.int64)[np.newaxis]
-    return {"input_ids": row, "attention_mask": np.ones_like(row)}
-
-
 _SMALLEST_GROUP = 8
 """Rows of 312, which small encoders have, divide by 8 and by no larger power of two."""
 
 
 def compress_weights(model: ov.Model, config: Compression) -> tuple[ov.Model, dict[str, Any]]:
-    """Compress the weights of an fp32 IR.
+    """Compress the weights of an fp32 IR, which is left as it is.
 
-    :param model: the fp32 IR; left as it is.
-    :param config: how.
     :return: the compressed IR, and the record of what was done.
     :raises AlreadyQuantizedError: if the model was quantized before.
     :raises QuantizationError: if NNCF fails.
     """
     refuse_quantized(model)
-    with warnings.catch_warnings(), quiet_nncf():
-        warnings.simplefilter("ignore")
-        nncf = require("nncf", extra="quantize")
-        advanced = require("nncf.quantization.advanced_parameters", extra="quantize")
+    with nncf_work("compress the weights") as work:
         four_bit = {}
         if config.mode.startswith("int4"):
+            advanced = work.nncf.quantization.advanced_parameters
             four_bit = {
                 "ratio": config.ratio,
                 "group_size": config.group_size,
@@ -244,20 +227,14 @@ def compress_weights(model: ov.Model, config: Compression) -> tuple[ov.Model, di
                     min_adjusted_group_size=_SMALLEST_GROUP,
                 ),
             }
-        started = time.monotonic()
-        try:
-            compressed = nncf.compress_weights(
-                model.clone(), mode=nncf.CompressWeightsMode(config.mode), **four_bit
-            )
-        except Exception as error:  # NNCF raises whatever its graph passes meet
-            raise QuantizationError(f"NNCF could not compress the weights: {error}") from error
+        compressed = work.nncf.compress_weights(
+            model.clone(), mode=work.nncf.CompressWeightsMode(config.mode), **four_bit
+        )
     return compressed, {
         "mode": config.mode,
         "ratio": config.ratio,
         "group_size": config.group_size,
-        "seconds": round(time.monotonic() - started, 1),
-        "nncf": nncf.__version__,
-        "openvino": ov.__version__,
+        **work.record,
     }
 
 
@@ -268,8 +245,7 @@ def look_up_before_dequantizing(model: ov.Model) -> int:
     two when it compiles, so that every compiled model holds the table in fp32, four times as large.
     The other way round, the table is mapped from the file, and outputs are equal to the bit.
 
-    :param model: changed in place.
-    :return: how many tables were changed.
+    :return: how many tables of the model were changed.
     """
     changed = 0
     for gather in [node for node in model.get_ops() if node.get_type_name() == "Gather"]:
@@ -321,7 +297,6 @@ def stratified_rows(targets: NDArray[np.int8], size: int, seed: int) -> NDArray[
 
     :param targets: int8, shape (rows, labels): 1, 0 or -1.
     :param size: rows to choose; all rows if there are fewer.
-    :param seed: of the choice.
     :return: int64, sorted row positions without repetition.
     """
     rng = np.random.default_rng(seed)

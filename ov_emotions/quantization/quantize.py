@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Manifest, Task, write_bundle
+from ov_emotions.bundle import Bundle, Manifest, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
@@ -20,6 +20,8 @@ from ov_emotions.metrics import score
 from ov_emotions.progress import Tell, counted
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
 from ov_emotions.quantization.ptq import (
+    Ids,
+    compile_exactly,
     compress_weights,
     feed,
     look_up_before_dequantizing,
@@ -53,11 +55,8 @@ def quantize_bundle(
     takes its metric on the part named `thresholds` too, at the thresholds of the fp32 bundle; NNCF
     measures in f32, so that it is taken once more at the precision that will be served.
 
-    :param bundle: an fp32 bundle.
-    :param data: labelled texts; None for a recipe that does not calibrate, and thresholds as they
-        are.
+    :param data: None for a recipe that does not calibrate, and thresholds as they are.
     :param output: folder of the new bundle; replaced.
-    :param recipe: what to do.
     :param precision: INFERENCE_PRECISION_HINT that the bundle is approved at; None is the fp32
         bundle's.
     :param tell: told the calibration texts read; NNCF reads them several times.
@@ -97,7 +96,7 @@ def quantize_bundle(
         probabilities = _served(made, model, tokenizer_json, list(part.texts))
         if fit:
             fitted = fit_thresholds(probabilities, part.targets)
-            thresholds = {label: float(t) for label, t in zip(manifest.labels, fitted, strict=True)}
+            thresholds = dict(zip(manifest.labels, fitted.tolist(), strict=True))
         if recipe.accuracy_control:
             rows = record["validation_texts"]
             cuts = manifest.threshold_array()
@@ -135,83 +134,44 @@ def _apply(
         return compress_weights(model, recipe.compression)
     if recipe.ptq is None or data is None:
         return model, {}
-    texts = _Texts(bundle, data, recipe.ptq, tell)
     manifest = bundle.manifest
+    part = _calibration_part(data, recipe.ptq)
+    chosen = stratified_rows(part.targets, recipe.ptq.subset_size, recipe.ptq.seed)
+    ids = _Counted(filter(len, _tokenized(bundle, part.select(chosen).texts)), tell)
     if recipe.accuracy_control:
         # Not the selection part: a model that was tuned on it would be chosen on it.
         rows = data.validation_part("thresholds")
         targets = rows.targets[: recipe.accuracy_control.validation_rows]
-        ids = texts.tokenize(list(rows.texts[: len(targets)]))
+        tokens = _tokenized(bundle, rows.texts[: len(targets)])
         return quantize_with_accuracy_control(
             model,
-            texts.calibration(),
-            list(zip(ids, targets, strict=True)),
+            ids,
+            list(zip(tokens, targets, strict=True)),
             Validation(manifest.threshold_array(), manifest.labels, manifest.task),
             recipe.ptq,
             recipe.accuracy_control,
         )
     if recipe.search:
-        others = texts.others(recipe.search.rows)
-        return search_alpha(
-            model,
-            texts.calibration(),
-            recipe.ptq,
-            recipe.search,
-            lambda candidate: _probabilities(candidate, others, manifest.task),
-        )
-    return quantize(model, texts.calibration(), recipe.ptq)
-
-
-class _Texts:
-    """The calibration part of validation, tokenised as the bundle tokenises."""
-
-    def __init__(
-        self, bundle: Bundle, data: PreparedData, config: PtqConfig, tell: Tell | None
-    ) -> None:
-        self._tell = tell
-        self._part = data.validation_part("calibration")
-        _check_calibration_part(self._part, config)
-        self._chosen = stratified_rows(self._part.targets, config.subset_size, config.seed)
-        self._tokenizer = bundle.tokenizer()
-        self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(bundle.manifest.max_length)
-
-    def tokenize(self, texts: list[str]) -> list[NDArray[np.int32]]:
-        encoded = self._tokenizer.encode_batch_fast(texts)
-        return [np.array(e.ids, dtype=np.int32) for e in encoded]
-
-    def calibration(self) -> list[NDArray[np.int32]]:
-        ids = self.tokenize([self._part.texts[i] for i in self._chosen])
-        return _Counted([row for row in ids if len(row)], self._tell)
-
-    def others(self, count: int) -> list[NDArray[np.int32]]:
-        """Texts of the part that do not calibrate."""
-        rest = np.setdiff1d(np.arange(len(self._part)), self._chosen)[:count]
+        rest = np.setdiff1d(np.arange(len(part)), chosen)[: recipe.search.rows]
         if not len(rest):
             raise QuantizationError(
                 "a search needs texts that do not calibrate, and the calibration part has none "
                 "left; lower subset_size (--subset-size, or in the recipe)"
             )
-        ids = self.tokenize([self._part.texts[i] for i in rest])
-        return [row for row in ids if len(row)]
+        others = list(filter(len, _tokenized(bundle, part.select(rest).texts)))
+
+        def probabilities(candidate: ov.Model) -> NDArray[np.float32]:
+            compiled = compile_exactly(candidate)
+            logits = np.concatenate([compiled(feed(row))["logits"] for row in others])
+            return to_probabilities(logits, manifest.task)
+
+        return search_alpha(model, ids, recipe.ptq, recipe.search, probabilities)
+    return quantize(model, ids, recipe.ptq)
 
 
-class _Counted(list[NDArray[np.int32]]):
-    """Texts that tell how many were read."""
-
-    def __init__(self, texts: list[NDArray[np.int32]], tell: Tell | None) -> None:
-        super().__init__(texts)
-        self._tell = tell
-
-    def __iter__(self) -> Iterator[NDArray[np.int32]]:
-        return counted(
-            super().__iter__(), self._tell, total=len(self), unit="texts", note="calibration"
-        )
-
-
-def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
-    """Warn of few texts, and of labels whose texts none of them shows."""
+def _calibration_part(data: PreparedData, config: PtqConfig) -> LabelledTexts:
+    """Read the part; warn of few texts, and of labels whose texts none of them shows."""
+    part = data.validation_part("calibration")
     if not len(part):
         raise QuantizationError("the calibration part of validation has no texts; give more data")
     if len(part) < config.subset_size:
@@ -221,21 +181,33 @@ def _check_calibration_part(part: LabelledTexts, config: PtqConfig) -> None:
             len(part),
             config.subset_size,
         )
-    absent = [
-        label
-        for i, label in enumerate(part.label_set.labels)
-        if not (part.targets[:, i] == 1).any()
-    ]
-    if absent:
+    shown = (part.targets == 1).any(axis=0)
+    if not shown.all():
+        labels = zip(part.label_set.labels, shown, strict=True)
         _LOGGER.warning(
             "no text that INT8 ranges are told by has %s; what it takes may be clipped",
-            ", ".join(absent),
+            ", ".join(label for label, there in labels if not there),
         )
+    return part
 
 
-def _probabilities(
-    model: ov.Model, ids: list[NDArray[np.int32]], task: Task
-) -> NDArray[np.float32]:
-    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    logits = np.concatenate([compiled(feed(row))["logits"] for row in ids])
-    return to_probabilities(logits, task)
+def _tokenized(bundle: Bundle, texts: Sequence[str]) -> list[Ids]:
+    """Tokenise as the bundle does."""
+    tokenizer = bundle.tokenizer()
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(bundle.manifest.max_length)
+    return [np.array(e.ids, dtype=np.int32) for e in tokenizer.encode_batch_fast(list(texts))]
+
+
+class _Counted(list[Ids]):
+    """Texts that tell how many were read."""
+
+    def __init__(self, texts: Iterable[Ids], tell: Tell | None) -> None:
+        super().__init__(texts)
+        self._tell = tell
+
+    def __iter__(self) -> Iterator[Ids]:
+        return counted(
+            super().__iter__(), self._tell, total=len(self), unit="texts", note="calibration"
+        )

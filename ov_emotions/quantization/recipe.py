@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from ov_emotions.errors import QuantizationError
-from ov_emotions.schema import from_builtins, read_toml
+from ov_emotions.schema import check_fields, from_builtins, read_toml
 
+Positive = Annotated[int, Meta(ge=1)]
 Weights = Literal["fp32", "fp16", "int8", "int4"]
 CompressionMode = Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym"]
 
@@ -28,22 +31,23 @@ class PtqConfig:
     :param seed: of the calibration subset.
     """
 
-    subset_size: int = 300
+    subset_size: Positive = 300
     preset: Literal["mixed", "performance"] = "mixed"
     smooth_quant_alpha: float = 0.95
     embeddings: bool = True
     seed: int = 20261122
 
     def __post_init__(self) -> None:
-        if self.subset_size < 1:
-            raise QuantizationError(f"subset_size must be at least 1, not {self.subset_size}")
-        if self.preset not in ("mixed", "performance"):
-            raise QuantizationError(f"preset must be mixed or performance, not {self.preset!r}")
-        check_alpha("smooth_quant_alpha", self.smooth_quant_alpha)
+        check_fields(self, QuantizationError)
+        _check_alpha("smooth_quant_alpha", self.smooth_quant_alpha)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
         return asdict(self)
+
+
+def _check_alpha(name: str, value: float) -> None:
+    if value != -1 and not 0 <= value <= 1:
+        raise QuantizationError(f"{name} must be in [0, 1] or -1, not {value}")
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,13 @@ class AlphaSearch:
         mean absolute difference of probabilities to the fp32 model is measured.
     """
 
-    alphas: tuple[float, ...] = (-1.0, 0.5, 0.65, 0.8, 0.95)
-    rows: int = 400
+    alphas: Annotated[tuple[float, ...], Meta(min_length=1)] = (-1.0, 0.5, 0.65, 0.8, 0.95)
+    rows: Positive = 400
 
     def __post_init__(self) -> None:
-        if not self.alphas or self.rows < 1:
-            raise QuantizationError("alphas and rows must not be empty")
+        check_fields(self, QuantizationError)
         for alpha in self.alphas:
-            check_alpha("alphas", alpha)
+            _check_alpha("alphas", alpha)
 
 
 @dataclass(frozen=True)
@@ -78,21 +81,15 @@ class AccuracyControl:
         of before it, and the model would be wrong.
     """
 
-    max_drop: float = 0.003
-    ranking_subset_size: int = 300
-    validation_rows: int = 2000
-    max_iterations: int = 100
+    # A negative drop asks for a gain, which can make NNCF try every operation: a test's wish.
+    max_drop: Annotated[float, Meta(gt=-1, lt=1)] = 0.003
+    ranking_subset_size: Positive = 300
+    validation_rows: Positive = 2000
+    max_iterations: Positive = 100
     restore: Literal["activations", "all"] = "activations"
 
     def __post_init__(self) -> None:
-        # A negative drop asks for a gain, which can make NNCF try every operation: a test's wish.
-        if not -1 < self.max_drop < 1:
-            raise QuantizationError(f"max_drop must lie in (-1, 1), not be {self.max_drop}")
-        for name in ("ranking_subset_size", "validation_rows", "max_iterations"):
-            if getattr(self, name) < 1:
-                raise QuantizationError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.restore not in ("activations", "all"):
-            raise QuantizationError(f"restore must be activations or all, not {self.restore!r}")
+        check_fields(self, QuantizationError)
 
 
 @dataclass(frozen=True)
@@ -106,15 +103,11 @@ class Compression:
     """
 
     mode: CompressionMode = "int8_asym"
-    ratio: float = 1.0
+    ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
     group_size: int = -1
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(CompressionMode):
-            allowed = ", ".join(get_args(CompressionMode))
-            raise QuantizationError(f"mode must be one of {allowed}, not {self.mode!r}")
-        if not 0 <= self.ratio <= 1:
-            raise QuantizationError(f"ratio must be in [0, 1], not {self.ratio}")
+        check_fields(self, QuantizationError)
         if self.group_size != -1 and self.group_size < 1:
             raise QuantizationError(f"group_size must be -1 or above 0, not {self.group_size}")
         if self.mode.startswith("int8") and (self.ratio, self.group_size) != (1.0, -1):
@@ -143,9 +136,7 @@ class Recipe:
     compression: Compression | None = None
 
     def __post_init__(self) -> None:
-        if self.weights not in get_args(Weights):
-            allowed = ", ".join(get_args(Weights))
-            raise QuantizationError(f"weights must be one of {allowed}, not {self.weights!r}")
+        check_fields(self, QuantizationError)
         tables = [n for n in ("ptq", "compression") if getattr(self, n) is not None]
         quantized = self.weights.startswith("int")
         if quantized and len(tables) != 1:
@@ -157,31 +148,16 @@ class Recipe:
                 raise QuantizationError(f"the table {table} needs the table ptq")
         if self.search and self.accuracy_control:
             raise QuantizationError("search and accuracy_control cannot be combined")
-        if (
-            self.ptq
-            and self.accuracy_control
-            and self.accuracy_control.restore == "all"
-            and self.ptq.smooth_quant_alpha != -1
-        ):
+        smooth = self.ptq is not None and self.ptq.smooth_quant_alpha != -1
+        if smooth and self.accuracy_control and self.accuracy_control.restore == "all":
             raise QuantizationError('restore = "all" needs smooth_quant_alpha = -1')
         stored = self.compression.mode[:4] if self.compression else "int8"
         if quantized and stored != self.weights:
             raise QuantizationError(f"weights says {self.weights}, but the tables make {stored}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, without the tables that are not there."""
+        """Leave out the tables that are not there."""
         return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-def check_alpha(name: str, value: float) -> None:
-    """Refuse what is no SmoothQuant alpha.
-
-    :param name: of the setting, for the message.
-    :param value: of it.
-    :raises QuantizationError: if it is neither in [0, 1] nor -1.
-    """
-    if value != -1 and not 0 <= value <= 1:
-        raise QuantizationError(f"{name} must be in [0, 1] or -1, not {value}")
 
 
 def recipe_folder() -> Path:
@@ -196,10 +172,8 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(source: str) -> Recipe:
-    """Read a recipe.
+    """Read a recipe by the name of one that comes with the library, or from a TOML file.
 
-    :param source: the name of one that comes with the library, or a TOML file.
-    :return: the recipe.
     :raises QuantizationError: if there is none, or something in it is wrong.
     """
     path = Path(source)
@@ -220,9 +194,6 @@ def load_recipe(source: str) -> Recipe:
 def with_subset_size(recipe: Recipe, texts: int) -> Recipe:
     """Have a recipe calibrate on another number of texts.
 
-    :param recipe: one that calibrates.
-    :param texts: how many, at least 1.
-    :return: the changed recipe.
     :raises QuantizationError: if it does not calibrate.
     """
     if recipe.ptq is None:

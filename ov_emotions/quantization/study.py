@@ -6,17 +6,16 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from msgspec import Meta
 
-from ov_emotions.bundle import INFERENCE_PRECISIONS, MODEL_NAME, WEIGHTS_NAME, Bundle
-from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
 from ov_emotions.errors import OvEmotionsError, QuantizationError
 from ov_emotions.evaluation.results import Readings
@@ -25,7 +24,7 @@ from ov_emotions.files import sha256_file
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.quantization.compare import Answers, compare
 from ov_emotions.quantization.quantize import quantize_bundle
-from ov_emotions.quantization.recipe import Recipe, load_recipe, recipe_names, with_subset_size
+from ov_emotions.quantization.recipe import load_recipe, recipe_names, with_subset_size
 from ov_emotions.quantization.study_schema import (
     KIND,
     SCHEMA,
@@ -43,8 +42,15 @@ from ov_emotions.quantization.study_schema import (
     Study,
     Throughput,
 )
-from ov_emotions.quantization.timing import Order, cpu_jiffies, judge_noise, run_probe, spread
-from ov_emotions.runtime.torch import CheckpointClassifier, TorchPrecision
+from ov_emotions.quantization.timing import (
+    Order,
+    cpu_jiffies,
+    judge_noise,
+    open_candidate,
+    run_probe,
+    spread,
+)
+from ov_emotions.schema import InferencePrecision, check_fields
 from ov_emotions.system import (
     available_cores,
     environment,
@@ -60,7 +66,7 @@ _LOGGER = logging.getLogger(__name__)
 REFERENCE = "fp32/f32"
 CHOICE_SPLIT = "validation"
 CALIBRATION_SPLIT = "validation:calibration"
-_CUDA: list[tuple[str, TorchPrecision]] = [("torch-cuda", "fp16"), ("torch-cuda", "bf16")]
+_CUDA: list[tuple[Any, str]] = [("torch-cuda", "fp16"), ("torch-cuda", "bf16")]
 
 
 @dataclass(frozen=True)
@@ -82,27 +88,18 @@ class StudyConfig:
 
     source: str
     recipes: tuple[str, ...]
-    precisions: tuple[str, ...] = ()
+    precisions: tuple[InferencePrecision, ...] = ()
     final_split: str | None = "test_goemotions"
-    max_drop: float = 0.003
+    max_drop: Annotated[float, Meta(ge=0)] = 0.003
     subset_size: int | None = None
-    rounds: int = 5
-    single_texts: int = 150
-    offline_texts: int = 400
+    rounds: Annotated[int, Meta(ge=0)] = 5
+    single_texts: Annotated[int, Meta(ge=1)] = 150
+    offline_texts: Annotated[int, Meta(ge=1)] = 400
     seed: int = 20261122
     bundles: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 0 or self.single_texts < 1 or self.offline_texts < 1:
-            raise QuantizationError(
-                "rounds must be at least 0, single_texts and offline_texts at least 1"
-            )
-        if self.max_drop < 0:
-            raise QuantizationError(f"max_drop must be at least 0, not {self.max_drop}")
-        for precision in self.precisions:
-            if precision not in INFERENCE_PRECISIONS:
-                allowed = ", ".join(INFERENCE_PRECISIONS)
-                raise QuantizationError(f"precisions must be of {allowed}, not {precision!r}")
+        check_fields(self, QuantizationError)
         if self.precisions and "f32" not in self.precisions:
             raise QuantizationError("precisions must hold f32: the reference is fp32 in f32")
 
@@ -135,7 +132,7 @@ class _Row:
         self.folder = None
 
 
-def fast_precisions() -> tuple[str, ...]:
+def fast_precisions() -> tuple[InferencePrecision, ...]:
     """Name the inference precisions that this CPU computes in: f32, and bf16 where it has it."""
     capabilities = shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("f32", "bf16") if "BF16" in capabilities else ("f32",)
@@ -157,18 +154,21 @@ def run_study(
     time: candidates are scored one after the other, and timed in processes of their own that take
     turns (A B C A B C ...).
 
-    :param config: what to compare.
     :param bundle: the model with fp32 weights.
-    :param data: labelled texts.
     :param checkpoint: of ours, which torch is measured with too; None leaves torch out.
     :param readings: to put into the study: F1 as written and as recognised.
-    :param tell: told how far the work is.
-    :return: the study.
     :raises OvEmotionsError: if the data or a recipe's file cannot be used, or the reference fails.
         Any other recipe that fails on the model, or candidate that cannot be run, is a failed
         candidate.
     """
-    return _Run(config, bundle, data, checkpoint, readings, tell).run()
+    run = _Run(config, bundle, data, checkpoint, tell)
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = run.quantized(config.bundles or Path(temporary)) + run.torch()
+        if not run.random:
+            run.score(rows)
+        if config.rounds:
+            run.time(rows)
+    return run.study(tuple(row.facts for row in rows), readings)
 
 
 class _Run:
@@ -178,13 +178,16 @@ class _Run:
         bundle: Bundle,
         data: PreparedData,
         checkpoint: Path | None,
-        readings: Readings | None,
         tell: Tell,
     ) -> None:
         self.config, self.bundle, self.data = config, bundle, data
-        self.checkpoint, self.readings, self.tell = checkpoint, readings, tell
+        self.checkpoint, self.tell = checkpoint, tell
         names = dict.fromkeys(("fp32", *(config.recipes or recipe_names())))
-        self.recipes = [_sized(load_recipe(name), config.subset_size) for name in names]
+        size = config.subset_size
+        self.recipes = [
+            with_subset_size(recipe, size) if size and recipe.ptq else recipe
+            for recipe in map(load_recipe, names)
+        ]
         self.precisions = config.precisions or fast_precisions()
         chosen = (CHOICE_SPLIT, *([config.final_split] if config.final_split else []))
         self.splits = {name: read_rows(data, name) for name in chosen}
@@ -208,24 +211,12 @@ class _Run:
         seconds = round(time.monotonic() - started, 1)
         self.steps.append(Step(step=name, seconds=seconds, peak_memory_mb=peak_mb()))
 
-    def run(self) -> Study:
-        with ExitStack() as stack:
-            folder = self.config.bundles
-            if folder is None:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            rows = self._quantized(folder) + self._torch()
-            if not self.random:
-                self._score(rows)
-            if self.config.rounds:
-                self._time(rows)
-            return self._study(tuple(row.facts for row in rows))
-
-    def _quantized(self, folder: Path) -> list[_Row]:
+    def quantized(self, folder: Path) -> list[_Row]:
         made = []
         for recipe in self.recipes:
             self._tell(f"quantize {recipe.name}")
-            bundle: Bundle | None = None
-            facts: dict[str, Any] = {"status": "ok"}
+            made_in: Path | None = None
+            facts: dict[str, Any]
             try:
                 with self._step(f"quantize {recipe.name}"):
                     # Thresholds are fitted to each candidate as it is scored; those in the bundle
@@ -241,8 +232,10 @@ class _Run:
                 _LOGGER.warning("%s failed: %s", recipe.name, failure)
                 facts = {"status": "failed", "error": str(failure)}
             else:
+                made_in = bundle.folder
                 files = [bundle.folder / name for name in (MODEL_NAME, WEIGHTS_NAME)]
-                facts |= {
+                facts = {
+                    "status": "ok",
                     "quantization": bundle.manifest.provenance["quantization"],
                     "size_bytes": sum(path.stat().st_size for path in files),
                 }
@@ -256,16 +249,15 @@ class _Run:
                     precision=precision,
                     **facts,
                 )
-                made.append(_Row(candidate, bundle.folder if bundle else None))
+                made.append(_Row(candidate, made_in))
         return made
 
-    def _torch(self) -> list[_Row]:
+    def torch(self) -> list[_Row]:
         """Measure the checkpoint in torch, and keep which rows a reader may look for in vain."""
         cuda = [f"{runtime}/{precision}" for runtime, precision in _CUDA]
         if self.checkpoint is None:
             why = "only checkpoints of `ov-emotions train` are run in torch"
-            names = ["torch-cpu/fp32", *cuda]
-            self.not_measured += [Absent(id=name, why=why) for name in names]
+            self.not_measured += [Absent(id=name, why=why) for name in ("torch-cpu/fp32", *cuda)]
             return []
         kinds: list[tuple[Any, str]] = [("torch-cpu", "fp32")]
         if require("torch", extra="train").cuda.is_available():
@@ -290,7 +282,7 @@ class _Run:
             for runtime, precision in kinds
         ]
 
-    def _score(self, rows: list[_Row]) -> None:
+    def score(self, rows: list[_Row]) -> None:
         for row in rows:
             if row.folder is not None:
                 self._tell(f"score {row.id}")
@@ -305,46 +297,42 @@ class _Run:
         with self._step("compare"):
             for row in rows:
                 if row.answers:
-                    row.know(
-                        quality={
-                            name: compare(
-                                rows_of_split,
-                                row.answers[name],
-                                reference[name],
-                                samples=BOOTSTRAP_SAMPLES,
-                                seed=BOOTSTRAP_SEED,
-                                folds=FOLDS if name == CHOICE_SPLIT else 0,
-                            )
-                            for name, rows_of_split in self.splits.items()
-                        }
-                    )
+                    quality = {
+                        name: compare(
+                            data,
+                            row.answers[name],
+                            reference[name],
+                            samples=BOOTSTRAP_SAMPLES,
+                            seed=BOOTSTRAP_SEED,
+                            folds=FOLDS if name == CHOICE_SPLIT else 0,
+                        )
+                        for name, data in self.splits.items()
+                    }
+                    row.know(quality=quality)
 
     def _answers(self, facts: Candidate, folder: Path) -> dict[str, Answers]:
-        texts = {name: list(data.texts) for name, data in self.splits.items()}
-        if facts.runtime == "openvino":
-            with EmotionClassifier(folder, precision=facts.precision) as classifier:
-                found = {name: classifier.predict_proba(part) for name, part in texts.items()}
-        else:
-            device = facts.runtime.removeprefix("torch-")
-            original = CheckpointClassifier(folder, device, facts.precision)  # type: ignore[arg-type]
-            found = {name: original.predict_proba(part) for name, part in texts.items()}
-        return {name: self._decided(name, found) for name in texts}
-
-    def _decided(self, name: str, found: dict[str, NDArray[np.float32]]) -> Answers:
-        """Decide a split's rows at the reference's thresholds, and at some of their own."""
-        task = self.bundle.manifest.task
-        frozen = apply_thresholds(found[name], self.bundle.manifest.threshold_array(), task)
-        if task == "single_label":
-            return Answers(found[name], frozen, frozen)
+        """Decide every split's rows at the reference's thresholds, and at some of their own."""
+        with open_candidate(folder, facts.runtime, facts.precision) as classifier:
+            found = {
+                name: classifier.predict_proba(list(data.texts))
+                for name, data in self.splits.items()
+            }
+        task, cuts = self.bundle.manifest.task, self.bundle.manifest.threshold_array()
         targets = self.splits[CHOICE_SPLIT].targets
-        if name == CHOICE_SPLIT:
-            refitted = cross_fit(found[name], targets, fit_thresholds, self.config.seed)
-        else:
-            own = fit_thresholds(found[CHOICE_SPLIT], targets)
-            refitted = apply_thresholds(found[name], own)
-        return Answers(found[name], frozen, refitted)
+        answers = {}
+        for name, probabilities in found.items():
+            frozen = apply_thresholds(probabilities, cuts, task)
+            if task == "single_label":
+                refitted = frozen
+            elif name == CHOICE_SPLIT:
+                refitted = cross_fit(probabilities, targets, fit_thresholds, self.config.seed)
+            else:
+                own = fit_thresholds(found[CHOICE_SPLIT], targets)
+                refitted = apply_thresholds(probabilities, own)
+            answers[name] = Answers(probabilities, frozen, refitted)
+        return answers
 
-    def _time(self, rows: list[_Row]) -> None:
+    def time(self, rows: list[_Row]) -> None:
         config = self.config
         texts = self.splits[CHOICE_SPLIT].texts
         order = np.random.default_rng(config.seed).permutation(len(texts))
@@ -356,17 +344,11 @@ class _Run:
             for number in range(config.rounds):
                 for row in ready:
                     self._tell(f"round {number + 1}: {row.id}")
-                    facts = row.facts
-                    order_ = Order(
-                        str(row.folder),
-                        facts.runtime,
-                        facts.precision,
-                        available_cores(),
-                        singles,
-                        offline,
-                    )
+                    what = (str(row.folder), row.facts.runtime, row.facts.precision)
                     try:
-                        row.rounds.append(run_probe(order_))
+                        row.rounds.append(
+                            run_probe(Order(*what, available_cores(), singles, offline))
+                        )
                     except QuantizationError as error:
                         row.fail(error)
                 ready = [row for row in ready if row.folder is not None]
@@ -375,7 +357,7 @@ class _Run:
         for row in ready:
             row.know(**_timings(row.rounds, ready[0].rounds))
 
-    def _study(self, candidates: tuple[Candidate, ...]) -> Study:
+    def study(self, candidates: tuple[Candidate, ...], readings: Readings | None) -> Study:
         config, manifest = self.config, self.bundle.manifest
         splits = {**self.splits, CALIBRATION_SPLIT: read_rows(self.data, CALIBRATION_SPLIT)}
         prepared = self.data.folder / MANIFEST_NAME
@@ -424,30 +406,21 @@ class _Run:
             reference=REFERENCE,
             candidates=candidates,
             steps=tuple(self.steps),
-            readings=self.readings,
+            readings=readings,
             parity=manifest.provenance.get("parity"),
         )
-
-
-def _sized(recipe: Recipe, texts: int | None) -> Recipe:
-    return with_subset_size(recipe, texts) if texts and recipe.ptq else recipe
 
 
 def _timings(rounds: list[dict[str, float]], reference: list[dict[str, float]]) -> dict[str, Any]:
     figures = {name: Spread(**spread([one[name] for one in rounds])) for name in rounds[0]}
     pairs = list(zip(rounds, reference, strict=True))
+    faster = [theirs["p50_ms"] / ours["p50_ms"] for ours, theirs in pairs]
+    more = [ours["texts_per_second"] / theirs["texts_per_second"] for ours, theirs in pairs]
     return {
         "start": Start(**{n: figures[n] for n in ("load_s", "first_inference_ms", "rss_mb")}),
         "latency": Latency(**{name: figures[name] for name in ("p50_ms", "p90_ms", "p99_ms")}),
         "throughput": Throughput(texts_per_second=figures["texts_per_second"]),
-        "ratios": Ratios(
-            p50=Spread(**spread([theirs["p50_ms"] / ours["p50_ms"] for ours, theirs in pairs])),
-            throughput=Spread(
-                **spread(
-                    [ours["texts_per_second"] / other["texts_per_second"] for ours, other in pairs]
-                )
-            ),
-        ),
+        "ratios": Ratios(p50=Spread(**spread(faster)), throughput=Spread(**spread(more))),
         "rounds": tuple(rounds),
     }
 

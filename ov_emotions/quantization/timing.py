@@ -16,12 +16,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ov_emotions.errors import QuantizationError
 from ov_emotions.system import resident_mb
+
+if TYPE_CHECKING:
+    from ov_emotions.classifier import EmotionClassifier
 
 Classify = Callable[[list[str]], Any]
 
@@ -34,52 +37,26 @@ _STAT = Path("/proc/stat")
 _STEAL_FIELD = 7
 
 
-def single_latencies(classify: Classify, texts: Sequence[str]) -> list[float]:
-    """Time texts one by one.
-
-    :param classify: takes a list of texts.
-    :param texts: what is classified.
-    :return: milliseconds per text.
-    """
-    times = []
-    for text in texts:
-        started = time.perf_counter()
-        classify([text])
-        times.append((time.perf_counter() - started) * 1e3)
-    return times
-
-
-def throughput(classify: Classify, texts: list[str]) -> float:
-    """Classify all texts in one call.
-
-    :param classify: takes a list of texts.
-    :param texts: what is classified.
-    :return: texts per second.
-    """
-    started = time.perf_counter()
-    classify(texts)
-    return len(texts) / (time.perf_counter() - started)
-
-
 def measure(classify: Classify, singles: Sequence[str], offline: list[str]) -> dict[str, float]:
     """Take one round's figures of a candidate that is warm.
 
-    :param classify: takes a list of texts.
     :param singles: texts that are classified one by one.
     :param offline: texts that are classified in one call.
     :return: `p50_ms`, `p90_ms`, `p99_ms` and `texts_per_second`.
     """
-    times = single_latencies(classify, singles)
+    times = []
+    for text in singles:
+        started = time.perf_counter()
+        classify([text])
+        times.append((time.perf_counter() - started) * 1e3)
     figures = {f"p{p}_ms": float(np.percentile(times, p)) for p in (50, 90, 99)}
-    return figures | {"texts_per_second": throughput(classify, offline)}
+    started = time.perf_counter()
+    classify(offline)
+    return figures | {"texts_per_second": len(offline) / (time.perf_counter() - started)}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Summarise the rounds of a figure.
-
-    :param values: one a round.
-    :return: `median`, `min` and `max`.
-    """
+    """Summarise a figure's rounds: `median`, `min` and `max`."""
     return {
         "median": round(statistics.median(values), 4),
         "min": round(min(values), 4),
@@ -90,7 +67,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def cpu_jiffies() -> tuple[int, int]:
     """Read how long the CPUs worked, and how long others held them, since the machine started.
 
-    :return: all time and stolen time in ticks; zeros where the system does not tell.
+    In ticks; zeros where the system does not tell.
     """
     try:
         fields = [int(f) for f in _STAT.read_text(encoding="ascii").splitlines()[0].split()[1:]]
@@ -105,8 +82,7 @@ def judge_noise(
     """Say whether the machine was quiet enough to tell candidates apart.
 
     :param rounds: by candidate the median latency of every round.
-    :param before: what `cpu_jiffies` said before the rounds.
-    :param after: the same after them.
+    :param before: what `cpu_jiffies` said before the rounds; `after`: after them.
     :return: `noisy`, `spread` (the middle candidate's distance of first to third quartile over the
         median), its `limit`, `stolen` (share of the CPU that others held) and a `sentence`.
     """
@@ -143,23 +119,19 @@ class Order:
     :param folder: a bundle, or a checkpoint for torch.
     :param runtime: openvino, torch-cpu or torch-cuda.
     :param precision: inference precision; for torch that of the weights too.
-    :param threads: CPU threads.
-    :param singles: texts that are classified one by one.
-    :param offline: texts that are classified in one call.
     """
 
     folder: str
     runtime: str
     precision: str
     threads: int
-    singles: tuple[str, ...]
-    offline: tuple[str, ...]
+    singles: Sequence[str]
+    offline: Sequence[str]
 
 
 def run_probe(order: Order) -> dict[str, float]:
     """Measure a candidate in a fresh process.
 
-    :param order: what to measure.
     :return: `load_s`, `first_inference_ms`, `rss_mb`, `p50_ms`, `p90_ms`, `p99_ms` and
         `texts_per_second`.
     :raises QuantizationError: if the process fails, with the last line it said.
@@ -178,60 +150,47 @@ def run_probe(order: Order) -> dict[str, float]:
     return figures
 
 
-def _load(order: Order) -> tuple[Classify, Callable[[], None]]:
-    """Load a candidate: what classifies, and what compiles the rest that its calls would."""
-    if order.runtime == "openvino":
+def open_candidate(
+    folder: Path, runtime: str, precision: str, threads: int | None = None
+) -> EmotionClassifier:
+    """Load a candidate's bundle, or its checkpoint into torch."""
+    if runtime == "openvino":
         from ov_emotions.classifier import EmotionClassifier
 
-        classifier = EmotionClassifier(
-            order.folder, precision=order.precision, threads=order.threads
-        )
-        return classifier.predict_proba, classifier.warm_up
+        return EmotionClassifier(folder, precision=precision, threads=threads)
     import torch
 
     from ov_emotions.runtime.torch import CheckpointClassifier
 
-    torch.set_num_threads(order.threads)
-    device = order.runtime.removeprefix("torch-")
-    checkpoint = CheckpointClassifier(Path(order.folder), device, order.precision)  # type: ignore[arg-type]
-    return checkpoint.predict_proba, checkpoint.warm_up
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return CheckpointClassifier(folder, runtime.removeprefix("torch-"), precision)  # type: ignore[arg-type]
 
 
 def probe(order: Order) -> dict[str, float]:
-    """Measure a candidate in this process.
-
-    :param order: what to measure.
-    :return: as `run_probe`.
-    """
+    """Measure a candidate in this process; see `run_probe`."""
     started = time.perf_counter()
-    classify, warm_up = _load(order)
+    classifier = open_candidate(Path(order.folder), order.runtime, order.precision, order.threads)
+    classify = classifier.predict_proba
     loaded = time.perf_counter()
     classify([order.singles[0]])
     first = time.perf_counter()
-    singles, offline = list(order.singles), list(order.offline)
-    warm_up()
-    _warm_up(classify, singles, offline)
+    classifier.warm_up()
+    offline = list(order.offline)
+    # Every shape once: the first call of a shape prepares its kernels.
+    measure(classify, order.singles, offline)
     return {
         "load_s": loaded - started,
         "first_inference_ms": (first - loaded) * 1e3,
-        **measure(classify, singles, offline),
+        **measure(classify, order.singles, offline),
         "rss_mb": resident_mb(),
     }
 
 
-def _warm_up(classify: Classify, singles: Sequence[str], offline: list[str]) -> None:
-    # Every shape once: the first call of a shape prepares its kernels.
-    for text in singles:
-        classify([text])
-    classify(offline)
-
-
 def main() -> None:
     """Read an order on standard input, print the figures as a line of JSON."""
-    fields = json.load(sys.stdin)
-    for name in ("singles", "offline"):
-        fields[name] = tuple(fields[name])
-    sys.stdout.write(json.dumps(probe(Order(**fields))) + "\n")
+    order = Order(**json.load(sys.stdin))
+    sys.stdout.write(json.dumps(probe(order)) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Manifest
 from ov_emotions.errors import InputError
 from ov_emotions.files import write_json
 from ov_emotions.schema import from_builtins
-from ov_emotions.system import Machine, read_machine
+from ov_emotions.system import read_machine
 
 SCHEMA_VERSION = 1
 
@@ -23,14 +23,7 @@ Goal = Literal["balanced", "latency", "throughput"]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What measured settings hold for.
-
-    :param cpu: the processor's model name.
-    :param logical_cores: that the process could use.
-    :param instructions: instruction sets that INT8 and BF16 models gain from.
-    :param openvino: version.
-    :param cpu_quota: CPUs' worth of time that a control group allowed; None for no limit.
-    """
+    """What measured settings hold for; see `system.Machine`."""
 
     cpu: str
     logical_cores: int
@@ -39,11 +32,7 @@ class Fingerprint:
     cpu_quota: float | None = None
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """Name what differs.
-
-        :param other: of another place or time.
-        :return: a clause for each difference; none where the settings hold.
-        """
+        """Give a clause for each difference; none where the settings hold."""
         names = {
             "cpu": "CPU",
             "logical_cores": "usable cores",
@@ -92,14 +81,10 @@ class Settings:
 class TuningProfile:
     """Settings that were measured, for a model on a machine.
 
-    :param model: the model's name.
     :param model_sha256: of its weights and graph.
     :param goal: what they are best for: `latency` is one text, `throughput` a list, `balanced` the
         best for lists among those that are nearly best for one text.
-    :param fingerprint: of the machine.
     :param cores: whole cores that were to be kept busy.
-    :param settings: what was found.
-    :param schema_version: of this file.
     """
 
     model: str
@@ -111,11 +96,7 @@ class TuningProfile:
     schema_version: int = SCHEMA_VERSION
 
     def write(self, path: Path, measured: Any = None) -> None:
-        """Write the profile as JSON, whole or not at all.
-
-        :param path: the file.
-        :param measured: figures to keep beside it; they are not read again.
-        """
+        """Write the profile as JSON; figures kept beside it are not read again."""
         write_json(path, self.to_dict() | ({} if measured is None else {"measured": measured}))
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,17 +107,15 @@ class TuningProfile:
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> TuningProfile:
-        """Read a profile.
+        """Read what `ov-emotions bench` wrote.
 
-        :param path: a file that `ov-emotions bench` wrote.
-        :return: the profile.
-        :raises InputError: if it is none, or of a newer library.
+        :raises InputError: if it is no profile, or of a newer library.
         """
+        where = f"tuning profile {os.fspath(path)}"
         try:
             table = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"tuning profile {os.fspath(path)} cannot be read: {error}") from error
-        where = f"tuning profile {os.fspath(path)}"
+            raise InputError(f"{where} cannot be read: {error}") from error
         if not isinstance(table, dict):
             raise InputError(f"{where} is no table of settings; `ov-emotions bench` writes one")
         version = table.get("schema_version")
@@ -149,11 +128,7 @@ class TuningProfile:
         return from_builtins(table, TuningProfile, where, InputError)
 
     def check_model(self, manifest: Manifest) -> None:
-        """Refuse another model than the one that was measured.
-
-        :param manifest: of the model to be run.
-        :raises InputError: if it is another.
-        """
+        """Refuse another model than the one that was measured."""
         if model_sha256(manifest) != self.model_sha256:
             raise InputError(
                 f"the tuning profile was measured for {self.model}, and {manifest.name} is another "
@@ -166,8 +141,6 @@ def usable_settings(
 ) -> Settings | None:
     """Give a profile's settings if they hold here.
 
-    :param profile: the profile or its file.
-    :param manifest: of the model to be run.
     :return: the settings; None, after a warning, where the machine is another.
     :raises InputError: if the file is none, or the model another.
     """
@@ -185,24 +158,16 @@ def usable_settings(
 
 
 def model_sha256(manifest: Manifest) -> str:
-    """Identify a model by its graph and weights.
-
-    :param manifest: with the hashes of its files.
-    :return: hexadecimal digest.
-    """
+    """Identify a model by its graph and weights."""
     files = manifest.files
     return hashlib.sha256((files[MODEL_NAME] + files[WEIGHTS_NAME]).encode()).hexdigest()
 
 
-def fingerprint(machine: Machine | None = None) -> Fingerprint:
-    """Describe this machine.
-
-    :param machine: what was read already; asked for if None.
-    :return: what measured settings hold for here.
-    """
+def fingerprint() -> Fingerprint:
+    """Describe this machine."""
     import openvino as ov
 
-    machine = machine or read_machine()
+    machine = read_machine()
     return Fingerprint(
         cpu=machine.cpu,
         logical_cores=machine.usable_logical_cores,

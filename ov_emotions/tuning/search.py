@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -30,11 +31,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
-
-    :param rounds: turns that every candidate takes, after one to warm up.
-    :param singles: texts that are timed one by one in a round.
-    """
+    """How long to measure: turns of every candidate, after one to warm up; single texts in each."""
 
     rounds: int
     singles: int
@@ -46,11 +43,10 @@ FULL = Effort(rounds=7, singles=100)
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate and what it reached.
+    """A candidate and what it reached, one value a round.
 
-    :param settings: the candidate.
-    :param p50_ms: milliseconds of one text, the median; one value a round.
-    :param texts_per_second: of one list, or of a stream of it; one value a round.
+    :param p50_ms: of one text, the median.
+    :param texts_per_second: of one list, or of a stream of it.
     """
 
     settings: Settings
@@ -58,7 +54,7 @@ class Trial:
     texts_per_second: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values: the settings and each figure's median and range."""
+        """Give the settings and each figure's median and range."""
         figures = {"p50_ms": self.p50_ms, "texts_per_second": self.texts_per_second}
         return asdict(self.settings) | {
             name: {"median": statistics.median(v), "min": min(v), "max": max(v)}
@@ -69,26 +65,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What was found.
-
-    :param settings: the best.
-    :param stages: every trial, by what was varied: `threads and streams`, `batch_tokens`,
-        `chunk_size`.
-    """
+    """The best settings, and every trial by what was varied."""
 
     settings: Settings
     stages: Mapping[str, tuple[Trial, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
         return {name: [trial.to_dict() for trial in found] for name, found in self.stages.items()}
 
 
 def default_settings(cores: int) -> Settings:
-    """Return what a classifier does without a profile.
+    """Return what a classifier does without a profile: one stream on all of its cores.
 
-    :param cores: whole cores that it may keep busy.
-    :return: one stream on all of them; lists and single texts have models of their own then.
+    Lists and single texts have models of their own then.
     """
     return Settings(
         threads=cores,
@@ -102,10 +91,7 @@ def layouts(cores: int) -> list[tuple[int, int]]:
     """List the threads and streams that are worth a try.
 
     One stream on fewer threads than cores can win for short texts, where threads wait for each
-    other; several streams can win for lists, down to a thread each.
-
-    :param cores: whole cores.
-    :return: pairs of threads and streams, the default first.
+    other; several streams can win for lists, down to a thread each. The default comes first.
     """
     halves = [cores]
     while halves[-1] > 1:
@@ -122,105 +108,58 @@ def search(
     goal: Goal = "balanced",
     effort: Effort = FULL,
     cores: int | None = None,
-    precision: str | None = None,
     tell: Tell = lambda _: None,
 ) -> SearchResult:
     """Find the fastest settings, one kind after the other.
 
-    :param bundle: the model.
     :param texts: a list to classify; its texts are also timed one by one.
-    :param goal: what shall be best.
-    :param effort: how long to measure.
     :param cores: whole cores to use; those that this process may keep busy if None.
-    :param precision: of the inference; the bundle's if None.
     :param tell: gets a line about what is being measured.
-    :return: the settings and all that was measured.
     :raises DeviceError: if a candidate does not run.
     """
     cores = cores or cpu_budget().cores
     start = default_settings(cores)
+    tried = [
+        replace(start, threads=t, streams=s, batch_tokens=default_batch_tokens(t, s))
+        for t, s in layouts(cores)
+    ]
     stages: dict[str, tuple[Trial, ...]] = {}
-    with _classifiers(bundle, precision) as classifier_for:
-        by_layout = [
-            replace(start, threads=t, streams=s, batch_tokens=default_batch_tokens(t, s))
-            for t, s in layouts(cores)
-        ]
-        run = _Rounds(classifier_for, list(texts), effort, tell)
-        stages["threads and streams"] = run.list_and_singles(by_layout)
+    with ExitStack() as stack:
+        run = _Rounds(stack, bundle, list(texts), effort, tell)
+        stages["threads and streams"] = run("threads and streams", tried, run.lists, run.singles)
         best = choose(stages["threads and streams"], goal)
         if goal != "latency":
             budgets = [best.batch_tokens, *(n for n in _BUDGETS if n != best.batch_tokens)]
             tried = [replace(best, batch_tokens=n) for n in budgets]
-            stages["batch_tokens"] = run.lists(tried)
+            stages["batch_tokens"] = run("batch_tokens", tried, run.lists)
             best = choose(stages["batch_tokens"], "throughput")
             sizes = [best.chunk_size, *(n for n in _CHUNK_SIZES if n != best.chunk_size)]
             # A chunk that holds all texts says nothing of larger ones.
             tried = [replace(best, chunk_size=n) for n in sizes if n <= len(texts)] or [best]
-            stages["chunk_size"] = run.streams(tried)
+            stages["chunk_size"] = run("chunk_size", tried, run.streams)
             best = choose(stages["chunk_size"], "throughput")
     return SearchResult(best, stages)
 
 
-@contextmanager
-def _classifiers(
-    bundle: Bundle, precision: str | None
-) -> Iterator[Callable[[Settings], EmotionClassifier]]:
-    """Give a function that makes each classifier once, and close them all at the end."""
-    with ExitStack() as stack:
-        made: dict[Settings, EmotionClassifier] = {}
-
-        def classifier_for(settings: Settings) -> EmotionClassifier:
-            key = replace(settings, chunk_size=1)
-            if key not in made:
-                made[key] = stack.enter_context(
-                    EmotionClassifier(
-                        bundle,
-                        threads=settings.threads,
-                        # Not given, so that models for lists and for single texts stand beside it.
-                        streams=None if settings.streams == 1 else settings.streams,
-                        batch_tokens=settings.batch_tokens,
-                        precision=precision,
-                    )
-                )
-                made[key].warm_up()
-            return made[key]
-
-        yield classifier_for
-
-
 class _Rounds:
-    """Lets candidates take turns, so that a drift of the machine's speed hits all alike."""
+    """Lets candidates take turns, so that a drift of the machine's speed hits all alike.
+
+    Each classifier is made once, and closed with the stack.
+    """
 
     def __init__(
-        self,
-        classifier_for: Callable[[Settings], EmotionClassifier],
-        texts: list[str],
-        effort: Effort,
-        tell: Tell,
+        self, stack: ExitStack, bundle: Bundle, texts: list[str], effort: Effort, tell: Tell
     ) -> None:
-        self.classifier_for = classifier_for
-        self.texts = texts
-        self.effort = effort
-        self.tell = tell
+        self.stack, self.bundle, self.texts = stack, bundle, texts
+        self.effort, self.tell = effort, tell
+        self.made: dict[Settings, EmotionClassifier] = {}
 
-    def list_and_singles(self, candidates: Sequence[Settings]) -> tuple[Trial, ...]:
-        """Time a list and single texts."""
-        return self._take_turns("threads and streams", candidates, self._list, self._p50_ms)
-
-    def lists(self, candidates: Sequence[Settings]) -> tuple[Trial, ...]:
-        """Time a list."""
-        return self._take_turns("batch_tokens", candidates, self._list, None)
-
-    def streams(self, candidates: Sequence[Settings]) -> tuple[Trial, ...]:
-        """Time a stream."""
-        return self._take_turns("chunk_size", candidates, self._stream, None)
-
-    def _take_turns(
+    def __call__(
         self,
         what: str,
         candidates: Sequence[Settings],
         many: Callable[[Settings], float],
-        one: Callable[[Settings], float] | None,
+        one: Callable[[Settings], float] | None = None,
     ) -> tuple[Trial, ...]:
         rates: dict[Settings, list[float]] = {settings: [] for settings in candidates}
         p50s: dict[Settings, list[float]] = {settings: [] for settings in candidates}
@@ -233,20 +172,37 @@ class _Rounds:
         # The first turn prepares kernels for shapes that are new to them.
         return tuple(Trial(s, tuple(p50s[s][1:]), tuple(rates[s][1:])) for s in candidates)
 
-    def _list(self, settings: Settings) -> float:
+    def classifier(self, settings: Settings) -> EmotionClassifier:
+        key = replace(settings, chunk_size=1)
+        if key not in self.made:
+            made = EmotionClassifier(
+                self.bundle,
+                threads=settings.threads,
+                # Not given, so that models for lists and for single texts stand beside it.
+                streams=None if settings.streams == 1 else settings.streams,
+                batch_tokens=settings.batch_tokens,
+            )
+            self.made[key] = self.stack.enter_context(made)
+            made.warm_up()
+        return self.made[key]
+
+    def lists(self, settings: Settings) -> float:
+        """Time a list: texts a second."""
         started = time.perf_counter()
-        self.classifier_for(settings)(self.texts)
+        self.classifier(settings)(self.texts)
         return len(self.texts) / (time.perf_counter() - started)
 
-    def _stream(self, settings: Settings) -> float:
-        classifier = self.classifier_for(settings)
+    def streams(self, settings: Settings) -> float:
+        """Time a stream: texts a second."""
+        classifier = self.classifier(settings)
         started = time.perf_counter()
         for _ in classifier.stream(self.texts, chunk_size=settings.chunk_size):
             pass
         return len(self.texts) / (time.perf_counter() - started)
 
-    def _p50_ms(self, settings: Settings) -> float:
-        classifier = self.classifier_for(settings)
+    def singles(self, settings: Settings) -> float:
+        """Time single texts: the median, in milliseconds."""
+        classifier = self.classifier(settings)
         times = []
         for text in self.texts[: self.effort.singles]:
             started = time.perf_counter()
@@ -260,20 +216,12 @@ def choose(trials: Sequence[Trial], goal: Goal) -> Settings:
 
     A candidate beats the default if it does so round by round: its median ratio is a clear gain,
     and no more than one round in four says the opposite.
-
-    :param trials: the default first.
-    :param goal: what shall be best.
-    :return: the settings to use.
     """
     if goal == "balanced":
         quickest = min(statistics.median(trial.p50_ms) for trial in trials)
         near = [t for t in trials if statistics.median(t.p50_ms) <= _NEAR_BEST * quickest]
         # Where not even the default is near the quickest, it is measured like any other.
-        return _best([trials[0], *near] if trials[0] not in near else near, "throughput")
-    return _best(trials, goal)
-
-
-def _best(trials: Sequence[Trial], goal: Goal) -> Settings:
+        trials = [trials[0], *(trial for trial in near if trial is not trials[0])]
     default = trials[0]
     best, best_gain = default, 1.0
     for trial in trials[1:]:
@@ -291,3 +239,38 @@ def _gains(default: Trial, trial: Trial, goal: Goal) -> list[float]:
         return [a / b for a, b in zip(default.p50_ms, trial.p50_ms, strict=True)]
     pairs = zip(default.texts_per_second, trial.texts_per_second, strict=True)
     return [b / a for a, b in pairs]
+
+
+# Texts to measure with where the user names none: as long as utterances of speech are
+
+_SENTENCES = (
+    "да",
+    "алло",
+    "нет не надо",
+    "ну ладно",
+    "спасибо большое",
+    "я вас не слышу",
+    "подождите минуту пожалуйста",
+    "мне очень жаль что так вышло",
+    "когда привезут мой заказ",
+    "я звоню уже третий раз за неделю",
+    "никто не может объяснить что случилось",
+    "мы очень рады что всё получилось",
+    "посылка пришла вовремя и ничего не разбилось",
+    "я боюсь что деньги спишут ещё раз",
+    "мастер обещал прийти утром а пришёл только вечером",
+    "скажите пожалуйста можно ли перенести встречу на понедельник",
+    "у меня второй день не работает интернет и это просто невыносимо",
+    "ничего себе я совсем не ожидал что вы так быстро ответите",
+    "вчера мы с дочкой ходили в парк кормили уток и ели мороженое",
+    "в магазине мне продали просроченное молоко и отказались вернуть деньги",
+)
+
+
+def sample_texts(count: int, seed: int = 0) -> list[str]:
+    """Make texts of one to four sentences; their words say nothing, their lengths do."""
+    generator = random.Random(seed)
+    return [
+        " ".join(generator.choices(_SENTENCES, k=generator.choice((1, 1, 2, 2, 3, 4))))
+        for _ in range(count)
+    ]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 import ov_emotions
 from ov_emotions import Bundle, DataError, EmotionClassifier, InputError
-from ov_emotions.bundle import Manifest, shipped, write_bundle
+from ov_emotions.bundle import shipped, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import ExportError
 from ov_emotions.last_layer import (
@@ -49,18 +49,10 @@ def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Pa
     return path
 
 
-@pytest.fixture
-def swapped(tmp_path: Path) -> Path:
-    """What the model takes for anger is joy here, and the other way round."""
-    rows = [(t, "0", "1") for t in ANGRY] + [(t, "1", "0") for t in GLAD]
-    rows += [(t, "0", "") for t in DULL]
-    return _write(tmp_path / "mine.csv", ("text", "anger", "joy"), rows)
-
-
-@pytest.fixture
-def requests(tmp_path: Path) -> Path:
-    rows = [(t, "жалоба") for t in COMPLAINTS] + [(t, "вопрос") for t in QUESTIONS]
-    return _write(tmp_path / "requests.csv", ("text", "labels"), rows)
+def _changed(bundle: Bundle, folder: Path, **facts: Any) -> Bundle:
+    model = shared_core().read_model(bundle.model_path)
+    tokenizer_json = bundle.tokenizer().to_str()
+    return write_bundle(folder, bundle.manifest.replace(**facts), model, tokenizer_json)
 
 
 @pytest.mark.parametrize("name", ["emotions-ru-tiny", "tiny"])
@@ -130,10 +122,12 @@ def test_a_fit_has_the_least_loss_and_a_strong_pull_keeps_the_start(task: Any) -
             assert loss(LastLayer(moved, bias)) > least - 1e-3
 
 
-def test_labels_of_the_model_are_learned_anew(
-    tiny_bundle: Bundle, swapped: Path, tmp_path: Path
-) -> None:
-    made = ov_emotions.adapt(tiny_bundle.folder, tmp_path / "mine", data=swapped)
+def test_labels_of_the_model_are_learned_anew(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    # What the model takes for anger is joy here, and the other way round.
+    rows = [(t, "0", "1") for t in ANGRY] + [(t, "1", "0") for t in GLAD]
+    rows += [(t, "0", "") for t in DULL]
+    data = _write(tmp_path / "mine.csv", ("text", "anger", "joy"), rows)
+    made = ov_emotions.adapt(tiny_bundle.folder, tmp_path / "mine", data=data)
     assert made.result.chosen == "last layer"
     assert made.result.score("as it is").macro_f1 < 0.1
     assert made.result.score("last layer").macro_f1 > 0.9
@@ -172,14 +166,8 @@ def test_new_labels_get_columns(
     assert found == [{"жалоба"}, {"вопрос"}, set()]
 
 
-def test_a_model_of_one_label_a_text(
-    tiny_manifest: Manifest,
-    tiny_tokenizer_json: str,
-    build_tiny_model: Callable[..., ov.Model],
-    tmp_path: Path,
-) -> None:
-    manifest = tiny_manifest.replace(task="single_label", thresholds={})
-    source = write_bundle(tmp_path / "one", manifest, build_tiny_model(), tiny_tokenizer_json)
+def test_a_model_of_one_label_a_text(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    source = _changed(tiny_bundle, tmp_path / "one", task="single_label", thresholds={})
     rows = [(t, "joy") for t in ANGRY] + [(t, "anger") for t in GLAD]
     rows += [(t, "neutral") for t in DULL]
     data = _write(tmp_path / "mine.csv", ("text", "label"), rows)
@@ -193,14 +181,9 @@ def test_a_model_of_one_label_a_text(
         ov_emotions.adapt(source.folder, tmp_path / "out", data=data)
 
 
-def test_where_thresholds_help_they_alone_are_fitted(
-    tiny_manifest: Manifest,
-    tiny_tokenizer_json: str,
-    build_tiny_model: Callable[..., ov.Model],
-    tmp_path: Path,
-) -> None:
-    manifest = tiny_manifest.replace(thresholds={"anger": 0.999999, "joy": 0.5, "neutral": 0.5})
-    source = write_bundle(tmp_path / "high", manifest, build_tiny_model(), tiny_tokenizer_json)
+def test_where_thresholds_help_they_alone_are_fitted(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    cuts = {"anger": 0.999999, "joy": 0.5, "neutral": 0.5}
+    source = _changed(tiny_bundle, tmp_path / "high", thresholds=cuts)
     _, vectors, _ = read_vectors(source, [*ANGRY, *GLAD])
     scores = vectors.join(vectors.logits, "multi_label")[:, 0]
     present = scores > np.median(scores)
@@ -276,16 +259,15 @@ def test_options_are_checked(options: dict[str, Any], message: str, tmp_path: Pa
         ov_emotions.adapt("emotions-ru-tiny", tmp_path, **{"data": "mine.csv", **options})
 
 
-@pytest.fixture
-def adapted(requests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bundle:
-    """The shipped INT8 model, with labels of a support desk, as the command writes it."""
+def test_an_adapted_int8_model_runs_wherever_others_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(t, "жалоба") for t in COMPLAINTS] + [(t, "вопрос") for t in QUESTIONS]
+    data = _write(tmp_path / "requests.csv", ("text", "labels"), rows)
     output = tmp_path / "desk"
-    assert main(["adapt", "emotions-ru-tiny", str(output), "--data", str(requests)]) == 0
+    assert main(["adapt", "emotions-ru-tiny", str(output), "--data", str(data)]) == 0
     assert f"new last layer: wrote {output}" in capsys.readouterr().out
-    return Bundle.load(output)
-
-
-def test_an_adapted_int8_model_runs_wherever_others_do(adapted: Bundle) -> None:
+    adapted = Bundle.load(output)
     assert adapted.manifest.precision == "int8"
     assert adapted.manifest.provenance["adapted"]["command"].startswith("ov-emotions")
     texts = [*COMPLAINTS, *QUESTIONS]

@@ -19,7 +19,7 @@ from ov_emotions.errors import DeviceError
 from ov_emotions.runtime import models as module
 from ov_emotions.runtime.packing import PackedBatch, Packing
 from ov_emotions.system import CpuBudget
-from ov_emotions.tuning.sample import sample_texts
+from ov_emotions.tuning.search import sample_texts
 
 TINY = "emotions-ru-tiny"
 LONG = ["радость злость слово " * 3] * 2000

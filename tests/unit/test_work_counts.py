@@ -22,7 +22,7 @@ from ov_emotions.classifier import DEFAULT_CHUNK_SIZE
 from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.runtime.models import default_batch_tokens
 from ov_emotions.runtime.packing import Packing
-from ov_emotions.tuning.sample import sample_texts
+from ov_emotions.tuning.search import sample_texts
 
 TINY = "emotions-ru-tiny"
 TEXTS = sample_texts(400, seed=7)
