@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,7 +49,7 @@ from ov_emotions.last_layer import (
     replace_last_layer,
     text_losses,
 )
-from ov_emotions.metrics import bootstrap_intervals, paired_comparison, score
+from ov_emotions.metrics import MEANS, bootstrap_intervals, paired_comparison, score
 from ov_emotions.normalize import NO_NORMALIZER, normalize
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.schema import Schema, check_fields, to_builtins
@@ -448,100 +449,83 @@ def choose(
     """
     ways = _ways(base, seed)
     folds = _folds(targets, FOLDS, seed)
-    predicted = {way: np.zeros(targets.shape, np.bool_) for way in ways}
-    logits = {way: np.zeros(targets.shape, np.float32) for way in ways}
-    steps = len(folds) * len(ways)
-    done = 0
-    for held, rest in folds:
-        seen, unseen = vectors.select(rest), vectors.select(held)
-        for way, fit in ways.items():
-            if tell is not None:
-                tell(Progress(done, steps + 1, "fits", way))
-            head = fit(seen, targets[rest])
-            logits[way][held] = head.logits(unseen)
-            predicted[way][held] = head.decide(logits[way][held])
-            done += 1
-    found = {
-        way: _Outcome(
-            predicted[way],
-            text_losses(given, targets, base.task) if np.isfinite(given).all() else None,
+    steps = count()
+
+    def told(way: Way) -> None:
+        if tell is not None:
+            tell(Progress(next(steps), len(folds) * len(ways) + 1, "fits", way))
+
+    def held_out(way: Way) -> _Outcome:
+        predicted = np.zeros(targets.shape, np.bool_)
+        logits = np.zeros(targets.shape, np.float32)
+        for held, rest in folds:
+            told(way)
+            head = ways[way](vectors.select(rest), targets[rest])
+            logits[held] = head.logits(vectors.select(held))
+            predicted[held] = head.decide(logits[held])
+        whole = np.isfinite(logits).all()
+        return _Outcome(predicted, text_losses(logits, targets, base.task) if whole else None)
+
+    def gain(before: Way, after: Way) -> dict[str, dict[str, float]]:
+        found = paired_comparison(
+            targets,
+            tried[before].predicted,
+            tried[after].predicted,
+            base.labels,
+            samples=_SAMPLES,
+            seed=seed,
         )
-        for way, given in logits.items()
-    }
+        return {name: found[name] for name in MEANS}
+
+    def scored(way: Way) -> WayScore:
+        predicted, losses = tried[way].predicted, tried[way].losses
+        scores = score(targets, predicted, base.labels)
+        return WayScore(
+            way=way,
+            weighted_f1=round(scores.weighted_f1, 6),
+            macro_f1=round(scores.macro_f1, 6),
+            intervals_95=bootstrap_intervals(targets, predicted, _SAMPLES, seed),
+            log_loss=None if losses is None else round(float(losses.mean()), 6),
+            gain=None if way == "as it is" else gain("as it is", way),
+        )
+
+    tried = {way: held_out(way) for way in ways}
     chosen: Way = "as it is"
-    for way in ways:
-        if way != chosen and _better(targets, found[chosen], found[way], base.labels, metric, seed):
+    for way in list(ways)[1:]:
+        f1 = gain(chosen, way)[f"{metric}_f1"]
+        if _better(f1, tried[chosen].losses, tried[way].losses, seed):
             chosen = way
-    if tell is not None:
-        tell(Progress(steps, steps + 1, "fits", chosen))
+    told(chosen)
     final = ways[chosen](vectors, targets)
     return final, AdaptResult(
         labels=base.labels,
         rows=len(targets),
         folds=len(folds),
         metric=metric,
-        scores=tuple(
-            _way_score(way, targets, found["as it is"], found[way], base.labels, seed)
-            for way in ways
-        ),
+        scores=tuple(scored(way) for way in ways),
         chosen=chosen,
         strength=final.strength,
         temperature=final.temperature,
     )
 
 
-def _better(
-    targets: NDArray[np.int8],
-    before: _Outcome,
-    after: _Outcome,
-    labels: Sequence[str],
-    metric: Metric,
-    seed: int,
-) -> bool:
+def _better(f1: dict[str, float], before: Array | None, after: Array | None, seed: int) -> bool:
     """Tell whether a way is better than a simpler one, in nine of ten resamples of the texts.
 
     F1 must not be lower, and either it or the log-loss must be better: the log-loss sees a gain
     that moves few decisions.
     """
-    f1 = paired_comparison(
-        targets, before.predicted, after.predicted, labels, samples=_SAMPLES, seed=seed
-    )[f"{metric}_f1"]
     if f1["value"] < 0:
         return False
     if f1["value"] > 0 and f1["share_not_better"] <= _SURE:
         return True
-    if before.losses is None or after.losses is None:
+    if before is None or after is None:
         return False
-    falls = before.losses - after.losses
+    falls = before - after
     if falls.mean() < _LEAST_FALL:
         return False
     drawn = np.random.default_rng(seed).integers(0, len(falls), (_SAMPLES, len(falls)))
     return bool((falls[drawn].mean(axis=1) <= 0).mean() <= _SURE)
-
-
-def _way_score(
-    way: Way,
-    targets: NDArray[np.int8],
-    before: _Outcome,
-    found: _Outcome,
-    labels: Sequence[str],
-    seed: int,
-) -> WayScore:
-    scores = score(targets, found.predicted, labels)
-    gain = None
-    if way != "as it is":
-        compared = paired_comparison(
-            targets, before.predicted, found.predicted, labels, samples=_SAMPLES, seed=seed
-        )
-        gain = {name: compared[name] for name in ("weighted_f1", "macro_f1")}
-    return WayScore(
-        way=way,
-        weighted_f1=round(scores.weighted_f1, 6),
-        macro_f1=round(scores.macro_f1, 6),
-        intervals_95=bootstrap_intervals(targets, found.predicted, _SAMPLES, seed),
-        log_loss=None if found.losses is None else round(float(found.losses.mean()), 6),
-        gain=gain,
-    )
 
 
 def _manifest(
