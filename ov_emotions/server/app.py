@@ -20,11 +20,11 @@ from ov_emotions.server import kserve, routes
 from ov_emotions.server.answers import RefusedError, error_answer
 from ov_emotions.server.middleware import (
     Direct,
-    DirectMiddleware,
-    KeyMiddleware,
+    FrontMiddleware,
     RequestMiddleware,
     id_in_body,
     read_api_keys,
+    refuse,
 )
 from ov_emotions.server.schemas import add_requests
 from ov_emotions.server.service import Service
@@ -70,9 +70,7 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
 
     def build_stack() -> ASGIApp:
         """Put ours around FastAPI's: what it has of its own takes as long as a short answer."""
-        stack: ASGIApp = DirectMiddleware(build_inside(), direct, _refuse)
-        if keys:
-            stack = KeyMiddleware(stack, keys)
+        stack: ASGIApp = FrontMiddleware(build_inside(), service, direct, keys)
         if settings.cors_origins:
             stack = CORSMiddleware(
                 stack,
@@ -91,8 +89,7 @@ def build_app(settings: ServerSettings, classifier: EmotionClassifier | None) ->
 async def _refuse(request: Request, error: Exception) -> Response:
     if not isinstance(error, RefusedError):
         raise error
-    request.state.refused = error.reason
-    return error_answer(error.status, str(error), error.headers, id_in_body(request.scope))
+    return refuse(request.scope, error)
 
 
 async def _no_such_thing(request: Request, error: Exception) -> Response:

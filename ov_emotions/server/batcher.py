@@ -132,8 +132,10 @@ class Job:
     result: asyncio.Future[Scores]
     queued: float
     taken: int = 0
-    scores: list[NDArray[np.float32]] = field(default_factory=list)
-    truncated: Truncated = field(default_factory=list)
+    scored: int = 0
+    parts: dict[int, tuple[NDArray[np.float32], Sequence[bool | None]]] = field(
+        default_factory=dict
+    )
 
     @property
     def waiting_tokens(self) -> int:
@@ -147,6 +149,21 @@ class Job:
         stop = int(np.searchsorted(self.ends, before + tokens, side="right"))
         self.taken = max(stop, start + 1)
         return range(start, self.taken)
+
+    def keep(
+        self, rows: range, scores: NDArray[np.float32], truncated: Sequence[bool | None]
+    ) -> Scores | None:
+        """Take the scores of some texts; gives those of all once they are there.
+
+        Of parts that are computed side by side, a later one may be done first.
+        """
+        self.parts[rows.start] = scores, truncated
+        self.scored += len(rows)
+        if self.scored < len(self.texts):
+            return None
+        parts = [self.parts[start] for start in sorted(self.parts)]
+        whole = scores if len(parts) == 1 else np.concatenate([one for one, _ in parts])
+        return whole, [told for _, some in parts for told in some]
 
 
 Part = tuple[Job, range]
@@ -445,13 +462,12 @@ class Batcher:
             return
         done: list[tuple[Job, Scores | Exception]] = []
         at = 0
-        for job, rows in parts:
-            job.scores.append(scores[at : at + len(rows)])
-            job.truncated.extend(truncated[at : at + len(rows)])
-            at += len(rows)
-            if len(job.truncated) == len(job.texts):
-                whole = job.scores[0] if len(job.scores) == 1 else np.concatenate(job.scores)
-                done.append((job, (whole, job.truncated)))
+        with self._changed:
+            for job, rows in parts:
+                end = at + len(rows)
+                if (whole := job.keep(rows, scores[at:end], truncated[at:end])) is not None:
+                    done.append((job, whole))
+                at = end
         self._deliver(done)
         self._tell(parts, len(texts), start)
 

@@ -190,8 +190,6 @@ class RequestMiddleware:
         self._app = app
         self._metrics = service.metrics
         self._log_texts = service.settings.log_texts
-        self._most = service.settings.max_connections
-        self._service = service
         self._root_path = service.settings.root_path
         self._span = tracer() if service.settings.tracing else None
 
@@ -217,17 +215,7 @@ class RequestMiddleware:
 
         with self._span(scope) if self._span else nullcontext() as span:
             try:
-                if (
-                    self._service.connections() >= self._most
-                    and get_route_path(scope) not in PROBES
-                ):
-                    state["refused"] = "connections"
-                    told = "there are too many connections; try again later"
-                    headers = {"Retry-After": "1", **_CLOSE}
-                    answer = error_answer(503, told, headers, id_in_body(scope))
-                    await answer(scope, receive, note)
-                else:
-                    await self._app(scope, receive, note)
+                await self._app(scope, receive, note)
             except ClientGoneError:
                 status = CLIENT_GONE
                 state["refused"] = "gone"
@@ -323,61 +311,58 @@ def known(headers: dict[bytes, bytes], keys: Sequence[bytes]) -> bool:
     return any(hmac.compare_digest(given, key) for key in keys)
 
 
-class KeyMiddleware:
-    """Refuses requests without a key, but for the probes."""
-
-    def __init__(self, app: ASGIApp, keys: tuple[bytes, ...]) -> None:
-        self._app = app
-        self._keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer 401."""
-        opened = scope["type"] != "http" or get_route_path(scope) in PROBES
-        if not opened and not known(dict(scope["headers"]), self._keys):
-            scope["state"]["refused"] = "no_key"
-            answer = error_answer(
-                401,
-                "a key is needed: send the header Authorization: Bearer KEY",
-                {"WWW-Authenticate": "Bearer"},
-                id_in_body(scope),
-            )
-            await answer(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+def refuse(scope: Scope, error: RefusedError) -> Response:
+    """Make the answer to a request that is refused, and note why it is."""
+    scope["state"]["refused"] = error.reason
+    return error_answer(error.status, str(error), error.headers, id_in_body(scope))
 
 
-class DirectMiddleware:
-    """Hands requests for the busiest addresses to their handlers.
+class FrontMiddleware:
+    """Refuses requests without a key, or on too many connections; answers the busiest addresses.
 
-    FastAPI finds and calls them as well, as it describes them, but takes as long for that as all
+    FastAPI finds and calls those as well, as it describes them, but takes as long for that as all
     the rest of a short answer.
 
     :param handlers: of POST, by path, with the endpoint that they are counted as.
+    :param keys: any of them will do; none where no key is asked for.
     """
 
     def __init__(
         self,
         app: ASGIApp,
+        service: Service,
         handlers: Mapping[str, Direct],
-        refuse: Callable[[Request, Exception], Awaitable[Response]],
+        keys: tuple[bytes, ...],
     ) -> None:
-        self._app, self._handlers, self._refuse = app, handlers, refuse
+        self._app, self._service, self._handlers, self._keys = app, service, handlers, keys
+        self._most = service.settings.max_connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or pass it on."""
-        found = None
-        if scope["type"] == "http" and scope["method"] == "POST":
-            found = self._handlers.get(get_route_path(scope))
-        if found is None:
+        """Refuse a request, answer it, or pass it on."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["state"]["endpoint"], handler = found
-        request = Request(scope, receive)
+        path = get_route_path(scope)
         try:
-            answer = await handler(request)
+            if path not in PROBES:
+                self._check(scope)
+            found = self._handlers.get(path) if scope["method"] == "POST" else None
+            if found is None:
+                await self._app(scope, receive, send)
+                return
+            scope["state"]["endpoint"], handler = found
+            answer = await handler(Request(scope, receive))
         except RefusedError as error:
-            answer = await self._refuse(request, error)
+            answer = refuse(scope, error)
         await answer(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        if self._service.connections() >= self._most:
+            told = "there are too many connections; try again later"
+            raise RefusedError(503, "connections", told, {"Retry-After": "1", **_CLOSE})
+        if self._keys and not known(dict(scope["headers"]), self._keys):
+            told = "a key is needed: send the header Authorization: Bearer KEY"
+            raise RefusedError(401, "no_key", told, {"WWW-Authenticate": "Bearer"})
 
 
 async def read_body(request: Request, settings: ServerSettings, *, json_only: bool) -> bytes:

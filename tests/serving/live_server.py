@@ -64,13 +64,15 @@ class Held:
         self.seen: list[str] = []
         before = classifier._score
 
-        def score(texts: Any) -> Any:
+        def score(texts: Any, **options: Any) -> Any:
             self.begun.set()
             assert self.go.wait(20)
             self.seen += texts
-            return before(texts)
+            return before(texts, **options)
 
         monkeypatch.setattr(classifier, "_score", score)
+        # One batch at a time, so that what comes meanwhile waits.
+        monkeypatch.setattr("ov_emotions.server.service._SIDES", 1)
 
 
 def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:

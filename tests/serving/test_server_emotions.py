@@ -326,7 +326,7 @@ def test_a_model_that_fails_is_a_500_that_says_nothing_of_the_texts(
     error: Exception,
     words: str,
 ) -> None:
-    def fail(_texts: Any) -> Any:
+    def fail(*_: Any, **_options: Any) -> Any:
         raise error
 
     monkeypatch.setattr(tiny_classifier, "_score", fail)

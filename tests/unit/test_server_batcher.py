@@ -169,6 +169,19 @@ def test_a_crowd_is_computed_side_by_side_and_a_lone_request_with_all_cores() ->
     assert sorted(text for batch in side.batches for text in batch) == ["x", "xx"]
 
 
+def test_parts_that_are_computed_side_by_side_are_put_together_in_order() -> None:
+    class Uneven(Model):
+        def __call__(self, texts: Sequence[str]) -> tuple[Any, list[bool | None]]:
+            time.sleep(0.01 * (len(texts[0]) % 3))
+            return super().__call__(texts)
+
+    async def scenario(batcher: Batcher, _model: Model) -> None:
+        for _ in range(3):
+            assert await ask(batcher, ["x" * i for i in range(60)]) == list(range(60))
+
+    run(scenario, BatchLimits(60, 0, 10_000, 10), beside=Uneven(), sides=2)
+
+
 @pytest.mark.parametrize(
     "limits",
     [
