@@ -132,6 +132,8 @@ class Source:
             """Whether it can be read several times."""
             self.seekable = self.regular and path.suffix.lower() != ".gz"
             """Whether reading may begin anywhere."""
+            self.waits = not self.regular and not self._file.seekable()
+            """Whether more may come slowly: of a pipe, a terminal or a socket."""
             self.grow()
             if self.regular:
                 while not self.ended and len(self.head) < _HEAD:
@@ -147,11 +149,6 @@ class Source:
         if self.path.suffix.lower() == ".gz":
             return cast("BinaryIO", gzip.open(self.path, "rb"))
         return self.path.open("rb", buffering=0)
-
-    @property
-    def waits(self) -> bool:
-        """Whether more may come slowly: of a pipe, a terminal or a socket."""
-        return not self.regular and not self._file.seekable()
 
     def grow(self) -> bool:
         """Look further into it; False if there is no more."""

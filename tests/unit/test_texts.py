@@ -352,15 +352,18 @@ def test_reading_is_lazy_and_bounded_in_memory(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_named_pipe_is_read_once(tmp_path):
-    path = tmp_path / "pipe.csv"
+@pytest.mark.parametrize("kind", ["csv", "parquet", "xlsx"])
+def test_a_named_pipe_is_read_once(tmp_path, files, kind):
+    path = tmp_path / f"pipe.{kind}"
     os.mkfifo(path)
-    writer = threading.Thread(target=path.write_text, args=("id;text\n1;раз\n",), daemon=True)
-    writer.start()
+    content = files[kind].read_bytes()
+    threading.Thread(target=path.write_bytes, args=(content,), daemon=True).start()
     table = open_table(path)
-    assert [row.text for row in table.rows() if isinstance(row, Row)] == ["раз"]
-    with pytest.raises(DataError, match="no plain file"):
-        list(table.rows())
+    assert [row.text for row in table.rows() if isinstance(row, Row)] == TWO
+    assert table.source.waits
+    if kind == "csv":
+        with pytest.raises(DataError, match="no plain file"):
+            list(table.rows())
 
 
 def test_lines_of_a_slow_pipe_come_as_they_come():
