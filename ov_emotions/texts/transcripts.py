@@ -145,16 +145,15 @@ def _cues(lines: Iterable[str], *, web: bool) -> Iterator[tuple[Any, Any, str] |
     number = 0
     for block in _blocks(lines):
         found = _ARROW.fullmatch(block[0]) or (len(block) > 1 and _ARROW.fullmatch(block[1]))
-        if found:
-            if cue:
-                yield cue
-            number += 1
-            text = "\n".join(block[block.index(found[0]) + 1 :])
-            cue = (clock_seconds(found[1]), clock_seconds(found[2]), text)
-        elif not web and len(block) > 1 and block[0].strip().isdecimal():
+        broken = not found and not web and len(block) > 1 and block[0].strip().isdecimal()
+        if found or broken:
             if cue:
                 yield cue
             cue, number = None, number + 1
+        if found:
+            text = "\n".join(block[block.index(found[0]) + 1 :])
+            cue = (clock_seconds(found[1]), clock_seconds(found[2]), text)
+        elif broken:
             yield BadRow(number, f"its times cannot be read: {block[1].strip()[:60]}")
         elif not web and cue:
             cue = (*cue[:2], "\n".join((cue[2], *block)))

@@ -71,7 +71,10 @@ def test_deviations_are_measured_within_a_set_and_without_unknown_rows():
         assert not strongest_deviation(silent, [one] * 4 + [other] * 4, 3)[1].any()
 
 
-def test_words_that_tell_of_a_label_are_left_alone(tmp_path):
+def test_words_that_tell_of_a_label_are_left_alone(tmp_path, monkeypatch):
+    package = pytest.importorskip("wiki_ru_wordnet")
+    wordnet = package.WikiWordnet()  # slow to load
+    monkeypatch.setattr(package, "WikiWordnet", lambda: wordnet)
     config = AugmentConfig(tmp_path / "a", tmp_path / "b", ("synonyms",))
 
     def forms(count, joy):

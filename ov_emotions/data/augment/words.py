@@ -130,10 +130,9 @@ def find_synonyms(data: LabelledTexts, config: AugmentConfig, tell: Tell) -> Syn
     partners = _partners(neutral, config.synonym_senses)
     found = {}
     for form in counted(forms, tell, total=len(forms), unit="words", note="synonyms: forms"):
-        if partners.get(lemma_of[form]):
-            others = inflector.in_form_of(form, partners[lemma_of[form]])
-            if others:
-                found[form] = others
+        lemmas = partners.get(lemma_of[form], ())
+        if lemmas and (others := inflector.in_form_of(form, lemmas)):
+            found[form] = others
     return Synonyms(found, config.synonym_rate)
 
 
@@ -313,14 +312,10 @@ class EmojiWords:
         return " ".join("".join([*pieces, text[end:].lstrip("\ufe0f\u200d")]).split())
 
 
-def _with_short_i(word: str, morph: object) -> str:
+def _with_short_i(word: str, morph: Any) -> str:
     """Give back the breve that the package's names have lost: «сердитыи» is «сердитый»."""
-    known = morph.word_is_known  # type: ignore[attr-defined]
-    if known(word) or "и" not in word:
+    if morph.word_is_known(word):
         return word
     spots = [i for i, letter in enumerate(word) if letter == "и"]
-    for i in reversed(spots):
-        mended = word[:i] + "й" + word[i + 1 :]
-        if known(mended):
-            return mended
-    return word
+    mended = (word[:i] + "й" + word[i + 1 :] for i in reversed(spots))
+    return next(filter(morph.word_is_known, mended), word)
