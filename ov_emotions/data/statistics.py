@@ -203,12 +203,10 @@ def describe_splits(
 
     :param splits: at least one, all with the same labels.
     :param prepared: where they come from.
-    :raises DataError: if the words' split is not there, or the labels differ.
+    :raises DataError: if the words' split is not there.
     :raises BundleError: if the model cannot be used.
     """
     label_set = next(iter(splits.values())).label_set
-    if any(data.label_set.labels != label_set.labels for data in splits.values()):
-        raise DataError("the splits have different labels; they cannot be described together")
     if config.words_split not in splits:
         raise DataError(f"there is no split {config.words_split!r}; there are {', '.join(splits)}")
     bundle = Bundle.load(config.model)

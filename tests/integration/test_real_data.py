@@ -18,11 +18,19 @@ from ov_emotions.data.dataset import PreparedData
 from ov_emotions.data.prepare import prepare
 from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import CheckpointError
+from ov_emotions.labels import EKMAN
 from ov_emotions.normalize import normalize
 from ov_emotions.training.checkpoint import with_asr_normalizer
 from ov_emotions.training.prune import PruneConfig, prune_base
 
-HELD_OUT = ("validation", "test_goemotions", "test_cedr", "test_brighter")
+SIZES = {
+    "test_goemotions": 5427,
+    "test_cedr": 1882,
+    "test_brighter": 670,
+    "validation": 5343,
+    "train": 53401,
+}
+PRESENT = dict(zip(EKMAN.labels, (726, 123, 98, 2104, 379, 677, 1787), strict=True))
 EMBEDDINGS = "embeddings.word_embeddings.weight"
 
 
@@ -50,43 +58,21 @@ def test_every_row_of_the_real_sets_is_read(prepared):
         ("cedr", "test"): 1882,
         ("ru_izard", "train"): 18104,
     }
-    assert not any(
-        rows for source in prepared.manifest.sources for rows in source.bad_rows.values()
-    )
+    assert not any(bad for s in prepared.manifest.sources for bad in s.bad_rows.values())
 
 
 def test_splits_have_the_known_sizes_and_label_counts(prepared):
     splits = prepared.manifest.splits
-    assert {name: facts.rows for name, facts in splits.items()} == {
-        "test_goemotions": 5427,
-        "test_cedr": 1882,
-        "test_brighter": 670,
-        "validation": 5343,
-        "train": 53401,
-    }
-    present = {
-        label: counts["present"] for label, counts in splits["test_goemotions"].labels.items()
-    }
-    assert present == {
-        "anger": 726,
-        "disgust": 123,
-        "fear": 98,
-        "joy": 2104,
-        "sadness": 379,
-        "surprise": 677,
-        "neutral": 1787,
-    }
+    assert {name: facts.rows for name, facts in splits.items()} == SIZES
+    counts = splits["test_goemotions"].labels
+    assert {label: counts[label]["present"] for label in counts} == PRESENT
     assert splits["test_cedr"].labels["neutral"]["unknown"] == 1882
 
 
-def test_no_real_training_text_equals_a_held_out_one(prepared):
+def test_no_real_training_text_equals_a_held_out_one_and_leaks_are_counted(prepared):
     train = {normalize(text) for text in prepared.split("train").texts}
-    assert len(train) == 53401
-    for name in HELD_OUT:
-        assert train.isdisjoint(normalize(text) for text in prepared.split(name).texts)
-
-
-def test_leaks_were_there_and_are_counted(prepared):
+    assert len(train) == SIZES["train"]
+    assert train.isdisjoint(prepared.held_out_texts())
     dropped = prepared.manifest.dropped["train"]
     assert dropped["equal_to_held_out"] > 100
     assert dropped["near_equal_to_held_out"] > 0
@@ -105,7 +91,11 @@ def pruned(request, shared: Path, prepared: PreparedData, tmp_path_factory):
     return base, folder, corpus, sizes
 
 
-def _pieces(folder: Path, texts: list[str]) -> list[list[str]]:
+def _vocab(folder):
+    return Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+
+
+def _pieces(folder, texts):
     tokenizer = with_asr_normalizer(Tokenizer.from_file(str(folder / "tokenizer.json")))
     return [encoding.tokens for encoding in tokenizer.encode_batch_fast(texts)]
 
@@ -130,9 +120,7 @@ def test_embedding_rows_are_those_of_the_original_pieces(pruned):
     from safetensors.numpy import load_file
 
     base, folder, _, sizes = pruned
-    old_vocab, new_vocab = (
-        Tokenizer.from_file(str(f / "tokenizer.json")).get_vocab() for f in (base, folder)
-    )
+    old_vocab, new_vocab = _vocab(base), _vocab(folder)
     tables = []
     for path in (base, folder):
         weights = load_file(path / "model.safetensors")
@@ -149,9 +137,7 @@ def test_embedding_rows_are_those_of_the_original_pieces(pruned):
 def test_single_characters_and_special_tokens_stay(pruned):
     base, folder, _, _ = pruned
     old, new = (json.loads((f / "tokenizer.json").read_text("utf-8")) for f in (base, folder))
-    old_vocab, new_vocab = (
-        Tokenizer.from_file(str(f / "tokenizer.json")).get_vocab() for f in (base, folder)
-    )
+    old_vocab, new_vocab = _vocab(base), _vocab(folder)
     letters = "абвгдеёжзийклмнопрстуфхцчшщъыьэюяabcdefghijklmnopqrstuvwxyz0123456789"
     marked = [form for c in letters for form in (c, f"##{c}", f"\u2581{c}")]
     assert {piece for piece in marked if piece in old_vocab} <= set(new_vocab)
