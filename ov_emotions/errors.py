@@ -117,3 +117,8 @@ class ServerMismatchError(ServerError):
 
 class MissingExtraError(OvEmotionsError, ImportError):
     """An optional dependency is absent; the message names the pip command that brings it."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -286,7 +286,7 @@ def _evaluate(
     from ov_emotions.training.text_to_text.targets import is_text_to_text
 
     if is_text_to_text(source):
-        from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
+        from ov_emotions.training.text_to_text.classifier import evaluate_text_to_text
 
         return evaluate_text_to_text(Path(source), prepared, splits, options.precision), None
     from ov_emotions.evaluation.run import evaluate_source, open_source

@@ -5,7 +5,6 @@ Read without torch, but for the weights.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tokenizers import Tokenizer
 
 from ov_emotions.bundle import TrainingSource
-from ov_emotions.errors import CheckpointError
+from ov_emotions.errors import CheckpointError, MissingExtraError, first_line
 from ov_emotions.files import atomic_folder, best_inside
 from ov_emotions.normalize import build_normalizer
 from ov_emotions.schema import Schema, read_json, write_json
@@ -24,31 +23,30 @@ from ov_emotions.training.settings import Activation, Pooling
 if TYPE_CHECKING:
     from ov_emotions.training.model import EmotionModel
 
-logger = logging.getLogger(__name__)
-
 CHECKPOINT_NAME, HEAD_NAME, TEXT2TEXT_NAME = "checkpoint.json", "head.json", "text2text.json"
 WEIGHTS_NAME, TOKENIZER_NAME = "model.safetensors", "tokenizer.json"
-_TOKENIZERS = (
-    *(TOKENIZER_NAME, "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "spm.model"),
+VOCABULARIES = (
+    *("vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "spm.model"),
     "sentencepiece.bpe.model",
 )
+"""Files that transformers makes a fast tokeniser of, where there is no tokenizer.json."""
 _OFFSET_BY_PADDING = frozenset(
     {"camembert", "data2vec-text", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl", "xmod"}
 )
 """Model types that number positions from the padding token's id plus one on."""
+_NO_BASE = {
+    TEXT2TEXT_NAME: "writes the labels as text; go on with it by `train --task text-to-text`",
+    "adapter_config.json": "is an adapter (PEFT), not a model: merge it into its base first, with "
+    "peft's merge_and_unload, and save that with its tokeniser",
+    "emotions.json": "is a bundle, which does not learn any more; start from the checkpoint that "
+    "it was made of",
+}
+"""What a folder with such a file is, and what to do."""
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """What stands on top of the encoder.
-
-    :param labels: number of outputs.
-    :param pooling: first token, mean over the tokens that are not padding, or both side by side.
-    :param dropout: rate on the pooled vector, before the first layer.
-    :param hidden_size: width of an inner layer; 0 for one linear layer and no more.
-    :param activation: after the inner layer.
-    :param hidden_dropout: rate after the activation, before the output layer.
-    """
+    """What stands on top of the encoder; the settings of `TrainConfig` say what each is."""
 
     labels: int
     pooling: Pooling = "mean"
@@ -76,7 +74,6 @@ class CheckpointFacts(Schema, frozen=True, kw_only=True):
 
     :param thresholds: per label, fitted on their part of validation.
     :param max_length: tokens that training texts were cut to.
-    :param training: the run's settings.
     :param earlier_training: how the checkpoint that it went on from was trained, if it did.
     :param drawn_rows: texts that only teachers labelled, by how they were made.
     :param selection: scores on the selection part of validation.
@@ -151,49 +148,53 @@ def check_base(base: str) -> None:
         if folder.exists() or base.startswith((".", "/", "~")) or base.count("/") > 1:
             raise CheckpointError(f"there is no folder {base}, and no model of the Hub is so named")
         return
-    if (folder / TEXT2TEXT_NAME).is_file():
-        raise CheckpointError(
-            f"{base} writes the labels as text; go on with it by `train --task text-to-text`"
-        )
-    if (folder / "adapter_config.json").is_file():
-        raise CheckpointError(
-            f"{base} is an adapter (PEFT), not a model: merge it into its base first, with peft's "
-            "merge_and_unload, and save that with its tokeniser"
-        )
-    if (folder / "emotions.json").is_file():
-        raise CheckpointError(
-            f"{base} is a bundle, which does not learn any more; start from the checkpoint that it "
-            "was made of"
-        )
+    for name, what in _NO_BASE.items():
+        if (folder / name).is_file():
+            raise CheckpointError(f"{base} {what}")
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{base} is no model: it has no config.json{best_inside(folder)}")
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
+    if not any((folder / name).is_file() for name in (TOKENIZER_NAME, *VOCABULARIES)):
         raise CheckpointError(
             f"{base} has no tokeniser ({TOKENIZER_NAME}); save it there with "
             "`tokenizer.save_pretrained`"
         )
 
 
-def load_tokenizer(base: str) -> Tokenizer:
-    """Load a base model's tokeniser and put the normaliser inside.
+def plain_tokenizer(base: str) -> Tokenizer:
+    """Load the fast tokeniser of a folder or Hub id as it is.
 
-    :param base: folder or Hub id.
-    :return: a tokeniser without padding and truncation.
     :raises CheckpointError: if there is none, or only a slow one.
     """
     path = Path(base) / TOKENIZER_NAME
     try:
         if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        else:
-            auto = require("transformers", extra="train").AutoTokenizer
-            with quiet_transformers():
-                tokenizer = Tokenizer.from_str(
-                    auto.from_pretrained(base).backend_tokenizer.to_str()
-                )
+            return Tokenizer.from_file(str(path))
+        auto = require("transformers", extra="train").AutoTokenizer
+        with quiet_transformers():
+            loaded = auto.from_pretrained(base)
+        backend = getattr(loaded, "backend_tokenizer", None)
+        found = None if backend is None else Tokenizer.from_str(backend.to_str())
+    except MissingExtraError:
+        raise
     except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(f"cannot load a fast tokeniser of {base}: {error}") from error
-    return with_asr_normalizer(tokenizer)
+        raise CheckpointError(
+            f"cannot load the tokeniser of {base}: {first_line(error)}"
+        ) from error
+    if found is None:
+        raise CheckpointError(
+            f"{base} has a slow tokeniser only ({type(loaded).__name__}); one that the "
+            f"tokenizers library runs is needed ({TOKENIZER_NAME})"
+        )
+    return found
+
+
+def load_tokenizer(base: str) -> Tokenizer:
+    """Load the tokeniser of a folder or Hub id, with the normaliser inside.
+
+    :return: a tokeniser without padding and truncation.
+    :raises CheckpointError: if there is none, or only a slow one.
+    """
+    return with_asr_normalizer(plain_tokenizer(base))
 
 
 def with_asr_normalizer(tokenizer: Tokenizer) -> Tokenizer:
@@ -211,7 +212,6 @@ def token_limit(encoder: Mapping[str, Any], default: int) -> int:
 
     :param encoder: its `config.json`.
     :param default: for an encoder that sets no limit.
-    :return: the number of tokens.
     """
     positions = encoder.get("max_position_embeddings")
     if positions is None:

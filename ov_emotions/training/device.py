@@ -15,11 +15,7 @@ from ov_emotions.system import cpu_flags
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes, and in what.
-
-    :param torch_device: cuda or cpu.
-    :param half: what matrix products run in; None for float32.
-    """
+    """Where a run computes, and what its matrix products run in; None for float32."""
 
     torch_device: torch.device
     half: torch.dtype | None = None
@@ -43,12 +39,10 @@ def launched() -> int:
 
 
 def choose_device(device: str, precision: str) -> Device:
-    """Resolve `auto`.
+    """Resolve `auto`: bf16 where the hardware multiplies it, and CUDA where there is one.
 
-    :param device: auto, cpu, cuda or cuda:N.
-    :param precision: auto, fp32, bf16 or fp16.
-    :return: the device; bf16 is chosen where the hardware multiplies it. Of several processes, each
-        has the CUDA device of its own number.
+    Of several processes, each has the CUDA device of its own number.
+
     :raises TrainingError: if there is no such device, or it has no fp16 training.
     """
     if launched() > 1 and device not in ("auto", "cpu", "cuda"):

@@ -1,20 +1,19 @@
-"""Which rows a run learns from, how much each counts, and the batches that they come in."""
+"""What a run learns: rows and how much each counts, the batches they come in, and the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
-from ov_emotions.errors import TrainingError
-from ov_emotions.training.losses import inverse_factors
+from ov_emotions.errors import InputError, TrainingError
 from ov_emotions.training.settings import TrainConfig
 
 _POOL = 40
@@ -24,6 +23,8 @@ the order of the rows stays random."""
 Ids = NDArray[np.int32]
 _BLANK = -1
 """Stands for a row that teaches nothing."""
+Elementwise = Callable[[Tensor, Tensor], Tensor]
+"""From logits and targets in [0, 1] to losses, all of the same shape."""
 
 
 def chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
@@ -32,15 +33,10 @@ def chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
     :raises TrainingError: if a set has no rows, or none are left.
     """
     weights = config.origin_weight or {}
-    for field, names in (
-        ("origin_weight", weights),
-        ("teacher_only", config.teacher_only),
-        ("label_only", config.label_only),
-    ):
-        unknown = sorted(set(names) - set(data.origins))
-        if unknown:
+    for name in ("origin_weight", "teacher_only", "label_only"):
+        if unknown := sorted(set(getattr(config, name) or ()) - set(data.origins)):
             raise TrainingError(
-                f"{field} names sets without rows: {', '.join(unknown)}; there are "
+                f"{name} names sets without rows: {', '.join(unknown)}; there are "
                 f"{', '.join(sorted(set(data.origins)))}"
             )
     rows = [i for i, origin in enumerate(data.origins) if weights.get(origin, 1.0) > 0]
@@ -52,37 +48,49 @@ def chosen_rows(data: LabelledTexts, config: TrainConfig) -> LabelledTexts:
     return data.select(rows)
 
 
+def _by_column(
+    name: str, factors: Mapping[str, float] | None, data: LabelledTexts
+) -> Iterator[tuple[int, float]]:
+    for label, factor in (factors or {}).items():
+        try:
+            column = data.label_set.index(label)
+        except InputError as error:
+            raise TrainingError(f"{name}: {error}") from error
+        yield column, factor
+
+
 def entry_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     """Say how much each label of each row counts.
 
     :return: float32, shape (rows, labels); 0 for unknown.
-    :raises InputError: if a label is none of the data's.
+    :raises TrainingError: if a label is none of the data's.
     """
     weights: NDArray[np.float32] = (data.targets != UNKNOWN).astype(np.float32)
     weights[np.isin(data.origins, config.teacher_only)] = 0.0
     factors = np.ones(weights.shape[1], dtype=np.float32)
     if config.class_weighting == "inverse":
-        factors = inverse_factors(np.where(weights > 0, data.targets, UNKNOWN))
-    for label, factor in (config.positive_weight or {}).items():
-        factors[data.label_set.index(label)] = factor
-    weights[data.targets == 1] *= np.broadcast_to(factors, weights.shape)[data.targets == 1]
-    return weights
+        # How many times a label is absent for each time that it is present.
+        present = (weights * (data.targets == 1)).sum(axis=0, dtype=np.float64)
+        absent = weights.sum(axis=0, dtype=np.float64) - present
+        counted = (present > 0) & (absent > 0)
+        factors[counted] = absent[counted] / present[counted]
+    for column, factor in _by_column("positive_weight", config.positive_weight, data):
+        factors[column] = factor
+    return np.where(data.targets == 1, weights * factors, weights)
 
 
 def row_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]:
     """Say how much each row counts.
 
     :return: float32, shape (rows,).
-    :raises InputError: if a label is none of the data's.
-    :raises TrainingError: if a weight is out of range, or is of a method that made no row.
+    :raises TrainingError: if a weight is out of range, or is of a method that made no row or of a
+        label that the data lack.
     """
-    weights = np.ones(len(data), dtype=np.float32)
-    if config.row_weight:
-        factors = np.zeros(len(data), dtype=np.float32)
-        for label, factor in config.row_weight.items():
-            present = data.targets[:, data.label_set.index(label)] == 1
-            factors[present] = np.maximum(factors[present], factor)
-        weights = np.where(factors > 0, factors, weights)
+    factors = np.zeros(len(data), dtype=np.float32)
+    for column, factor in _by_column("row_weight", config.row_weight, data):
+        present = data.targets[:, column] == 1
+        factors[present] = np.maximum(factors[present], factor)
+    weights = np.where(factors > 0, factors, np.float32(1))
     for origin, factor in (config.origin_weight or {}).items():
         weights[np.array(data.origins) == origin] *= factor
     for method, factor in (config.augmentation_weight or {}).items():
@@ -96,8 +104,8 @@ def row_weights(data: LabelledTexts, config: TrainConfig) -> NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Examples(torch.utils.data.Dataset[dict[str, Any]]):
-    """Tokenised rows and what is to be learned from them; a data set for the Trainer.
+class Examples:
+    """Tokenised rows and what is to be learned from them.
 
     :param ids: token ids of each row, special tokens included.
     :param targets: float32, shape (rows, labels); any value where `weights` is 0.
@@ -136,27 +144,19 @@ class Examples(torch.utils.data.Dataset[dict[str, Any]]):
             teacher,
         )
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        counts = np.float32(row != _BLANK)
-        item = {
-            "ids": self.ids[row],
-            "targets": self.targets[row],
-            "weights": self.weights[row] * counts,
-            "row_weights": self.row_weights[row] * counts,
+    def batch(self, rows: list[int], pad_id: int) -> dict[str, Tensor]:
+        """Make a batch of rows: padded ids and their mask, and what is learned from them."""
+        ids, mask = pad([self.ids[row] for row in rows], pad_id)
+        counts = (np.array(rows) != _BLANK).astype(np.float32)
+        learned = {
+            "targets": self.targets[rows],
+            "weights": self.weights[rows] * counts[:, None],
+            "row_weights": self.row_weights[rows] * counts,
         }
-        return item if self.teacher is None else item | {"teacher": self.teacher[row]}
-
-
-def collate_examples(items: list[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
-    """Make a batch of examples: padded ids and their mask, and what is learned from them."""
-    ids, mask = pad([item["ids"] for item in items], pad_id)
-    batch = {"input_ids": ids, "attention_mask": mask}
-    for name in items[0].keys() - {"ids"}:
-        batch[name] = torch.from_numpy(np.stack([item[name] for item in items]))
-    return batch
+        if self.teacher is not None:
+            learned["teacher"] = self.teacher[rows]
+        tensors = {name: torch.from_numpy(values) for name, values in learned.items()}
+        return {"input_ids": ids, "attention_mask": mask, **tensors}
 
 
 def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Ids]:
@@ -198,7 +198,6 @@ class LengthBatches(torch.utils.data.Sampler[list[int]]):
 
     :param lengths: tokens of every row.
     :param batch_size: rows in a batch, over all processes; the last of a pool may be smaller.
-    :param seed: of the run.
     :param rank: of this process, which takes every `processes`-th row of a batch.
     :param processes: that share the run.
     """
@@ -232,3 +231,88 @@ class LengthBatches(torch.utils.data.Sampler[list[int]]):
         for i in rng.permutation(len(batches)):
             # A process without a row of its own still takes part in the step.
             yield batches[i][self.rank :: self.processes].tolist() or [_BLANK]
+
+
+def bce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy of each entry."""
+    return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+def asymmetric(
+    logits: Tensor, targets: Tensor, positive: float, negative: float, clip: float
+) -> Tensor:
+    """Play down easy absent labels more than easy present ones.
+
+    Ridnik et al. 2021, Asymmetric Loss for Multi-Label Classification, equations 4 to 7; the factor
+    is differentiated as well, as the paper has it.
+
+    :param targets: of the shape of the logits, in [0, 1].
+    :param positive: gamma of present labels.
+    :param negative: gamma of absent labels.
+    :param clip: probability margin: that of an absent label is lowered by it, to 0 at the least.
+    :return: same shape.
+    """
+    p = logits.sigmoid()
+    shifted = (p - clip).clamp(min=1e-8)
+    present = (1 - p).clamp(min=1e-8) ** positive * nn.functional.logsigmoid(logits)
+    absent_log = nn.functional.logsigmoid(-logits) if clip == 0 else (1 - shifted).log()
+    absent = shifted**negative * absent_log
+    return -(targets * present + (1 - targets) * absent)
+
+
+def choose_loss(config: TrainConfig) -> Elementwise:
+    """Return the loss that a run asks for."""
+    if config.loss == "bce":
+        return bce
+    return partial(
+        asymmetric,
+        positive=config.asymmetric_positive,
+        negative=config.asymmetric_negative,
+        clip=config.asymmetric_clip,
+    )
+
+
+def masked_sum(
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    row_weights: Tensor,
+    teacher: Tensor | None = None,
+    share: float = 0.0,
+    loss: Elementwise = bce,
+) -> Tensor:
+    """Add up the loss over the known entries, mixed with a teacher's probabilities.
+
+    The loss of a step is the sum over its batches divided by the sum of their `loss_scale`: it is
+    the same however the step's rows are split into batches, and over processes.
+
+    :param logits: shape (batch, labels).
+    :param targets: same shape, in [0, 1].
+    :param weights: same shape; 0 for unknown.
+    :param row_weights: shape (batch,): how much each row counts.
+    :param teacher: same shape as the logits, probabilities, or None; learned by cross-entropy.
+    :param share: of the teacher in the loss; what has no known label learns from it alone.
+    :param loss: of the known entries.
+    :return: a scalar.
+    """
+    logits = logits.float()
+    rows = row_weights.unsqueeze(1)
+    hard = loss(logits, targets) * weights * rows
+    if teacher is None:
+        return hard.sum()
+    soft = bce(logits, teacher) * rows
+    known = (weights > 0).float()
+    mixed = (1 - share) * hard + (1 - (1 - share) * known) * soft
+    return mixed.sum()
+
+
+def loss_scale(weights: Tensor, row_weights: Tensor, *, taught: bool) -> Tensor:
+    """Return how much a batch counts: its entries' weights, all of them where there is a teacher.
+
+    :param weights: shape (batch, labels).
+    :param row_weights: shape (batch,).
+    :return: a scalar.
+    """
+    if taught:
+        return row_weights.sum() * weights.shape[1]
+    return (weights * row_weights.unsqueeze(1)).sum()

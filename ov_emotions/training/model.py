@@ -57,7 +57,6 @@ class EmotionModel(nn.Module):
     a linear layer.
 
     :param encoder: a `transformers` encoder with `last_hidden_state`.
-    :param head: what stands on top of it.
     """
 
     def __init__(self, encoder: Any, head: HeadConfig) -> None:
@@ -152,22 +151,6 @@ class EmotionModel(nn.Module):
         save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})
 
 
-class Exportable(nn.Module):
-    """The same model with its output named, as optimum's exporter wants it.
-
-    :param model: what is exported.
-    """
-
-    def __init__(self, model: EmotionModel) -> None:
-        super().__init__()
-        self.model = model
-        self.config = model.config
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Score a batch; see `EmotionModel.forward`."""
-        return {"logits": self.model(input_ids, attention_mask)}
-
-
 def predict_logits(
     model: EmotionModel,
     ids: list[Ids],
@@ -178,9 +161,6 @@ def predict_logits(
     """Run a model over tokenised rows.
 
     :param model: put into evaluation mode, and back.
-    :param ids: token ids per row.
-    :param device: where the model is.
-    :param batch_size: rows at a time.
     :param report: told after each batch of how many rows how many are done.
     :return: float32, shape (rows, labels), in the order of `ids`.
     """

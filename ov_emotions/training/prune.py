@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,10 +25,6 @@ from ov_emotions.training.checkpoint import with_asr_normalizer
 
 _EMBEDDINGS = "embeddings.word_embeddings.weight"
 _POSITIONS = "embeddings.position_embeddings.weight"
-
-
-def _bare(piece: str) -> str:
-    return piece.removeprefix("##").replace("\u2581", "")
 
 
 _KEPT = {"cyrillic": r"[а-яё0-9]+", "digits": r"[0-9]+"}
@@ -59,16 +55,11 @@ class PruneConfig:
             raise TrainingError(f"max_positions must be at least 4, not {self.max_positions}")
 
 
-def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(texts)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
 def used_pieces(tokenizer: Tokenizer, texts: Iterable[str]) -> set[str]:
     """Collect the pieces that a corpus tokenises to."""
     used: set[int] = set()
-    for batch in _batches(texts, 4096):
+    remaining = iter(texts)
+    while batch := list(islice(remaining, 4096)):
         for encoding in tokenizer.encode_batch_fast(batch):
             used.update(encoding.ids)
     return {tokenizer.id_to_token(i) for i in used}
@@ -114,7 +105,11 @@ def prune_base(config: PruneConfig, texts: Iterable[str]) -> dict[str, int]:
     spec = json.loads(tokenizer.to_str())
     special = {token["content"] for token in spec["added_tokens"]}
     always = re.compile(f"(?:{_KEPT[config.keep]})|{_CHARACTERS}")
-    kept_whole = {piece for piece in tokenizer.get_vocab() if always.fullmatch(_bare(piece))}
+    kept_whole = {
+        piece
+        for piece in tokenizer.get_vocab()
+        if always.fullmatch(piece.removeprefix("##").replace("\u2581", ""))
+    }
     before = described["vocab_size"]
     keep = special | kept_whole | used_pieces(tokenizer, texts)
     pieces, old_ids = _prune_model(spec["model"], keep)

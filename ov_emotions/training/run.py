@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from msgspec.structs import replace as replaced
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import TrainingArguments
 
 from ov_emotions.bundle import TrainingSource
 from ov_emotions.data.dataset import MANIFEST_NAME, LabelledTexts, PreparedData
-from ov_emotions.errors import DataError, InputError, TrainingError
+from ov_emotions.errors import DataError, TrainingError, first_line
 from ov_emotions.files import sha256_file
+from ov_emotions.metrics import score
 from ov_emotions.normalize import NORMALIZER_VERSION
 from ov_emotions.progress import Tell
-from ov_emotions.schema import write_json
 from ov_emotions.system import environment
+from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 from ov_emotions.training.checkpoint import (
     CHECKPOINT_NAME,
     CheckpointFacts,
@@ -36,38 +38,29 @@ from ov_emotions.training.checkpoint import (
     save_checkpoint,
     token_limit,
 )
-from ov_emotions.training.course import (
-    RUN_NAME,
-    Evaluation,
-    RunState,
-    check_resumable,
-    run_folder,
-    writing,
-)
 from ov_emotions.training.device import Device, choose_device
 from ov_emotions.training.examples import (
     Examples,
     Ids,
+    choose_loss,
     chosen_rows,
     entry_weights,
+    loss_scale,
+    masked_sum,
     row_weights,
     tokenize,
 )
-from ov_emotions.training.model import EmotionModel
-from ov_emotions.training.settings import (
-    BEST_NAME,
-    CONFIG_NAME,
-    RunConfig,
-    TrainConfig,
-    write_settings,
-)
+from ov_emotions.training.folder import run_folder, writing
+from ov_emotions.training.model import EmotionModel, predict_logits
+from ov_emotions.training.settings import BEST_NAME, RunConfig, TrainConfig
 from ov_emotions.training.teachers import DrawnTexts, draw_texts, find_teachers, teach
 from ov_emotions.training.tracking import MlflowTracker
-from ov_emotions.training.trainer import LabelTrainer, Validation, trainer_arguments
+from ov_emotions.training.trainer import Evaluation, RunTrainer, trainer_arguments
 
 __all__ = ["BEST_NAME", "train"]
 
 _UNKNOWN_SHARE = 0.5
+_COMPILER = "inductor"
 
 
 def train(config: TrainConfig, tell: Tell | None = None) -> CheckpointFacts:
@@ -76,7 +69,6 @@ def train(config: TrainConfig, tell: Tell | None = None) -> CheckpointFacts:
     A run that was killed goes on where its last saved state is; the same configuration again after
     the end changes nothing. Several processes, started by `torchrun`, share the run.
 
-    :param config: the run.
     :param tell: told how far the run is; None for nobody.
     :return: the facts written to checkpoint.json.
     :raises TrainingError: if the run cannot start or go on.
@@ -87,21 +79,23 @@ def train(config: TrainConfig, tell: Tell | None = None) -> CheckpointFacts:
     if not is_checkpoint(config.base):
         check_base(config.base)
     prepared = open_prepared(config, ("thresholds", "selection"))
-    data = _rows(prepared, config)
+    data = chosen_rows(prepared.split("train"), config)
+    # Whatever names a label or a set wrongly is told now.
+    entry_weights(data, config)
+    row_weights(data, config)
     teachers = find_teachers(config, data.label_set.labels)
     tracker = MlflowTracker(config) if config.track == "mlflow" else None
     args = trainer_arguments(config, device)
-    # The others begin when the one that writes has put the folder in order.
-    with run_folder(config.output, CHECKPOINT_NAME) if args.should_save else nullcontext():
-        wait(args)
-        state = run_state(config, args)
-        if not check_resumable(config.output, state):
-            _train(config, args, device, prepared, data, teachers, tracker, tell)
-            finish(config, args, state)
+    with run_folder(config, args, CHECKPOINT_NAME) as has_ended:
+        if not has_ended:
+            tracker = tracker if args.should_save else None
+            trainer = _trainer(config, args, device, prepared, data, teachers, tracker, tell)
+            with tracker.tracked() if tracker else contextlib.nullcontext():
+                trainer.run()
         return read_checkpoint_facts(config.output / BEST_NAME)
 
 
-def _train(
+def _trainer(
     config: TrainConfig,
     args: TrainingArguments,
     device: Device,
@@ -110,7 +104,7 @@ def _train(
     teachers: list[Path],
     tracker: MlflowTracker | None,
     tell: Tell | None,
-) -> None:
+) -> LabelTrainer:
     labels, best = data.label_set.labels, config.output / BEST_NAME
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.base)
@@ -120,33 +114,94 @@ def _train(
     ids = tokenize(tokenizer, texts, config.max_length)
     _check_tokens(config, tokenizer, ids, model)
     taught = teach(texts, teachers, config, tell) if teachers else None
+    examples = Examples.of(data, ids, taught, config)
     facts = _facts(config, args, device, prepared, data, drawn, earlier)
+    fitted, selection = (prepared.validation_part(name) for name in ("thresholds", "selection"))
+    scored = tokenize(tokenizer, [*fitted.texts, *selection.texts], config.max_length)
 
-    def part(name: str) -> tuple[list[Ids], NDArray[np.int8]]:
-        rows = prepared.validation_part(name)
-        return tokenize(tokenizer, list(rows.texts), config.max_length), rows.targets
+    def score_selection() -> Evaluation[NDArray[np.float32]]:
+        """Fit thresholds on their part and score the selection part with them."""
+        rank, count = args.process_index, args.world_size
+        probabilities = np.zeros((len(scored), len(labels)), dtype=np.float32)
+        mine = sigmoid(predict_logits(model, scored[rank::count], device))
+        parts: list[Any] = [mine] * count
+        if count > 1:
+            torch.distributed.all_gather_object(parts, mine)
+        for i, part in enumerate(parts):
+            probabilities[i::count] = part
+        thresholds = fit_thresholds(probabilities[: len(fitted)], fitted.targets)
+        predicted = apply_thresholds(probabilities[len(fitted) :], thresholds)
+        scores = score(selection.targets, predicted, labels)
+        return Evaluation(scores, (scores.weighted_f1 + scores.macro_f1) / 2, thresholds)
 
     def keep(evaluation: Evaluation[NDArray[np.float32]], step: int) -> None:
-        thresholds = dict(zip(labels, map(float, evaluation.found), strict=True))
-        scores = evaluation.scores.to_dict()
-        found = replaced(facts, thresholds=thresholds, selection=scores, step=step)
+        found = facts.replace(
+            thresholds=dict(zip(labels, map(float, evaluation.found), strict=True)),
+            selection=evaluation.scores.to_dict(),
+            step=step,
+        )
         with writing(best):
             save_checkpoint(best, model, tokenizer, found)
 
-    trainer = LabelTrainer(
+    return LabelTrainer(
         model,
         config,
         args,
-        Examples.of(data, ids, taught, config),
-        tell,
+        [len(row) for row in ids],
+        partial(examples.batch, pad_id=model.pad_id),
+        score_selection,
         keep,
-        [tracker] if tracker and args.should_save else [],
-        device,
-        Validation(labels, *part("thresholds"), *part("selection")),
+        tell,
+        [tracker] if tracker else [],
     )
-    begin(config, args)
-    with tracker.tracked() if tracker and args.should_save else nullcontext():
-        trainer.run()
+
+
+class LabelTrainer(RunTrainer[NDArray[np.float32]]):
+    """Learns labels: the loss over those that are known, mixed with what teachers say."""
+
+    config: TrainConfig
+    loss_is_scaled = True
+    _network: Any = None
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """Give a step's batches, and what their losses are divided by, over all processes."""
+        batches, _ = super().get_batch_samples(*args, **kwargs)
+        scales = [
+            loss_scale(b["weights"], b["row_weights"], taught="teacher" in b) for b in batches
+        ]
+        whole = torch.stack(scales).sum().to(self.args.device)
+        return batches, self.accelerator.reduce(whole, reduction="sum").clamp(min=1e-6)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return a batch's part of the step's loss."""
+        if self._network is None:
+            self._network = model
+            if self.config.compile:
+                self._network = torch.compile(model, dynamic=True, backend=_COMPILER)
+        with _compiling(self.config.compile):
+            logits: Tensor = self._network(inputs["input_ids"], inputs["attention_mask"])
+        learned = (inputs["targets"], inputs["weights"], inputs["row_weights"])
+        share, loss_of = self.config.teacher_weight, choose_loss(self.config)
+        total = masked_sum(logits, *learned, inputs.get("teacher"), share, loss_of)
+        # The processes' gradients are averaged, and are to be added.
+        loss = total / num_items_in_batch * self.args.world_size
+        return (loss, logits) if return_outputs else loss
+
+
+@contextlib.contextmanager
+def _compiling(compiled: bool) -> Iterator[None]:
+    """Say in a sentence what torch.compile fails at, a missing C++ compiler above all."""
+    try:
+        yield
+    except RuntimeError as error:
+        if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise TrainingError(
+                f"torch.compile does not take this model here ({first_line(error)}); it needs a "
+                "C++ compiler; leave compile out"
+            ) from error
+        raise
 
 
 def open_prepared(config: RunConfig, parts: Sequence[str]) -> PreparedData:
@@ -165,20 +220,6 @@ def open_prepared(config: RunConfig, parts: Sequence[str]) -> PreparedData:
         if not prepared.manifest.validation_parts.get(part):
             raise DataError(f"{config.data} has no rows in the {part} part of validation")
     return prepared
-
-
-def _rows(prepared: PreparedData, config: TrainConfig) -> LabelledTexts:
-    """Read the training rows, and check all that is said of labels and sets by their names."""
-    data = chosen_rows(prepared.split("train"), config)
-    for name in ("positive_weight", "row_weight"):
-        try:
-            for label in getattr(config, name) or {}:
-                data.label_set.index(label)
-        except InputError as error:
-            raise TrainingError(f"{name}: {error}") from error
-    entry_weights(data, config)
-    row_weights(data, config)
-    return data
 
 
 def _start(
@@ -256,12 +297,7 @@ def _facts(
         attribution=config.unlabelled_source,
         rows=len(drawn.unlabelled),
     )
-    sources = training_sources(
-        prepared,
-        data.origins,
-        [unlabelled] if drawn.unlabelled else [],
-        earlier.data.sources if earlier else (),
-    )
+    further = [unlabelled] if drawn.unlabelled else []
     return CheckpointFacts(
         labels=data.label_set.labels,
         label_names_ru=dict(data.label_set.russian),
@@ -277,11 +313,7 @@ def _facts(
             "recombined": len(drawn.recombined),
             "left_out_as_held_out": drawn.held_out,
         },
-        data=DataFacts(
-            manifest_sha256=sha256_file(config.data / MANIFEST_NAME),
-            seed=prepared.manifest.seed,
-            sources=sources,
-        ),
+        data=data_facts(prepared, data.origins, earlier.data if earlier else None, further),
         step=0,
         precision=device.precision,
         device=device.torch_device.type,
@@ -290,13 +322,13 @@ def _facts(
     )
 
 
-def training_sources(
+def data_facts(
     prepared: PreparedData,
     origins: Iterable[str],
+    earlier: DataFacts | None = None,
     further: Sequence[TrainingSource] = (),
-    earlier: Sequence[TrainingSource] = (),
-) -> tuple[TrainingSource, ...]:
-    """List what a model learned from, for its card: the sets with their licences."""
+) -> DataFacts:
+    """Say what a model learned from, for its card: the sets with their licences."""
     rows = Counter(origins)
     names = ("name", "licence", "url", "attribution")
     sources = [
@@ -307,36 +339,11 @@ def training_sources(
     sources += further
     # Two runs may both name a file of unlabelled texts; only the attribution tells them apart.
     known = {(source.name, source.attribution) for source in sources}
-    return (*sources, *(s for s in earlier if (s.name, s.attribution) not in known))
-
-
-def run_state(config: RunConfig, args: TrainingArguments) -> RunState:
-    """Say what a run that goes on must agree with."""
-    return RunState(
-        settings=config.to_dict(),
-        data=sha256_file(config.data / MANIFEST_NAME),
-        processes=args.world_size,
+    before = [
+        s for s in (earlier.sources if earlier else ()) if (s.name, s.attribution) not in known
+    ]
+    return DataFacts(
+        manifest_sha256=sha256_file(prepared.folder / MANIFEST_NAME),
+        seed=prepared.manifest.seed,
+        sources=(*sources, *before),
     )
-
-
-def begin(config: RunConfig, args: TrainingArguments) -> None:
-    """Write the resolved settings into a run's folder, and what it must agree with to go on."""
-    if args.should_save:
-        with writing(config.output / CONFIG_NAME):
-            write_settings(config.output, config)
-            write_json(config.output / RUN_NAME, run_state(config, args))
-
-
-def finish(config: RunConfig, args: TrainingArguments, state: RunState) -> None:
-    """Note that a run has ended, when all its processes have."""
-    wait(args)
-    if args.should_save:
-        with writing(config.output / RUN_NAME):
-            write_json(config.output / RUN_NAME, replaced(state, finished=True))
-
-
-def wait(args: TrainingArguments) -> None:
-    """Wait until all processes have come this far."""
-    state: Any = args.distributed_state
-    if args.world_size > 1:
-        state.wait_for_everyone()

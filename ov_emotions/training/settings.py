@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from msgspec import Meta
 
 from ov_emotions.errors import TrainingError
-from ov_emotions.files import write_text
 from ov_emotions.schema import check_fields, field_values, param_texts, read_toml, to_builtins
 from ov_emotions.system import require
 
@@ -305,17 +304,11 @@ def load_settings(
     Paths in a file are relative to where the command runs, as on the command line. A key wins as
     a whole, tables too.
 
-    :param kind: the class of the run.
-    :param preset: name of one that comes with the library.
     :param file: a TOML file whose keys are the fields of the class.
-    :param given: fields with their values.
-    :return: the run.
     :raises TrainingError: for a preset that is not there, a file that cannot be read, a key that
         is unknown, a value of the wrong type or out of range, and settings that nobody gives.
     """
-    values: dict[str, Any] = {}
-    if preset is not None:
-        values |= preset_values(preset)
+    values = preset_values(preset) if preset is not None else {}
     if file is not None:
         values |= _read(file, kind)
     values |= given or {}
@@ -357,8 +350,3 @@ def settings_text(config: RunConfig) -> str:
         )
         blocks.append(f"{comment}\n{setting}")
     return "\n".join(blocks)
-
-
-def write_settings(output: Path, config: RunConfig) -> None:
-    """Write the resolved settings into a run's folder."""
-    write_text(output / CONFIG_NAME, settings_text(config))

@@ -43,9 +43,7 @@ _CHUNK = 4096
 class DrawnTexts:
     """Texts that only teachers have an opinion on.
 
-    :param unlabelled: from text files.
-    :param recombined: the beginning of one training text and the end of another.
-    :param held_out: drawn texts that were left out, because a held-out text is nearly the same.
+    :param held_out: how many were left out, because a held-out text is nearly the same.
     """
 
     unlabelled: tuple[str, ...] = ()
@@ -77,17 +75,17 @@ def draw_texts(
     # By the same measure as the training texts were.
     index = NearDuplicateIndex(prepared.held_out_texts(), prepared.manifest.near_threshold)
     drawn = [normalize(text) for text in lines + joined]
-    found = index.find(drawn, update=_drawing(tell))
+    found = index.find(drawn, update=_telling(tell, "drawing texts for teachers"))
     kept = [bool(text) and match is None for text, match in zip(drawn, found, strict=True)]
     return DrawnTexts(
         tuple(compress(lines, kept)), tuple(compress(joined, kept[len(lines) :])), kept.count(False)
     )
 
 
-def _drawing(tell: Tell | None) -> Callable[[int, int], None] | None:
+def _telling(tell: Tell | None, note: str) -> Callable[[int, int], None]:
     if tell is None:
-        return None
-    return lambda done, total: tell(Progress(done, total, "texts", "drawing texts for teachers"))
+        return lambda *_: None
+    return lambda done, total: tell(Progress(done, total, "texts", note))
 
 
 def recombine(texts: Sequence[str], rows: int, rng: np.random.Generator) -> list[str]:
@@ -152,14 +150,13 @@ def teach(
         if kept is not None and kept.is_file():
             scores.append(np.load(kept))
             continue
-
-        def told(done: int, total: int, name: str = folder.name) -> None:
-            if tell:
-                tell(Progress(done, total, "texts", f"asking {name}"))
-
-        scores.append((_ask_bundle if bundle else ask_checkpoint)(folder, texts, config, told))
+        report = _telling(tell, f"asking {folder.name}")
+        scores.append(
+            _ask_bundle(folder, texts, report)
+            if bundle
+            else ask_checkpoint(folder, texts, config, report)
+        )
         if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(kept) as path, path.open("wb") as file:
                 np.save(file, scores[-1])
     mean: NDArray[np.float32] = np.mean(scores, axis=0, dtype=np.float32)
@@ -190,7 +187,7 @@ def ask_checkpoint(
 
 
 def _ask_bundle(
-    folder: Path, texts: Sequence[str], _config: TrainConfig, report: Callable[[int, int], None]
+    folder: Path, texts: Sequence[str], report: Callable[[int, int], None]
 ) -> NDArray[np.float32]:
     """Score with OpenVINO: a bundle in INT8 is several times as fast as its checkpoint."""
     # Like lengths together, as in one list.

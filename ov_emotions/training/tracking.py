@@ -19,10 +19,10 @@ from typing import Any
 from transformers import TrainerCallback
 from typing_extensions import override
 
-from ov_emotions.errors import TrainingError
+from ov_emotions.errors import TrainingError, first_line
 from ov_emotions.files import write_json
 from ov_emotions.system import keep_silent, require
-from ov_emotions.training.course import HISTORY_CSV, HISTORY_JSON, first_line, writing
+from ov_emotions.training.folder import HISTORY_CSV, HISTORY_JSON, writing
 from ov_emotions.training.settings import BEST_NAME, CONFIG_NAME, TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ class MlflowTracker(TrainerCallback):
     A run that goes on after a kill goes on in the same MLflow run. A server that fails while the
     run is under way costs a warning, not the run: the files in its folder hold the same.
 
-    :param config: the run.
     :raises MissingExtraError: if mlflow is not installed.
     """
 
@@ -48,17 +47,6 @@ class MlflowTracker(TrainerCallback):
         self._mlflow = require("mlflow", extra="tracking")
         self._client: Any = None
         self._run = ""
-
-    def _open(self) -> None:
-        config = self._config
-        try:
-            self._client = self._mlflow.MlflowClient(config.tracking_uri)
-            self._run = self._resumed() or self._started()
-        except Exception as error:  # mlflow lets those of its transports through
-            raise TrainingError(
-                f"MLflow at {config.tracking_uri or 'MLFLOW_TRACKING_URI'} does not take the run "
-                f"({first_line(error)}); start the server, or leave tracking out"
-            ) from error
 
     def _resumed(self) -> str | None:
         path = self._config.output / _RUN_NAME
@@ -108,7 +96,15 @@ class MlflowTracker(TrainerCallback):
 
         :raises TrainingError: at once, if the server does not take the run.
         """
-        self._open()
+        uri = self._config.tracking_uri
+        try:
+            self._client = self._mlflow.MlflowClient(uri)
+            self._run = self._resumed() or self._started()
+        except Exception as error:  # mlflow lets those of its transports through
+            raise TrainingError(
+                f"MLflow at {uri or 'MLFLOW_TRACKING_URI'} does not take the run "
+                f"({first_line(error)}); start the server, or leave tracking out"
+            ) from error
         try:
             yield
         except BaseException as error:

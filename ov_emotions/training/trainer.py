@@ -10,57 +10,174 @@ saved.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import shutil
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import (
-    PrinterCallback,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState
+from typing_extensions import override
 
-from ov_emotions.errors import TrainingError
-from ov_emotions.metrics import score
-from ov_emotions.progress import Tell
+from ov_emotions.errors import TrainingError, first_line
+from ov_emotions.metrics import Scores
+from ov_emotions.progress import Progress, Tell
 from ov_emotions.system import quiet_transformers
-from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
-from ov_emotions.training.course import (
-    SAVED,
-    Course,
-    Evaluation,
-    Found,
-    WeightAverage,
-    first_line,
-    last_saved,
-    write_history,
-    writing,
-)
 from ov_emotions.training.device import Device
-from ov_emotions.training.examples import Examples, Ids, LengthBatches, collate_examples
-from ov_emotions.training.losses import choose_loss, loss_scale, masked_sum
-from ov_emotions.training.model import HEAD_PARAMETERS, EmotionModel, predict_logits
+from ov_emotions.training.examples import LengthBatches
+from ov_emotions.training.folder import SAVED, begin, finish, last_saved, write_history, writing
+from ov_emotions.training.model import HEAD_PARAMETERS
 from ov_emotions.training.settings import Text2TextConfig, TrainConfig
+
+logger = logging.getLogger(__name__)
 
 LoopConfig = TrainConfig | Text2TextConfig
 _AVERAGE_NAME = "average.safetensors"
-_COMPILER = "inductor"
-
-
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+_SAVE_EVERY_SECONDS = 120.0
+_MEAN_OVER = 100
+_COLUMNS = ("epoch", "step", "loss", "weighted_f1", "macro_f1", "unparseable_share")
+
+Found = TypeVar("Found")
+"""What an evaluation finds beside the scores, for the best weights to be kept with."""
+
+
+@dataclass(frozen=True)
+class Evaluation(Generic[Found]):
+    """How good the model in its present state is on the selection part.
+
+    :param value: what the best weights have most of.
+    :param found: what is kept with them.
+    :param also: further numbers for the history.
+    """
+
+    scores: Scores
+    value: float
+    found: Found
+    also: Mapping[str, float] = field(default_factory=dict)
+
+
+class Course(TrainerCallback, ExportableState):
+    """How far a run has come; says when to score, to save and to stop."""
+
+    def __init__(self, config: LoopConfig, batches: LengthBatches, tell: Tell | None) -> None:
+        self.batches = batches
+        self.tell = tell
+        accumulated = getattr(config, "accumulation_steps", 1)
+        self.steps_per_epoch = math.ceil(len(batches) / accumulated)
+        self.total = self.steps_per_epoch * config.epochs
+        self.every = math.ceil(self.steps_per_epoch / config.evaluations_per_epoch)
+        self.best, self.since_best = -1.0, 0
+        self.history: list[dict[str, Any]] = []
+        self.losses: deque[float] = deque(maxlen=_MEAN_OVER)
+        self.step_loss = 0.0
+        self._saved = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """Return what the Trainer saves with its own state."""
+        names = ("best", "since_best", "history")
+        kept = {name: getattr(self, name) for name in names} | {"losses": list(self.losses)}
+        return {"args": {}, "attributes": kept}
+
+    @override
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on from what was saved."""
+        kept = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
+        if kept:
+            self.best, self.since_best = kept["best"], kept["since_best"]
+            # The Trainer sorts what it saves; the table keeps its columns' order.
+            self.history = [{k: row[k] for k in _COLUMNS if k in row} for row in kept["history"]]
+            self.losses.extend(kept["losses"])
+
+    @override
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Choose the epoch's order of rows."""
+        self.batches.set_epoch(state.global_step // self.steps_per_epoch)
+
+    @override
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take in a step's loss; say what comes next."""
+        self.losses.append(self.step_loss)
+        self.step_loss = 0.0
+        in_epoch = state.global_step % self.steps_per_epoch
+        control.should_evaluate = in_epoch == 0 or in_epoch % self.every == 0
+        due = time.monotonic() - self._saved > _SAVE_EVERY_SECONDS
+        control.should_save = due or (in_epoch == 0 and state.global_step < self.total)
+        if self.tell:
+            note = f"loss {self.mean_loss:.4f}"
+            if self.history:
+                latest = self.history[-1]
+                note += f"  F1 {latest['weighted_f1']:.4f}/{latest['macro_f1']:.4f}"
+            self.tell(Progress(state.global_step, self.total, "steps", note))
+
+    @override
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the time."""
+        self._saved = time.monotonic()
+
+    @property
+    def mean_loss(self) -> float:
+        """Of the latest steps."""
+        return float(np.mean(self.losses))
+
+    def take_in(self, evaluation: Evaluation[Any], step: int) -> bool:
+        """Add an evaluation to the history; say whether it is the best so far."""
+        numbers = {
+            "loss": self.mean_loss,
+            "weighted_f1": evaluation.scores.weighted_f1,
+            "macro_f1": evaluation.scores.macro_f1,
+            **evaluation.also,
+        }
+        row = {"epoch": (step - 1) // self.steps_per_epoch, "step": step}
+        self.history.append(row | {name: round(number, 5) for name, number in numbers.items()})
+        logger.info("%s", self.history[-1])
+        better = evaluation.value > self.best
+        self.best = max(self.best, evaluation.value)
+        self.since_best = 0 if better else self.since_best + 1
+        return better
+
+
+class WeightAverage(TrainerCallback):
+    """An exponential moving average of a model's weights; its decay is reached as steps go by."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._model = model
+        self._decay = decay
+        self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @override
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take in the weights after a step."""
+        # Early on the average would be mostly the start; let its memory grow with the steps.
+        decay = min(self._decay, (1 + state.global_step) / (10 + state.global_step))
+        with torch.no_grad():
+            for name, value in self._model.state_dict().items():
+                if value.is_floating_point():
+                    self.weights[name].lerp_(value, 1 - decay)
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Go on from saved weights."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the averaged weights into the model for the length of a block."""
+        own = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
+        self._model.load_state_dict(self.weights)
+        try:
+            yield
+        finally:
+            self._model.load_state_dict(own)
 
 
 class _OnDevice(TrainingArguments):
@@ -78,17 +195,12 @@ class _OnDevice(TrainingArguments):
         return min(1, int(super().n_gpu))
 
 
-class _Seq2SeqOnDevice(_OnDevice, Seq2SeqTrainingArguments):
-    pass
-
-
 def trainer_arguments(config: LoopConfig, device: Device) -> TrainingArguments:
     """Say a run's settings as the Trainer takes them; joins the other processes, if any."""
-    kind = _OnDevice if isinstance(config, TrainConfig) else _Seq2SeqOnDevice
-    kind.where = device.torch_device
+    _OnDevice.where = device.torch_device
     if device.torch_device.type == "cuda":
         torch.cuda.set_device(device.torch_device)
-    return kind(
+    return _OnDevice(
         output_dir=str(config.output),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
@@ -129,50 +241,72 @@ def make_optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.Optimize
     return kind(sets, fused=True)
 
 
-class RunTrainer(Trainer, Generic[Found]):
-    """A run over rows that are tokenised already; a kind of run says how it learns and is scored.
+class _Numbers(torch.utils.data.Dataset[int]):
+    """The numbers of rows, of which batches are made at once; -1 stays what it is."""
 
-    :param keep: called with every evaluation that is the best so far, to write `best/`.
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+
+class RunTrainer(Trainer, Generic[Found]):
+    """A run over rows that are tokenised already, from the last saved state on.
+
+    :param lengths: tokens of every row.
+    :param batch: makes a batch of rows by their numbers; -1 is a row that teaches nothing.
+    :param score: scores the model in its present state on the selection part.
+    :param keep: called with every evaluation that is the best so far, and its step, to write
+        `best/`.
     :param trackers: told of every evaluation.
     """
+
+    loss_is_scaled = False
+    """Whether `compute_loss` divides by what `get_batch_samples` gives, for the whole step."""
 
     def __init__(
         self,
         model: nn.Module,
         config: LoopConfig,
         args: TrainingArguments,
-        rows: Any,
         lengths: list[int],
-        collate: Callable[[list[Any]], dict[str, Tensor]],
-        tell: Tell | None,
+        batch: Callable[[list[int]], dict[str, Tensor]],
+        score: Callable[[], Evaluation[Found]],
         keep: Callable[[Evaluation[Found], int], None],
-        trackers: list[TrainerCallback],
+        tell: Tell | None,
+        trackers: Sequence[TrainerCallback] = (),
     ) -> None:
         self.config = config
-        self.keep = keep
-        self._rows = rows
-        batch_size = args.per_device_train_batch_size
-        self.batches = LengthBatches(
-            lengths, batch_size, config.seed, args.process_index, args.world_size
+        self._score, self._keep = score, keep
+        self._rows = _Numbers(len(lengths))
+        self._batches = LengthBatches(
+            lengths, config.batch_size, config.seed, args.process_index, args.world_size
         )
-        self.course = Course(config, self.batches, tell)
+        self.course = Course(config, self._batches, tell)
         args.warmup_steps = math.ceil(config.warmup * self.course.total)
-        callbacks = [self.course, *trackers]
-        optimizers = (make_optimizer(model, config), None)
         with quiet_transformers():
-            super().__init__(model, args, collate, rows, callbacks=callbacks, optimizers=optimizers)
+            super().__init__(
+                model,
+                args,
+                batch,
+                self._rows,
+                callbacks=[self.course, *trackers],
+                optimizers=(make_optimizer(model, config), None),
+            )
+        self.model_accepts_loss_kwargs |= self.loss_is_scaled
         self.remove_callback(PrinterCallback)
         decay = getattr(config, "ema_decay", 0.0)
         self.average = WeightAverage(model, decay) if decay else None
         if self.average:
             self.add_callback(self.average)
 
-    @abstractmethod
-    def score(self) -> Evaluation[Found]:
-        """Score the model in its present state on the selection part."""
-
     def run(self) -> None:
-        """Train to the end, or until validation stops improving, from the last saved state on."""
+        """Train to the end, or until validation stops improving."""
+        begin(self.config, self.args)
         saved = last_saved(self.config.output)
         torch.manual_seed(self.config.seed + self.args.process_index)  # each its own dropout
         with quiet_transformers():
@@ -180,12 +314,13 @@ class RunTrainer(Trainer, Generic[Found]):
         if self.args.should_save:
             for folder in self.config.output.glob(f"{SAVED}*"):
                 shutil.rmtree(folder, ignore_errors=True)
+        finish(self.config, self.args)
 
     def get_train_dataloader(self) -> Any:
         """Give the epoch's batches; each process takes its share of every one."""
         return torch.utils.data.DataLoader(
             self._rows,
-            batch_sampler=self.batches,
+            batch_sampler=self._batches,
             collate_fn=self.data_collator,
             generator=torch.Generator(),  # so that none is taken from the model's random numbers
         )
@@ -205,17 +340,17 @@ class RunTrainer(Trainer, Generic[Found]):
         """Score; keep the weights if they are the best so far, stop if they have long not been."""
         step = self.state.global_step
         with self.average.applied() if self.average else contextlib.nullcontext():
-            evaluation = self.score()
+            evaluation = self._score()
             better = self.course.take_in(evaluation, step)
             if self.args.should_save:
                 write_history(self.config.output, self.course.history)
                 if better:
-                    self.keep(evaluation, step)
+                    self._keep(evaluation, step)
         latest = self.course.history[-1]
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics=latest
         )
-        if self.course.since_best >= self.course.patience:
+        if self.course.since_best >= self.config.patience:
             self.control.should_training_stop = True
         return latest
 
@@ -257,125 +392,3 @@ def _reading(saved: str | None) -> Iterator[None]:
             f"{saved} cannot be read ({first_line(error)}); delete it to start the run anew. The "
             f"best checkpoint so far, if there is one, is intact in {Path(saved or '.').parent}"
         ) from error
-
-
-@dataclass(frozen=True)
-class Validation:
-    """The rows that a run is scored on.
-
-    :param labels: names of the outputs.
-    :param fit_ids: token ids of the rows that thresholds are fitted on.
-    :param fit_targets: int8, shape (rows, labels): theirs.
-    :param ids: token ids of the selection part, which chooses the best weights.
-    :param targets: its targets.
-    """
-
-    labels: tuple[str, ...]
-    fit_ids: list[Ids]
-    fit_targets: NDArray[np.int8]
-    ids: list[Ids]
-    targets: NDArray[np.int8]
-
-
-class LabelTrainer(RunTrainer[NDArray[np.float32]]):
-    """Learns labels: the loss over those that are known, mixed with what teachers say."""
-
-    config: TrainConfig
-    train_dataset: Examples
-
-    def __init__(
-        self,
-        model: EmotionModel,
-        config: TrainConfig,
-        args: TrainingArguments,
-        examples: Examples,
-        tell: Tell | None,
-        keep: Callable[[Evaluation[NDArray[np.float32]], int], None],
-        trackers: list[TrainerCallback],
-        device: Device,
-        validation: Validation,
-    ) -> None:
-        collate = partial(collate_examples, pad_id=model.pad_id)
-        lengths = [len(row) for row in examples.ids]
-        super().__init__(model, config, args, examples, lengths, collate, tell, keep, trackers)
-        self.model_accepts_loss_kwargs = True  # a step's loss is divided by the step's scale, once
-        self._device = device
-        self._emotions = model
-        self._validation = validation
-        self._loss = choose_loss(config)
-        self._network: Any = None
-
-    def score(self) -> Evaluation[NDArray[np.float32]]:
-        """Fit thresholds on their part and score the selection part with them.
-
-        :return: with the thresholds, float32, shape (labels,).
-        """
-        rows, rank, count = self._validation, self.args.process_index, self.args.world_size
-        every, fitted = rows.fit_ids + rows.ids, len(rows.fit_ids)
-        probabilities = np.zeros((len(every), len(rows.labels)), dtype=np.float32)
-        mine = sigmoid(predict_logits(self._emotions, every[rank::count], self._device))
-        parts: list[Any] = [mine] * count
-        if count > 1:
-            torch.distributed.all_gather_object(parts, mine)
-        for i, part in enumerate(parts):
-            probabilities[i::count] = part
-        thresholds = fit_thresholds(probabilities[:fitted], rows.fit_targets)
-        predicted = apply_thresholds(probabilities[fitted:], thresholds)
-        scores = score(rows.targets, predicted, rows.labels)
-        return Evaluation(scores, (scores.weighted_f1 + scores.macro_f1) / 2, thresholds)
-
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
-        """Give a step's batches, and what their losses are divided by, over all processes."""
-        batches, _ = super().get_batch_samples(*args, **kwargs)
-        taught = self.train_dataset.teacher is not None
-        scales = [loss_scale(b["weights"], b["row_weights"], taught=taught) for b in batches]
-        whole = torch.stack(scales).sum().to(self.args.device)
-        return batches, self.accelerator.reduce(whole, reduction="sum").clamp(min=1e-6)
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Return a batch's part of the step's loss."""
-        if self._network is None:
-            self._network = (
-                torch.compile(model, dynamic=True, backend=_COMPILER)
-                if self.config.compile
-                else model
-            )
-        with _compiling(self.config.compile):
-            logits = self._network(inputs["input_ids"], inputs["attention_mask"])
-        learned = (inputs["targets"], inputs["weights"], inputs["row_weights"])
-        share = self.config.teacher_weight
-        total = masked_sum(logits, *learned, inputs.get("teacher"), share, self._loss)
-        # The processes' gradients are averaged, and are to be added.
-        loss = total / num_items_in_batch * self.args.world_size
-        return (loss, logits) if return_outputs else loss
-
-
-@contextlib.contextmanager
-def _compiling(compiled: bool) -> Iterator[None]:
-    """Say in a sentence what torch.compile fails at, a missing C++ compiler above all."""
-    try:
-        yield
-    except RuntimeError as error:
-        if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            raise TrainingError(
-                f"torch.compile does not take this model here ({first_line(error)}); it needs a "
-                "C++ compiler; leave compile out"
-            ) from error
-        raise
-
-
-class TextTrainer(RunTrainer[Found], Seq2SeqTrainer, Generic[Found]):
-    """Learns to write target texts, by the model's own cross-entropy; its maker says how it scores.
-
-    :param score: scores the model in its present state on the selection part.
-    """
-
-    def __init__(self, *args: Any, score: Callable[[], Evaluation[Found]]) -> None:
-        super().__init__(*args)
-        self._score = score
-
-    def score(self) -> Evaluation[Found]:
-        """Score the model in its present state."""
-        return self._score()

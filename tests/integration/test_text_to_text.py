@@ -29,8 +29,10 @@ from ov_emotions.progress import Progress
 from ov_emotions.schema import to_builtins
 from ov_emotions.training.checkpoint import TEXT2TEXT_NAME
 from ov_emotions.training.settings import Text2TextConfig
-from ov_emotions.training.text_to_text.classifier import TextToTextClassifier
-from ov_emotions.training.text_to_text.evaluate import evaluate_text_to_text
+from ov_emotions.training.text_to_text.classifier import (
+    TextToTextClassifier,
+    evaluate_text_to_text,
+)
 from ov_emotions.training.text_to_text.run import make_pairs, train, training_rows
 from ov_emotions.training.text_to_text.targets import TargetFormat, Text2TextManifest
 
@@ -108,7 +110,7 @@ class KilledError(Exception):
 def test_a_killed_run_that_goes_on_ends_as_an_unbroken_one(
     t5_config, tmp_path, monkeypatch, save_every, optimizer
 ) -> None:
-    monkeypatch.setattr("ov_emotions.training.course._SAVE_EVERY_SECONDS", save_every)
+    monkeypatch.setattr("ov_emotions.training.trainer._SAVE_EVERY_SECONDS", save_every)
     whole = replace(
         t5_config,
         output=tmp_path / "whole",

@@ -28,6 +28,7 @@ pytest.importorskip("tomli_w", reason="settings are written with tomli-w", exc_t
 
 import torch
 import transformers
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from ov_emotions import EmotionClassifier
@@ -38,7 +39,6 @@ from ov_emotions.labels import EKMAN
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.training import teachers
 from ov_emotions.training.checkpoint import CheckpointFacts, HeadConfig, read_checkpoint_facts
-from ov_emotions.training.course import run_folder
 from ov_emotions.training.model import ACTIVATIONS, EmotionModel
 from ov_emotions.training.run import train
 from ov_emotions.training.settings import TrainConfig, load_settings, settings_text
@@ -46,7 +46,7 @@ from ov_emotions.training.teachers import draw_texts, find_teachers, teach
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[2]
-SAVE_EVERY = "ov_emotions.training.course._SAVE_EVERY_SECONDS"
+SAVE_EVERY = "ov_emotions.training.trainer._SAVE_EVERY_SECONDS"
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_every_option_trains_is_written_down_and_changes_the_model(quick, plain,
 
 def test_compiling_changes_no_more_than_rounding(quick, plain, monkeypatch):
     # The graphs are traced for real; they run without the C++ compiler, which takes long.
-    monkeypatch.setattr("ov_emotions.training.trainer._COMPILER", "eager")
+    monkeypatch.setattr("ov_emotions.training.run._COMPILER", "eager")
     train(replace(quick, compile=True))
     for name, value in _weights(quick).items():
         torch.testing.assert_close(value, plain[name], atol=2e-3, rtol=1e-2)
@@ -170,7 +170,7 @@ def test_compiling_changes_no_more_than_rounding(quick, plain, monkeypatch):
     def broken(*_args: object) -> None:
         raise RuntimeError("no compiler")
 
-    monkeypatch.setattr("ov_emotions.training.trainer._COMPILER", broken)
+    monkeypatch.setattr("ov_emotions.training.run._COMPILER", broken)
     with pytest.raises(TrainingError, match=r"torch\.compile does not take this model here"):
         train(replace(quick, compile=True, output=quick.output.parent / "broken"))
 
@@ -358,8 +358,9 @@ def test_a_folder_of_another_run_is_refused_with_what_differs(config, tmp_path, 
 
 
 def test_two_runs_do_not_share_a_folder_and_what_a_kill_left_half_written_is_put_right(quick):
+    quick.output.mkdir()
     with (
-        run_folder(quick.output, "checkpoint.json"),
+        FileLock(quick.output / ".lock"),
         pytest.raises(TrainingError, match="another process trains in"),
     ):
         train(quick)

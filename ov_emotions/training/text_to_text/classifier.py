@@ -1,4 +1,4 @@
-"""A text-to-text model as a classifier: it writes the labels, with PyTorch."""
+"""A text-to-text model as a classifier: it writes the labels, with PyTorch; and its scores."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.classifier import TextClassifier
-from ov_emotions.errors import InputError
+from ov_emotions.data.dataset import PreparedData
+from ov_emotions.errors import DataError, InputError
+from ov_emotions.evaluation.results import Result, SplitScores
+from ov_emotions.evaluation.run import read_rows, split_scores
+from ov_emotions.files import sha256_file
 from ov_emotions.prediction import Prediction, Texts, as_texts, check_count, rank
-from ov_emotions.system import require
+from ov_emotions.system import environment, require
+from ov_emotions.training.checkpoint import WEIGHTS_NAME
 from ov_emotions.training.text_to_text.targets import OutputCounts, Text2TextManifest
 
 if TYPE_CHECKING:
@@ -38,9 +43,6 @@ class TextToTextClassifier(TextClassifier):
 
     A text without a letter or digit gets 0 for every label and never reaches the model. A long one
     is read from its beginning, and `Prediction.truncated` says so.
-
-    :param writer: the model and how it is asked.
-    :param manifest: of its folder.
     """
 
     def __init__(self, writer: LabelWriter, manifest: Text2TextManifest) -> None:
@@ -71,7 +73,6 @@ class TextToTextClassifier(TextClassifier):
         :param constrained: whether nothing but labels can be written; None is as the folder says.
         :param threads: CPU threads of PyTorch in this process; None leaves them as they are.
         :param batch_tokens: source tokens of a batch at most, padding included.
-        :return: the classifier.
         :raises CheckpointError: if the folder is no such folder, or damaged.
         :raises InputError: if an argument is of the wrong kind or out of range.
         :raises TrainingError: if there is no such device.
@@ -125,7 +126,6 @@ class TextToTextClassifier(TextClassifier):
     def predict_proba(self, texts: Texts) -> NDArray[np.float32]:
         """Give every label's share of the beams' probability: not calibrated, see the class.
 
-        :param texts: a list or tuple of texts.
         :return: float32, shape (texts, labels), in [0, 1]; columns are in the order of `labels`.
         :raises InputError: if something is not a text; the message names its position.
         """
@@ -149,3 +149,40 @@ class TextToTextClassifier(TextClassifier):
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:
         written = self.write(texts)
         return rank(self.labels, written.predicted, written.scores, written.truncated.tolist())
+
+
+def evaluate_text_to_text(
+    folder: Path, prepared: PreparedData, splits: Sequence[str], precision: str | None = None
+) -> Result:
+    """Let the model write about the splits as a user would, and score what it names.
+
+    :param splits: names of splits, or `validation:PART`.
+    :param precision: f32 or bf16; None is f32.
+    :return: what `ov_emotions.evaluation.evaluate` gives, and per split under `outputs` how many
+        outputs there were and how many could not be read; these count as no label.
+    :raises CheckpointError: if the folder cannot be used.
+    :raises MissingExtraError: if the extra `train` is not installed.
+    :raises DataError: if a split does not exist or has other labels.
+    """
+    classifier = TextToTextClassifier.from_pretrained(folder, precision=precision or "f32")
+    results: dict[str, SplitScores] = {}
+    for name in splits:
+        data = read_rows(prepared, name)
+        if data.label_set.labels != classifier.labels:
+            raise DataError(f"{name} has other labels than {folder}")
+        written = classifier.write(data.texts)
+        results[name] = split_scores(
+            data.targets,
+            written.predicted,
+            classifier.labels,
+            outputs=written.counts.to_dict(),
+        )
+    return Result(
+        model=folder.as_posix(),
+        weights_sha256=sha256_file(folder / WEIGHTS_NAME),
+        weights="fp32",
+        inference_precision=precision or "f32",
+        thresholds={},  # it decides by what it writes
+        splits=results,
+        provenance=environment("torch", "transformers", "tokenizers"),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +11,20 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import TrainingArguments
 
-from ov_emotions.data.dataset import MANIFEST_NAME, UNKNOWN, LabelledTexts, PreparedData
+from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.errors import TrainingError
-from ov_emotions.files import atomic_folder, sha256_file
+from ov_emotions.files import atomic_folder
 from ov_emotions.metrics import score
 from ov_emotions.normalize import NORMALIZER_VERSION, normalize
 from ov_emotions.progress import Tell
 from ov_emotions.schema import write_json
 from ov_emotions.system import environment
-from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, DataFacts, check_labels
-from ov_emotions.training.course import (
-    Evaluation,
-    check_resumable,
-    run_folder,
-    writing,
-)
-from ov_emotions.training.device import Device, choose_device, launched
+from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, check_labels
+from ov_emotions.training.device import choose_device, launched
 from ov_emotions.training.examples import Ids, pad, tokenize
-from ov_emotions.training.run import begin, finish, open_prepared, run_state, training_sources
+from ov_emotions.training.folder import run_folder, writing
+from ov_emotions.training.run import data_facts, open_prepared
 from ov_emotions.training.settings import BEST_NAME, Text2TextConfig
 from ov_emotions.training.text_to_text.targets import (
     OutputCounts,
@@ -46,7 +39,7 @@ from ov_emotions.training.text_to_text.writer import (
     load_target_tokenizer,
     save_model,
 )
-from ov_emotions.training.trainer import TextTrainer, trainer_arguments
+from ov_emotions.training.trainer import Evaluation, RunTrainer, trainer_arguments
 
 _READ = (
     *("names", "no_emotion", "prefix", "max_source_length", "max_target_length", "beams"),
@@ -56,26 +49,88 @@ _READ = (
 IGNORED = -100
 """The target id that the cross-entropy leaves out: padding."""
 
-
-@dataclass(frozen=True)
-class Pairs(torch.utils.data.Dataset[tuple[Ids, Ids]]):
-    """Tokenised training rows.
-
-    :param sources: ids of prefix and text, per row.
-    :param targets: ids of what is to be written, per row, the end token included.
-    """
-
-    sources: list[Ids]
-    targets: list[Ids]
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def __getitem__(self, row: int) -> tuple[Ids, Ids]:
-        return self.sources[row], self.targets[row]
-
-
 logger = logging.getLogger(__name__)
+
+
+def train(config: Text2TextConfig, tell: Tell | None = None) -> Text2TextManifest:
+    """Fine-tune a sequence-to-sequence model and write the best weights to `output/best`.
+
+    A run that was killed goes on where its last saved state is; the same configuration again after
+    the end changes nothing.
+
+    :param tell: told how far the run is; None for nobody.
+    :return: the manifest of the best weights.
+    :raises TrainingError: if the run cannot start or go on.
+    :raises CheckpointError: if the base cannot be used.
+    :raises DataError: if the prepared folder cannot be.
+    """
+    if launched() > 1:
+        raise TrainingError("text-to-text trains in one process; start it without a launcher")
+    device, best = choose_device(config.device, config.precision), config.output / BEST_NAME
+    prepared = open_prepared(config, ("selection",))
+    args = trainer_arguments(config, device)
+    with run_folder(config, args, TEXT2TEXT_NAME) as has_ended:
+        if has_ended:
+            return Text2TextManifest.read(best)
+        torch.manual_seed(config.seed)
+        data, left_out = training_rows(prepared.split("train"), config)
+        for name, count in left_out.items():
+            logger.info("%s: %d rows left out, some label of theirs is not annotated", name, count)
+        selection = prepared.validation_part("selection")
+        if config.selection_rows:
+            rows = np.arange(len(selection))
+            selection = selection.select(_draw(rows, config.selection_rows, config.seed))
+        labels = data.label_set.labels
+        target = TargetFormat(labels, data.label_set.russian, config.names, config.no_emotion)
+        earlier = None
+        if is_text_to_text(config.base):
+            earlier = Text2TextManifest.read(Path(config.base))
+            check_labels(config.base, earlier.labels, labels)
+        tokenizer = load_target_tokenizer(config.base)
+        model = load_model(config.base)
+        check_can_write(config.base, model, tokenizer, target)
+        model.to(device.torch_device)
+        writer = LabelWriter(model, tokenizer, target, config, device)
+        sources, targets = make_pairs(data, tokenizer, target, config)
+        pad_id = int(model.generation_config.pad_token_id or 0)
+
+        def batch(rows: list[int]) -> dict[str, Tensor]:
+            ids, mask = pad([sources[row] for row in rows], pad_id)
+            written, _ = pad([targets[row] for row in rows], IGNORED)
+            return {"input_ids": ids, "attention_mask": mask, "labels": written}
+
+        def score_selection() -> Evaluation[OutputCounts]:
+            written = writer.write(selection.texts)
+            scores = score(selection.targets, written.predicted, labels)
+            also = {"unparseable_share": written.counts.unparseable_share}
+            return Evaluation(scores, scores.weighted_f1, written.counts, also)
+
+        def keep(evaluation: Evaluation[OutputCounts], step: int) -> None:
+            manifest = Text2TextManifest(
+                labels=labels,
+                label_names_ru=dict(data.label_set.russian),
+                **{name: getattr(config, name) for name in _READ},
+                normalizer=NORMALIZER_VERSION,
+                base_model=config.base,
+                training=config.to_dict(),
+                earlier_training=earlier.run_facts() if earlier else None,
+                training_rows=len(data),
+                left_out=left_out,
+                data=data_facts(prepared, data.origins, earlier.data if earlier else None),
+                selection=evaluation.scores.to_dict(),
+                outputs=evaluation.found.to_dict(),
+                step=step,
+                precision=device.precision,
+                device=device.torch_device.type,
+                provenance=environment("torch", "transformers", "tokenizers"),
+            )
+            with writing(best), atomic_folder(best) as folder:
+                save_model(folder, model, tokenizer)
+                write_json(folder / TEXT2TEXT_NAME, manifest)
+
+        lengths = [len(source) for source in sources]
+        RunTrainer(model, config, args, lengths, batch, score_selection, keep, tell).run()
+        return Text2TextManifest.read(best)
 
 
 def training_rows(
@@ -116,9 +171,10 @@ def _draw(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
 
 def make_pairs(
     data: LabelledTexts, tokenizer: Tokenizer, target: TargetFormat, config: Text2TextConfig
-) -> Pairs:
+) -> tuple[list[Ids], list[Ids]]:
     """Tokenise the training rows.
 
+    :return: per row the ids of prefix and text, and of what is to be written, end token included.
     :raises TrainingError: if a target is longer than what the model may write.
     """
     labels = np.array(target.labels)
@@ -131,112 +187,4 @@ def make_pairs(
             f"{written[longest]!r} is {len(targets[longest])} tokens long, and max_target_length "
             f"is {config.max_target_length}; raise it"
         )
-    return Pairs(tokenize(tokenizer, sources, config.max_source_length), targets)
-
-
-def _selection(prepared: PreparedData, config: Text2TextConfig) -> LabelledTexts:
-    data = prepared.validation_part("selection")
-    if not len(data):
-        raise TrainingError(f"{config.data} has no rows in the selection part of validation")
-    if config.selection_rows:
-        data = data.select(_draw(np.arange(len(data)), config.selection_rows, config.seed))
-    return data
-
-
-def train(config: Text2TextConfig, tell: Tell | None = None) -> Text2TextManifest:
-    """Fine-tune a sequence-to-sequence model and write the best weights to `output/best`.
-
-    A run that was killed goes on where its last saved state is; the same configuration again after
-    the end changes nothing.
-
-    :param config: the run.
-    :param tell: told how far the run is; None for nobody.
-    :return: the manifest of the best weights.
-    :raises TrainingError: if the run cannot start or go on.
-    :raises CheckpointError: if the base cannot be used.
-    :raises DataError: if the prepared folder cannot be.
-    """
-    if launched() > 1:
-        raise TrainingError("text-to-text trains in one process; start it without a launcher")
-    device = choose_device(config.device, config.precision)
-    prepared = open_prepared(config, ("selection",))
-    args = trainer_arguments(config, device)
-    with run_folder(config.output, TEXT2TEXT_NAME):
-        state = run_state(config, args)
-        if not check_resumable(config.output, state):
-            _train(config, args, device, prepared, tell)
-            finish(config, args, state)
-        return Text2TextManifest.read(config.output / BEST_NAME)
-
-
-def _train(
-    config: Text2TextConfig,
-    args: TrainingArguments,
-    device: Device,
-    prepared: PreparedData,
-    tell: Tell | None,
-) -> None:
-    torch.manual_seed(config.seed)
-    data, left_out = training_rows(prepared.split("train"), config)
-    for name, count in left_out.items():
-        logger.info("%s: %d rows left out, some label of theirs is not annotated", name, count)
-    selection = _selection(prepared, config)
-    labels, best = data.label_set.labels, config.output / BEST_NAME
-    target = TargetFormat(labels, data.label_set.russian, config.names, config.no_emotion)
-    earlier = Text2TextManifest.read(Path(config.base)) if is_text_to_text(config.base) else None
-    if earlier:
-        check_labels(config.base, earlier.labels, labels)
-    tokenizer = load_target_tokenizer(config.base)
-    model = load_model(config.base)
-    check_can_write(config.base, model, tokenizer, target)
-    model.to(device.torch_device)
-    writer = LabelWriter(model, tokenizer, target, config, device)
-    pairs = make_pairs(data, tokenizer, target, config)
-    pad_id = int(model.generation_config.pad_token_id or 0)
-
-    def collate(rows: list[tuple[Ids, Ids]]) -> dict[str, Tensor]:
-        ids, mask = pad([source for source, _ in rows], pad_id)
-        written, _ = pad([written for _, written in rows], IGNORED)
-        return {"input_ids": ids, "attention_mask": mask, "labels": written}
-
-    def score_selection() -> Evaluation[OutputCounts]:
-        written = writer.write(selection.texts)
-        scores = score(selection.targets, written.predicted, labels)
-        also = {"unparseable_share": written.counts.unparseable_share}
-        return Evaluation(scores, scores.weighted_f1, written.counts, also)
-
-    def keep(evaluation: Evaluation[OutputCounts], step: int) -> None:
-        manifest = Text2TextManifest(
-            labels=labels,
-            label_names_ru=dict(data.label_set.russian),
-            **{name: getattr(config, name) for name in _READ},
-            normalizer=NORMALIZER_VERSION,
-            base_model=config.base,
-            training=config.to_dict(),
-            earlier_training=earlier.run_facts() if earlier else None,
-            training_rows=len(data),
-            left_out=left_out,
-            data=DataFacts(
-                manifest_sha256=sha256_file(config.data / MANIFEST_NAME),
-                seed=prepared.manifest.seed,
-                sources=training_sources(
-                    prepared, data.origins, earlier=earlier.data.sources if earlier else ()
-                ),
-            ),
-            selection=evaluation.scores.to_dict(),
-            outputs=evaluation.found.to_dict(),
-            step=step,
-            precision=device.precision,
-            device=device.torch_device.type,
-            provenance=environment("torch", "transformers", "tokenizers"),
-        )
-        with writing(best), atomic_folder(best) as folder:
-            save_model(folder, model, tokenizer)
-            write_json(folder / TEXT2TEXT_NAME, manifest)
-
-    lengths = [len(source) for source in pairs.sources]
-    trainer = TextTrainer(
-        model, config, args, pairs, lengths, collate, tell, keep, [], score=score_selection
-    )
-    begin(config, args)
-    trainer.run()
+    return tokenize(tokenizer, sources, config.max_source_length), targets

@@ -44,8 +44,6 @@ class TargetFormat:
     """How labels are written: their names in a fixed order, a comma between them.
 
     :param labels: English identifiers, in the order of writing.
-    :param russian: the Russian name of each.
-    :param names: which names are written.
     :param no_emotion: what is written where no label is present; may be empty.
     :raises TrainingError: if two labels, or a label and `no_emotion`, would be written alike, or a
         name holds the separator.
@@ -112,7 +110,6 @@ def _key(piece: str) -> str:
 class OutputCounts:
     """How many of a model's outputs could be read.
 
-    :param outputs: in all.
     :param unparseable: in which neither a label nor the word for no emotion was found; they count
         as no label.
     :param partly: in which something was found beside pieces that are no label, which are ignored.
@@ -159,30 +156,13 @@ def is_text_to_text(source: str | os.PathLike[str] | None) -> bool:
 
 
 class Text2TextManifest(Schema, frozen=True, kw_only=True):
-    """What is known of a trained text-to-text model.
+    """What is known of a trained text-to-text model; `Text2TextConfig` says what the settings are.
 
     :param labels: in the order of writing.
-    :param label_names_ru: their Russian names.
-    :param names: which names the model writes.
-    :param no_emotion: what it writes for no label.
-    :param prefix: what stands before every text.
-    :param max_source_length: tokens of prefix and text.
-    :param max_target_length: tokens written at most.
-    :param beams: width of the beam search at which it was chosen.
-    :param constrained: whether it was chosen writing nothing but labels.
-    :param normalizer: version of the normaliser that texts go through.
-    :param base_model: what training started from.
-    :param training: the run's configuration.
     :param earlier_training: how the base was trained, where it is an earlier run's; else None.
-    :param training_rows: rows that were trained on.
     :param left_out: by set, rows not trained on because some label of theirs is unknown.
-    :param data: hash and seed of the prepared data, and its sets with licences.
     :param selection: scores on the selection part of validation.
     :param outputs: how many of the outputs there could be read.
-    :param step: at which these weights were taken.
-    :param precision: that was trained in.
-    :param device: that was trained on.
-    :param provenance: machine and versions.
     """
 
     schema: Literal[1] = 1

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig
 
 from ov_emotions.encoding import EncodedBatch, TextEncoder
 from ov_emotions.errors import CheckpointError, InputError
 from ov_emotions.normalize import normalize
 from ov_emotions.system import quiet_transformers, require
-from ov_emotions.training.checkpoint import TOKENIZER_NAME
+from ov_emotions.training.checkpoint import TOKENIZER_NAME, plain_tokenizer
 from ov_emotions.training.device import Device
 from ov_emotions.training.settings import Text2TextConfig
 from ov_emotions.training.text_to_text.targets import (
@@ -98,18 +98,20 @@ class LabelWriter:
             for window, (beams, shares) in zip(group, self._generate(batch), strict=True):
                 row = readable[encoded.owners[window]]
                 parsed = [self.target.parse(beam) for beam in beams]
-                found = np.array([self._columns(p) for p in parsed])
+                found = np.array([[x in p.labels for x in self.target.labels] for p in parsed])
                 outputs[row], predicted[row] = beams[0], found[0]
                 scores[row] = np.clip(shares @ found, 0, 1)
                 best.append(parsed[0])
         return Written(tuple(outputs), predicted, scores, truncated, OutputCounts.of(best))
 
-    def _columns(self, parsed: ParsedTarget) -> list[bool]:
-        return [label in parsed.labels for label in self.target.labels]
-
     def _generate(self, batch: EncodedBatch) -> list[tuple[list[str], NDArray[np.float32]]]:
         """Give for each row its beams' texts, the most probable first, and their shares."""
         where, beams = self.device.torch_device, self.options.beams
+        search: dict[str, Any] = {}
+        if beams > 1:
+            # Compared by the probability of the whole output, the end token included.
+            search = {"length_penalty": 0.0, "output_scores": True}
+            search |= {"num_beams": beams, "num_return_sequences": beams}
         was_training = self.model.training
         self.model.eval()
         try:
@@ -121,7 +123,7 @@ class LabelWriter:
                     do_sample=False,
                     prefix_allowed_tokens_fn=self._allowed,
                     return_dict_in_generate=True,
-                    **(_beam_search(beams) if beams > 1 else {}),
+                    **search,
                 )
         finally:
             self.model.train(was_training)
@@ -133,16 +135,6 @@ class LabelWriter:
             log = answer.sequences_scores.float().reshape(rows, beams)
             shares = torch.softmax(log, dim=1).cpu().numpy()
         return [(texts[i * beams : (i + 1) * beams], shares[i]) for i in range(rows)]
-
-
-def _beam_search(beams: int) -> dict[str, Any]:
-    return {
-        "num_beams": beams,
-        "num_return_sequences": beams,
-        # Beams are compared by the probability of the whole output, the end token included.
-        "length_penalty": 0.0,
-        "output_scores": True,
-    }
 
 
 def allowed_tokens(
@@ -199,21 +191,14 @@ def load_model(base: str) -> Any:
         ) from error
     if absent := sorted(loaded["missing_keys"]):
         logger.warning("%s lacks %s; these weights start random", base, ", ".join(absent))
-    own = model.generation_config
-    settings: Any = GenerationConfig  # it lacks annotations
     # Beam widths, sampling or forbidden repetitions of another task shall not leak into this one.
-    model.generation_config = settings(
-        decoder_start_token_id=_first(
-            own.decoder_start_token_id, getattr(config, "decoder_start_token_id", None)
-        ),
-        eos_token_id=_first(own.eos_token_id, getattr(config, "eos_token_id", None)),
-        pad_token_id=_first(own.pad_token_id, getattr(config, "pad_token_id", None)),
-    )
+    tokens = {}
+    for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
+        own = getattr(model.generation_config, name)
+        tokens[name] = getattr(config, name, None) if own is None else own
+    settings: Any = GenerationConfig  # it lacks annotations
+    model.generation_config = settings(**tokens)
     return model.eval()
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 def load_target_tokenizer(base: str) -> Tokenizer:
@@ -229,15 +214,7 @@ def load_target_tokenizer(base: str) -> Tokenizer:
         # Without them transformers asks for tiktoken, which would not help.
         for module in ("google.protobuf", "sentencepiece"):
             require(module, extra="train")
-    try:
-        if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        else:
-            with quiet_transformers():
-                loaded: Any = AutoTokenizer.from_pretrained(base)
-            tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
-    except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(f"cannot load the tokeniser of {base}: {error}") from error
+    tokenizer = plain_tokenizer(base)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
