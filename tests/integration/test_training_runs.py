@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -45,39 +47,26 @@ from ov_emotions.training.settings import TrainConfig, load_settings, settings_t
 from ov_emotions.training.teachers import draw_texts, find_teachers, teach
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ROOT = Path(__file__).resolve().parents[2]
 SAVE_EVERY = "ov_emotions.training.trainer._SAVE_EVERY_SECONDS"
+QUICK = {"epochs": 1, "batch_size": 32, "max_rows": 100, "evaluations_per_epoch": 1}
 
 
 @pytest.fixture
 def quick(config: TrainConfig, tmp_path: Path) -> TrainConfig:
     """An epoch of four steps."""
-    return replace(
-        config,
-        output=tmp_path / "run",
-        epochs=1,
-        batch_size=32,
-        max_rows=100,
-        evaluations_per_epoch=1,
-    )
+    return replace(config, output=tmp_path / "run", **QUICK)
 
 
 @pytest.fixture(scope="module")
-def plain(config: TrainConfig, tmp_path_factory, one_thread: None) -> dict[str, torch.Tensor]:  # noqa: ARG001
-    """Weights of a quick run where no option is taken."""
-    output = tmp_path_factory.mktemp("plain") / "run"
-    quick = {"epochs": 1, "batch_size": 32, "max_rows": 100, "evaluations_per_epoch": 1}
-    run = replace(config, output=output, **quick)
+def plain(config: TrainConfig, tmp_path_factory, one_thread: None) -> TrainConfig:  # noqa: ARG001
+    """A quick run where no option is taken, trained."""
+    run = replace(config, output=tmp_path_factory.mktemp("plain") / "run", **QUICK)
     train(run)
-    return _weights(run)
+    return run
 
 
 def _weights(config: TrainConfig) -> dict[str, torch.Tensor]:
     return load_file(config.output / "best" / "model.safetensors")
-
-
-def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())
 
 
 def _history(config: TrainConfig) -> list[dict[str, float]]:
@@ -103,19 +92,18 @@ def test_training_learns_and_the_checkpoint_says_what_it_came_from(facts, config
     assert rows == prepared.manifest.splits["train"].rows_by_origin
 
 
-@pytest.mark.usefixtures("facts")
-def test_the_same_seed_repeats_the_run_and_another_does_not(config, tmp_path):
+def test_the_same_seed_repeats_the_run_and_another_does_not(plain, quick):
     written = load_settings(
-        TrainConfig, file=config.output / "config.toml", given={"output": tmp_path / "again"}
+        TrainConfig, file=plain.output / "config.toml", given={"output": quick.output}
     )
     train(written)
-    assert _outcome(written) == _outcome(config)
-    other = replace(config, output=tmp_path / "other", seed=1, epochs=1)
+    assert _outcome(written) == _outcome(plain)
+    other = replace(quick, output=quick.output.parent / "other", seed=1)
     train(other)
-    assert _history(other)[0]["loss"] != _history(config)[0]["loss"]
-    with (config.output / "history.csv").open(encoding="utf-8", newline="") as file:
+    assert _history(other)[0]["loss"] != _history(plain)[0]["loss"]
+    with (plain.output / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    assert rows == _history(config)
+    assert rows == _history(plain)
 
 
 def test_a_run_stops_when_validation_stops_improving(quick):
@@ -151,7 +139,7 @@ def test_every_option_trains_is_written_down_and_changes_the_model(quick, plain,
     model = EmotionModel.load(config.output / "best")
     for name in {field.name for field in dataclasses.fields(HeadConfig)} & set(options):
         assert getattr(model.head, name) == options[name]
-    assert not _same(_weights(config), plain)
+    assert _outcome(config)[0] != _outcome(plain)[0]
     assert load_settings(TrainConfig, file=config.output / "config.toml") == config
     if config.freeze_embeddings:
         base = EmotionModel.from_base(quick.base, HeadConfig(7)).state_dict()
@@ -165,7 +153,7 @@ def test_compiling_changes_no_more_than_rounding(quick, plain, monkeypatch):
     monkeypatch.setattr("ov_emotions.training.run._COMPILER", "eager")
     train(replace(quick, compile=True))
     for name, value in _weights(quick).items():
-        torch.testing.assert_close(value, plain[name], atol=2e-3, rtol=1e-2)
+        torch.testing.assert_close(value, _weights(plain)[name], atol=2e-3, rtol=1e-2)
 
     def broken(*_args: object) -> None:
         raise RuntimeError("no compiler")
@@ -241,67 +229,76 @@ def test_a_checkpoint_trained_on_keeps_its_head_and_credits_its_sets(quick, tmp_
 
 # Kills
 
+# A server of processes that has imported what they need: each is there at once.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["ov_emotions.cli.main", "ov_emotions.training.run"])
 
-def _start(config: TrainConfig, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    file = folder / "run.toml"
+
+def _command(file: Path, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    rank = environment.get("RANK", "0")
+    with (
+        file.with_name(f"answer{rank}").open("w", encoding="utf-8") as answer,
+        contextlib.redirect_stdout(answer),
+    ):
+        sys.exit(main(["train", "--json", "--config", str(file)]))
+
+
+def _start(config: TrainConfig, **environment: str) -> BaseProcess:
+    config.output.mkdir(exist_ok=True)
+    file = config.output / "given.toml"
     write_text(file, settings_text(config))
-    return subprocess.Popen(
-        [sys.executable, "-m", "ov_emotions", "train", "--json", "--config", str(file)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = FORKS.Process(target=_command, args=(file, environment))
+    process.start()
+    return process
 
 
-def _launch(config: TrainConfig, folder: Path) -> list[subprocess.Popen[str]]:
+def _launch(config: TrainConfig) -> list[BaseProcess]:
     """Start what torchrun would start, without its own process between."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [_start(config, folder, **common, RANK=str(r), LOCAL_RANK=str(r)) for r in range(2)]
+    return [_start(config, **common, RANK=str(r), LOCAL_RANK=str(r)) for r in range(2)]
 
 
-def _kill_after(processes: list[subprocess.Popen[str]], done: Callable[[], bool]) -> None:
+def _kill_after(processes: list[BaseProcess], done: Callable[[], bool]) -> None:
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not done():
-            assert processes[0].poll() is None, processes[0].communicate()
+            assert processes[0].exitcode is None
             assert time.monotonic() < deadline
             time.sleep(0.002)
     finally:
         for process in processes:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-    assert processes[0].returncode == -signal.SIGKILL
+            process.kill()
+            process.join()
+    assert processes[0].exitcode == -signal.SIGKILL
 
 
-def _finish(processes: list[subprocess.Popen[str]]) -> list[str]:
-    answers = []
+def _finish(processes: list[BaseProcess]) -> None:
     try:
         for process in processes:
-            out, err = process.communicate(timeout=240)
-            assert process.returncode == 0, err
-            answers.append(out)
+            process.join(240)
+            assert process.exitcode == 0
     finally:
         for process in processes:
             process.kill()
-    return answers
 
 
-@pytest.mark.parametrize("after", ["history.json", "checkpoint-*/trainer_state.json"])
-def test_a_run_that_is_killed_for_good_ends_bit_for_bit_as_an_unbroken_one(quick, tmp_path, after):
+def test_a_run_that_is_killed_for_good_ends_bit_for_bit_as_an_unbroken_one(quick, tmp_path):
     # Long enough that the kill comes in time.
-    config = replace(quick, epochs=12, max_rows=0, patience=100, ema_decay=0.9)
-    _kill_after([_start(config, tmp_path)], lambda: any(config.output.glob(after)))
-    steps: list[int] = []
-    train(config, lambda progress: steps.append(progress.done))
-    assert steps[0] > 1 or after == "history.json"
-    whole = replace(config, output=tmp_path / "whole")
+    whole = replace(quick, epochs=8, max_rows=0, patience=100, ema_decay=0.9)
     train(whole)
-    assert _outcome(config) == _outcome(whole)
-    assert not [*config.output.glob(".*.tmp"), *config.output.glob("checkpoint-*")]
+    for name, after in (("early", "history.json"), ("late", "checkpoint-*/trainer_state.json")):
+        config = replace(whole, output=tmp_path / name)
+        _kill_after([_start(config)], lambda c=config, a=after: any(c.output.glob(a)))
+        steps: list[int] = []
+        train(config, lambda progress, steps=steps: steps.append(progress.done))
+        assert steps[0] > 1 or name == "early"
+        assert _outcome(config) == _outcome(whole)
+        assert not [*config.output.glob(".*.tmp"), *config.output.glob("checkpoint-*")]
 
 
 class KilledError(Exception):
@@ -379,17 +376,19 @@ def test_two_runs_do_not_share_a_folder_and_what_a_kill_left_half_written_is_put
     assert not [*output.glob(".*.tmp"), *output.glob("checkpoint-*")]
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "model.safetensors", "rng_state.pth"])
-def test_a_damaged_state_is_named_and_the_checkpoint_is_intact(quick, monkeypatch, name):
+def test_a_damaged_state_is_named_and_the_checkpoint_is_intact(quick, monkeypatch):
     monkeypatch.setattr(SAVE_EVERY, 0.0)
     config = replace(quick, epochs=3)
     with pytest.raises(KilledError):
         train(config, _killed_at(7))
     before = _outcome(config)
     (saved,) = config.output.glob("checkpoint-*")
-    (saved / name).write_bytes((saved / name).read_bytes()[:50])
-    with pytest.raises(TrainingError, match=r"checkpoint-6 cannot be read .*; delete it to start"):
-        train(config)
+    for name in ("optimizer.pt", "model.safetensors", "rng_state.pth"):
+        whole = (saved / name).read_bytes()
+        (saved / name).write_bytes(whole[:50])
+        with pytest.raises(TrainingError, match=r"checkpoint-6 cannot be read .*; delete it to st"):
+            train(config)
+        (saved / name).write_bytes(whole)
     assert _outcome(config) == before
     EmotionModel.load(config.output / "best")
     shutil.rmtree(saved)
@@ -397,16 +396,21 @@ def test_a_damaged_state_is_named_and_the_checkpoint_is_intact(quick, monkeypatc
     assert _history(config)[-1]["step"] == 12
 
 
+@pytest.fixture(scope="module")
+def two_epochs(plain: TrainConfig, tmp_path_factory) -> TrainConfig:
+    run = replace(plain, output=tmp_path_factory.mktemp("two") / "run", epochs=2)
+    train(run)
+    return run
+
+
 @pytest.mark.parametrize("room", [0.0, 1.1, 2.2, 3.6])
 def test_a_full_disk_ends_a_run_in_a_sentence_and_leaves_the_last_checkpoint(
-    quick, small_disk, leave_room, tmp_path, room
+    two_epochs, small_disk, leave_room, room
 ):
     # What the run writes in the order it writes: settings, best (1), the state (about 6), again.
-    reference = replace(quick, output=tmp_path / "reference", epochs=2)
-    train(reference)
-    size = sum(f.stat().st_size for f in (reference.output / "best").iterdir())
+    size = sum(f.stat().st_size for f in (two_epochs.output / "best").iterdir())
     filler = leave_room(int(size * room) + 12_000)
-    run = replace(reference, output=small_disk / "run")
+    run = replace(two_epochs, output=small_disk / "run")
     with pytest.raises(TrainingError, match=r"could not be written .*(space|writing|write)"):
         train(run)
     assert not list(run.output.glob(".*.tmp"))
@@ -415,7 +419,7 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_leaves_the_last_checkpoint(
         assert read_checkpoint_facts(run.output / "best").step > 0
     filler.unlink()
     train(run)
-    assert _outcome(run) == _outcome(reference)
+    assert _outcome(run) == _outcome(two_epochs)
 
 
 # Several processes
@@ -437,9 +441,9 @@ def test_two_processes_learn_what_one_learns_and_the_first_alone_writes_and_answ
         learning_rate=1e-3,
         head_learning_rate=1e-3,
     )
-    answers = _finish(_launch(config, tmp_path))
-    assert json.loads(answers[0])["processes"] == 2
-    assert answers[1] == ""
+    _finish(_launch(config))
+    assert json.loads((config.output / "answer0").read_text("utf-8"))["processes"] == 2
+    assert (config.output / "answer1").read_text("utf-8") == ""
     alone = replace(config, output=tmp_path / "alone")
     assert train(alone).processes == 1
     two, one = _weights(config), _weights(alone)
@@ -450,15 +454,14 @@ def test_two_processes_learn_what_one_learns_and_the_first_alone_writes_and_answ
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=2e-3)
 
 
-@pytest.mark.slow
 def test_two_killed_processes_go_on_and_end_bit_for_bit_as_unbroken_ones(quick, tmp_path):
     # With dropout: each process draws its own, and draws it again.
-    config = replace(quick, dropout=0.3, epochs=6, max_rows=0, patience=100)
+    config = replace(quick, dropout=0.3, epochs=6, max_rows=300, patience=100)
     state = "checkpoint-*/trainer_state.json"
-    _kill_after(_launch(config, tmp_path), lambda: any(config.output.glob(state)))
-    _finish(_launch(config, tmp_path))
+    _kill_after(_launch(config), lambda: any(config.output.glob(state)))
+    _finish(_launch(config))
     whole = replace(config, output=tmp_path / "whole")
-    _finish(_launch(whole, tmp_path))
+    _finish(_launch(whole))
     assert _outcome(config) == _outcome(whole)
 
 
