@@ -157,10 +157,9 @@ class ServingProfile:
                     f"the tuned {name} are {value}; they must lie between 1 and the cores, "
                     f"{self.cores}"
                 )
-        if self.concurrency is not None and self.concurrency < 1:
-            raise InputError(f"concurrency is {self.concurrency}; it must be at least 1")
-        if self.max_batch is not None and self.max_batch < 1:
-            raise InputError(f"max_batch is {self.max_batch}; it must be at least 1")
+        for name, value in (("concurrency", self.concurrency), ("max_batch", self.max_batch)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
         if not _NAME.fullmatch(self.name):
             raise InputError(
                 f"the model's name is {self.name!r}; it becomes a part of URLs and must be made of "
@@ -227,13 +226,10 @@ class ServingProfile:
     @property
     def plugin_config(self) -> dict[str, str | int | bool]:
         """OpenVINO's CPU options; one of PERFORMANCE_HINT and NUM_STREAMS, never both."""
+        hurry: dict[str, str | int | bool] = {"PERFORMANCE_HINT": "LATENCY"}
         return {
             "INFERENCE_PRECISION_HINT": self.precision,
-            **(
-                {"PERFORMANCE_HINT": "LATENCY"}
-                if self.one_stream
-                else {"NUM_STREAMS": self.streams}
-            ),
+            **(hurry if self.one_stream else {"NUM_STREAMS": self.streams}),
             "INFERENCE_NUM_THREADS": self.tuned_threads or self.cores,
             "ENABLE_CPU_PINNING": self.exclusive_cores,
         }

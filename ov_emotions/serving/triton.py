@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import openvino as ov
+import openvino.opset13 as ops
+
 from ov_emotions.bundle import MODEL_INPUTS, MODEL_NAME, Bundle, model_info, stamp
 from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import BundleError, BundleIntegrityError, InputError, RepositoryError
@@ -19,6 +22,7 @@ from ov_emotions.files import sha256_file, write_text
 from ov_emotions.serving.profile import MAX_CORES
 from ov_emotions.serving.repository import Layout, Published, check_name, publish_version
 from ov_emotions.serving.text_model import LabelNames, label_names
+from ov_emotions.system import shared_core
 
 TritonBackend = Literal["python", "openvino"]
 
@@ -84,10 +88,10 @@ class TritonConfig:
         check_name(self.name)
         if not isinstance(self.separator, str) or not self.separator:
             raise InputError(f"separator must be a text that is not empty, not {self.separator!r}")
-        for name in ("instances", "threads"):
-            value = getattr(self, name)
-            if name == "threads" and value is None:
-                continue
+        counts = {"instances": self.instances}
+        if self.threads is not None:
+            counts["threads"] = self.threads
+        for name, value in counts.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
             if value > MAX_CORES:
@@ -229,11 +233,6 @@ def _fill(bundle: Bundle, folder: Path, config: TritonConfig) -> None:
 
 def _save_token_model(bundle: Bundle, folder: Path) -> None:
     """Write the bundle's IR with probabilities behind it; its tokeniser stays with the caller."""
-    import openvino as ov
-    import openvino.opset13 as ops
-
-    from ov_emotions.system import shared_core
-
     try:
         model = shared_core().read_model(bundle.model_path)
         logits = model.output("logits").get_node().input_value(0)
