@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from page_reader import PageReader
 from report_examples import CHOICE, EXAMPLES, LABELS, eight, failed, study, three
 
 from ov_emotions.errors import DataError
@@ -22,24 +22,6 @@ HOSTILE = (
     "| a | `b` ``c`` **d** [e](javascript:f) ![g](http://h) https://i.example www.j.example "
     "<!-- k --> $l$ @m #1\n\n# n\n\x00\x1b\u202e\ud800"
 )
-
-
-class _Page(HTMLParser):
-    """Collects what a page is made of."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def _hostile(value: Any, names: dict[str, str], key: str = "") -> Any:
@@ -82,17 +64,17 @@ def _plain(text: str) -> str:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_report_is_sound_and_asks_for_nothing_outside_itself(name):
     markup, markdown, plot = _example(name)
-    page = _Page(markup)
+    page = PageReader(markup)
     assert not {"link", "img", "iframe", "object", "base", "form"} & set(page.tags)
     fetched = [v for n, v in page.attributes if n in ("src", "href", "srcset", "action")]
     assert all(value.startswith("#") for value in fetched)
     assert not re.search(r"@import|fetch\(|XMLHttpRequest", markup)
     assert set(re.findall(r"url\((\w+):", markup)) == {"data"}
-    ids = [value for attribute, value in page.attributes if attribute == "id"]
-    assert len(set(ids)) == len(ids)
+    ids = set(page.ids)
+    assert len(ids) == len(page.ids)
     for attribute, value in page.attributes:
         if attribute == "aria-labelledby":
-            assert set(value.split()) <= set(ids)
+            assert set(value.split()) <= ids
     assert page.tags.count("h1") == 1
     assert page.tags.count("table") == page.tags.count("caption")
     assert page.attributes.count(("class", "chart")) == page.attributes.count(("role", "img"))
@@ -107,7 +89,7 @@ def test_a_report_is_sound_and_asks_for_nothing_outside_itself(name):
 
 def test_every_candidate_and_fact_stands_in_page_and_markdown():
     markup, markdown, _ = _example("eight")
-    page = _plain(_Page(markup).text)
+    page = _plain(PageReader(markup).text)
     for candidate in eight()["candidates"]:
         assert candidate["id"] in page
         assert f"`{candidate['id']}`" in markdown
@@ -131,7 +113,9 @@ def test_the_plot_names_frontier_reference_and_the_chosen_one_and_the_rest_on_po
 
 def test_a_russian_report_has_no_english_words_of_ours_and_decimal_commas():
     markup = _example("three", "ru")[0]
-    text = _Page(re.sub(r"<(svg|script|style|dl|pre)\b.*?</\1>", "", markup, flags=re.DOTALL)).text
+    text = PageReader(
+        re.sub(r"<(svg|script|style|dl|pre)\b.*?</\1>", "", markup, flags=re.DOTALL)
+    ).text
     text = re.sub(r"[\w.-]+/\w+|[\w-]+:\w+", "", text)
     known = "emotions example AMD EPYC OpenVINO SHA json study timings quantize mixed int ptq"
     known += " The reference rounds spread within the limit bootstrap seed weights inference"
@@ -149,7 +133,7 @@ def test_what_was_not_measured_is_told_with_its_reason():
 
 def test_random_weights_make_accuracy_not_applicable():
     markup, markdown, plot = _example("random_weights")
-    for report in (_Page(markup).text, markdown):
+    for report in (PageReader(markup).text, markdown):
         assert "not applicable: random weights" in report
         assert "No verdict" in report
     assert "Throughput against latency" in plot
@@ -191,7 +175,7 @@ def test_no_loss_at_all_may_be_allowed_and_a_start_may_cost_nothing():
 
 def test_hostile_texts_stay_text():
     markup, markdown, plot = _report(_hostile_study())
-    harmless, hostile = _Page(_example("eight")[0]), _Page(markup)
+    harmless, hostile = PageReader(_example("eight")[0]), PageReader(markup)
     assert set(hostile.tags) <= set(harmless.tags)
     assert hostile.tags.count("script") == 1
     assert {name for name, _ in hostile.attributes} <= {name for name, _ in harmless.attributes}
