@@ -1,1 +1,0 @@
-"""What was tried to make the library faster, measured as before and after."""
