@@ -90,13 +90,11 @@ def classify_many(
             options.source,
             options.target,
             settings,
-            run.Resources(
-                actors=resources.actors, threads=resources.threads, address=resources.address
-            ),
+            actors=resources.actors,
+            threads=resources.threads,
+            address=resources.address,
             restart=options.restart,
-            tell=lambda done, total, bad: bar.update(
-                done, total, f"{bad:,} set aside" if bad else ""
-            ),
+            tell=bar,
         )
         for sentence in summary.failed:
             bar.message(f"not done: {sentence}")

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_out
 from ov_emotions.cluster.plan import Part, Plan, Settings, differences, find_files, make_plan
 from ov_emotions.cluster.worker import Outcome, PartWorker
 from ov_emotions.errors import ClusterError, DataError
+from ov_emotions.progress import Progress, Tell
 from ov_emotions.schema import write_json
 from ov_emotions.system import cpu_budget, keep_silent, require
 
@@ -129,24 +130,7 @@ def _quiet_stderr() -> Iterator[None]:
             os.close(own)
 
 
-Tell = Callable[[int, int, int], None]
-"""Hears how many rows are done, of how many, and how many of them were set aside."""
-
 _SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a run takes, none of which changes an answer but for rounding.
-
-    :param actors: processes that classify; None is one for every `threads` cores.
-    :param threads: of each.
-    :param address: of a Ray cluster; None starts Ray on this machine.
-    """
-
-    actors: int | None = None
-    threads: int = 1
-    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,19 +167,24 @@ def classify_many(
     source: Path,
     target: Path,
     settings: Settings,
-    resources: Resources | None = None,
     *,
+    actors: int | None = None,
+    threads: int = 1,
+    address: str | None = None,
     restart: bool = False,
-    tell: Tell = lambda _done, _total, _bad: None,
+    tell: Tell = lambda _: None,
 ) -> Summary:
     """Classify all rows of a folder, or go on where an earlier run was stopped.
 
+    Actors and threads change no answer but for rounding.
+
+    :param actors: processes that classify; None is one for every `threads` cores.
+    :param threads: of each.
+    :param address: of a Ray cluster; None starts Ray on this machine.
     :raises DataError: if the input cannot be read, or the output is of another job.
     :raises ClusterError: if Ray does not start or does not do its work.
     :raises MissingExtraError: if Ray is not installed.
     """
-    resources = resources or Resources()
-    threads, address = resources.threads, resources.address
     started = time.perf_counter()
     find_files(source, settings.reading)  # before a folder is made for nothing
     with take_output(target, source, restart=restart) as output:
@@ -204,18 +193,19 @@ def classify_many(
         waiting = {part.number for part in left}
         bad = sum(output.count_bad(p) for p in plan.parts if p.number not in waiting)
         rows = before = plan.rows - sum(part.rows for part in left)
-        actors, processes, failed = 0, set(), []
+        used, processes, failed = 0, set(), []
+
+        def told() -> Progress:
+            return Progress(rows, plan.rows, "rows", f"{bad:,} set aside" if bad else "")
+
         if left:
-            tell(rows, plan.rows, bad)
-            actors = resources.actors or max(1, cpu_budget().cores // threads)
-            with (
-                output.scratch() as scratch,
-                ray_session(address, actors * threads, scratch) as ray,
-            ):
-                if address is not None and resources.actors is None:
-                    actors = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
-                actors = min(actors, len(left))
-                for outcome in _outcomes(ray, plan, left, output, actors, threads):
+            tell(told())
+            used = actors or max(1, cpu_budget().cores // threads)
+            with output.scratch() as scratch, ray_session(address, used * threads, scratch) as ray:
+                if address is not None and actors is None:
+                    used = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+                used = min(used, len(left))
+                for outcome in _outcomes(ray, plan, left, output, used, threads):
                     if outcome.fatal:
                         raise ClusterError(f"{outcome.host}: {outcome.error}")
                     processes.add((outcome.host, outcome.process))
@@ -224,7 +214,7 @@ def classify_many(
                         continue
                     rows += outcome.rows
                     bad += outcome.bad
-                    tell(rows, plan.rows, bad)
+                    tell(told())
         seconds = time.perf_counter() - started
         summary = Summary(
             rows_in=plan.rows,
@@ -234,7 +224,7 @@ def classify_many(
             parts_before=len(plan.parts) - len(left),
             seconds=round(seconds, 3) if left else 0.0,
             rows_per_second=round((rows - before) / seconds, 1) if left else None,
-            actors=actors,
+            actors=used,
             threads=threads,
             processes=len(processes),
             failed=tuple(failed),

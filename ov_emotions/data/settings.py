@@ -10,12 +10,11 @@ from msgspec import Meta
 
 from ov_emotions.errors import InputError
 from ov_emotions.labels import EKMAN, GOEMOTIONS
-from ov_emotions.schema import check_fields
+from ov_emotions.schema import Count, check_fields
 
 SEED = 20261122
 Device = Literal["auto", "cpu", "cuda"]
 Seed = Annotated[int, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=1)]
 Tokens = Annotated[int, Meta(ge=4)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
 Part = Annotated[float, Meta(ge=0, lt=1)]
