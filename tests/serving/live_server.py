@@ -78,7 +78,7 @@ class Held:
 def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
-        time.sleep(0.01)
+        time.sleep(0.03)
     return true()
 
 

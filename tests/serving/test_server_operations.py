@@ -163,7 +163,7 @@ def test_sighup_loads_the_model_anew_and_loses_nothing(own_bundle: Bundle) -> No
             shutil.rmtree(own_bundle.folder)
             shutil.copytree(shipped("emotions-ru-tiny"), own_bundle.folder)
             server.popen.send_signal(signal.SIGHUP)
-            assert until(lambda: version() != before)
+            assert until(lambda: version() != before, 60)
             (own_bundle.folder / "model.bin").write_bytes(b"")
             after = version()
             server.popen.send_signal(signal.SIGHUP)
