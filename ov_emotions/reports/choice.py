@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ov_emotions.quantization.study_schema import Candidate, Latency, Spread, Study
+from ov_emotions.quantization.study_schema import Candidate, Spread, Study
 
 SURE_ENOUGH = 3.0
 NEAR = 0.10
@@ -53,11 +53,7 @@ class Choice:
 
 
 def choose(study: Study) -> Choice:
-    """Apply the rule.
-
-    :param study: the study.
-    :return: the choice; with random weights accuracy takes no part and nothing is chosen.
-    """
+    """Apply the rule; with random weights accuracy takes no part and nothing is chosen."""
     refused = {c.id: reason for c in study.candidates if (reason := _refusal(study, c))}
     eligible = [c for c in study.candidates if c.id not in refused]
     reference = study.candidate(study.reference)
@@ -110,9 +106,9 @@ def keeps_accuracy(study: Study, candidate: Candidate) -> bool:
     return quality is not None and quality.refitted.difference.weighted_f1.low >= -study.max_drop
 
 
-def _latency(candidate: Candidate) -> Latency:
+def _p50(candidate: Candidate) -> Spread:
     assert candidate.latency is not None  # only timed candidates come here
-    return candidate.latency
+    return candidate.latency.p50_ms
 
 
 def _throughput(candidate: Candidate) -> Spread:
@@ -129,7 +125,7 @@ def _goods(study: Study, candidate: Candidate, *, timed: bool) -> tuple[float, .
         float("-inf") if size is None else -float(size),
     ]
     if timed:
-        goods += [-_latency(candidate).p50_ms.median, _throughput(candidate).median]
+        goods += [-_p50(candidate).median, _throughput(candidate).median]
     return tuple(goods)
 
 
@@ -145,26 +141,22 @@ def _pareto(study: Study, candidates: Sequence[Candidate], *, timed: bool) -> li
     return [c for c in candidates if not beaten(goods[c.id])]
 
 
-def _alike(one: Candidate, other: Candidate, reference: str, what: str) -> bool:
+def _alike(
+    one: Candidate, other: Candidate, reference: str, what: Literal["p50", "throughput"]
+) -> bool:
     """Tell whether two candidates' timings overlap: as ratios if known, else as measured."""
     mine, theirs = (
         _ONE if c.id == reference else getattr(c.ratios, what, None) for c in (one, other)
     )
-    if mine is not None and theirs is not None:
-        return bool(mine.overlaps(theirs))
-    if what == "p50":
-        return _latency(one).p50_ms.overlaps(_latency(other).p50_ms)
-    return _throughput(one).overlaps(_throughput(other))
+    if mine is None or theirs is None:
+        mine, theirs = map(_p50 if what == "p50" else _throughput, (one, other))
+    return mine.overlaps(theirs)
 
 
 def _near(candidates: Sequence[Candidate], reference: str) -> list[Candidate]:
-    best = min(candidates, key=lambda c: _latency(c).p50_ms.median)
-    limit = (1 + NEAR) * _latency(best).p50_ms.median
-    return [
-        c
-        for c in candidates
-        if _latency(c).p50_ms.median <= limit or _alike(c, best, reference, "p50")
-    ]
+    best = min(candidates, key=lambda c: _p50(c).median)
+    limit = (1 + NEAR) * _p50(best).median
+    return [c for c in candidates if _p50(c).median <= limit or _alike(c, best, reference, "p50")]
 
 
 def _fastest(candidates: Sequence[Candidate], reference: str) -> list[Candidate]:

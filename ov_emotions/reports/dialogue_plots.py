@@ -30,10 +30,7 @@ _FONT = 13.5
 
 
 def look_of(dialogue: DialogueAnalysis) -> dict[str, str]:
-    """Choose a look for every speaker; clients come first.
-
-    :return: class of the style sheet by speaker.
-    """
+    """Choose a look, a class of the style sheet, for every speaker; clients come first."""
     return {s.name: f"who-{i % _MOST_LOOKS}" for i, s in enumerate(_ordered(dialogue))}
 
 
@@ -79,7 +76,7 @@ def negativity_figure(
         width=width,
         height=below,
         name=name,
-        title=say("Negativity of {}", "Негатив: {}").format(dialogue.name),
+        title=say("Negativity of {}", "Негатив: {}", dialogue.name),
         description=" ".join(_described(dialogue, say)),
         data_first=x(1),
         data_last=x(last),
@@ -203,14 +200,12 @@ def _described(dialogue: DialogueAnalysis, say: Language) -> Iterator[str]:
             yield say(
                 "{}: from {} to {}, highest {} at utterance {}.",
                 "{}: от {} до {}, выше всего {} в реплике {}.",
-            ).format(speaker.name, first, last, most, speaker.positions[peak] + 1)
+                *(speaker.name, first, last, most, speaker.positions[peak] + 1),
+            )
 
 
 def drawn_labels(analysis: Analysis, speaker: SpeakerAnalysis) -> list[str]:
-    """Name the labels that are drawn for a speaker: those that reach their threshold somewhere.
-
-    :return: in the order of the analysis.
-    """
+    """Name the labels that are drawn for a speaker: those that reach their threshold somewhere."""
     return [label for label in analysis.labels if speaker.shares[label].value]
 
 
@@ -248,10 +243,8 @@ def emotions_figure(
         base = top + step * (i + 1) - 8
         y = svg.Scale(0.0, 1.0, base, base - 44)
         body += _emotion(analysis, speaker, label, x, y)
-        if above:
-            body.append(svg.text(left, y(1) - 6, names[i], "value"))
-        else:
-            body.append(svg.text(left - 10, y(0) - 6, names[i], "value", "end"))
+        place = (left, y(1), "start") if above else (left - 10, y(0), "end")
+        body.append(svg.text(place[0], place[1] - 6, names[i], "value", place[2]))
         body.append(svg.text(width - 4, y(0) - 6, shares[i], "value", "end"))
     described = "; ".join(map("{}: {}".format, names, shares))
     return svg.drawing(
@@ -259,7 +252,7 @@ def emotions_figure(
         width=width,
         height=top + step * len(labels),
         name=name,
-        title=say("Emotions of {}", "Эмоции: {}").format(speaker.name),
+        title=say("Emotions of {}", "Эмоции: {}", speaker.name),
         description=f"{described}.",
     )
 
@@ -269,8 +262,8 @@ def _emotion(
 ) -> Iterator[str]:
     column = analysis.labels.index(label)
     threshold = np.array(analysis.thresholds[label])
-    curve = [part[:, column] for part in (speaker.emotions.level, speaker.emotions.low)]
-    curve.append(speaker.emotions.high[:, column])
+    emotions = speaker.emotions
+    curve = [part[:, column] for part in (emotions.level, emotions.low, emotions.high)]
     known = ~np.isnan(curve[0])
     positions = np.array(speaker.positions) + 1.0
     table = np.column_stack([positions, *(strength(part, threshold) for part in curve)])
