@@ -1,7 +1,7 @@
 """Models beside each other on all of validation, a set at a time, at cross-fitted thresholds.
 
     python -m benchmarks.training.stages NAME=MODEL ... --data prepared --output FILE
-    python -m benchmarks.training.stages --write      put the committed figures into the page
+    python -m benchmarks.training.stages --output FILE --write      put its figures into the page
 
 A model is a bundle, or a checkpoint with its IR made on the way. Every row is decided at thresholds
 that were fitted on the other folds of all sets together, and no test split is read.
@@ -38,7 +38,8 @@ SETS = {
     "support_desk": "support desk",
     "all": "all",
 }
-"""CEDR is left out: what the stages began with had trained on its rows."""
+"""CEDR is left out: what the stages began with had trained on its rows. The marks in the page are
+called as the file."""
 
 
 def measure(models: dict[str, str], data: PreparedData) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(render(answer))
     if args.write:
         page = PAGE.read_text(encoding="utf-8")
-        write_text(PAGE, insert(page, render(answer), "stages"))
+        write_text(PAGE, insert(page, render(answer), args.output.stem))
 
 
 if __name__ == "__main__":
