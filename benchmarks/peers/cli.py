@@ -13,16 +13,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.artefacts import make_artefacts
-from benchmarks.peers.environments import make_environments
+from benchmarks.common import (
+    RESULTS,
+    ROOT,
+    SEED,
+    SPLIT,
+    add_flags,
+    run_command,
+    shuffled,
+    summary,
+    token_lengths,
+)
 from benchmarks.peers.goals import (
     LIMIT,
     OURS,
@@ -32,30 +39,26 @@ from benchmarks.peers.goals import (
     start_goals,
     utilisation,
 )
-from benchmarks.peers.measure import Settings, measure_model, summary
-from benchmarks.peers.page import write_page
-from benchmarks.peers.plan import LARGE, PEERS, ROOT, SMALL, WORK
+from benchmarks.peers.measure import Settings, measure_model
+from benchmarks.peers.page import README, render_page, write_page
+from benchmarks.peers.plan import LARGE, PEERS, SMALL, WORK
+from benchmarks.peers.setup import make_artefacts, make_environments
 from benchmarks.peers.starts import measure_starts, measure_stream
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.frame import positive_int
 from ov_emotions.data.dataset import MANIFEST_NAME, LabelledTexts, PreparedData
-from ov_emotions.errors import DataError, OvEmotionsError
+from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file, write_json
 from ov_emotions.metrics import score
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
 from ov_emotions.system import environment
 
-SEED = 20261122
-SPLIT = "test_goemotions"
 STARTS = 7
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def read_texts(data: Path) -> tuple[LabelledTexts, list[str]]:
-    """Read the test split, and all texts that speed is measured on.
+    """Read GoEmotions-ru test, and its texts and the utterances of the target domain, shuffled.
 
-    :param data: prepared folder.
-    :return: GoEmotions-ru test; its texts and the utterances of the target domain, shuffled.
     :raises DataError: if the utterances are not there.
     """
     test = PreparedData.open(data).split(SPLIT)
@@ -65,15 +68,7 @@ def read_texts(data: Path) -> tuple[LabelledTexts, list[str]]:
         raise DataError(f"{path} is missing; OV_EMOTIONS_SHARED says where the shared material is")
     utterances = path.read_text(encoding="utf-8").splitlines()
     texts = [text for text in (*test.texts, *utterances) if text.strip()]
-    order = np.random.default_rng(SEED).permutation(len(texts))
-    return test, [texts[i] for i in order]
-
-
-def token_lengths(bundle: Bundle, texts: Sequence[str]) -> list[int]:
-    """Count the tokens of texts as they are classified, cut at the model's length."""
-    tokenizer = bundle.tokenizer()
-    tokenizer.enable_truncation(bundle.manifest.max_length)
-    return [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(list(texts))]
+    return test, shuffled(texts)
 
 
 def _finish(
@@ -81,6 +76,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Turn what was measured of a model into what is written; no text stays."""
     bundle = Bundle.load(work / model / "int8")
+    labels = bundle.manifest.labels
     rounds = {name: taken for name, taken in found["rounds"].items() if name not in found["failed"]}
     peers = {peer.name: peer for peer in PEERS}
     macs = [
@@ -96,13 +92,8 @@ def _finish(
         peer = peers[name]
         row = {"about": peer.about, **found["workers"][peer.worker], **summary(taken)}
         if name in found["labels"]:
-            given = np.array(
-                [
-                    [label in row for label in bundle.manifest.labels]
-                    for row in found["labels"][name]
-                ]
-            )
-            scores = score(test.targets, given, bundle.manifest.labels)
+            given = [[label in told for label in labels] for told in found["labels"][name]]
+            scores = score(test.targets, np.array(given), labels)
             row["weighted_f1"] = round(scores.weighted_f1, 4)
             row["macro_f1"] = round(scores.macro_f1, 4)
         answer["peers"][name] = {**row, "rounds": taken}
@@ -127,20 +118,20 @@ def run(args: argparse.Namespace) -> int:
         test = test.select(range(min(args.quality_texts, len(test))))
     plans = {
         SMALL: Settings(
-            args.rounds,
-            args.texts,
-            args.seconds,
-            args.singles,
-            args.quality_texts != 0,
-            args.budget * 0.55 * 60,
+            rounds=args.rounds,
+            texts=args.texts,
+            seconds=args.seconds,
+            singles=args.singles,
+            quality=args.quality_texts != 0,
+            budget=args.budget * 0.55 * 60,
         ),
         LARGE: Settings(
-            args.rounds,
-            args.large_texts,
-            args.seconds,
-            args.large_singles,
-            False,
-            args.budget * 0.4 * 60,
+            rounds=args.rounds,
+            texts=args.large_texts,
+            seconds=args.seconds,
+            singles=args.large_singles,
+            quality=False,
+            budget=args.budget * 0.4 * 60,
         ),
     }
     before, models = cpu_jiffies(), {}
@@ -198,55 +189,11 @@ def setup(args: argparse.Namespace) -> int:
 
 def page(args: argparse.Namespace) -> int:
     """Render the page."""
-    text = write_page(write=args.write)
-    if not args.write:
-        print(text)
+    if args.write:
+        write_page()
+    else:
+        print(render_page(README.read_text(encoding="utf-8"))[0])
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0]
-    )
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", type=Path, required=True, help="prepared folder")
-    common.add_argument("--work", type=Path, default=WORK, help=f"default: {WORK}")
-    part = verbs.add_parser("setup", parents=[common], help="environments and models")
-    part.set_defaults(run=setup)
-    part = verbs.add_parser("run", parents=[common], help="measure all in turns")
-    part.set_defaults(run=run)
-    part.add_argument("--output", type=Path, default=RESULTS / "peers.json")
-    part.add_argument("--rounds", type=positive_int, default=5)
-    part.add_argument(
-        "--budget",
-        type=float,
-        default=40.0,
-        metavar="MINUTES",
-        help="for both models; no round begins that would pass it (default: %(default)s)",
-    )
-    part.add_argument("--texts", type=positive_int, default=1024, help="of a round")
-    part.add_argument("--large-texts", type=positive_int, default=128)
-    part.add_argument("--singles", type=positive_int, default=200)
-    part.add_argument("--large-singles", type=positive_int, default=24)
-    part.add_argument("--seconds", type=float, default=1.5, help="of whole passes at least")
-    part.add_argument(
-        "--quality-texts",
-        type=int,
-        metavar="N",
-        help="of the test split; 0 for none (default: all)",
-    )
-    part.add_argument("--model", action="append", choices=(SMALL, LARGE), default=[])
-    part.add_argument("--peer", action="append", default=[], choices=[p.name for p in PEERS])
-    part = verbs.add_parser("stream", parents=[common], help="memory over a long stream")
-    part.set_defaults(run=stream)
-    part.add_argument("--output", type=Path, default=RESULTS / "peers-stream.json")
-    part.add_argument("--model", default=SMALL)
-    part.add_argument("--texts", type=positive_int, default=1_000_000)
-    part = verbs.add_parser("page", help="render benchmarks/README.md")
-    part.set_defaults(run=page)
-    part.add_argument("--write", action="store_true")
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -255,15 +202,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: those of the command line if None.
     :return: 0 fine, 1 failed, 2 wrong usage.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    args = _parser().parse_args(given)
-    args.command = shlex.join(["python", "-m", "benchmarks.peers", *given])
-    try:
-        code: int = args.run(args)
-    except (OvEmotionsError, OSError) as error:
-        print(f"benchmarks.peers: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("benchmarks.peers: interrupted", file=sys.stderr)
-        return 130
-    return code
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0]
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    parts = {}
+    for verb, told in (
+        (setup, "environments and models"),
+        (run, "measure all in turns"),
+        (stream, "memory over a long stream"),
+        (page, "render benchmarks/README.md"),
+    ):
+        parts[verb] = part = verbs.add_parser(verb.__name__, help=told)
+        part.set_defaults(run=verb)
+        if verb is not page:
+            add_flags(part, data=(Path, ..., "prepared folder"), work=(Path, WORK, ""))
+    add_flags(
+        parts[run],
+        output=(Path, RESULTS / "peers.json", ""),
+        rounds=(positive_int, 5, ""),
+        budget=(float, 40.0, "minutes for both models; no round begins that would pass it"),
+        texts=(positive_int, 1024, "of a round"),
+        large_texts=(positive_int, 128, ""),
+        singles=(positive_int, 200, ""),
+        large_singles=(positive_int, 24, ""),
+        seconds=(float, 1.5, "of whole passes at least"),
+        quality_texts=(int, None, "of the test split; 0 for none (default: all)"),
+    )
+    parts[run].add_argument("--model", action="append", choices=(SMALL, LARGE), default=[])
+    parts[run].add_argument("--peer", action="append", default=[], choices=[p.name for p in PEERS])
+    add_flags(
+        parts[stream],
+        output=(Path, RESULTS / "peers-stream.json", ""),
+        model=(str, SMALL, ""),
+        texts=(positive_int, 1_000_000, ""),
+    )
+    parts[page].add_argument("--write", action="store_true")
+    return run_command(parser, arguments)

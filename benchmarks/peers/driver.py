@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.peers.plan import WORKERS
 
 
-class PeerError(Exception):
+class PeerError(RuntimeError):
     """A peer failed, ended or took too long; the message says which."""
 
 
@@ -26,21 +26,14 @@ class WorkerProcess:
     :param python: of the peer's environment.
     :param log: where its standard error goes.
     :param variables: of its environment.
-    :param script: what it runs; a test's own in place of the workers'.
     """
 
-    def __init__(
-        self,
-        python: Path,
-        log: Path,
-        variables: Mapping[str, str],
-        script: Path = WORKERS / "worker.py",
-    ) -> None:
+    def __init__(self, python: Path, log: Path, variables: Mapping[str, str]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.name = log.stem
         with log.open("w", encoding="utf-8") as said:
             self._process = subprocess.Popen(
-                [str(python), str(script)],
+                [str(python), str(WORKERS / "worker.py")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
@@ -53,10 +46,7 @@ class WorkerProcess:
     def ask(self, what: str, limit: float = 600.0, **arguments: Any) -> dict[str, Any]:
         """Send a request and wait for its answer; nobody else works meanwhile.
 
-        :param what: the request's `do`.
         :param limit: seconds to wait.
-        :param arguments: the rest of the request.
-        :return: the answer.
         :raises PeerError: if the peer failed, ended or took longer; after the last two it is gone.
         """
         self._signal(signal.SIGCONT)
@@ -118,11 +108,7 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def closing_all(workers: Mapping[str, WorkerProcess]) -> Iterator[None]:
-    """Close every worker at the end, those added later too.
-
-    :param workers: by name; read when the block ends.
-    :return: yields nothing.
-    """
+    """Close every worker at the end, those added later too."""
     try:
         yield
     finally:

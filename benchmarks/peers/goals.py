@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.peers.plan import LARGE, SMALL
+from benchmarks.peers.plan import LARGE
 from ov_emotions.quantization.timing import spread
 
 Rounds = Mapping[str, Sequence[Mapping[str, float]]]
@@ -33,56 +33,32 @@ class Goal:
 
     @property
     def reached(self) -> bool:
-        """Whether the median reaches the bound."""
         median = self.figure["median"]
         return median >= self.bound if self.least else median < self.bound
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            "name": self.name,
-            "figure": dict(self.figure),
-            "bound": self.bound,
-            "least": self.least,
-            "unit": self.unit,
-            "reached": self.reached,
-        }
+        return {**asdict(self), "reached": self.reached}
 
 
 def ratio(rounds: Rounds, name: str, other: str, key: str) -> dict[str, float]:
-    """Divide one peer's figure by another's, round by round.
-
-    :param rounds: by peer.
-    :param name: whose figure is divided.
-    :param other: whose figure divides.
-    :param key: of the figure.
-    :return: median, min and max.
-    """
+    """Divide one peer's figure by another's, round by round: median, min and max."""
     pairs = zip(rounds[name], rounds[other], strict=True)
     return spread([mine[key] / theirs[key] for mine, theirs in pairs])
 
 
 def best_peer(rounds: Rounds, candidates: Sequence[str]) -> str:
-    """Name the peer that does most texts a second, by the median of its rounds.
-
-    :param rounds: by peer.
-    :param candidates: whom to choose among; those without rounds are passed over.
-    :return: its name.
-    """
-    measured = [name for name in candidates if rounds.get(name)]
+    """Name the peer that does most texts a second, by the median of its rounds, if it has some."""
     return max(
-        measured,
+        (name for name in candidates if rounds.get(name)),
         key=lambda name: spread([r["texts_per_second"] for r in rounds[name]])["median"],
     )
 
 
 def model_goals(model: str, rounds: Rounds, peers: Sequence[str]) -> list[Goal]:
-    """Hold a model's figures against the goals that are set for it.
+    """Hold a model's figures against those of its goals whose peers were all measured.
 
-    :param model: which.
-    :param rounds: by peer.
     :param peers: the names among which the best peer is.
-    :return: those goals whose peers were all measured.
     """
     ours = rounds.get(OURS)
     if not ours:
@@ -108,27 +84,14 @@ def model_goals(model: str, rounds: Rounds, peers: Sequence[str]) -> list[Goal]:
 
 
 def start_goals(starts: Mapping[str, Mapping[str, float]]) -> list[Goal]:
-    """Hold start-up figures of the shipped model against their goals.
-
-    :param starts: `cold_start_s`, `import_package_ms` and `import_classifier_ms`.
-    :return: the goals.
-    """
+    """Hold what `measure_starts` found of the shipped model against the goals."""
     return [
-        Goal(
-            "process start to first prediction, warm cache",
-            starts["cold_start_s"],
-            1.0,
-            False,
-            " s",
-        ),
-        Goal("import ov_emotions", starts["import_package_ms"], 150.0, False, " ms"),
-        Goal(
-            "from ov_emotions import EmotionClassifier",
-            starts["import_classifier_ms"],
-            150.0,
-            False,
-            " ms",
-        ),
+        Goal(name, starts[key], bound, False, unit)
+        for name, key, bound, unit in (
+            ("process start to first prediction, warm cache", "cold_start_s", 1.0, " s"),
+            ("import ov_emotions", "import_package_ms", 150.0, " ms"),
+            ("from ov_emotions import EmotionClassifier", "import_classifier_ms", 150.0, " ms"),
+        )
     ]
 
 
@@ -158,12 +121,7 @@ def macs_per_token(config: Mapping[str, int], length: float) -> float:
 
 
 def macs_per_text(config: Mapping[str, int], lengths: Sequence[int]) -> float:
-    """Average over texts.
-
-    :param config: as for `macs_per_token`.
-    :param lengths: tokens of each text.
-    :return: multiply-adds a text.
-    """
+    """Average the multiply-adds of texts of so many tokens."""
     return sum(n * macs_per_token(config, n) for n in lengths) / len(lengths)
 
 
@@ -172,13 +130,8 @@ def utilisation(
 ) -> dict[str, float]:
     """Say which part of the machine's matrix rate a peer turns into answers.
 
-    :param rounds: of the peer.
     :param macs: multiply-adds a text, of each round's texts.
     :param rates: multiply-adds a second in one large product, measured in each round.
-    :return: median, min and max of the share.
     """
     triples = zip(rounds, macs, rates, strict=False)
     return spread([r["texts_per_second"] * m / rate for r, m, rate in triples])
-
-
-MODELS = (SMALL, LARGE)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.artefacts import model_facts, peer_variables
+from benchmarks.common import rounds_within, say
 from benchmarks.peers.driver import PeerError, WorkerProcess, closing_all
-from benchmarks.peers.environments import python_of
 from benchmarks.peers.plan import PEERS, Peer
-from ov_emotions.quantization.timing import spread
+from benchmarks.peers.setup import model_facts, peer_variables, python_of
 
 WARM_UP_TEXTS = 96
 TRIAL_TEXTS = 512
@@ -53,8 +51,6 @@ class Settings:
 class Field:
     """The peers of one model, loaded and ready.
 
-    :param work: folder of the benchmark.
-    :param model: one of the two.
     :param texts: that are drawn from, for warming up too.
     :param count: texts of a round: a peer's warming up and trials are in proportion.
     :param only: names of peers; all if empty.
@@ -82,7 +78,7 @@ class Field:
         for peer in self.peers:
             if peer.worker in self.workers or peer.name in self.failed:
                 continue
-            _say(f"loading {peer.worker}")
+            say(f"loading {peer.worker}")
             worker = self._spawn(peer.worker, peer.environment)
             try:
                 loaded = worker.ask(
@@ -110,7 +106,6 @@ class Field:
             self.workers.pop(name).close()
 
     def running(self) -> list[Peer]:
-        """Return the peers that have not failed."""
         return [peer for peer in self.peers if peer.name not in self.failed]
 
     def ask(self, peer: Peer, what: str, **arguments: Any) -> dict[str, Any] | None:
@@ -120,7 +115,7 @@ class Field:
             return self.workers[peer.worker].ask(what, ANSWER_SECONDS, way=way, **arguments)
         except PeerError as error:
             self.failed[peer.name] = f"{_DOING[what]}: {error}"
-            _say(f"{peer.name} failed: {error}")
+            say(f"{peer.name} failed: {error}")
             return None
 
     def rates(self) -> dict[str, Any]:
@@ -146,7 +141,7 @@ class Field:
         return self.workers[name]
 
     def _drop(self, worker: str, reason: str) -> None:
-        _say(f"{worker}: {reason}")
+        say(f"{worker}: {reason}")
         self.workers.pop(worker).close()
         for peer in self.peers:
             if peer.worker == worker:
@@ -169,11 +164,8 @@ def measure_model(
 ) -> dict[str, Any]:
     """Measure all peers of a model.
 
-    :param work: folder of the benchmark.
-    :param model: one of the two.
     :param texts: all texts, shuffled; every round takes the next ones.
     :param test: texts whose labels are asked for, if quality is wanted.
-    :param settings: how much.
     :param only: names of peers; all if empty.
     :return: `rounds` by peer, `rates`, `labels`, `failed`, `workers` and `texts_of_rounds`.
     """
@@ -183,19 +175,14 @@ def measure_model(
     rates, taken, labels = [], [], {}
     with closing_all(field.workers):
         field.start()
-        longest = 0.0
-        for number in range(settings.rounds):
-            started = time.monotonic()
-            if number and started - began + longest > settings.budget:
-                break
+        left = settings.budget - (time.monotonic() - began)
+        for number in rounds_within(left, settings.rounds):
             rows = np.arange(number * settings.texts, (number + 1) * settings.texts) % len(texts)
             taken.append(rows.tolist())
             rates.append(field.rates())
             _round(field, [texts[i] for i in rows], settings, found)
-            longest = max(longest, time.monotonic() - started)
-            _say(f"{model}: round {number + 1} of {settings.rounds}, {longest:.0f} s")
         for peer in field.running() if settings.quality else []:
-            _say(f"{model}: {peer.name} classifies the test split")
+            say(f"{model}: {peer.name} classifies the test split")
             if answer := field.ask(peer, "labels", texts=list(test)):
                 labels[peer.name] = answer["labels"]
         limit = field.report("bare")
@@ -232,16 +219,3 @@ def _round(
                     "rss_mb": round(many["rss_mb"]),
                 }
             )
-
-
-def summary(rounds: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Summarise a peer's rounds.
-
-    :param rounds: figures by name, one mapping a round.
-    :return: median, min and max of each figure.
-    """
-    return {key: spread([figures[key] for figures in rounds]) for key in rounds[0]}
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.common import ROOT
+
 WORK = ROOT / "runs" / "peers"
 WORKERS = Path(__file__).parent / "workers"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from benchmarks.common import three_digits
 from ov_emotions.reports import svg
 
 WIDTH = 760.0
-_FONT = 12.5
 # A picture in a Markdown page sees neither the page's colours nor its style sheet.
 _STYLE = """
 text { font: 12.5px system-ui, sans-serif; fill: #444; }
@@ -60,9 +60,11 @@ def bars(
             svg.text(left - 8, y + 14, label, "label", "end"),
             svg.tag("rect", x=left, y=y + 3, width=end - left, height=step - 8, class_=look),
             svg.line(x(figure["min"]), y + 11, x(figure["max"]), y + 11, "whisker"),
-            svg.text(x(figure["max"]) + 8, y + 14, f"{number(figure['median'])} {unit}", "value"),
+            svg.text(
+                x(figure["max"]) + 8, y + 14, f"{three_digits(figure['median'])} {unit}", "value"
+            ),
         ]
-    told = "; ".join(f"{label}: {number(f['median'])} {unit}" for label, _, f in rows)
+    told = "; ".join(f"{label}: {three_digits(f['median'])} {unit}" for label, _, f in rows)
     return _whole(body, top + step * len(rows) + 10, name, title, told)
 
 
@@ -110,12 +112,7 @@ def curves(
         body.append(svg.line(80, below - 4, 110, below - 4, look))
         body.append(svg.text(118, below, label, "legend"))
     told = "; ".join(
-        f"{label}: " + ", ".join(f"{a:g}: {number(b)}" for a, b in line)
+        f"{label}: " + ", ".join(f"{a:g}: {three_digits(b)}" for a, b in line)
         for label, line in lines.items()
     )
     return _whole(body, bottom + 66 + 18 * len(lines), name, title, told)
-
-
-def number(value: float) -> str:
-    """Write a figure with three digits at least, none behind a large one."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

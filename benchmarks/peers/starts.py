@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.artefacts import peer_variables
 from benchmarks.peers.driver import PeerError
-from benchmarks.peers.environments import python_of
+from benchmarks.peers.setup import peer_variables, python_of
 from ov_emotions.quantization.timing import spread
 
 EXAMPLE = "ну наконец то доехали я так рада вас всех видеть"
@@ -77,11 +76,8 @@ def _python(work: Path, code: str, *arguments: str, limit: float = 120.0) -> lis
 
 
 def measure_starts(work: Path, model: str, times: int) -> dict[str, dict[str, float]]:
-    """Start the library again and again.
+    """Start the library again and again; once more before, to fill the cache of compiled models.
 
-    :param work: folder of the benchmark.
-    :param model: shipped name.
-    :param times: how often; once more before, to fill the cache of compiled models.
     :return: `cold_start_s`, from before the process is made to its first prediction, and
         `import_package_ms` and `import_classifier_ms`, each as median, min and max.
     """
@@ -103,14 +99,10 @@ def measure_starts(work: Path, model: str, times: int) -> dict[str, dict[str, fl
 
 
 def measure_stream(work: Path, model: str, texts: Sequence[str], count: int) -> dict[str, Any]:
-    """Classify a long stream in a fresh process and read its memory at equal steps.
+    """Classify a long stream in a fresh process and read its memory at every 5 % of it.
 
-    :param work: folder of the benchmark.
-    :param model: shipped name.
     :param texts: that the stream goes over, their words rotated by one more at every turn.
     :param count: texts of the stream.
-    :return: `texts`, `step`, `resident_mb` at every step, the first of them after 5 % of the
-        stream, and `seconds`.
     """
     file = work / "stream.json"
     file.write_text(json.dumps(list(texts)), encoding="utf-8")

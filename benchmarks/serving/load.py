@@ -104,10 +104,7 @@ class _Recorder:
 async def closed_loop(send: Send, clients: int, limits: Limits) -> Run:
     """Let clients ask, each again as soon as it was answered.
 
-    :param send: makes a request.
-    :param clients: how many there are: the concurrency.
     :param limits: when they stop; what is under way then is waited for and counted.
-    :return: what was seen.
     """
     recorder = _Recorder()
     numbers = iter(range(limits.requests))
@@ -127,7 +124,6 @@ async def closed_loop(send: Send, clients: int, limits: Limits) -> Run:
 async def open_loop(send: Send, rate: float, limits: Limits) -> Run:
     """Let requests arrive evenly, whether those before were answered or not.
 
-    :param send: makes a request.
     :param rate: arrivals a second.
     :param limits: for how long; what is under way then is waited for and counted.
     :return: what was seen; latencies count from the time of arrival.
@@ -154,7 +150,6 @@ async def open_loop(send: Send, rate: float, limits: Limits) -> Run:
 def error_kind(error: ServerError) -> str:
     """Put a failure into a kind, for counting.
 
-    :param error: of the client.
     :return: `timeout`, `unreachable`, `refused 400` and so on; `wrong answer` for what was answered
         and makes no sense.
     """
@@ -169,9 +164,6 @@ def run_precisely(main: Coroutine[Any, Any, T]) -> T:
 
     The default loop sleeps in whole milliseconds (epoll), as long as an inference takes; select
     keeps to microseconds.
-
-    :param main: to run.
-    :return: what it returns.
     """
 
     def loop() -> asyncio.AbstractEventLoop:

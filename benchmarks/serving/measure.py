@@ -58,7 +58,6 @@ class Figures:
 
     @property
     def failed(self) -> float:
-        """The share of requests that failed."""
         errors = sum(self.errors.values())
         return errors / max(errors + self.requests, 1)
 
@@ -69,19 +68,9 @@ class Figures:
             return 0.0
         return self.throughput["median"] / self.mean_ms
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 def summarise(kind: Kind, level: float, runs: Sequence[Run]) -> Figures:
-    """Put the rounds of one level of load together.
-
-    :param kind: of the load.
-    :param level: of the load.
-    :param runs: a round each, at least one.
-    :return: the figures.
-    """
+    """Put the rounds of one level of load together, at least one."""
     pooled = 1000 * np.concatenate([run.latencies for run in runs])
     errors: Counter[str] = Counter()
     for run in runs:
@@ -125,7 +114,6 @@ def knee(closed: Sequence[Figures]) -> Figures | None:
     L. Kleinrock, Power and Deterministic Rules of Thumb for Probabilistic Problems in Computer
     Communications, ICC 1979. Below it, capacity lies idle; above it, requests mostly wait.
 
-    :param closed: the levels of a closed loop, in any order.
     :return: of equal ones the lowest; None if too much failed at every level.
     """
     borne = [figures for figures in closed if figures.power > 0]
@@ -133,19 +121,13 @@ def knee(closed: Sequence[Figures]) -> Figures | None:
 
 
 def peak(closed: Sequence[Figures]) -> float:
-    """Find the highest throughput of closed loops.
-
-    :param closed: the levels.
-    :return: answers a second; 0 if too much failed at every level.
-    """
+    """Find the most answers a second of closed loops; 0 if too much failed at every level."""
     return max((f.throughput["median"] for f in closed if f.power > 0), default=0.0)
 
 
 def ratios(ours: Figures, theirs: Figures) -> dict[str, Spread] | None:
-    """Compare two targets at the same level of load, round by round.
+    """Compare two targets at the same level of load, round by round; theirs is 1.
 
-    :param ours: of the one.
-    :param theirs: of the other, which is 1.
     :return: `throughput` and `p50` as ratios with their spread; None where a round has no answers.
     """
     found = {}
@@ -212,7 +194,6 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Steps a target takes."""
         return self.rounds * (len(self.clients) + len(self.rates or self.shares))
 
 
@@ -223,14 +204,7 @@ def _check_positive(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two targets at one level of a closed loop.
-
-    :param target: the one.
-    :param against: the other, which is 1.
-    :param clients: of the closed loop.
-    :param throughput: ratio over the rounds.
-    :param p50: the same of the median latency.
-    """
+    """Two targets at one level of a closed loop, as ratios over the rounds; `against` is 1."""
 
     target: str
     against: str
@@ -259,8 +233,8 @@ class TargetResult:
             "texts_per_request": max(self.target.rows),
             "knee_clients": None if bend is None else bend.level,
             "peak_throughput": peak(self.closed),
-            "closed": [figures.to_dict() for figures in self.closed],
-            "open": [figures.to_dict() for figures in self.open],
+            "closed": [asdict(figures) for figures in self.closed],
+            "open": [asdict(figures) for figures in self.open],
         }
 
 
@@ -361,9 +335,6 @@ class Measured:
 async def measure(targets: Sequence[Target], plan: Plan, tell: Tell) -> Measured:
     """Measure targets in turns: at each level of load one after the other, round after round.
 
-    :param targets: with names of their own.
-    :param plan: what to measure.
-    :param tell: hears how far it is.
     :return: what was found; a target that fails has its errors counted.
     :raises InputError: if two targets have the same name.
     """

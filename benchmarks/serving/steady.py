@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common import SPLIT, add_flags
 from benchmarks.serving.load import Limits, Run, closed_loop, run_precisely
 from benchmarks.serving.noise import Others
-from benchmarks.serving.target import SPLIT, choose_texts
+from benchmarks.serving.target import choose_texts, open_answer
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cli.frame import positive_int
-from ov_emotions.cli.output import open_output, print_json, utf8_stdout
+from ov_emotions.cli.output import print_json, utf8_stdout
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import Tensor, Transport, connect, text_bytes
 from ov_emotions.client.url import parse_model_url
@@ -56,18 +57,15 @@ class Served:
     process: subprocess.Popen[bytes]
 
     def stop(self) -> int:
-        """End it as an orchestrator would, and return its exit code."""
+        """End it as an orchestrator would; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
 
 @contextmanager
 def served(model: str, threads: int | None) -> Iterator[Served]:
-    """Start `ov-emotions serve` on a free port of loopback.
+    """Start `ov-emotions serve` on a free port of loopback; yield it once it takes requests.
 
-    :param model: a shipped name or a bundle's folder.
-    :param threads: CPU threads of its model; None for all cores.
-    :return: yields the server once it takes requests.
     :raises OvEmotionsError: if it does not start; with its last words.
     """
     command = [sys.executable, "-m", "ov_emotions", "serve", "--json", "--port", "0"]
@@ -105,7 +103,6 @@ class Asked:
     seconds: dict[str, list[float]] = field(default_factory=lambda: {api: [] for api in APIS})
 
     def compare(self, position: int, scores: Sequence[float]) -> None:
-        """Hold an answer against the classifier's."""
         difference = float(np.abs(self.expected[position] - np.array(scores, np.float32)).max())
         self.largest = max(self.largest, difference)
         self.wrong += difference > TOLERANCE
@@ -121,13 +118,7 @@ class Seen:
 
 
 async def load(asked: Asked, args: argparse.Namespace, process: int) -> Seen:
-    """Warm up, then load.
-
-    :param asked: what to ask, and whom.
-    :param args: `clients`, `warm_up` and `seconds`.
-    :param process: the server's, whose memory is watched.
-    :return: what was seen.
-    """
+    """Warm up, then load, and watch the memory of the server's process."""
     aiohttp = require("aiohttp", extra="serving")
     options = ServerOptions(timeout=60, deadline=60, attempts=1, concurrency=args.clients)
     transport = connect(parse_model_url(f"{asked.url}/emotions"), options)
@@ -188,11 +179,7 @@ async def _kserve(transport: Transport, asked: Asked, position: int) -> list[flo
 
 
 def server_counts(metrics: str) -> dict[str, Any]:
-    """Read what the server counted itself.
-
-    :param metrics: in Prometheus' text format.
-    :return: answers with status 200, texts, inferences, and requests an inference.
-    """
+    """Read what the server counted itself, from metrics in Prometheus' text format."""
 
     def total(pattern: str) -> float:
         found = re.findall(rf"^{pattern} (\S+)$", metrics, re.MULTILINE)
@@ -219,50 +206,38 @@ GROWTH = 0.05
 
 
 def add_parser(verbs: Any) -> None:
-    """Add the verb to the driver's parser.
-
-    :param verbs: what `add_subparsers` returned.
-    """
+    """Add the verb to what `add_subparsers` returned."""
     parser: argparse.ArgumentParser = verbs.add_parser(
         "serve",
         help="start `ov-emotions serve`, and see whether it loses anything or grows",
         description=__doc__,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--data", type=Path, required=True, help="what `data prepare` wrote")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"bundle (default: {DEFAULT_MODEL})")
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="of the server's model")
-    parser.add_argument("--clients", type=positive_int, default=64, metavar="N", help="default: 64")
-    parser.add_argument(
-        "--seconds", type=positive_int, default=60, metavar="N", help="of load (default: 60)"
+    add_flags(
+        parser,
+        data=(Path, ..., "what `data prepare` wrote"),
+        model=(str, DEFAULT_MODEL, "bundle"),
+        threads=(positive_int, None, "of the server's model"),
+        clients=(positive_int, 64, ""),
+        seconds=(positive_int, 60, "of load"),
+        warm_up=(positive_int, 10, "seconds of the same load before, which are not counted"),
+        texts=(positive_int, 2000, "to send"),
+        seed=(int, 20261125, "of their choice"),
+        output=(Path, None, "JSON to write"),
     )
-    parser.add_argument(
-        "--warm-up",
-        type=positive_int,
-        default=10,
-        metavar="N",
-        help="seconds of the same load before, which are not counted (default: 10)",
-    )
-    parser.add_argument(
-        "--texts", type=positive_int, default=2000, metavar="N", help="to send (default: 2000)"
-    )
-    parser.add_argument("--seed", type=int, default=20261125, metavar="N", help="of their choice")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON to write")
     parser.add_argument("--json", action="store_true", help="print the JSON in place of a table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Load the server and report.
 
-    :param args: the parsed arguments.
     :return: 0; 1 if an answer was lost or wrong, the server did not end well, or it grew.
     """
     bundle = Bundle.load(args.model)
     texts = choose_texts(args.data, args.texts, args.seed)
-    with nullcontext() if args.output is None else open_output(args.output) as output:
+    with open_answer(args.output) as write:
         answer = _measure(args, bundle, texts)
-        if output is not None:
-            output.write(json.dumps(answer, ensure_ascii=False, indent=2) + "\n")
+        write(answer)
     if args.json:
         print_json(answer)
     else:
@@ -314,11 +289,7 @@ def _measure(args: argparse.Namespace, bundle: Bundle, texts: Sequence[str]) -> 
 
 
 def percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
-    """Sum latencies up.
-
-    :param seconds: float64, shape (answers,).
-    :return: milliseconds by name; empty where there are none.
-    """
+    """Sum latencies up, shape (answers,), as milliseconds by name; empty where there are none."""
     if not len(seconds):
         return {}
     found = [*np.percentile(1000 * seconds, [50, 90, 99, 99.9]), 1000 * seconds.max()]
@@ -342,11 +313,7 @@ def _memory(samples: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 
 def sentence(answer: dict[str, Any]) -> str:
-    """Say what was found.
-
-    :param answer: what `serve` writes.
-    :return: lines without an end.
-    """
+    """Say in a few lines what was found."""
     latency, memory, machine = answer["latency_ms"]["all"], answer["memory"], answer["machine"]
     return "\n".join(
         [

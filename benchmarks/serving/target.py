@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.common import SPLIT, shuffled
 from benchmarks.serving.load import Send
 from ov_emotions.bundle import Bundle
+from ov_emotions.cli.output import open_output
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import (
     ModelMetadata,
     Tensor,
     TensorSpec,
-    Transport,
     connect,
     text_bytes,
 )
@@ -32,7 +34,6 @@ from ov_emotions.normalize import normalize
 from ov_emotions.serving.triton import TritonConfig, build_repository
 
 _TESTS = Path(__file__).resolve().parents[2] / "tests" / "serving"
-SPLIT = "test_goemotions"
 
 Protocol = Literal["REST JSON", "REST binary", "gRPC"]
 
@@ -78,15 +79,11 @@ class Target:
 
     @property
     def name(self) -> str:
-        """What it is called in tables: unique."""
         return f"{self.endpoint.name}, {self.protocol}"
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Send]:
-        """Connect anew for one step.
-
-        :return: yields what makes the request of a number, one attempt without repetition.
-        """
+        """Connect anew for one step; yield what makes the request of a number, once."""
         address = parse_model_url(self.endpoint.url)
         transport = connect(address, self.options)
 
@@ -113,10 +110,8 @@ async def find_targets(
 ) -> list[Target]:
     """Ask an endpoint what it serves, and make requests for it: one target a protocol.
 
-    :param endpoint: to ask.
     :param texts: to send, at least `batch`.
     :param batch: texts in a request.
-    :param options: time limits, TLS, headers.
     :return: two targets for a REST endpoint, tensors as JSON and as bytes; one for gRPC.
     :raises InputError: if the URL is wrong, or the model takes tokens and no bundle was given.
     :raises ServerError: if it does not answer, or serves a model that takes neither texts nor
@@ -130,7 +125,9 @@ async def find_targets(
     transport = connect(address, options)
     try:
         metadata = await transport.metadata(address.version, options.timeout)
-        server = await _server(transport, options)
+        server = "unknown"
+        with suppress(ServerError):  # it is for the record only
+            server = await transport.server(options.timeout)
     finally:
         await transport.close()
     takes, requests = _requests(endpoint, metadata, texts, batch)
@@ -151,32 +148,23 @@ async def find_targets(
 
 
 def readable(texts: Sequence[str]) -> list[str]:
-    """Leave out texts that hold nothing to read, for which a token-in model has no request.
-
-    :param texts: raw texts.
-    :return: the others, in order.
-    """
+    """Leave out texts that hold nothing to read, for which a token-in model has no request."""
     return [text for text in texts if normalize(text)]
 
 
 def choose_texts(prepared: Path, count: int, seed: int) -> list[str]:
-    """Choose texts to send, in an order of chance.
-
-    :param prepared: what `data prepare` wrote.
-    :param count: at most.
-    :param seed: of choice and order.
-    :return: texts of the split `SPLIT` that hold something to read.
-    """
-    texts = readable(PreparedData.open(prepared).split(SPLIT).texts)
-    order = np.random.default_rng(seed).permutation(len(texts))
-    return [texts[i] for i in order[:count]]
+    """Choose so many texts of the test split that hold something to read, in an order of chance."""
+    return shuffled(readable(PreparedData.open(prepared).split(SPLIT).texts), seed, count)
 
 
-async def _server(transport: Transport, options: ServerOptions) -> str:
-    try:
-        return await transport.server(options.timeout)
-    except ServerError:  # it is for the record only
-        return "unknown"
+@contextmanager
+def open_answer(path: Path | None) -> Iterator[Callable[[Any], None]]:
+    """Yield what writes an answer to a file, which is known to be writable; to nothing for None."""
+    if path is None:
+        yield lambda _answer: None
+        return
+    with open_output(path) as output:
+        yield lambda answer: print(json.dumps(answer, ensure_ascii=False, indent=2), file=output)
 
 
 def _requests(
@@ -234,7 +222,6 @@ def served_by_triton(models: Sequence[str], threads: int | None) -> Iterator[lis
     """Serve bundles with Triton's Python backend on loopback, each as texts and as tokens.
 
     :param models: shipped names or folders.
-    :param threads: CPU threads of each model; None for all cores.
     :return: yields the endpoints, REST and gRPC; token-in is compared with text-in.
     :raises OvEmotionsError: if Triton cannot be had on this machine, or does not start.
     """

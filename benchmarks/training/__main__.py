@@ -12,32 +12,37 @@ test holds the two equal.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.readme_table import insert
-from benchmarks.training.page import README, RESULTS, render
-from benchmarks.training.plan import Change, Plan, read_plan
-from benchmarks.training.runner import RESULT, Place, read_run, run_all, run_one
-from benchmarks.training.scoring import SEED, cross_fitted, summarize
+from benchmarks.common import RESULTS, SEED, load, renew
+from benchmarks.training.plan import (
+    RESULT,
+    Change,
+    Place,
+    Plan,
+    read_plan,
+    read_run,
+    run_all,
+    run_one,
+)
+from benchmarks.training.scoring import cross_fitted, render, summarize
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
-from ov_emotions.files import sha256_file, write_json, write_text
+from ov_emotions.files import sha256_file, write_json
 from ov_emotions.system import environment
 from ov_emotions.thresholds import FOLDS, METHODS, Fit, fit_thresholds, threshold_fitter
 
-PLAN = Path(__file__).parent / "plan.toml"
+PLAN = Path(__file__).with_name("plan.toml")
+README = Path(__file__).with_name("README.md")
+OUTPUT = RESULTS / "training.json"
 
 
 def collect(place: Place, plan: Plan, jobs: int) -> dict[str, Any]:
-    """Read the runs that are done into one answer.
+    """Read the runs that are done, `jobs` at a time, into rows with the scores of every seed.
 
-    :param place: where they lie.
-    :param plan: the plan.
-    :param jobs: how many ran at a time, for the record.
-    :return: rows with the scores of every seed; rows that lack a seed are named, not counted.
+    Rows that lack a seed are named, not counted.
     """
     validation = PreparedData.open(place.data).split("validation")
     labels = validation.label_set.labels
@@ -47,24 +52,22 @@ def collect(place: Place, plan: Plan, jobs: int) -> dict[str, Any]:
         found = cross_fitted(probabilities, validation.targets, labels, fit)
         return {**found, "minutes": result["minutes"], "rows": result["rows"]}
 
+    def row(shown: Change, trained: Change, fit: Fit = fit_thresholds) -> dict[str, Any]:
+        runs = [scores(trained, seed, fit) for seed in plan.seeds]
+        facts = {"name": shown.name, "group": shown.group, "about": shown.about}
+        settings = {"settings": dict(shown.settings), "augment": list(shown.augment)}
+        return facts | settings | summarize(runs, base) | {"runs": runs}
+
     done = [
-        row for row in plan.rows if all((place.run(row, s) / RESULT).is_file() for s in plan.seeds)
+        one for one in plan.rows if all((place.run(one, s) / RESULT).is_file() for s in plan.seeds)
     ]
     base = [scores(plan.base, seed) for seed in plan.seeds]
-    rows = []
-    for row in done:
-        runs = [scores(row, seed) for seed in plan.seeds]
-        facts = {"name": row.name, "group": row.group, "about": row.about}
-        settings: dict[str, Any] = {"settings": dict(row.settings), "augment": list(row.augment)}
-        rows.append(facts | settings | summarize(runs, base) | {"runs": runs})
-    for name, about in METHODS.items():
-        fit = threshold_fitter(name)
-        if fit is fit_thresholds:
-            continue  # what every row has
-        runs = [scores(plan.base, seed, fit) for seed in plan.seeds]
-        facts = {"name": name, "group": "thresholds", "about": about}
-        settings = {"settings": {}, "augment": []}
-        rows.append(facts | settings | summarize(runs, base) | {"runs": runs})
+    fitters = {name: threshold_fitter(name) for name in METHODS}
+    rows = [row(change, change) for change in done] + [
+        row(Change(name, "thresholds", METHODS[name]), plan.base, fit)
+        for name, fit in fitters.items()
+        if fit is not fit_thresholds  # what every row has
+    ]
     return {
         "command": shlex.join(["python", "-m", "benchmarks.training", *sys.argv[1:]]),
         "split": f"validation, cross-fitted in {FOLDS} folds",
@@ -75,7 +78,7 @@ def collect(place: Place, plan: Plan, jobs: int) -> dict[str, Any]:
         "plan_sha256": sha256_file(place.plan),
         "data_manifest_sha256": sha256_file(place.data / MANIFEST_NAME),
         **environment("torch", "transformers", "tokenizers", "numpy"),
-        "not_run": [row.name for row in plan.rows if row not in done],
+        "not_run": [one.name for one in plan.rows if one not in done],
         "rows": rows,
     }
 
@@ -97,11 +100,8 @@ def main() -> None:
     verbs.add_parser("page").add_argument("--write", action="store_true")
     args = parser.parse_args()
     if args.verb == "page":
-        table = render(json.loads(RESULTS.read_text(encoding="utf-8")))
-        if args.write:
-            write_text(README, insert(README.read_text(encoding="utf-8"), table))
-        else:
-            print(table)
+        section = render(load(OUTPUT.name))
+        renew(README, section) if args.write else print(section)
         return
     place, plan = Place(args.plan, args.data, args.work), read_plan(args.plan)
     if args.verb == "run":
@@ -110,8 +110,8 @@ def main() -> None:
         (change,) = (row for row in plan.rows if row.name == args.name)
         run_one(place, plan, change, args.seed)
     else:
-        write_json(RESULTS, collect(place, plan, args.jobs))
-        print(f"wrote {RESULTS}")
+        write_json(OUTPUT, collect(place, plan, args.jobs))
+        print(f"wrote {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,33 @@
-"""What is trained: a base recipe, and changes to it, each by itself."""
+"""What is trained: a base recipe, and changes to it, each by itself, over several seeds.
+
+Every run is a process of its own; one that is done is not done again.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 import tomllib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common import say
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import TrainingError
+from ov_emotions.files import atomic_path, write_json
 from ov_emotions.schema import field_values
 from ov_emotions.training.settings import TrainConfig
+
+RESULT, PROBABILITIES, ERRORS = "result.json", "validation.npy", "errors.txt"
 
 
 @dataclass(frozen=True)
@@ -46,28 +63,18 @@ class Plan:
 
     @property
     def rows(self) -> tuple[Change, ...]:
-        """Return the base and all changes."""
         return (self.base, *self.changes)
 
     def config(self, change: Change, seed: int, data: Path, output: Path) -> TrainConfig:
-        """Complete the configuration of one run.
-
-        :param change: the row.
-        :param seed: of the run.
-        :param data: prepared folder.
-        :param output: folder of the run.
-        :return: base settings with those of the change in their place.
-        """
+        """Give the configuration of one run: base settings with the change's in their place."""
         table = {**self.base.settings, **change.settings}
         settings = field_values(TrainConfig, table, change.name, TrainingError)
         return TrainConfig(**{**settings, "data": data, "output": output, "seed": seed})
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a plan.
+    """Read a plan: TOML with `seeds`, a table `base` and tables `change`.
 
-    :param path: TOML with `seeds`, a table `base` and tables `change`.
-    :return: the plan.
     :raises ValueError: if two rows have one name.
     """
     content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -80,3 +87,97 @@ def read_plan(path: Path) -> Plan:
     if len(set(names)) < len(names):
         raise ValueError(f"{path} names a row twice")
     return Plan(tuple(content["seeds"]), base, changes)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things lie.
+
+    :param plan: the plan's file.
+    :param data: prepared folder.
+    :param work: folder that the runs are kept in.
+    """
+
+    plan: Path
+    data: Path
+    work: Path
+
+    def run(self, change: Change, seed: int) -> Path:
+        return self.work / "runs" / f"{change.name}-{seed}"
+
+    def prepared(self, change: Change) -> Path:
+        """Name the prepared folder that a row learns from."""
+        return self.work / "data" / change.name if change.augment else self.data
+
+
+def run_one(place: Place, plan: Plan, change: Change, seed: int) -> None:
+    """Train, and keep the minutes and what the model says of validation."""
+    from ov_emotions.training.run import BEST_NAME, train
+    from ov_emotions.training.teachers import ask_checkpoint
+
+    folder = place.run(change, seed)
+    config = plan.config(change, seed, place.prepared(change), folder)
+    started = time.perf_counter()
+    facts = train(config)
+    minutes = (time.perf_counter() - started) / 60
+    validation = PreparedData.open(place.data).split("validation")
+    probabilities = ask_checkpoint(folder / BEST_NAME, validation.texts, config)
+    with atomic_path(folder / PROBABILITIES) as path, path.open("wb") as file:
+        np.save(file, probabilities)
+    write_json(
+        folder / RESULT,
+        {"minutes": round(minutes, 2), "rows": facts.training_rows, "steps": facts.step},
+    )
+
+
+def augment(place: Place, change: Change) -> None:
+    """Make the prepared folder with a row's augmented texts, if it has some and there is none."""
+    folder = place.prepared(change)
+    if not change.augment or folder.is_dir():
+        return
+    command = [sys.executable, "-m", "ov_emotions", "data", "augment", str(place.data)]
+    subprocess.run([*command, "--output", str(folder), *change.augment], check=True)
+
+
+def run_all(place: Place, plan: Plan, jobs: int) -> None:
+    """Do every run that is not done yet, so many at a time; they share out the cores evenly."""
+    for change in plan.changes:
+        augment(place, change)
+    todo = [
+        (change, seed)
+        for change in plan.rows
+        for seed in plan.seeds
+        if not (place.run(change, seed) / RESULT).is_file()
+    ]
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+
+    def work(item: tuple[Change, int]) -> None:
+        change, seed = item
+        command = [sys.executable, "-m", "benchmarks.training", "one", change.name, str(seed)]
+        for flag, path in (("plan", place.plan), ("data", place.data), ("work", place.work)):
+            command += [f"--{flag}", str(path)]
+        folder = place.run(change, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            command,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            (folder / ERRORS).write_text(done.stderr, encoding="utf-8")
+        finished = sum((place.run(c, s) / RESULT).is_file() for c, s in todo)
+        state = f"failed, see {folder / ERRORS}" if done.returncode else "done"
+        say(f"{change.name}, seed {seed}: {state} ({finished} of {len(todo)})")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(work, todo))
+
+
+def read_run(place: Place, change: Change, seed: int) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    """Read what a run left: its result, and its probabilities on validation."""
+    folder = place.run(change, seed)
+    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return result, np.load(folder / PROBABILITIES)

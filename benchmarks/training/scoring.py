@@ -1,4 +1,4 @@
-"""Scores that no row of validation had a part in, and what a change makes of them."""
+"""Scores that no row of validation had a part in, what a change makes of them, and their table."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common import SEED, rendered
 from ov_emotions.metrics import score
 from ov_emotions.thresholds import Fit, cross_fit, fit_thresholds
 
-SEED = 20261122
 METRICS = ("weighted_f1", "macro_f1")
 
 
@@ -21,13 +21,10 @@ def cross_fitted(
     labels: Sequence[str],
     fit: Fit = fit_thresholds,
 ) -> dict[str, float]:
-    """Score all rows, each at thresholds that were fitted on the other folds.
+    """Give weighted and macro F1, each row at thresholds that were fitted on the other folds.
 
     :param probabilities: float32, shape (rows, labels).
     :param targets: int8, same shape.
-    :param labels: names of the columns.
-    :param fit: fits thresholds.
-    :return: weighted and macro F1.
     """
     predicted = cross_fit(probabilities, targets, fit, SEED)
     scores = score(targets, predicted, labels)
@@ -57,3 +54,25 @@ def summarize(runs: Sequence[dict[str, float]], base: Sequence[dict[str, float]]
         }
     answer["minutes"] = round(float(np.mean([run["minutes"] for run in runs])), 2)
     return answer
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """Say in a word or two what can be said of a change: only what every seed agrees on counts."""
+    spans = [row[name]["difference"] for name in METRICS]
+    better = [span["min"] > 0 for span in spans]
+    worse = [span["max"] < 0 for span in spans]
+    if any(better) and not any(worse):
+        return "helps" if all(better) else f"helps {'weighted' if better[0] else 'macro'}"
+    if any(worse) and not any(better):
+        return "hurts" if all(worse) else f"hurts {'weighted' if worse[0] else 'macro'}"
+    return "mixed" if any(better) else "not told"
+
+
+def render(results: dict[str, Any]) -> str:
+    """Render what `collect` wrote: the rows of each group sorted by what they bring."""
+    base, *others = results["rows"]
+    groups = list(dict.fromkeys(row["group"] for row in others))
+    others.sort(
+        key=lambda row: (groups.index(row["group"]), -row["weighted_f1"]["difference"]["mean"])
+    )
+    return rendered("training.md", results=results, base=base, rows=others, verdict=verdict)

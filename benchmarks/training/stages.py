@@ -10,7 +10,6 @@ that were fitted on the other folds of all sets together, and no test split is r
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -19,18 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.readme_table import insert
-from benchmarks.training.scoring import SEED
+from benchmarks.common import RESULTS, ROOT, SEED, load, rendered, renew
 from ov_emotions import EmotionClassifier
 from ov_emotions.conversion.run import open_fp32
 from ov_emotions.data.dataset import PreparedData
-from ov_emotions.files import write_json, write_text
+from ov_emotions.files import write_json
 from ov_emotions.metrics import score
 from ov_emotions.system import environment
 from ov_emotions.thresholds import cross_fit, fit_thresholds
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "last-stage.json"
+OUTPUT = RESULTS / "last-stage.json"
 PAGE = ROOT / "quantize" / "checkpoints" / "README.md"
 SETS = {
     "ru_goemotions": "GoEmotions-ru",
@@ -68,20 +65,10 @@ def measure(models: dict[str, str], data: PreparedData) -> dict[str, Any]:
     return found
 
 
-def render(answer: dict[str, Any]) -> str:
-    """Write the figures as a Markdown table.
-
-    :param answer: what `measure` found, with its facts.
-    :return: the lines.
-    """
-    lines = [
-        "| weighted / macro F1 | " + " | ".join(SETS.values()) + " |",
-        "| --- |" + " --- |" * len(SETS),
-    ]
-    for name, sets in answer["models"].items():
-        cells = [f"{sets[one]['weighted_f1']:.3f} / {sets[one]['macro_f1']:.3f}" for one in SETS]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def render(path: Path = OUTPUT) -> str:
+    """Render the section of the page from a file of figures, which its marks are called as."""
+    models = load(path.name, path.parent)["models"]
+    return rendered("stages.md", mark=path.stem, sets=SETS, models=models)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,28 +76,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("models", nargs="*", metavar="NAME=MODEL")
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args(arguments)
     if args.models:
         if args.data is None:
             parser.error("--data is needed")
         named = dict(one.partition("=")[::2] for one in args.models)
-        data = PreparedData.open(args.data)
-        command = shlex.join(["python", "-m", "benchmarks.training.stages", *sys.argv[1:]])
         answer = {
-            "command": command,
+            "command": shlex.join(["python", "-m", "benchmarks.training.stages", *sys.argv[1:]]),
             "split": "validation, thresholds cross-fitted in 5 folds",
             **environment("openvino"),
             "seed": SEED,
-            "models": measure(named, data),
+            "models": measure(named, PreparedData.open(args.data)),
         }
         write_json(args.output, answer)
-    answer = json.loads(args.output.read_text(encoding="utf-8"))
-    print(render(answer))
+    section = render(args.output)
+    print(section)
     if args.write:
-        page = PAGE.read_text(encoding="utf-8")
-        write_text(PAGE, insert(page, render(answer), args.output.stem))
+        renew(PAGE, section)
 
 
 if __name__ == "__main__":

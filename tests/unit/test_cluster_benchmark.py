@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 pytest.importorskip("pyarrow", reason="Parquet needs pyarrow", exc_type=ImportError)
 
-from benchmarks.cluster.cli import README, RESULTS, for_readme
+from benchmarks.cluster.__main__ import README, for_readme
 from benchmarks.cluster.rows import check_rows, write_rows
+from benchmarks.common import load
 from ov_emotions.cluster.output import take_output
 from ov_emotions.cluster.plan import make_plan, resolve_settings
 from ov_emotions.cluster.worker import PartWorker
@@ -54,14 +53,8 @@ def test_a_row_that_was_set_aside_and_is_not_listed_is_noticed(target):
 
 
 def test_the_readme_holds_the_table_of_the_committed_figures():
-    text = README.read_text(encoding="utf-8")
-    start, end = "<!-- run: start -->", "<!-- run: end -->"
-    told = text[text.index(start) : text.index(end)].removeprefix(start).strip()
-    if not RESULTS.is_file():
-        assert told == "Not measured yet."
-        return
-    answer = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert told == for_readme(answer)
+    answer = load("cluster.json")
+    assert for_readme(answer) in README.read_text(encoding="utf-8")
     for name, run in answer["runs"].items():
         if name != "classify":
             assert run["checked"]["lost"] == run["checked"]["doubled"] == 0

@@ -18,8 +18,7 @@ from benchmarks.peers.goals import (
     utilisation,
 )
 from benchmarks.peers.plan import ENVIRONMENTS, LARGE, PEERS, SMALL
-from benchmarks.scaling.cli import conclude, points
-from benchmarks.scaling.model import contention, predict, sizing
+from benchmarks.scaling import conclude, contention, points, predict, sizing
 
 
 def rounds_of(*rates: float, p50: float = 2.0, p99: float = 3.0):

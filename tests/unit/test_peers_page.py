@@ -8,16 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.peers.goals import EARLIER, LIMIT, OURS, model_goals
-from benchmarks.peers.page import (
-    PLOTS,
-    README,
-    load_peers,
-    render_headlines,
-    render_page,
-    render_peers,
-)
+from benchmarks.peers.page import PLOTS, README, headlines, render_page, render_peers
 from benchmarks.peers.plan import LARGE, SMALL
-from benchmarks.scaling.cli import conclude
+from benchmarks.scaling import conclude
 from ov_emotions.quantization.timing import spread
 
 MARKS = (
@@ -99,17 +92,13 @@ def test_the_page_and_its_plots_are_rendered_from_the_committed_figures():
         assert (PLOTS / name).read_text(encoding="utf-8") == plot
 
 
-def test_without_figures_the_page_says_that_nothing_was_measured(tmp_path):
-    text, plots = render_page(MARKS, tmp_path)
-    assert text.count("Not measured yet") == 2
-    assert text.endswith("end\n")
-    assert plots == {}
-    assert render_headlines(None) == "Not measured yet."
+def write(folder, **answers):
+    for name, answer in answers.items():
+        (folder / f"{name}.json").write_text(json.dumps(answer), encoding="utf-8")
 
 
 def test_figures_give_tables_goals_and_plots_that_are_well_formed(tmp_path):
-    (tmp_path / "peers.json").write_text(json.dumps(peers_answer()), encoding="utf-8")
-    (tmp_path / "scaling.json").write_text(json.dumps(scaling_answer()), encoding="utf-8")
+    write(tmp_path, peers=peers_answer(), scaling=scaling_answer())
     text, plots = render_page(MARKS, tmp_path)
     assert render_page(text, tmp_path)[0] == text
     assert f"| **{OURS}** | 1,250 (1,200 to 1,300)" in text
@@ -134,7 +123,7 @@ def test_goals_are_told_by_the_figures(rate, word):
     }
     (line,) = (
         x
-        for x in render_peers(answer, None).splitlines()
+        for x in render_peers(answer, None, None).splitlines()
         if "earlier projects' path |" in x and "at least" in x
     )
     assert line.endswith(f"| {word} |")
@@ -142,7 +131,7 @@ def test_goals_are_told_by_the_figures(rate, word):
 
 def test_the_limit_alone_is_what_the_goals_against_it_are_taken_from(tmp_path):
     answer = peers_answer()
-    (tmp_path / "peers.json").write_text(json.dumps(answer), encoding="utf-8")
+    write(tmp_path, peers=answer, scaling=scaling_answer())
     assert "The limit, alone" not in render_page(MARKS, tmp_path)[0]
     model = answer["models"][LARGE]
     alone = {name: model["peers"][name] for name in (OURS, LIMIT)}
@@ -151,18 +140,18 @@ def test_the_limit_alone_is_what_the_goals_against_it_are_taken_from(tmp_path):
     rounds = {name: row["rounds"] for name, row in alone.items()}
     goals = [goal.to_dict() for goal in model_goals(LARGE, rounds, [])]
     limit = {"models": {LARGE: {**model, "peers": alone, "goals": goals}}}
-    (tmp_path / "peers-limit.json").write_text(json.dumps(limit), encoding="utf-8")
+    write(tmp_path, **{"peers-limit": limit})
     text, _ = render_page(MARKS, tmp_path)
     assert "The limit, alone" in text
     (line,) = (x for x in text.splitlines() if f"{LARGE}: throughput over the bare IR's" in x)
     assert line.endswith("× | **not reached** |")
-    told = render_headlines(load_peers(tmp_path))
+    told = "\n".join(headlines(answer, limit))
     assert "0.25 × (0.24 to 0.26) those of the bare IR" in told
     assert told.count("bare IR") == 2
 
 
 def test_headlines_name_the_best_peer_and_the_spread():
-    lines = render_headlines(peers_answer()).splitlines()
+    lines = list(headlines(peers_answer(), None))
     assert len(lines) == 2
     assert "12.50 × (12.00 to 13.00) the texts/s of the earlier projects' path" in lines[0]
     assert "best peer, torch fp32" in lines[0]

@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.common import renewed
 from benchmarks.serving import noise
 from benchmarks.serving.load import (
     NOT_SENT,
@@ -25,7 +26,7 @@ from benchmarks.serving.load import (
 )
 from benchmarks.serving.measure import Figures, Plan, knee, peak, ratios, summarise
 from benchmarks.serving.noise import Others
-from benchmarks.serving.table import README, closed_rows, sections
+from benchmarks.serving.table import README, closed_rows, for_readme
 from ov_emotions.client.url import parse_url
 from ov_emotions.errors import InputError, ServerError
 from ov_emotions.quantization.timing import judge_noise
@@ -205,9 +206,7 @@ def test_the_default_plan_of_the_shipped_models_ends_in_time() -> None:
 
 def test_the_readme_holds_the_table_of_the_committed_figures() -> None:
     text = README.read_text(encoding="utf-8")
-    for marks, told in sections().items():
-        start, end = f"<!-- {marks}: start -->", f"<!-- {marks}: end -->"
-        assert text[text.index(start) : text.index(end)].removeprefix(start).strip() == told
+    assert renewed(text, for_readme()) == text
 
 
 def test_a_target_that_answered_nothing_has_a_row_all_the_same() -> None:
@@ -217,7 +216,7 @@ def test_a_target_that_answered_nothing_has_a_row_all_the_same() -> None:
                 "name": "x",
                 "knee_clients": None,
                 "peak_throughput": 0.0,
-                "closed": [summarise("closed", 1, [seen([], timeout=2)]).to_dict()],
+                "closed": [asdict(summarise("closed", 1, [seen([], timeout=2)]))],
             }
         ]
     }

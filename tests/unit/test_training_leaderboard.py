@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,12 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError)
 
-from benchmarks.readme_table import insert
-from benchmarks.training.page import README, RESULTS, render, verdict
+from benchmarks.common import load, renewed
+from benchmarks.training import __main__ as leaderboard
 from benchmarks.training.plan import read_plan
-from benchmarks.training.scoring import cross_fitted, summarize
+from benchmarks.training.scoring import cross_fitted, render, summarize, verdict
 
-ROOT = Path(__file__).resolve().parents[2]
-PLAN = read_plan(ROOT / "benchmarks" / "training" / "plan.toml")
+PLAN = read_plan(leaderboard.PLAN)
 
 
 @pytest.mark.parametrize("change", PLAN.rows, ids=lambda change: change.name)
@@ -120,5 +118,5 @@ def test_the_table_sorts_each_group_by_what_it_brings_and_names_what_is_missing(
 
 
 def test_the_page_shows_the_committed_figures():
-    page = README.read_text(encoding="utf-8")
-    assert insert(page, render(json.loads(RESULTS.read_text(encoding="utf-8")))) == page
+    page = leaderboard.README.read_text(encoding="utf-8")
+    assert renewed(page, render(load("training.json"))) == page

@@ -1,9 +1,20 @@
-"""Measure how throughput depends on cores, batch, length and streams.
+"""Measure how throughput depends on cores, batch, length and streams, and size larger machines.
 
     python -m benchmarks.scaling --data prepared --output benchmarks/results/scaling.json
 
 Every point is a process of its own, pinned to its cores; the points take turns in every round. The
 prices in the sizing table follow `--price`, which is an assumption of the reader's to make.
+
+What more cores would bring is a model of two parameters. Cores are used in one of two ways.
+*Streams*: a core classifies texts by itself, and cores slow each other down only where they share
+caches and memory. *Threads*: the cores share every matrix product, and what is not shared (Amdahl,
+1967) runs on one of them. Both are described by the universal scalability law without its second
+term (Gunther, 1993), which needs three sizes at least to fit:
+
+    X(n) = n * X(1) / (1 + s * (n - 1))
+
+`s` is the part of a text's time that does not shrink with cores; it follows from the throughput of
+one and of two cores.
 """
 
 from __future__ import annotations
@@ -11,19 +22,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.scaling.model import contention, predict, sizing
+from benchmarks.common import (
+    RESULTS,
+    ROOT,
+    SEED,
+    SPLIT,
+    add_flags,
+    rounds_within,
+    run_command,
+    shuffled,
+    token_lengths,
+)
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.cli.frame import positive_int
 from ov_emotions.data.dataset import PreparedData
@@ -32,13 +51,11 @@ from ov_emotions.files import write_json
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread
 from ov_emotions.system import environment
 
-ROOT = Path(__file__).resolve().parents[2]
-SEED = 20261122
-SPLIT = "test_goemotions"
 BATCHES = (1, 4, 16, 64, 256, 1024)
 TOKEN_BUDGETS = (512, 1024, 2048, 4096, 8192)
 LENGTHS = ((3, 8), (9, 16), (17, 32), (33, 64))
 LENGTH_TEXTS = 128
+SIZED_CORES = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,6 @@ class Point:
     options: Mapping[str, Any]
     texts: tuple[int, ...]
     processes: int = 1
-    tokens: float | None = field(default=None)
 
 
 def points(cores: Sequence[int], lengths: Sequence[int], many: int) -> list[Point]:
@@ -72,54 +88,34 @@ def points(cores: Sequence[int], lengths: Sequence[int], many: int) -> list[Poin
     :param cores: that may be used, at least one; a second brings the points of two.
     :param lengths: tokens of every text of the pool.
     :param many: texts of a large call.
-    :return: the points.
     """
-    every, one = tuple(range(many)), (cores[0],)
+    every, one, whole = tuple(range(many)), (cores[0],), tuple(cores[:2])
     found = [Point("1 core", "cores", 1, "threads", one, {}, every)]
-    whole = tuple(cores[:2])
     if len(whole) == 2:
         found += [
             Point("2 cores, threads", "cores", 2, "threads", whole, {}, every),
             Point("2 cores, streams", "cores", 2, "streams", whole, {"streams": 2}, every),
             Point("2 processes", "cores", 2, "processes", whole, {}, every, processes=2),
         ]
+    call, like = "one call", "texts of like length"
     for size in BATCHES:
         if size <= many:
-            found.append(
-                Point(f"{size} a call", "batch", size, "one call", whole, {}, every[:size])
-            )
+            found.append(Point(f"{size} a call", "batch", size, call, whole, {}, every[:size]))
     for budget in TOKEN_BUDGETS:
         options = {"batch_tokens": budget}
-        found.append(
-            Point(f"{budget} tokens", "token budget", budget, "one call", whole, options, every)
-        )
+        found.append(Point(f"{budget} tokens", "token budget", budget, call, whole, options, every))
     for low, high in LENGTHS:
-        rows = [i for i, n in enumerate(lengths) if low <= n <= high][:LENGTH_TEXTS]
+        rows = tuple(i for i, n in enumerate(lengths) if low <= n <= high)[:LENGTH_TEXTS]
         if rows:
-            mean = float(np.mean([lengths[i] for i in rows]))
-            found.append(
-                Point(
-                    f"{low} to {high} tokens",
-                    "length",
-                    round(mean, 1),
-                    "texts of like length",
-                    whole,
-                    {},
-                    tuple(rows),
-                    tokens=mean,
-                )
-            )
+            mean = round(float(np.mean([lengths[i] for i in rows])), 1)
+            name = f"{low} to {high} tokens"
+            found.append(Point(name, "length", mean, like, whole, {}, rows))
     return found
 
 
 def measure(point: Point, pool: Sequence[str], model: str, seconds: float) -> float:
-    """Measure a point once.
+    """Measure a point once: texts a second, of all its processes together.
 
-    :param point: what.
-    :param pool: texts.
-    :param model: shipped name or folder.
-    :param seconds: at least.
-    :return: texts a second, of all its processes together.
     :raises OvEmotionsError: if a process fails.
     """
     alone = point.processes == 1
@@ -141,7 +137,7 @@ def measure(point: Point, pool: Sequence[str], model: str, seconds: float) -> fl
 def _probe(order: Mapping[str, Any]) -> float:
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scaling.probe"],
+        [sys.executable, "-m", "benchmarks.probe"],
         input=json.dumps(order),
         capture_output=True,
         text=True,
@@ -154,14 +150,61 @@ def _probe(order: Mapping[str, Any]) -> float:
     return float(json.loads(done.stdout.splitlines()[-1])["texts_per_second"])
 
 
+def contention(one: float, several: float, cores: int = 2) -> float:
+    """Solve for `s`, 0 where cores brought all that they could or more.
+
+    :param one: texts a second of one core.
+    :param several: of so many cores.
+    """
+    return max(0.0, (cores * one / several - 1) / (cores - 1))
+
+
+def predict(one: float, cores: float, serial: float) -> float:
+    """Predict texts a second of so many cores, from those of one and `s`."""
+    return cores * one / (1 + serial * (cores - 1))
+
+
+@dataclass(frozen=True)
+class Size:
+    """A row of the sizing table.
+
+    :param low: texts a second, with the larger `s` that the rounds allow.
+    :param middle: with the median of `s`.
+    :param high: with the smaller.
+    :param cost: of a million texts, in the currency of the price.
+    """
+
+    cores: int
+    low: float
+    middle: float
+    high: float
+    cost: float
+
+
+def sizing(
+    one: float, serial: tuple[float, float, float], price: float, vcpus_per_core: float
+) -> list[Size]:
+    """Predict for 1 to 64 cores.
+
+    :param one: texts a second of one core.
+    :param serial: the smallest, median and largest `s`.
+    :param price: of a vCPU for an hour.
+    :param vcpus_per_core: 2 where a vCPU is half a core, 1 where it is a whole one.
+    """
+    rows = []
+    for cores in SIZED_CORES:
+        high, middle, low = (predict(one, cores, s) for s in serial)
+        hours = 1e6 / middle / 3600
+        rows.append(Size(cores, low, middle, high, hours * cores * vcpus_per_core * price))
+    return rows
+
+
 def conclude(
     rounds: Mapping[str, Sequence[float]], price: float, vcpus_per_core: float
 ) -> dict[str, Any] | None:
     """Fit the model to one and two cores, check it, and predict.
 
     :param rounds: texts a second by point.
-    :param price: of a vCPU for an hour.
-    :param vcpus_per_core: how many make a core.
     :return: `serial` by way of using cores, `check`, `sizing` and the assumptions; None where one
         core was all there was.
     """
@@ -203,74 +246,19 @@ def conclude(
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "benchmarks" / "results" / "scaling.json"
-    )
-    parser.add_argument("--rounds", type=positive_int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of a point at least")
-    parser.add_argument("--texts", type=positive_int, default=1024, help="of a large call")
-    parser.add_argument(
-        "--budget", type=float, default=8.0, metavar="MINUTES", help="no round begins beyond it"
-    )
-    parser.add_argument(
-        "--price", type=float, default=0.04, help="of a vCPU for an hour, an assumption"
-    )
-    parser.add_argument("--vcpus-per-core", type=float, default=2.0)
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    :param arguments: those of the command line if None.
-    :return: 0 fine, 1 failed, 2 wrong usage.
-    """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    args = _parser().parse_args(given)
-    try:
-        answer = run(args)
-    except (OvEmotionsError, OSError) as error:
-        print(f"benchmarks.scaling: error: {error}", file=sys.stderr)
-        return 1
-    command = shlex.join(["python", "-m", "benchmarks.scaling", *given])
-    write_json(args.output, {"command": command, **answer})
-    print(f"wrote {args.output}")
-    return 0
-
-
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure all points in turns.
-
-    :param args: of the command line.
-    :return: what is written.
-    """
-    began, before = time.monotonic(), cpu_jiffies()
+def run(args: argparse.Namespace) -> int:
+    """Measure all points in turns, and write the figures."""
+    before = cpu_jiffies()
     cores = sorted(os.sched_getaffinity(0))  # now: libraries change it
-    texts = list(PreparedData.open(args.data).split(SPLIT).texts)
-    order = np.random.default_rng(SEED).permutation(len(texts))
-    pool = [texts[i] for i in order]
+    pool = shuffled(PreparedData.open(args.data).split(SPLIT).texts)
     bundle = Bundle.load(args.model)
-    tokenizer = bundle.tokenizer()
-    tokenizer.enable_truncation(bundle.manifest.max_length)
-    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(pool)]
-    plan = points(cores, lengths, min(args.texts, len(pool)))
+    plan = points(cores, token_lengths(bundle, pool), min(args.texts, len(pool)))
     rounds: dict[str, list[float]] = {point.name: [] for point in plan}
-    longest = 0.0
-    for number in range(args.rounds):
-        started = time.monotonic()
-        if number and started - began + longest > 60 * args.budget:
-            break
+    for _ in rounds_within(60 * args.budget, args.rounds):
         for point in plan:
             rounds[point.name].append(round(measure(point, pool, args.model, args.seconds), 2))
-        longest = max(longest, time.monotonic() - started)
-        print(f"round {number + 1} of {args.rounds}, {longest:.0f} s", file=sys.stderr, flush=True)
-    return {
+    answer = {
+        "command": args.command,
         "model": bundle.manifest.name,
         "split": SPLIT,
         "seed": SEED,
@@ -294,3 +282,35 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ],
         "sizing": conclude(rounds, args.price, args.vcpus_per_core),
     }
+    write_json(args.output, answer)
+    print(f"wrote {args.output}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    :param arguments: those of the command line if None.
+    :return: 0 fine, 1 failed, 2 wrong usage.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling", description=(__doc__ or "").splitlines()[0]
+    )
+    add_flags(
+        parser,
+        data=(Path, ..., "prepared folder"),
+        model=(str, DEFAULT_MODEL, ""),
+        output=(Path, RESULTS / "scaling.json", ""),
+        rounds=(positive_int, 5, ""),
+        seconds=(float, 1.5, "of a point at least"),
+        texts=(positive_int, 1024, "of a large call"),
+        budget=(float, 8.0, "minutes; no round begins beyond it"),
+        price=(float, 0.04, "of a vCPU for an hour, an assumption"),
+        vcpus_per_core=(float, 2.0, ""),
+    )
+    parser.set_defaults(run=run)
+    return run_command(parser, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The same weights in the form that each peer takes, made where they are missing."""
+"""What peers need, made where it is missing: virtual environments, and the weights in each form."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers.environments import python_of
-from benchmarks.peers.plan import LARGE, ROOT, SMALL, WORKERS
+from benchmarks.common import ROOT, SEED
+from benchmarks.peers.plan import ENVIRONMENTS, LARGE, SMALL, TORCH, WORKERS, Environment
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.quantization.ptq import stratified_rows
@@ -19,7 +20,41 @@ from ov_emotions.quantization.ptq import stratified_rows
 CHECKPOINTS = ROOT / "quantize" / "checkpoints"
 CALIBRATION_TEXTS = {SMALL: 300, LARGE: 16}
 """Random weights have no accuracy to keep: a few texts do."""
-SEED = 20261122
+
+
+def python_of(work: Path, name: str) -> Path:
+    """Name an environment's Python, whether or not it is there."""
+    return work / "venvs" / name / "bin" / "python"
+
+
+def make_environments(work: Path) -> dict[str, str]:
+    """Make environments that are missing; say why, by name, for those that could not be made."""
+    failed = {}
+    for name, environment in ENVIRONMENTS.items():
+        done = work / "venvs" / name / "complete"
+        if done.is_file() and done.read_text(encoding="utf-8") == repr(environment):
+            print(f"{name}: is there")
+            continue
+        print(f"{name}: installing", flush=True)
+        try:
+            _make(python_of(work, name), environment)
+        except subprocess.CalledProcessError as error:
+            failed[name] = f"pip could not install {' '.join(environment.requirements)}: {error}"
+            print(failed[name], flush=True)
+            continue
+        done.write_text(repr(environment), encoding="utf-8")
+    return failed
+
+
+def _make(python: Path, environment: Environment) -> None:
+    # Isolated: nothing of the environment that this runs in shows through.
+    venv.create(python.parents[1], with_pip=True, clear=True)
+    install = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    if environment.torch:
+        cpu, default = TORCH
+        if subprocess.call([*install, cpu], stderr=subprocess.DEVNULL):
+            subprocess.run([*install, default], check=True)
+    subprocess.run([*install, *environment.requirements], check=True)
 
 
 @dataclass(frozen=True)
@@ -38,11 +73,7 @@ class _Place:
 
 
 def peer_variables(work: Path) -> dict[str, str]:
-    """Give the variables of the environment that peers run with.
-
-    :param work: folder of the benchmark.
-    :return: those of this process, no hub asked, caches under the folder.
-    """
+    """Give the variables that peers run with: no hub is asked, and caches lie in the folder."""
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return {
         **ours,
@@ -54,12 +85,9 @@ def peer_variables(work: Path) -> dict[str, str]:
 
 
 def make_artefacts(work: Path, model: str, data: Path) -> dict[str, str]:
-    """Make what is missing of a model.
+    """Make what is missing of a model; say why, by artefact, for those that could not be made.
 
-    :param work: folder of the benchmark.
-    :param model: one of the two.
     :param data: prepared folder; calibration texts come from its validation split.
-    :return: why, by artefact, for those that could not be made.
     """
     place = _Place(work, model, data)
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -125,13 +153,7 @@ def _transformers(place: _Place) -> None:
 
 
 def model_facts(work: Path, model: str) -> dict[str, object]:
-    """Read what every peer of a model is told.
-
-    :param work: folder of the benchmark.
-    :param model: one of the two.
-    :return: `labels`, `thresholds` (the bundle's, for all alike), `max_length`, `pad_id`,
-        `precision`.
-    """
+    """Read what every peer of a model is told; thresholds are the bundle's, for all alike."""
     manifest = Bundle.load(work / model / "int8").manifest
     config = json.loads(
         (_Place(work, model, work).checkpoint / "config.json").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """One setting of the classifier measured in a process of its own, on the cores it may use.
 
-python -m benchmarks.scaling.probe < order.json
+python -m benchmarks.probe < order.json
 """
 
 from __future__ import annotations

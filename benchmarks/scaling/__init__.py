@@ -1,1 +1,0 @@
-"""Throughput against cores, batch, length and streams, and what more cores would bring."""
