@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle, Task
-from ov_emotions.encoding import EncodedTexts, LongTexts, TextEncoder
+from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
 from ov_emotions.prediction import (
     Prediction,
@@ -29,6 +29,7 @@ from ov_emotions.prediction import (
 from ov_emotions.process import NATIVE
 from ov_emotions.runtime.cache import cache_dir_from_environment
 from ov_emotions.runtime.models import OpenVINOModels
+from ov_emotions.schema import LongTexts
 from ov_emotions.system import inference_defaults
 from ov_emotions.thresholds import to_probabilities
 

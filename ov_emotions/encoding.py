@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,7 @@ from tokenizers import Tokenizer
 
 from ov_emotions.normalize import replace_surrogates
 from ov_emotions.process import NATIVE
-
-LongTexts = Literal["window", "truncate"]
+from ov_emotions.schema import LongTexts
 
 # The tokenizers library keeps some hundred bytes a token until its encodings are let go.
 _SLICE_CHARACTERS = 1 << 20

@@ -19,7 +19,6 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.session import OnModelChange, Scored, ServerSession
-from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import ServerError
 from ov_emotions.prediction import (
     Prediction,
@@ -31,6 +30,7 @@ from ov_emotions.prediction import (
     merge_thresholds,
     not_a_text,
 )
+from ov_emotions.schema import LongTexts
 
 __all__ = ["AsyncEmotionClassifier", "ServerClassifier", "expected_model"]
 

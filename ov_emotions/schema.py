@@ -24,7 +24,9 @@ from ov_emotions.files import write_text
 
 Task = Literal["multi_label", "single_label"]
 InferencePrecision = Literal["f32", "bf16"]
-"""Words of the manifest that settings use as well; here, because settings do without NumPy."""
+LongTexts = Literal["window", "truncate"]
+LabelNames = Literal["ru", "en"]
+"""Words that settings use as well; here, because settings do without NumPy."""
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 """A whole number above 0."""

@@ -17,7 +17,7 @@ from ov_emotions.cli.frame import UsageError, verb
 from ov_emotions.cli.output import open_bytes, open_output
 from ov_emotions.cli.render import HumanWriter, JsonWriter
 from ov_emotions.errors import InputError
-from ov_emotions.schema import Count, Flag, InferencePrecision
+from ov_emotions.schema import Count, Flag, InferencePrecision, LongTexts
 from ov_emotions.texts import (
     FORMATS,
     STANDARD,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ov_emotions.classifier import TextClassifier
 
 _GROUP = 1024
-LongTexts = Literal["window", "truncate"]
 
 
 @dataclass(frozen=True)

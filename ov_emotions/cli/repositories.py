@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ov_emotions.cli.bar import Bar, usable_texts
-from ov_emotions.cli.classify import LongTexts
 from ov_emotions.cli.frame import Answer, UsageError, verb
 from ov_emotions.cli.output import check_output_folder
 from ov_emotions.errors import DataError, InputError, OvEmotionsError
 from ov_emotions.progress import counted
-from ov_emotions.schema import Count, Flag
+from ov_emotions.schema import Count, Flag, LongTexts
 
 if TYPE_CHECKING:
     from ov_emotions.serving.profile import Goal, ServingProfile

@@ -19,7 +19,7 @@ from ov_emotions.client.transport import (
     OverloadedError,
     SlowAnswerError,
     Tensor,
-    connect,
+    Transport,
 )
 from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import ServerError, ServerUnavailableError
@@ -33,6 +33,25 @@ _LOADING_PAUSE = 0.5
 
 _LEAST_TIME = 0.05
 """Seconds before the deadline in which no further attempt is begun."""
+
+
+def connect(address: ServerAddress, options: ServerOptions) -> Transport:
+    """Make a transport for the protocol of an address, inside a running event loop.
+
+    :raises MissingExtraError: if its client library is not installed.
+    :raises InputError: if the options ask for what the protocol cannot.
+    """
+    if address.legacy:
+        from ov_emotions.client.tfs import TfsTransport
+
+        return TfsTransport(address, options)
+    if address.grpc:
+        from ov_emotions.client.grpc import GrpcTransport
+
+        return GrpcTransport(address, options)
+    from ov_emotions.client.rest import RestTransport
+
+    return RestTransport(address, options)
 
 
 class Caller:

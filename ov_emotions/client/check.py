@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ov_emotions.bundle import Bundle
+from ov_emotions.client.caller import connect
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.probes import PROBES
 from ov_emotions.client.session import ServerSession
-from ov_emotions.client.transport import connect
 from ov_emotions.client.url import parse_model_url
 from ov_emotions.errors import OvEmotionsError
 

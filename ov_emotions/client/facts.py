@@ -12,10 +12,9 @@ from msgspec import Meta
 
 from ov_emotions.bundle import SCHEMA_VERSION, Manifest, Task
 from ov_emotions.client.transport import ModelMetadata, TensorSpec
-from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import BundleError, ServerMismatchError
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION
-from ov_emotions.schema import Schema, from_builtins
+from ov_emotions.schema import LongTexts, Schema, from_builtins
 
 Takes = Literal["text", "tokens"]
 HASH_KEY = "manifest_sha256"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ov_emotions.bundle import Bundle, Manifest
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client.facts import facts_of
-from ov_emotions.encoding import LongTexts
+from ov_emotions.schema import LongTexts
 from ov_emotions.thresholds import apply_thresholds
 
 PROBES = (

@@ -32,9 +32,10 @@ from ov_emotions.client.probes import Compared
 from ov_emotions.client.transport import Tensor, text_bytes
 from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
 from ov_emotions.client.verify import Scores, ServedModel, Verifier, scores_of, token_tensors
-from ov_emotions.encoding import LongTexts, TextEncoder
+from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, ServerError, ServerMismatchError
 from ov_emotions.normalize import NO_NORMALIZER, normalize
+from ov_emotions.schema import LongTexts
 from ov_emotions.thresholds import to_probabilities
 
 _LOGGER = logging.getLogger(__name__)

@@ -13,8 +13,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.url import ServerAddress
 from ov_emotions.errors import ServerError, ServerUnavailableError
 from ov_emotions.normalize import replace_surrogates
 
@@ -133,25 +131,6 @@ class OverloadedError(ServerUnavailableError):
 
 class SlowAnswerError(ServerUnavailableError):
     """The answer did not come in time."""
-
-
-def connect(address: ServerAddress, options: ServerOptions) -> Transport:
-    """Make a transport for the protocol of an address, inside a running event loop.
-
-    :raises MissingExtraError: if its client library is not installed.
-    :raises InputError: if the options ask for what the protocol cannot.
-    """
-    if address.legacy:
-        from ov_emotions.client.tfs import TfsTransport
-
-        return TfsTransport(address, options)
-    if address.grpc:
-        from ov_emotions.client.grpc import GrpcTransport
-
-        return GrpcTransport(address, options)
-    from ov_emotions.client.rest import RestTransport
-
-    return RestTransport(address, options)
 
 
 def text_bytes(text: str) -> bytes:

@@ -276,7 +276,8 @@ class Service:
             name=settings.name, names=settings.label_names, long_texts=classifier.long_texts
         )
         found = facts(bundle, config)
-        names = dict(zip(bundle.manifest.labels, label_names(bundle, config), strict=True))
+        chosen = label_names(bundle, config.names, config.separator)
+        names = dict(zip(bundle.manifest.labels, chosen, strict=True))
         limits = BatchLimits(
             settings.batch_tokens,
             settings.batch_wait_ms / 1000,

@@ -6,14 +6,11 @@ import ipaddress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from ov_emotions.errors import InputError
+from ov_emotions.schema import LabelNames, LongTexts
 from ov_emotions.serving.repository import MODEL_NAME
-
-# Spelt out here too, because the help of the command line shall not import numpy.
-LongTexts = Literal["window", "truncate"]
-LabelNames = Literal["ru", "en"]
 
 API_KEY_VARIABLE = "OV_EMOTIONS_API_KEY"
 ENVIRONMENT = "OV_EMOTIONS_SERVE_"

@@ -202,7 +202,8 @@ class _Checker:
         self._served = string_core().compile_model(model, "CPU", hint)
         self._classifier = EmotionClassifier(bundle, long_texts="truncate")
         self._config = config
-        self._names = dict(zip(manifest.labels, label_names(bundle, config), strict=True))
+        names = label_names(bundle, config.names, config.separator)
+        self._names = dict(zip(manifest.labels, names, strict=True))
         self._thresholds, self._task = manifest.threshold_array(), manifest.task
         self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, "truncate")
         self._tokens = _TokenComparison(bundle)

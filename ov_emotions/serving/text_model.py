@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import openvino as ov
@@ -28,6 +28,7 @@ import openvino.opset15 as ops
 from ov_emotions.bundle import Bundle, Manifest, Task, stamp
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
 from ov_emotions.runtime.models import WIDTHS
+from ov_emotions.schema import LabelNames
 from ov_emotions.serving.profile import MAX_BATCH
 from ov_emotions.serving.text_nodes import (
     bounded,
@@ -38,11 +39,6 @@ from ov_emotions.serving.text_nodes import (
     string_core,
 )
 from ov_emotions.serving.text_tokenizer import pad_id, special_tokens, tokenizer_graph
-
-if TYPE_CHECKING:
-    from ov_emotions.serving.triton import TritonConfig
-
-LabelNames = Literal["ru", "en"]
 
 TEXT_INPUT = "text"
 TOKEN_INPUTS = ("input_ids", "attention_mask")
@@ -87,19 +83,19 @@ class TextModelConfig:
             raise InputError(f"separator must be a text that is not empty, not {self.separator!r}")
 
 
-def label_names(bundle: Bundle, config: TextModelConfig | TritonConfig) -> list[str]:
+def label_names(bundle: Bundle, names: LabelNames, separator: str) -> list[str]:
     """Choose the names that the output `labels` holds, one a label.
 
     :raises InputError: if the separator stands in one of them, so that an answer could not be
         taken apart.
     """
-    russian = bundle.manifest.label_names_ru if config.names == "ru" else {}
-    names = [russian.get(label) or label for label in bundle.manifest.labels]
-    if taken := [name for name in names if config.separator in name]:
+    russian = bundle.manifest.label_names_ru if names == "ru" else {}
+    chosen = [russian.get(label) or label for label in bundle.manifest.labels]
+    if taken := [name for name in chosen if separator in name]:
         raise InputError(
-            f"the separator {config.separator!r} stands in the name {taken[0]!r}; choose another"
+            f"the separator {separator!r} stands in the name {taken[0]!r}; choose another"
         )
-    return names
+    return chosen
 
 
 def build_text_model(bundle: Bundle, config: TextModelConfig | None = None) -> ov.Model:
@@ -112,7 +108,7 @@ def build_text_model(bundle: Bundle, config: TextModelConfig | None = None) -> o
     :raises BundleError: if the bundle's model or tokeniser is of another kind.
     """
     config = config or TextModelConfig()
-    names = label_names(bundle, config)
+    names = label_names(bundle, config.names, config.separator)
     if config.token_in:
         shape = bounded(config.max_batch, bundle.manifest.max_length)
         parameters = [ops.parameter(shape, ov.Type.i64, name=name) for name in TOKEN_INPUTS]

@@ -16,12 +16,12 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from ov_emotions.bundle import MODEL_INPUTS, MODEL_NAME, Bundle, model_info, stamp
-from ov_emotions.encoding import LongTexts
 from ov_emotions.errors import BundleError, BundleIntegrityError, InputError, RepositoryError
 from ov_emotions.files import sha256_file, write_text
+from ov_emotions.schema import LabelNames, LongTexts
 from ov_emotions.serving.profile import MAX_CORES
 from ov_emotions.serving.repository import Layout, Published, check_name, publish_version
-from ov_emotions.serving.text_model import LabelNames, label_names
+from ov_emotions.serving.text_model import label_names
 from ov_emotions.system import shared_core
 
 TritonBackend = Literal["python", "openvino"]
@@ -182,7 +182,7 @@ def build_repository(
     :raises BundleError: if the bundle's model is of another kind.
     """
     config = config or TritonConfig()
-    label_names(bundle, config)
+    label_names(bundle, config.names, config.separator)
     text, described = render_config(bundle, config), Path(repository) / config.name / CONFIG_NAME
     layout = Layout(
         beside=CONFIG_NAME,

@@ -88,7 +88,7 @@ class _TextModel:
 
     def __init__(self, bundle: Bundle, config: TritonConfig, backend: Any) -> None:
         self._backend = backend
-        self._names = label_names(bundle, config)
+        self._names = label_names(bundle, config.names, config.separator)
         self._separator = config.separator
         self._classifier = EmotionClassifier(
             bundle, threads=config.threads, long_texts=config.long_texts

@@ -16,7 +16,8 @@ import pytest
 from fake_kserve import FAST, Abort, Reply, Request, grpc_server, http_server
 
 from ov_emotions import EmotionClassifier
-from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, Transport, connect
+from ov_emotions.client.caller import connect
+from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, Transport
 from ov_emotions.client.url import parse_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerMismatchError
 
