@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.common import SPLIT, add_flags, renew, run_command
 from benchmarks.serving import steady
 from benchmarks.serving.load import run_precisely
-from benchmarks.serving.measure import Measured, Plan, measure
+from benchmarks.serving.measure import Campaign, Plan
 from benchmarks.serving.noise import Others
 from benchmarks.serving.table import README, for_readme, for_terminal
 from benchmarks.serving.target import (
@@ -185,7 +185,7 @@ def _report(
             print_json(answer)
         else:
             print(for_terminal(answer), file=utf8_stdout())
-    answered = any(figures.requests for result in measured.results for figures in result.closed)
+    answered = any(level["requests"] for target in answer["targets"] for level in target["closed"])
     return 0 if answered else 1
 
 
@@ -196,13 +196,15 @@ async def _measure(
     options: ServerOptions,
     plan: Plan,
     bar: Bar,
-) -> Measured:
+) -> Campaign:
     targets: list[Target] = []
     for endpoint in endpoints:
         targets += await find_targets(endpoint, texts, batch, options)
         if endpoint.bundle is not None:
             await _check(endpoint, options)
-    return await measure(targets, plan, lambda done, all_, name: bar.update(done, all_, name))
+    campaign = Campaign(plan, targets, bar.update)
+    await campaign.run()
+    return campaign
 
 
 async def _check(endpoint: Endpoint, options: ServerOptions) -> None:

@@ -26,7 +26,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from benchmarks.common import add_flags
 from benchmarks.serving.steady import served
 from benchmarks.serving.target import choose_texts
 from ov_emotions.bundle import DEFAULT_MODEL
@@ -47,58 +48,8 @@ _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _AFTER = re.compile(rb"retry-after: (\d+)", re.IGNORECASE)
 
 
-@dataclass
-class Seen:
-    """What one kind of load saw.
-
-    :param texts: that were answered.
-    :param seconds: until the last answer.
-    :param statuses: answers by status.
-    :param latencies: seconds of each answer with status 200.
-    :param refused: seconds until each other answer.
-    :param retry_after: seconds that refusals named.
-    :param driver: share of all cores that the driver took.
-    :param server: share of all cores that the server took.
-    """
-
-    texts: int = 0
-    seconds: float = 0.0
-    statuses: Counter[int] = field(default_factory=Counter)
-    latencies: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    retry_after: list[int] = field(default_factory=list)
-    driver: float = 0.0
-    server: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Texts a second."""
-        return self.texts / self.seconds
-
-    def told(self) -> dict[str, Any]:
-        """What is written down."""
-
-        def percentiles(values: Sequence[float]) -> dict[str, float]:
-            if not values:
-                return {}
-            return {f"p{p}": round(1000 * float(np.percentile(values, p)), 1) for p in (50, 95, 99)}
-
-        return {
-            "texts_per_second": round(self.rate, 1),
-            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
-            "latency_ms": percentiles(self.latencies),
-            "refused_after_ms": percentiles(self.refused),
-            "retry_after_s": sorted(set(self.retry_after)),
-            "driver_share": round(self.driver, 3),
-            "server_share": round(self.server, 3),
-        }
-
-
 class Client:
-    """A connection that stays open, and bytes that are sent over it.
-
-    :param url: of the server.
-    """
+    """A connection that stays open, and bytes that are sent over it."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -106,7 +57,6 @@ class Client:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     def request(self, texts: Sequence[str]) -> bytes:
-        """Make the bytes of a request."""
         body = json.dumps({"texts": list(texts)}, ensure_ascii=False).encode()
         head = (
             f"POST /v1/emotions HTTP/1.1\r\nHost: {self._host}\r\n"
@@ -126,90 +76,125 @@ class Client:
         return int(head.split(b" ", 2)[1]), int(after[1]) if after else 0
 
     def close(self) -> None:
-        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
 
 
+@dataclass
 class Load:
-    """Asks a server, and counts.
+    """One kind of load on a server, and what it saw.
 
-    :param url: of the server.
     :param texts: to ask for.
+    :param answered: texts that were answered.
+    :param seconds: until the last answer.
+    :param statuses: answers by status.
+    :param latencies: seconds of each answer with status 200.
+    :param refused: seconds until each other answer.
+    :param retry_after: seconds that refusals named.
+    :param driver: share of all cores that the driver took.
+    :param server: share of all cores that the server took.
     """
 
-    def __init__(self, url: str, texts: Sequence[str]) -> None:
-        self._url, self._texts, self._cores = url, texts, cpu_budget().cores
+    url: str
+    texts: Sequence[str]
+    answered: int = 0
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    retry_after: list[int] = field(default_factory=list)
+    driver: float = 0.0
+    server: float = 0.0
 
-    def measure(self, load: Callable[[Seen], Awaitable[None]]) -> Seen:
-        """Run one kind of load."""
-        seen = Seen()
+    @property
+    def rate(self) -> float:
+        """Texts a second."""
+        return self.answered / self.seconds
+
+    def run(self, load: Callable[[Load], Coroutine[Any, Any, None]]) -> Load:
+        """Run the load to its end."""
+        cores = cpu_budget().cores
         server, driver, start = self._server_cpu(), time.process_time(), time.perf_counter()
-        asyncio.run(load(seen))  # type: ignore[arg-type]
+        asyncio.run(load(self))
         took = time.perf_counter() - start
-        seen.driver = (time.process_time() - driver) / took / self._cores
-        seen.server = (self._server_cpu() - server) / took / self._cores
-        seen.seconds = seen.seconds or took
-        return seen
+        self.driver = (time.process_time() - driver) / took / cores
+        self.server = (self._server_cpu() - server) / took / cores
+        self.seconds = self.seconds or took
+        return self
 
-    async def in_a_row(self, seen: Seen, size: int, seconds: float) -> None:
+    async def in_a_row(self, size: int, seconds: float) -> None:
         """Let one client ask, again as soon as it was answered."""
-        client, start, number = Client(self._url), time.perf_counter(), 0
+        client, start, number = Client(self.url), time.perf_counter(), 0
         while time.perf_counter() - start < seconds:
-            await self._ask(client, client.request(self._some(number, size)), size, seen, start)
+            await self._ask(client, client.request(self._some(number, size)), size, start)
             number += 1
         client.close()
 
-    async def overload(self, seen: Seen, size: int, rate: float, seconds: float) -> None:
+    async def overload(self, size: int, rate: float, seconds: float) -> None:
         """Let requests arrive evenly, answered or not."""
         start = time.perf_counter()
 
         async def one(number: int) -> None:
-            client = Client(self._url)
+            client = Client(self.url)
             request = client.request(self._some(number, size))
             await asyncio.sleep(max(start + number / rate - time.perf_counter(), 0))
-            await self._ask(client, request, size, seen, start)
+            await self._ask(client, request, size, start)
             client.close()
 
         await asyncio.gather(*(one(number) for number in range(max(1, int(rate * seconds)))))
 
-    async def singles(self, seen: Seen, clients: int, seconds: float) -> None:
+    async def singles(self, clients: int, seconds: float) -> None:
         """Let clients ask for one text, each again as soon as it was answered."""
         start = time.perf_counter()
-        requests = [Client(self._url).request([text]) for text in self._texts]
+        requests = [Client(self.url).request([text]) for text in self.texts]
 
         async def one(number: int) -> None:
-            client, at = Client(self._url), number * len(requests) // clients
+            client, at = Client(self.url), number * len(requests) // clients
             while time.perf_counter() - start < seconds:
-                await self._ask(client, requests[at % len(requests)], 1, seen, start)
+                await self._ask(client, requests[at % len(requests)], 1, start)
                 at += 1
             client.close()
 
         await asyncio.gather(*(one(number) for number in range(clients)))
 
-    async def _ask(
-        self, client: Client, request: bytes, size: int, seen: Seen, start: float
-    ) -> None:
+    async def _ask(self, client: Client, request: bytes, size: int, start: float) -> None:
         sent = time.perf_counter()
         status, after = await client.send(request)
         now = time.perf_counter()
-        seen.statuses[status] += 1
+        self.statuses[status] += 1
         if status == 200:
-            seen.texts += size
-            seen.seconds = now - start
-            seen.latencies.append(now - sent)
+            self.answered += size
+            self.seconds = now - start
+            self.latencies.append(now - sent)
         else:
-            seen.refused.append(now - sent)
-            seen.retry_after.append(after)
+            self.refused.append(now - sent)
+            self.retry_after.append(after)
 
     def _some(self, number: int, size: int) -> list[str]:
-        texts = self._texts
-        return [texts[(number * size + i) % len(texts)] for i in range(size)]
+        return [self.texts[(number * size + i) % len(self.texts)] for i in range(size)]
 
     def _server_cpu(self) -> float:
-        with urllib.request.urlopen(f"{self._url}/metrics") as answer:
+        with urllib.request.urlopen(f"{self.url}/metrics") as answer:
             lines = answer.read().decode().splitlines()
         return float(next(x for x in lines if x.startswith("process_cpu_seconds_total")).split()[1])
+
+    def told(self) -> dict[str, Any]:
+        """Give what is written down."""
+
+        def percentiles(values: Sequence[float]) -> dict[str, float]:
+            if not values:
+                return {}
+            return {f"p{p}": round(1000 * float(np.percentile(values, p)), 1) for p in (50, 95, 99)}
+
+        return {
+            "texts_per_second": round(self.rate, 1),
+            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "latency_ms": percentiles(self.latencies),
+            "refused_after_ms": percentiles(self.refused),
+            "retry_after_s": sorted(set(self.retry_after)),
+            "driver_share": round(self.driver, 3),
+            "server_share": round(self.server, 3),
+        }
 
 
 def in_process(classifier: EmotionClassifier, texts: list[str], seconds: float) -> float:
@@ -228,38 +213,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :return: 0 fine, 1 where goodput or the rate of single texts is below what is asked for.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.goodput")
-    parser.add_argument("--data", type=Path, required=True, help="what `data prepare` wrote")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--texts", type=positive_int, default=2000, help="different ones")
-    parser.add_argument("--large", type=positive_int, default=700, help="texts of a large request")
-    parser.add_argument("--times", type=float, default=3.0, help="the capacity, of the overload")
-    parser.add_argument("--deadline", type=float, default=30.0, help="of the server, in seconds")
-    parser.add_argument("--clients", type=positive_int, default=64)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each kind of load")
-    parser.add_argument("--rounds", type=positive_int, default=5)
-    parser.add_argument("--goodput", type=float, default=0.9, help="of capacity, at least")
-    parser.add_argument("--singles", type=float, default=0.65, help="of lists, at least")
-    parser.add_argument("--output", type=Path)
+    add_flags(
+        parser,
+        data=(Path, ..., "what `data prepare` wrote"),
+        model=(str, DEFAULT_MODEL, ""),
+        texts=(positive_int, 2000, "different ones"),
+        large=(positive_int, 700, "texts of a large request"),
+        times=(float, 3.0, "the capacity, of the overload"),
+        deadline=(float, 30.0, "of the server, in seconds"),
+        clients=(positive_int, 64, ""),
+        seconds=(float, 15.0, "of each kind of load"),
+        rounds=(positive_int, 5, ""),
+        goodput=(float, 0.9, "of capacity, at least"),
+        singles=(float, 0.65, "of lists, at least"),
+        output=(Path, None, ""),
+    )
     args = parser.parse_args(arguments)
     texts = choose_texts(args.data, args.texts, 0)
     os.environ[f"{ENVIRONMENT}DEADLINE"] = str(args.deadline)
     rounds = []
     with EmotionClassifier(args.model) as classifier, served(args.model, None) as server:
-        load = Load(server.url, texts)
+
+        def run(load: Callable[[Load], Coroutine[Any, Any, None]]) -> Load:
+            return Load(server.url, texts).run(load)
+
         classifier.warm_up()
         in_process(classifier, texts, 1.0)
-        load.measure(lambda seen: load.in_a_row(seen, args.large, 2.0))  # models are compiled
+        run(lambda load: load.in_a_row(args.large, 2.0))  # models are compiled
         for number in range(args.rounds):
             lists = in_process(classifier, texts, args.seconds)
-            row = load.measure(lambda seen: load.in_a_row(seen, args.large, args.seconds))
-            if not row.texts:
+            row = run(lambda load: load.in_a_row(args.large, args.seconds))
+            if not row.answered:
                 print(f"no request of {args.large} texts was answered: {row.told()['statuses']}")
                 return 1
             arrivals = args.times * row.rate / args.large
-            over = load.measure(
-                lambda seen, rate=arrivals: load.overload(seen, args.large, rate, args.seconds)
-            )
-            singles = load.measure(lambda seen: load.singles(seen, args.clients, args.seconds))
+            over = run(lambda load, rate=arrivals: load.overload(args.large, rate, args.seconds))
+            singles = run(lambda load: load.singles(args.clients, args.seconds))
             rounds.append(
                 {
                     "in_process": round(lists, 1),

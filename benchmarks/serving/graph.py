@@ -25,8 +25,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from benchmarks.common import RESULTS, SPLIT, add_flags, shuffled
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.cli.frame import positive_int
+from ov_emotions.data.dataset import PreparedData
 from ov_emotions.files import write_json
 from ov_emotions.serving.config_rules import as_text
 from ov_emotions.serving.profile import ServingProfile
@@ -41,31 +44,28 @@ _WARM_SECONDS = 3.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the two measurements.
-
-    :param arguments: of the command line.
-    :return: 0.
-    """
+    """Run one of the two measurements."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.graph", description=__doc__)
     verbs = parser.add_subparsers(required=True)
     speed = verbs.add_parser("speed")
     speed.set_defaults(run=_speed)
-    speed.add_argument("--data", type=Path, required=True, metavar="PREPARED")
-    speed.add_argument("--texts", type=int, default=1000)
-    speed.add_argument("--rounds", type=int, default=5)
-    speed.add_argument("--threads", type=int, default=available_cores())
-    speed.add_argument("--output", type=Path, default=Path("benchmarks/results/serving-graph.json"))
+    add_flags(
+        speed,
+        data=(Path, ..., "what `data prepare` wrote"),
+        texts=(positive_int, 1000, ""),
+        rounds=(positive_int, 5, ""),
+        threads=(positive_int, available_cores(), ""),
+        output=(Path, RESULTS / "serving-graph.json", ""),
+    )
     memory = verbs.add_parser("memory")
     memory.set_defaults(run=_memory)
     memory.add_argument("--streams", type=int, nargs="+", default=[1, 2])
-    memory.add_argument("--batch", type=int, default=256)
-    memory.add_argument("--output", type=Path)
+    add_flags(memory, batch=(positive_int, 256, ""), output=(Path, None, ""))
     memory.add_argument("--one", type=int, help=argparse.SUPPRESS)  # in a process of its own
     for verb in (speed, memory):
         verb.add_argument("--model", default=DEFAULT_MODEL)
     args = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = args.run
-    return run(args)
+    return int(args.run(args))
 
 
 def _compile(bundle: Bundle, profile: ServingProfile, *, few_widths: bool | None = None) -> Any:
@@ -79,7 +79,7 @@ def _compile(bundle: Bundle, profile: ServingProfile, *, few_widths: bool | None
 
 def _speed(args: argparse.Namespace) -> int:
     bundle = Bundle.load(args.model)
-    texts = _texts(args.data, args.texts)
+    texts = shuffled(PreparedData.open(args.data).split(SPLIT).texts, 0, args.texts)
     latency = ServingProfile("latency", args.threads)
     graph = _compile(bundle, latency).create_infer_request()
     plain = _compile(bundle, latency, few_widths=False).create_infer_request()
@@ -116,9 +116,9 @@ def _speed(args: argparse.Namespace) -> int:
         "rounds": args.rounds,
         "one_text": {
             name: {
-                "p50_ms": round(float(np.median(found)) * 1e3, 3),
-                "cpu_ms": round(float(np.median(busy[name])) * 1e3, 3),
-                "p95_ms": round(float(np.percentile(found, 95)) * 1e3, 3),
+                "p50_ms": _ms(np.median(found)),
+                "cpu_ms": _ms(np.median(busy[name])),
+                "p95_ms": _ms(np.percentile(found, 95)),
                 "of_the_library": _ratio(found, seconds["EmotionClassifier"]),
             }
             for name, found in seconds.items()
@@ -128,6 +128,10 @@ def _speed(args: argparse.Namespace) -> int:
     write_json(args.output, result)
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0
+
+
+def _ms(seconds: Any) -> float:
+    return round(1e3 * float(seconds), 3)
 
 
 def _ratio(ours: NDArray[np.float64], library: NDArray[np.float64]) -> dict[str, float]:
@@ -202,16 +206,6 @@ class _Requests:
 
     def as_numpy(self) -> Any:
         return np.array([self.text], dtype=np.object_)
-
-
-def _texts(prepared: Path, count: int) -> list[str]:
-    """Take texts of the test split of GoEmotions, in an order that mixes their lengths."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(prepared / "test_goemotions.parquet", columns=["text"])
-    texts: list[str] = rows.column("text").to_pylist()
-    chosen = np.random.default_rng(0).permutation(len(texts))[:count]
-    return [texts[i] for i in chosen]
 
 
 if __name__ == "__main__":

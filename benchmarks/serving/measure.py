@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Literal
@@ -139,8 +139,6 @@ def ratios(ours: Figures, theirs: Figures) -> dict[str, Spread] | None:
     return found
 
 
-# The measurement
-
 Tell = Callable[[int, int, str], None]
 """Hears how many steps are done, of how many, and which comes now."""
 
@@ -202,84 +200,62 @@ def _check_positive(name: str, value: float) -> None:
         raise InputError(f"{name} must be above 0, not {value}")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two targets at one level of a closed loop, as ratios over the rounds; `against` is 1."""
-
-    target: str
-    against: str
-    clients: int
-    throughput: dict[str, float]
-    p50: dict[str, float]
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """What was found of one target."""
-
-    target: Target
-    closed: tuple[Figures, ...]
-    open: tuple[Figures, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        bend = knee(self.closed)
-        return {
-            "name": self.target.name,
-            "endpoint": self.target.endpoint.name,
-            "protocol": self.target.protocol,
-            "takes": self.target.takes,
-            "server": self.target.server,
-            "texts_per_request": max(self.target.rows),
-            "knee_clients": None if bend is None else bend.level,
-            "peak_throughput": peak(self.closed),
-            "closed": [asdict(figures) for figures in self.closed],
-            "open": [asdict(figures) for figures in self.open],
-        }
-
-
 @dataclass
-class _Campaign:
+class Campaign:
+    """Targets with names of their own that take turns at each level of load, round after round.
+
+    A target that fails has its errors counted.
+
+    :raises InputError: if two targets have the same name.
+    """
+
     plan: Plan
     targets: Sequence[Target]
     tell: Tell
-    started: float = field(default_factory=time.perf_counter)
     done: int = 0
     left_out: int = 0
+    seconds: float = 0.0
     runs: dict[tuple[str, Kind, float], list[Run]] = field(default_factory=dict)
     rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if len({target.name for target in self.targets}) < len(self.targets):
+            raise InputError("two endpoints have the same name; give them as NAME=URL")
+
     async def run(self) -> None:
+        """Measure all of it; what there is no time for is left out and counted."""
+        started = time.perf_counter()
         for number in range(self.plan.rounds):
             # Each second round the other way round, so that none always follows the same one.
             order = list(self.targets)[:: -1 if number % 2 else 1]
             for clients in self.plan.clients:
                 for target in order:
-                    await self.step(target, "closed", clients)
+                    await self._step(target, "closed", clients, started)
             for target in order if not number else ():
-                self.rates[target.name] = self.choose_rates(target)
+                self.rates[target.name] = self._choose_rates(target)
             for position in range(len(self.plan.rates or self.plan.shares)):
                 for target in order:
                     rates = self.rates[target.name]
                     if position < len(rates):
-                        await self.step(target, "open", rates[position])
+                        await self._step(target, "open", rates[position], started)
                     else:
                         self.done += 1
+        self.seconds = time.perf_counter() - started
 
-    def choose_rates(self, target: Target) -> tuple[float, ...]:
-        """The rates of arrival; none for a target that answered nothing."""
+    def _choose_rates(self, target: Target) -> tuple[float, ...]:
+        """Choose the rates of arrival; none for a target that answered nothing."""
         if self.plan.rates:
             return self.plan.rates
         highest = peak(self.figures(target, "closed"))
         return tuple(round(share * highest, 1) for share in self.plan.shares if highest >= 1)
 
-    async def step(self, target: Target, kind: Kind, level: float) -> None:
-        self.tell(self.done, self.plan.steps * len(self.targets), target.name)
+    async def _step(self, target: Target, kind: Kind, level: float, started: float) -> None:
+        plan = self.plan
+        self.tell(self.done, plan.steps * len(self.targets), target.name)
         self.done += 1
-        if time.perf_counter() - self.started > self.plan.limit:
+        if time.perf_counter() - started > plan.limit:
             self.left_out += 1
             return
-        plan = self.plan
         limits = Limits(plan.seconds, plan.requests, plan.in_flight)
         async with target.connected() as send:
             clients = int(level) if kind == "closed" else _WARMING_CLIENTS
@@ -290,36 +266,21 @@ class _Campaign:
                 run = await open_loop(send, level, limits)
         self.runs.setdefault((target.name, kind, level), []).append(run)
 
-    def figures(self, target: Target, kind: Kind) -> tuple[Figures, ...]:
-        return tuple(
+    def figures(self, target: Target, kind: Kind) -> list[Figures]:
+        """Give a target's levels of load."""
+        return [
             summarise(kind, level, runs)
             for (name, found, level), runs in self.runs.items()
             if (name, found) == (target.name, kind)
-        )
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All that was found.
-
-    :param left_out: steps for which there was no time.
-    :param seconds: that it took.
-    """
-
-    results: tuple[TargetResult, ...]
-    comparisons: tuple[Comparison, ...]
-    left_out: int
-    seconds: float
+        ]
 
     def round_latencies(self) -> dict[str, list[float]]:
         """Give the median latencies of each target's first level of load, round by round."""
         found = {}
-        for result in self.results:
-            told = (
-                [p50 for p50 in result.closed[0].rounds["p50_ms"] if p50] if result.closed else []
-            )
-            if told:
-                found[result.target.name] = told
+        for target in self.targets:
+            first = self.figures(target, "closed")[:1]
+            if told := [p50 for level in first for p50 in level.rounds["p50_ms"] if p50]:
+                found[target.name] = told
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -327,47 +288,41 @@ class Measured:
         return {
             "seconds": round(self.seconds, 1),
             "steps_left_out": self.left_out,
-            "targets": [result.to_dict() for result in self.results],
-            "comparisons": [vars(comparison) for comparison in self.comparisons],
+            "targets": [self._told(target) for target in self.targets],
+            "comparisons": [
+                found
+                for ours, theirs in itertools.permutations(self.targets, 2)
+                if ours.endpoint.against == theirs.endpoint.name and self._comparable(ours, theirs)
+                for found in self._compared(ours, theirs)
+            ],
         }
 
+    def _told(self, target: Target) -> dict[str, Any]:
+        closed = self.figures(target, "closed")
+        bend = knee(closed)
+        return {
+            "name": target.name,
+            "endpoint": target.endpoint.name,
+            "protocol": target.protocol,
+            "takes": target.takes,
+            "server": target.server,
+            "texts_per_request": max(target.rows),
+            "knee_clients": None if bend is None else bend.level,
+            "peak_throughput": peak(closed),
+            "closed": [asdict(figures) for figures in closed],
+            "open": [asdict(figures) for figures in self.figures(target, "open")],
+        }
 
-async def measure(targets: Sequence[Target], plan: Plan, tell: Tell) -> Measured:
-    """Measure targets in turns: at each level of load one after the other, round after round.
+    def _comparable(self, ours: Target, theirs: Target) -> bool:
+        """Compare by the same protocol, where the other endpoint speaks it."""
+        spoken = {t.protocol for t in self.targets if t.endpoint.name == theirs.endpoint.name}
+        return ours.protocol not in spoken or ours.protocol == theirs.protocol
 
-    :return: what was found; a target that fails has its errors counted.
-    :raises InputError: if two targets have the same name.
-    """
-    if len({target.name for target in targets}) < len(targets):
-        raise InputError("two endpoints have the same name; give them as NAME=URL")
-    campaign = _Campaign(plan, targets, tell)
-    await campaign.run()
-    results = tuple(
-        TargetResult(target, campaign.figures(target, "closed"), campaign.figures(target, "open"))
-        for target in targets
-    )
-    seconds = time.perf_counter() - campaign.started
-    return Measured(results, tuple(_compare(results)), campaign.left_out, seconds)
-
-
-def _compare(results: Sequence[TargetResult]) -> list[Comparison]:
-    found = []
-    for result, other in itertools.permutations(results, 2):
-        ours, theirs = result.target, other.target
-        if ours.endpoint.against != theirs.endpoint.name or not _comparable(ours, theirs, results):
-            continue
-        others = {figures.level: figures for figures in other.closed}
-        for figures in result.closed:
+    def _compared(self, ours: Target, theirs: Target) -> Iterator[dict[str, Any]]:
+        others = {figures.level: figures for figures in self.figures(theirs, "closed")}
+        for figures in self.figures(ours, "closed"):
             there = others.get(figures.level)
             ratio = None if there is None else ratios(figures, there)
             if ratio is not None:
-                found.append(Comparison(ours.name, theirs.name, int(figures.level), **ratio))
-    return found
-
-
-def _comparable(ours: Target, theirs: Target, results: Sequence[TargetResult]) -> bool:
-    """By the same protocol, where the other endpoint speaks it."""
-    protocols = {
-        r.target.protocol for r in results if r.target.endpoint.name == theirs.endpoint.name
-    }
-    return ours.protocol not in protocols or ours.protocol == theirs.protocol
+                names = {"target": ours.name, "against": theirs.name}
+                yield {**names, "clients": int(figures.level), **ratio}

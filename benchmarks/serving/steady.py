@@ -33,8 +33,9 @@ from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cli.frame import positive_int
 from ov_emotions.cli.output import print_json, utf8_stdout
+from ov_emotions.client.caller import connect
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.transport import Tensor, Transport, connect, text_bytes
+from ov_emotions.client.transport import Tensor, Transport, text_bytes
 from ov_emotions.client.url import parse_model_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerUnavailableError
 from ov_emotions.quantization.timing import judge_noise
@@ -108,17 +109,10 @@ class Asked:
         self.wrong += difference > TOLERANCE
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What warming up and load saw, and the server's memory meanwhile: seconds, 10^6 bytes."""
-
-    before: Run
-    run: Run
-    memory: list[tuple[float, float]]
-
-
-async def load(asked: Asked, args: argparse.Namespace, process: int) -> Seen:
-    """Warm up, then load, and watch the memory of the server's process."""
+async def load(
+    asked: Asked, args: argparse.Namespace, process: int
+) -> tuple[Run, Run, list[tuple[float, float]]]:
+    """Warm up, then load, and watch the memory of the server's process: seconds, 10^6 bytes."""
     aiohttp = require("aiohttp", extra="serving")
     options = ServerOptions(timeout=60, deadline=60, attempts=1, concurrency=args.clients)
     transport = connect(parse_model_url(f"{asked.url}/emotions"), options)
@@ -147,7 +141,7 @@ async def load(asked: Asked, args: argparse.Namespace, process: int) -> Seen:
             await transport.close()
         async with session.get("/metrics") as answer:
             asked.told = server_counts(await answer.text())
-    return Seen(before, run, memory)
+    return before, run, memory
 
 
 async def _watch(process: int, memory: list[tuple[float, float]]) -> None:
@@ -254,10 +248,9 @@ def _measure(args: argparse.Namespace, bundle: Bundle, texts: Sequence[str]) -> 
     with served(args.model, args.threads) as server:
         others = Others([])  # the server is a child of this process
         asked = Asked(server.url, texts, expected, labels)
-        seen = run_precisely(load(asked, args, server.process.pid))
+        before, seen, memory = run_precisely(load(asked, args, server.process.pid))
         told, noise = asked.told, judge_noise({}, *others.since())
         code = server.stop()
-    memory = _memory(seen.memory)
     return {
         "command": args.command,
         "model": bundle.manifest.name,
@@ -269,21 +262,21 @@ def _measure(args: argparse.Namespace, bundle: Bundle, texts: Sequence[str]) -> 
         "load_average_before": round(busy, 2),
         "noise": noise,
         **environment(*PACKAGES),
-        "seconds": round(seen.run.seconds, 2),
-        "answered": len(seen.run.latencies),
-        "answered_before": len(seen.before.latencies),
-        "lost": sum(seen.run.errors.values()) + sum(seen.before.errors.values()),
-        "errors": {**seen.before.errors, **seen.run.errors},
+        "seconds": round(seen.seconds, 2),
+        "answered": len(seen.latencies),
+        "answered_before": len(before.latencies),
+        "lost": sum(seen.errors.values()) + sum(before.errors.values()),
+        "errors": {**before.errors, **seen.errors},
         "wrong": asked.wrong,
         "largest_difference": round(asked.largest, 6),
-        "per_second": round(len(seen.run.latencies) / seen.run.seconds, 1),
+        "per_second": round(len(seen.latencies) / seen.seconds, 1),
         "latency_ms": {
-            "all": percentiles(seen.run.latencies),
+            "all": percentiles(seen.latencies),
             **{api: percentiles(np.array(asked.seconds[api])) for api in APIS},
         },
-        "driver_cpu": round(seen.run.cpu_seconds / seen.run.seconds, 3),
+        "driver_cpu": round(seen.cpu_seconds / seen.seconds, 3),
         "server": told,
-        "memory": memory,
+        "memory": _memory(memory),
         "exit_code": code,
     }
 

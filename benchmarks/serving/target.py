@@ -18,12 +18,12 @@ from benchmarks.common import SPLIT, shuffled
 from benchmarks.serving.load import Send
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.output import open_output
+from ov_emotions.client.caller import connect
 from ov_emotions.client.options import ServerOptions
 from ov_emotions.client.transport import (
     ModelMetadata,
     Tensor,
     TensorSpec,
-    connect,
     text_bytes,
 )
 from ov_emotions.client.url import parse_model_url

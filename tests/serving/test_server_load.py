@@ -122,7 +122,8 @@ def test_goodput_and_single_texts_are_measured_in_one_run(
     [one] = told["rounds"]
     for kind in ("in_a_row", "overload", "singles"):
         assert one[kind]["texts_per_second"] > 0
-        assert set(one[kind]["statuses"]) <= {"200", "429"}
+        # On a busy machine some requests are given up that were taken in a quieter moment.
+        assert set(one[kind]["statuses"]) <= {"200", "429", "504"}
         assert 0 <= one[kind]["driver_share"] <= 1
     assert told["goodput_of_capacity"] > 0
     assert told["exit_code"] == 0
