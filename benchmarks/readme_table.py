@@ -14,14 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run as a script, it sees only its own folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, it sees its own folder
 
-from benchmarks.common import load, rendered, renew  # noqa: E402
-from benchmarks.peers.page import headlines  # noqa: E402
-from ov_emotions.bundle import SHIPPED  # noqa: E402
-from ov_emotions.cli.convert import told  # noqa: E402
-from ov_emotions.cli.frame import settings_table  # noqa: E402
+from benchmarks.common import ROOT, load, rendered, renew
+from benchmarks.peers.page import headlines
+from ov_emotions.bundle import SHIPPED
+from ov_emotions.cli.convert import told
+from ov_emotions.cli.frame import settings_table
 
 README = ROOT / "README.md"
 WITH_SETTINGS = (README, ROOT / "ov_emotions" / "server" / "README.md")

@@ -18,17 +18,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, it sees its own folder
 
+from benchmarks.common import SEED, add_flags, say, shuffled, summary
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED
+from ov_emotions.cli.frame import positive_int
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.files import write_json
 from ov_emotions.quantization.timing import Classify, measure, spread
 from ov_emotions.runtime.torch import CheckpointClassifier
 from ov_emotions.system import environment
-
-SEED = 20261122
 
 
 def take_turns(
@@ -37,14 +37,14 @@ def take_turns(
     """Let the candidates take turns."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in candidates}
     for name, classify in candidates.items():
-        print(f"warming up {name}", file=sys.stderr)
+        say(f"warming up {name}")
         measure(classify, singles, batch)
     for number in range(rounds):
-        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        say(f"round {number + 1} of {rounds}")
         for name, classify in candidates.items():
             found[name].append(measure(classify, singles, batch))
     return {
-        name: {key: spread([figures[key] for figures in taken]) for key in taken[0]}
+        name: summary(taken)
         | {"rounds": {key: [figures[key] for figures in taken] for key in taken[0]}}
         for name, taken in found.items()
     }
@@ -74,13 +74,16 @@ def _warm(model: str) -> Classify:
 def main() -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--fp32", action="append", default=[], metavar="MODEL=BUNDLE")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="MODEL=FOLDER")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--singles", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=1000)
+    add_flags(
+        parser,
+        data=(Path, ..., "prepared folder"),
+        output=(Path, ..., ""),
+        rounds=(positive_int, 7, ""),
+        singles=(positive_int, 200, ""),
+        batch=(positive_int, 1000, ""),
+    )
     args = parser.parse_args()
     fp32 = dict(pair.split("=", 1) for pair in args.fp32)
     checkpoints = dict(pair.split("=", 1) for pair in args.checkpoint)
@@ -94,10 +97,8 @@ def main() -> None:
             torch_classifier = CheckpointClassifier(Path(checkpoints[model]))
             candidates[f"{model} torch fp32"] = torch_classifier.predict_proba
 
-    texts = list(PreparedData.open(args.data).validation_part("selection").texts)
-    order = np.random.default_rng(SEED).permutation(len(texts))
-    singles = [texts[i] for i in order[: args.singles]]
-    batch = [texts[i] for i in order[: args.batch]]
+    texts = shuffled(PreparedData.open(args.data).validation_part("selection").texts)
+    singles, batch = texts[: args.singles], texts[: args.batch]
     results = take_turns(candidates, singles, batch, args.rounds)
     answer = {
         "command": shlex.join(["python", *sys.argv]),

@@ -26,13 +26,9 @@ def parts_done(folder: Path) -> int:
 def interrupt(
     words: Sequence[str], ready: Callable[[], bool], strike: Callable[[int], None], limit: float
 ) -> tuple[int, str]:
-    """Run a command and do something to it on the way.
+    """Run a command, and strike at its process id when it is ready; give its exit code and stderr.
 
-    :param words: the command.
-    :param ready: tells when to strike; asked every few milliseconds.
-    :param strike: gets the process id.
     :param limit: seconds that it may take in all.
-    :return: its exit code, and what it wrote to standard error.
     :raises RuntimeError: if it ends before it was struck.
     """
     process = subprocess.Popen(
@@ -54,11 +50,7 @@ def interrupt(
 
 
 def actors_of(driver: int) -> list[int]:
-    """Find the processes that classify for a command; Linux only.
-
-    :param driver: process id of the command.
-    :return: those of its actors that are at a part or wait for one.
-    """
+    """Find the processes that classify for a command, by its process id; Linux only."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -86,7 +78,6 @@ def _ancestors(process: int, parents: dict[int, tuple[int, str]]) -> list[int]:
 def kill_an_actor(driver: int) -> None:
     """Send SIGKILL to one of the actors of a command.
 
-    :param driver: process id of the command.
     :raises RuntimeError: if it has none.
     """
     actors = actors_of(driver)

@@ -22,12 +22,7 @@ _EMPTY_EVERY = 5000
 
 
 def real_texts(data: Path, utterances: Path) -> list[str]:
-    """Read GoEmotions-ru test and the unlabelled utterances.
-
-    :param data: what `data prepare` wrote.
-    :param utterances: a text a line.
-    :return: the texts.
-    """
+    """Read GoEmotions-ru test and the unlabelled utterances, a text a line."""
     lines = utterances.read_text(encoding="utf-8").splitlines()
     return [
         *PreparedData.open(data).split("test_goemotions").texts,
@@ -36,11 +31,8 @@ def real_texts(data: Path, utterances: Path) -> list[str]:
 
 
 def write_rows(folder: Path, texts: Sequence[str], rows: int) -> int:
-    """Repeat the texts until there are enough rows, a third of them in each format.
+    """Repeat the texts until there are enough rows with `id` and `text`, a third in each format.
 
-    :param folder: gets one file a format, with the columns `id` and `text`.
-    :param texts: to repeat.
-    :param rows: to write.
     :return: how many of them have no text.
     """
     folder.mkdir(parents=True)
@@ -66,11 +58,9 @@ def _text(texts: Sequence[str], number: int) -> str:
 
 
 def check_rows(target: Path, rows: int) -> dict[str, int]:
-    """Count every row of an output folder by its id.
+    """Count every row of an output folder by its id: there, lost, doubled and set aside.
 
-    :param target: what `classify-many` wrote.
     :param rows: that went in.
-    :return: rows that are there, lost, doubled and set aside.
     :raises DataError: if a row is lost or doubled, or one without a text is not set aside.
     """
     seen = np.zeros(rows, dtype=np.int64)

@@ -52,30 +52,17 @@ def make(work: Path) -> None:
     bpe, unigram = (
         transformers.AutoTokenizer.from_pretrained(work / name) for name in ("roberta", "xlmr")
     )
-    gemma = {"num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 514}
-    for name, kind, tokenizer, more in (
-        (
-            "modernbert",
-            transformers.ModernBertConfig,
-            bpe,
-            {"num_hidden_layers": 4, "local_attention": 16, "cls_token_id": 0, "sep_token_id": 2},
-        ),
-        (
-            "mpnet",
-            transformers.MPNetConfig,
-            unigram,
-            {"num_hidden_layers": 2, "max_position_embeddings": 514},
-        ),
-        ("gemma", transformers.GemmaConfig, bpe, {"num_hidden_layers": 2, **gemma}),
-        (
-            "gemma3",
-            transformers.Gemma3TextConfig,
-            bpe,
-            {"num_hidden_layers": 6, "sliding_window": 16, **gemma},
-        ),
+    window = {"max_position_embeddings": 514}
+    gemma = {"num_key_value_heads": 1, "head_dim": 16, **window}
+    modern = {"local_attention": 16, "cls_token_id": 0, "sep_token_id": 2}
+    for name, kind, tokenizer, layers, more in (
+        ("modernbert", transformers.ModernBertConfig, bpe, 4, modern),
+        ("mpnet", transformers.MPNetConfig, unigram, 2, window),
+        ("gemma", transformers.GemmaConfig, bpe, 2, gemma),
+        ("gemma3", transformers.Gemma3TextConfig, bpe, 6, {"sliding_window": 16, **gemma}),
     ):
         torch.manual_seed(1)
-        config = kind(vocab_size=len(tokenizer), **_SMALL, **more)
+        config = kind(vocab_size=len(tokenizer), num_hidden_layers=layers, **_SMALL, **more)
         model = transformers.AutoModelForSequenceClassification.from_config(config)
         for parameter in model.parameters():
             if parameter.dim() > 1:

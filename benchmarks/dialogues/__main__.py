@@ -36,21 +36,23 @@ EARLY, LATE = 2, 4
 """How many utterances of the dialogue a hand-over may come before and after its mark; of a
 turning point, `LATE` on either side."""
 
-HANDOVER_GRID: dict[str, tuple[Any, ...]] = {
-    "half_life": (1.0, 2.0, 3.0),
-    "handover_level": (0.4, 0.45, 0.5, 0.55),
-    "handover_run": (2, 3, 4),
-    "handover_strength": (0.5, 0.55, 0.6, 0.65, 0.75),
-    "handover_repeats": (1, 2, 3),
-}
-TURN_GRID: dict[str, tuple[Any, ...]] = {
-    "alpha": (0.05, 0.1, 0.2),
-    "min_shift": (0.1, 0.15, 0.2, 0.25),
-    "min_segment": (2, 3),
-}
-SEGMENT_GRID: dict[str, tuple[Any, ...]] = {
-    "calm": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
-    "upset": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6),
+GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "handover": {
+        "half_life": (1.0, 2.0, 3.0),
+        "handover_level": (0.4, 0.45, 0.5, 0.55),
+        "handover_run": (2, 3, 4),
+        "handover_strength": (0.5, 0.55, 0.6, 0.65, 0.75),
+        "handover_repeats": (1, 2, 3),
+    },
+    "turning_points": {
+        "alpha": (0.05, 0.1, 0.2),
+        "min_shift": (0.1, 0.15, 0.2, 0.25),
+        "min_segment": (2, 3),
+    },
+    "segments": {
+        "calm": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+        "upset": (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6),
+    },
 }
 
 
@@ -79,11 +81,7 @@ class Remembered:
 
 
 def read_marked(path: Path) -> dict[str, tuple[Dialogue, Marks]]:
-    """Read the dialogues and their marks.
-
-    :param path: CSV with dialogue, speaker, text, handover, turn and segment.
-    :return: by name.
-    """
+    """Read dialogues and their marks by name: dialogue, speaker, text, handover, turn, segment."""
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -101,7 +99,6 @@ def read_marked(path: Path) -> dict[str, tuple[Dialogue, Marks]]:
 def halves(marked: dict[str, tuple[Dialogue, Marks]]) -> tuple[list[str], list[str]]:
     """Deal the dialogues into two halves, alike in hand-overs and segments.
 
-    :param marked: all of them.
     :return: names of the half that chooses and of the half that is reported.
     """
     rng = np.random.default_rng(SEED)
@@ -116,18 +113,15 @@ def halves(marked: dict[str, tuple[Dialogue, Marks]]) -> tuple[list[str], list[s
 
 def counts(right: int, told: int, marked: int) -> dict[str, Any]:
     """Turn three counts into precision, recall and F1, with Wilson's 95 % intervals."""
-    precision = right / told if told else None
-    recall = right / marked if marked else None
-    f1 = 2 * right / (told + marked) if told + marked else None
     return {
         "right": right,
         "told": told,
         "marked": marked,
-        "precision": _rounded(precision),
+        "precision": _share(right, told),
         "precision_95": _wilson(right, told),
-        "recall": _rounded(recall),
+        "recall": _share(right, marked),
         "recall_95": _wilson(right, marked),
-        "f1": _rounded(f1),
+        "f1": _share(2 * right, told + marked),
     }
 
 
@@ -142,8 +136,8 @@ def _wilson(right: int, of: int) -> list[float] | None:
     return [round(max(low, 0.0), 3), round(min(high, 1.0), 3)]
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _share(right: int, of: int) -> float | None:
+    return round(right / of, 4) if of else None
 
 
 def score_handover(found: Sequence[DialogueAnalysis], marks: Sequence[Marks]) -> dict[str, Any]:
@@ -180,7 +174,7 @@ def score_segments(segments: Sequence[str], marks: Sequence[Marks]) -> dict[str,
     return {
         "right": right,
         "clients": len(marks),
-        "accuracy": _rounded(right / len(marks)),
+        "accuracy": _share(right, len(marks)),
         "accuracy_95": _wilson(right, len(marks)),
     }
 
@@ -194,12 +188,7 @@ def settings_of(grid: dict[str, tuple[Any, ...]]) -> Iterable[dict[str, Any]]:
 
 
 def measure(model: str, marked: dict[str, tuple[Dialogue, Marks]]) -> dict[str, Any]:
-    """Fit on one half, report the other.
-
-    :param model: a bundle.
-    :param marked: the dialogues.
-    :return: per question the scores of the defaults and of what was fitted, and the settings.
-    """
+    """Fit on one half, and report the other: scores of the defaults and of what was fitted."""
     texts = dict.fromkeys(u.text for dialogue, _ in marked.values() for u in dialogue.utterances)
     classifier: Any = Remembered(model, list(texts))
     chooses, reports = halves(marked)
@@ -217,11 +206,8 @@ def measure(model: str, marked: dict[str, tuple[Dialogue, Marks]]) -> dict[str, 
     defaults = DialogueSettings()
     answer: dict[str, Any] = {}
     at_defaults = run(reports, defaults)
-    for question, grid, key in (
-        ("handover", HANDOVER_GRID, "f1"),
-        ("turning_points", TURN_GRID, "f1"),
-        ("segments", SEGMENT_GRID, "accuracy"),
-    ):
+    for question, grid in GRIDS.items():
+        key = "accuracy" if question == "segments" else "f1"
         # The permutation test is the slow part, and matters to turning points alone.
         base = defaults if question == "turning_points" else replace(defaults, permutations=1)
         best, fitted = -1.0, {}
@@ -234,7 +220,7 @@ def measure(model: str, marked: dict[str, tuple[Dialogue, Marks]]) -> dict[str, 
             "defaults": at_defaults[question],
             "fitted": run(reports, replace(base, **fitted))[question],
             "fitted_settings": fitted,
-            "fitted_on_its_own_half": _rounded(best),
+            "fitted_on_its_own_half": round(best, 4),
         }
     return answer
 

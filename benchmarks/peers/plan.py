@@ -67,18 +67,19 @@ class Peer:
     single_way: str | None = None
 
 
-_TORCH = {"model": "transformers"}
 _SORTED = "batches of 64, sorted by length first"
 _GIVEN = "batches of 64 in the given order, padded to their longest"
 
 
-def _torch(name: str, about: str, way: str, worker: str, kind: str = "peer", **more: Any) -> Peer:
-    ways = {
-        "torch fp32": ["padded", "dynamic", "pipeline"],
-        "torch bf16": ["dynamic", "sorted"],
-        "torch.compile": ["dynamic"],
-    }[worker]
-    options = {**_TORCH, "dtype": "float32", **more, "ways": ways}
+_TORCH_WORKERS = {
+    "torch fp32": {"dtype": "float32", "ways": ["padded", "dynamic", "pipeline"]},
+    "torch bf16": {"dtype": "bfloat16", "ways": ["dynamic", "sorted"]},
+    "torch.compile": {"dtype": "float32", "compile": True, "ways": ["dynamic"]},
+}
+
+
+def _torch(name: str, about: str, way: str, worker: str, kind: str = "peer") -> Peer:
+    options = {"model": "transformers", **_TORCH_WORKERS[worker]}
     return Peer(name, about, "torch", "torch_peer", way, worker, options, kind)
 
 
@@ -134,11 +135,9 @@ PEERS: tuple[Peer, ...] = (
         "earlier",
     ),
     _torch("torch fp32", _GIVEN, "dynamic", "torch fp32"),
-    _torch("torch bf16", _GIVEN, "dynamic", "torch bf16", dtype="bfloat16"),
-    _torch("torch bf16, sorted", _SORTED, "sorted", "torch bf16", dtype="bfloat16"),
-    _torch(
-        "torch.compile", f"fp32, dynamic shapes; {_GIVEN}", "dynamic", "torch.compile", compile=True
-    ),
+    _torch("torch bf16", _GIVEN, "dynamic", "torch bf16"),
+    _torch("torch bf16, sorted", _SORTED, "sorted", "torch bf16"),
+    _torch("torch.compile", f"fp32, dynamic shapes; {_GIVEN}", "dynamic", "torch.compile"),
     _torch(
         "transformers pipeline",
         "text-classification, torch fp32, batch size 64",

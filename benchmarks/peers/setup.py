@@ -91,16 +91,8 @@ def make_artefacts(work: Path, model: str, data: Path) -> dict[str, str]:
     """
     place = _Place(work, model, data)
     place.folder.mkdir(parents=True, exist_ok=True)
-    steps: list[tuple[str, Callable[[_Place], None]]] = [
-        ("checkpoint/checkpoint.json", _random_checkpoint),
-        ("int8/model.xml", _int8),
-        ("calibration.json", _calibration),
-        ("transformers/onnx/model.onnx", _transformers),
-        ("onnx-int8/static.onnx", _onnx_int8),
-        ("optimum/int8/openvino_model.xml", _optimum),
-    ]
     failed = {}
-    for target, make in steps:
+    for target, make in _STEPS.items():
         if (place.folder / target).exists() or (make is _random_checkpoint and model == SMALL):
             continue
         print(f"{model}: making {target}", flush=True)
@@ -146,12 +138,6 @@ def _calibration(place: _Place) -> None:
     (place.folder / "calibration.json").write_text(texts, encoding="utf-8")
 
 
-def _transformers(place: _Place) -> None:
-    script = WORKERS / "convert.py"
-    python = python_of(place.work, "torch")
-    _run(place, python, script, place.checkpoint, place.folder / "transformers")
-
-
 def model_facts(work: Path, model: str) -> dict[str, object]:
     """Read what every peer of a model is told; thresholds are the bundle's, for all alike."""
     manifest = Bundle.load(work / model / "int8").manifest
@@ -170,29 +156,33 @@ def model_facts(work: Path, model: str) -> dict[str, object]:
     }
 
 
+def _transformers(place: _Place) -> None:
+    python = python_of(place.work, "torch")
+    _run(place, python, WORKERS / "convert.py", place.checkpoint, place.folder / "transformers")
+
+
 def _onnx_int8(place: _Place) -> None:
     facts, converted = model_facts(place.work, place.model), place.folder / "transformers"
-    _run(
-        place,
-        python_of(place.work, "onnxruntime"),
-        WORKERS / "quantize_onnx.py",
-        converted / "onnx" / "model.onnx",
-        place.folder / "onnx-int8",
-        converted / "tokenizer.json",
-        place.folder / "calibration.json",
-        str(facts["max_length"]),
-        str(facts["pad_id"]),
-    )
+    given = [converted / "onnx" / "model.onnx", place.folder / "onnx-int8"]
+    given += [converted / "tokenizer.json", place.folder / "calibration.json"]
+    lengths = [str(facts["max_length"]), str(facts["pad_id"])]
+    python = python_of(place.work, "onnxruntime")
+    _run(place, python, WORKERS / "quantize_onnx.py", *given, *lengths)
 
 
 def _optimum(place: _Place) -> None:
-    facts = model_facts(place.work, place.model)
-    _run(
-        place,
-        python_of(place.work, "optimum"),
-        WORKERS / "quantize_optimum.py",
-        place.folder / "transformers",
-        place.folder / "optimum",
-        place.folder / "calibration.json",
-        str(facts["max_length"]),
-    )
+    given = [place.folder / name for name in ("transformers", "optimum", "calibration.json")]
+    length = str(model_facts(place.work, place.model)["max_length"])
+    python = python_of(place.work, "optimum")
+    _run(place, python, WORKERS / "quantize_optimum.py", *given, length)
+
+
+_STEPS: dict[str, Callable[[_Place], None]] = {
+    "checkpoint/checkpoint.json": _random_checkpoint,
+    "int8/model.xml": _int8,
+    "calibration.json": _calibration,
+    "transformers/onnx/model.onnx": _transformers,
+    "onnx-int8/static.onnx": _onnx_int8,
+    "optimum/int8/openvino_model.xml": _optimum,
+}
+"""What is made, by the file that is there then; each may need those before it."""

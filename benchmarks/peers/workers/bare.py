@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-from batching import sigmoid
 from tokenizers import Tokenizer
-from worker import Loaded, Way, decide
+from worker import Loaded, Way, decide, sigmoid
 
 BATCH_TOKENS = (1024, 2048, 4096, 8192)
 Prepared = tuple[int, list[tuple[Any, dict[str, Any]]]]

@@ -16,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from batching import BATCH
-from worker import Loaded, Way
+from worker import BATCH, Loaded, Way
 
 START_SECONDS = 180
 CLIENTS = 4

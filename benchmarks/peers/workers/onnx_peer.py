@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from batching import batched, sigmoid
 from tokenizers import Tokenizer
-from worker import Loaded, Way, decide
+from worker import Loaded, batched, sigmoid
 
 
 def load_tokenizer(path: str, max_length: int, pad_id: int) -> Tokenizer:
@@ -44,9 +43,9 @@ def build(options: Mapping[str, Any]) -> Loaded:
         }
         return sigmoid(session.run(["logits"], given)[0])
 
-    def way(by_length: bool) -> Way:
-        return Way(
-            lambda texts: decide(batched(texts, probabilities, by_length=by_length), options)
-        )
-
-    return Loaded({"dynamic": way(False), "sorted": way(True)})
+    return Loaded(
+        {
+            "dynamic": batched(probabilities, options),
+            "sorted": batched(probabilities, options, by_length=True),
+        }
+    )

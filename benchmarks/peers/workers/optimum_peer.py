@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batching import batched
 from optimum.intel import OVModelForSequenceClassification
 from torch_peer import by_pipeline
 from transformers import AutoTokenizer
-from worker import Loaded, Way, decide
+from worker import Loaded, batched
 
 
 def build(options: Mapping[str, Any]) -> Loaded:
@@ -32,15 +31,10 @@ def build(options: Mapping[str, Any]) -> Loaded:
         )
         return model(**encoded).logits.sigmoid().numpy()
 
-    def way(by_length: bool) -> Way:
-        return Way(
-            lambda texts: decide(batched(texts, probabilities, by_length=by_length), options)
-        )
-
     return Loaded(
         {
-            "dynamic": way(False),
-            "sorted": way(True),
-            "pipeline": Way(by_pipeline(model, tokenizer, options)),
+            "dynamic": batched(probabilities, options),
+            "sorted": batched(probabilities, options, by_length=True),
+            "pipeline": by_pipeline(model, tokenizer, options),
         }
     )

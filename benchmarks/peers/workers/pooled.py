@@ -15,21 +15,14 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.roberta.modeling_roberta import RobertaPreTrainedModel
 
 
-def _classify(
-    encoder: Any, head: Any, ids: Tensor, mask: Tensor, types: Tensor | None
-) -> SequenceClassifierOutput:
-    states = encoder(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
-    weights = mask.unsqueeze(-1).to(states.dtype)
-    pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
-    return SequenceClassifierOutput(logits=head(pooled))
+class _MeanPooled:
+    """Mean of the tokens that are not padding, a linear layer; before the stock class."""
 
-
-class MeanPooledBertForSequenceClassification(BertPreTrainedModel):
-    """BERT, mean of the tokens that are not padding, a linear layer."""
+    encoder_class: Any
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
+        setattr(self, self.base_model_prefix, self.encoder_class(config, add_pooling_layer=False))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -40,23 +33,21 @@ class MeanPooledBertForSequenceClassification(BertPreTrainedModel):
         token_type_ids: Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Score a batch: ids and mask, shape (batch, tokens), to logits, shape (batch, labels)."""
-        return _classify(self.bert, self.classifier, input_ids, attention_mask, token_type_ids)
+        states = self.base_model(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).last_hidden_state
+        weights = attention_mask.unsqueeze(-1).to(states.dtype)
+        pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+        return SequenceClassifierOutput(logits=self.classifier(pooled))
 
 
-class MeanPooledRobertaForSequenceClassification(RobertaPreTrainedModel):
-    """RoBERTa, mean of the tokens that are not padding, a linear layer."""
+class MeanPooledBertForSequenceClassification(_MeanPooled, BertPreTrainedModel):
+    """BERT with that head."""
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+    encoder_class = BertModel
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None = None,
-    ) -> SequenceClassifierOutput:
-        """Score a batch: ids and mask, shape (batch, tokens), to logits, shape (batch, labels)."""
-        return _classify(self.roberta, self.classifier, input_ids, attention_mask, token_type_ids)
+
+class MeanPooledRobertaForSequenceClassification(_MeanPooled, RobertaPreTrainedModel):
+    """RoBERTa with that head."""
+
+    encoder_class = RobertaModel

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from batching import BATCH, EARLIER_LENGTH, batched
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
-from worker import Loaded, Way, decide
+from worker import BATCH, Loaded, Way, batched
 
-Predict = Callable[[list[str]], list[list[str]]]
+EARLIER_LENGTH = 32
+"""What the earlier projects padded and cut every text to."""
 
 
 def build(options: Mapping[str, Any]) -> Loaded:
@@ -18,58 +19,39 @@ def build(options: Mapping[str, Any]) -> Loaded:
 
     :param options: `model` (folder), `dtype`, `compile`, `ways`, `max_length`, `labels`,
         `thresholds`.
-    :return: the ways.
     """
     tokenizer = AutoTokenizer.from_pretrained(options["model"])
     model = AutoModelForSequenceClassification.from_pretrained(
         options["model"], trust_remote_code=True, dtype=getattr(torch, options["dtype"])
     ).eval()
     run = torch.compile(model, dynamic=True) if options.get("compile") else model
-    makers: dict[str, Callable[[], Predict]] = {
-        "padded": lambda: _by_model(run, tokenizer, options, padded=True),
-        "dynamic": lambda: _by_model(run, tokenizer, options),
-        "sorted": lambda: _by_model(run, tokenizer, options, by_length=True),
-        "pipeline": lambda: by_pipeline(model, tokenizer, options),
-    }
-    return Loaded({name: Way(makers[name]()) for name in options["ways"]})
 
-
-def _by_model(
-    model: Any,
-    tokenizer: Any,
-    options: Mapping[str, Any],
-    *,
-    padded: bool = False,
-    by_length: bool = False,
-) -> Predict:
-    length = EARLIER_LENGTH if padded else options["max_length"]
-
-    def probabilities(texts: list[str]) -> Any:
+    @torch.inference_mode()
+    def probabilities(texts: list[str], padding: str | bool, length: int) -> Any:
         encoded = tokenizer(
             texts,
-            padding="max_length" if padded else True,
+            padding=padding,
             truncation=True,
             max_length=length,
             return_tensors="pt",
             return_token_type_ids=False,
         )
-        return model(**encoded).logits.float().sigmoid().numpy()
+        return run(**encoded).logits.float().sigmoid().numpy()
 
-    def predict(texts: list[str]) -> list[list[str]]:
-        with torch.inference_mode():
-            return decide(batched(texts, probabilities, by_length=by_length), options)
+    padded = partial(probabilities, padding="max_length", length=EARLIER_LENGTH)
+    dynamic = partial(probabilities, padding=True, length=options["max_length"])
+    ways = {
+        "padded": batched(padded, options),
+        "dynamic": batched(dynamic, options),
+        "sorted": batched(dynamic, options, by_length=True),
+    }
+    if "pipeline" in options["ways"]:
+        ways["pipeline"] = by_pipeline(model, tokenizer, options)
+    return Loaded({name: ways[name] for name in options["ways"]})
 
-    return predict
 
-
-def by_pipeline(model: Any, tokenizer: Any, options: Mapping[str, Any]) -> Predict:
-    """Classify with transformers' text-classification pipeline.
-
-    :param model: of torch, or optimum's.
-    :param tokenizer: the model's.
-    :param options: `max_length`, `labels`, `thresholds`.
-    :return: takes texts, gives labels.
-    """
+def by_pipeline(model: Any, tokenizer: Any, options: Mapping[str, Any]) -> Way:
+    """Classify with transformers' text-classification pipeline, a model of torch or optimum."""
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
     cuts = dict(zip(options["labels"], options["thresholds"], strict=True))
 
@@ -85,4 +67,4 @@ def by_pipeline(model: Any, tokenizer: Any, options: Mapping[str, Any]) -> Predi
         )
         return [[s["label"] for s in row if s["score"] >= cuts[s["label"]]] for row in found]
 
-    return predict
+    return Way(predict)

@@ -29,9 +29,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+import numpy as np
 
 WARM_TEXTS = 8
+BATCH = 64
 PACKAGES = (
     "infinity-emb",
     "nncf",
@@ -80,17 +83,44 @@ class Loaded:
 
 
 def decide(probabilities: Any, options: Mapping[str, Any]) -> list[list[str]]:
-    """Turn probabilities into labels, as a caller of the peer has to.
-
-    :param probabilities: numpy, shape (texts, labels).
-    :param options: has `labels` and `thresholds`, in the order of the columns.
-    :return: a list of labels a text.
-    """
-    import numpy as np
-
+    """Turn probabilities, shape (texts, labels), into labels, as a caller of the peer has to."""
     labels = options["labels"]
     present = probabilities >= np.array(options["thresholds"], dtype=np.float32)
     return [[labels[i] for i in np.flatnonzero(row)] for row in present]
+
+
+def sigmoid(logits: Any) -> Any:
+    """Turn logits, numpy, into probabilities."""
+    return 1.0 / (1.0 + np.exp(-logits))
+
+
+def batched(
+    probabilities: Callable[[list[str]], Any],
+    options: Mapping[str, Any],
+    *,
+    by_length: bool = False,
+) -> Way:
+    """Make a way out of batches as a careful user of a peer makes them: of 64 texts.
+
+    :param probabilities: of a batch, numpy, shape (batch, labels).
+    :param by_length: sort by characters first, the longest first, and restore the order.
+    """
+
+    def run(texts: list[str]) -> list[list[str]]:
+        order = np.arange(len(texts))
+        if by_length:
+            order = np.argsort([-len(text) for text in texts], kind="stable")
+        scored = np.concatenate(
+            [
+                probabilities([texts[i] for i in order[start : start + BATCH]])
+                for start in range(0, len(texts), BATCH)
+            ]
+        )
+        answer = np.empty_like(scored)
+        answer[order] = scored
+        return decide(answer, options)
+
+    return Way(run)
 
 
 def resident_mb() -> float:
@@ -111,17 +141,13 @@ def resident_mb() -> float:
 
 
 class Worker:
-    """Answers requests; keeps what was loaded between them."""
+    """Answers requests; keeps what was loaded between them, which is to be closed."""
 
     def __init__(self) -> None:
-        self._loaded = Loaded({})
+        self.loaded = Loaded({})
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what is asked.
-
-        :param request: as the table of this module says.
-        :return: the answer; `error` where something was raised.
-        """
+        """Do what is asked, as the table of this module says; `error` where something is raised."""
         try:
             handler = getattr(self, f"_{request['do']}")
             answer: dict[str, Any] = handler(request)
@@ -131,23 +157,19 @@ class Worker:
             return {"error": f"{type(error).__name__}: {said[0]}"[:500]}
         return answer
 
-    def close(self) -> None:
-        """End what was loaded."""
-        self._loaded.close()
-
     def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         module = importlib.import_module(request["module"])
-        self._loaded = module.build(request["options"])
+        self.loaded = module.build(request["options"])
         found = {d.metadata["Name"].lower(): d.version for d in distributions()}
         return {
-            "ways": list(self._loaded.ways),
+            "ways": list(self.loaded.ways),
             "seconds": time.perf_counter() - started,
             "versions": {name: found[name] for name in PACKAGES if name in found},
         }
 
     def _measure(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        way, texts = self._loaded.ways[request["way"]], request["texts"]
+        way, texts = self.loaded.ways[request["way"]], request["texts"]
         way.run(way.prepare(texts[:WARM_TEXTS]))
         prepared = way.prepare(texts)
         passes, started = 0, time.perf_counter()
@@ -157,7 +179,7 @@ class Worker:
         return {"seconds": taken, "texts": passes * len(texts), "rss_mb": resident_mb()}
 
     def _singles(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        way, texts = self._loaded.ways[request["way"]], request["texts"]
+        way, texts = self.loaded.ways[request["way"]], request["texts"]
         ready = [way.prepare([text]) for text in texts]
         for prepared in ready[:WARM_TEXTS]:
             way.run(prepared)
@@ -169,26 +191,11 @@ class Worker:
         return {"milliseconds": times}
 
     def _labels(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        way = self._loaded.ways[request["way"]]
+        way = self.loaded.ways[request["way"]]
         return {"labels": way.finish(way.run(way.prepare(request["texts"])))}
 
     def _report(self, _request: Mapping[str, Any]) -> dict[str, Any]:
-        return self._loaded.report()
-
-
-def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer every line until there are no more.
-
-    :param requests: lines of JSON.
-    :param answers: where the lines of answers go.
-    """
-    worker = Worker()
-    try:
-        for line in requests:
-            answers.write(json.dumps(worker.answer(json.loads(line))) + "\n")
-            answers.flush()
-    finally:
-        worker.close()
+        return self.loaded.report()
 
 
 def main() -> None:
@@ -197,8 +204,14 @@ def main() -> None:
     os.dup2(2, 1)
     # The modules import this one by name; they shall find it as it runs.
     sys.modules["worker"] = sys.modules["__main__"]
+    worker = Worker()
     with answers:
-        serve(sys.stdin, answers)
+        try:
+            for line in sys.stdin:
+                answers.write(json.dumps(worker.answer(json.loads(line))) + "\n")
+                answers.flush()
+        finally:
+            worker.loaded.close()
 
 
 if __name__ == "__main__":
