@@ -136,7 +136,7 @@ class EmotionModel(nn.Module):
         try:
             with quiet_transformers():
                 config = AutoConfig.from_pretrained(folder)
-                encoder = _without_pooler(AutoModel.from_config, config, attention)
+                encoder = _without_pooler(AutoModel.from_config, config, **_given(attention))
             model = EmotionModel(encoder.float(), head)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
@@ -179,14 +179,16 @@ def predict_logits(
     return logits
 
 
-def _without_pooler(build: Any, source: Any, attention: Attention, **options: Any) -> Any:
+def _given(attention: Attention) -> dict[str, str]:
+    return {} if attention == "auto" else {"attn_implementation": attention}
+
+
+def _without_pooler(build: Any, *args: Any, **kwargs: Any) -> Any:
     """Build an encoder without the pooler we would not use; some have no such switch."""
-    if attention != "auto":
-        options["attn_implementation"] = attention
     try:
-        return build(source, add_pooling_layer=False, **options)
+        return build(*args, add_pooling_layer=False, **kwargs)
     except TypeError:
-        return build(source, **options)
+        return build(*args, **kwargs)
 
 
 def _pretrained(base: str, attention: Attention) -> Any:
@@ -194,10 +196,10 @@ def _pretrained(base: str, attention: Attention) -> Any:
         encoder, loaded = _without_pooler(
             AutoModel.from_pretrained,
             base,
-            attention,
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
+            **_given(attention),
             **how,
         )
         absent = {name for name in loaded["missing_keys"] if not name.startswith("pooler.")}
@@ -261,7 +263,7 @@ def _export_failure(described: str) -> str | None:
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            encoder = _without_pooler(AutoModel.from_config, small, "auto")
+            encoder = _without_pooler(AutoModel.from_config, small)
             encoder.config.use_cache = False
             model = EmotionModel(encoder.float(), HeadConfig(3)).eval()
             _check_export(model)
