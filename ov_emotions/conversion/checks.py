@@ -10,50 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from ov_emotions.bundle import Task
-from ov_emotions.conversion.config import Wishes
-from ov_emotions.errors import CheckpointError, InputError
+from ov_emotions.conversion.config import ConversionConfig
+from ov_emotions.errors import CheckpointError, InputError, first_line
 from ov_emotions.labels import LABEL_SETS
+from ov_emotions.schema import read_json
 from ov_emotions.system import require
 
 _LOGGER = logging.getLogger(__name__)
 
+WRAPPERS = ("_orig_mod.", "module.")
+"""What torch.compile and DataParallel put before the names of weights."""
 _HEAD = "ForSequenceClassification"
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    :param path: the file.
-    :return: the object.
-    :raises CheckpointError: if it cannot be read or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return found
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json.
 
-    :param folder: of the checkpoint.
-    :return: its facts.
     :raises CheckpointError: if there is none, or it is no JSON object.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{folder} has no config.json")
-    return read_object(path)
+    return read_json(path, dict[str, Any], CheckpointError)
 
 
 def check_head(path: Path, config: Mapping[str, Any], *, adapted: bool = False) -> None:
     """Refuse what is no classifier, or one that cannot be built.
 
-    :param path: of the checkpoint.
-    :param config: its config.json.
     :param adapted: whether the head comes from an adapter.
     :raises CheckpointError: says why.
     """
@@ -72,13 +55,11 @@ def check_head(path: Path, config: Mapping[str, Any], *, adapted: bool = False) 
 def check_names(path: Path, config: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
     """Refuse weights whose names belong to no model of the architecture.
 
-    :param path: of the checkpoint.
-    :param config: its config.json.
     :param names: of the weights.
     :return: whether all names have a wrapper's prefix.
     :raises CheckpointError: if hardly a name is known.
     """
-    wrapped = any(all(n.startswith(p) for n in names) for p in ("_orig_mod.", "module."))
+    wrapped = any(all(n.startswith(p) for n in names) for p in WRAPPERS)
     if wrapped:
         names = {n.split(".", 1)[1]: s for n, s in names.items()}
     torch = require("torch", extra="train")
@@ -88,10 +69,9 @@ def check_names(path: Path, config: Mapping[str, Any], names: Mapping[str, Any])
         with torch.device("meta"):
             model = transformers.AutoModelForSequenceClassification.from_config(built)
     except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{path}: transformers {transformers.__version__} has no sequence classification of "
-            f"type {config.get('model_type')!r}: {line[:200]}"
+            f"type {config.get('model_type')!r}: {first_line(error)[:200]}"
         ) from error
     prefix = model.base_model_prefix + "."
     known = {name.removeprefix(prefix) for name, _ in model.named_parameters()}
@@ -106,19 +86,17 @@ def check_names(path: Path, config: Mapping[str, Any], names: Mapping[str, Any])
 
 
 def labels_and_task(
-    path: Path, config: Mapping[str, Any], wishes: Wishes
+    path: Path, facts: Mapping[str, Any], config: ConversionConfig
 ) -> tuple[tuple[str, ...], Task, bool]:
     """Decide what the outputs are called, and whether one or several of them count.
 
-    :param path: of the checkpoint, for messages.
-    :param config: its config.json.
-    :param wishes: of the caller.
+    :param facts: config.json.
     :return: labels, task, and whether the task was decided by anything.
     :raises CheckpointError: for a regression.
     :raises InputError: if the labels wished for are not as many as the outputs.
     """
-    kind = config.get("problem_type")
-    id2label = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    kind = facts.get("problem_type")
+    id2label = facts.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     try:
         found = tuple(str(id2label[k]) for k in sorted(id2label, key=int))
     except (ValueError, TypeError, AttributeError) as error:
@@ -128,12 +106,12 @@ def labels_and_task(
             f"{path} has a regression head, which gives a number and no label; nothing here "
             "reads it"
         )
-    if wishes.labels:
-        if len(wishes.labels) != len(found):
+    if config.labels:
+        if len(config.labels) != len(found):
             raise InputError(
-                f"--labels names {len(wishes.labels)} labels, and {path} has {len(found)} outputs"
+                f"--labels names {len(config.labels)} labels, and {path} has {len(found)} outputs"
             )
-        found = wishes.labels
+        found = config.labels
     elif any(label == f"LABEL_{i}" for i, label in enumerate(found)):
         _LOGGER.warning(
             "%s does not say what its outputs are called: they stay %s; name them with --labels",
@@ -142,8 +120,8 @@ def labels_and_task(
         )
     if len(set(found)) < len(found) or not all(label.strip() for label in found):
         raise CheckpointError(f"{path}: labels must differ, none blank: {', '.join(found)}")
-    if wishes.task is not None:
-        return found, wishes.task, True
+    if config.task is not None:
+        return found, config.task, True
     if kind == "multi_label_classification":
         return found, "multi_label", True
     # As transformers' own pipeline takes it where nothing is said.
@@ -151,23 +129,15 @@ def labels_and_task(
 
 
 def russian_names(labels: Sequence[str]) -> dict[str, str]:
-    """Give Russian names to labels: their own, if Russian, or those of a known label set.
-
-    :param labels: of a model.
-    :return: by label, as far as known.
-    """
+    """Give Russian names to labels: their own, if Russian, or those of a known label set."""
     known = {name: r for s in LABEL_SETS.values() for name, r in s.russian.items()}
-    return {
-        label: label if any("а" <= c <= "я" for c in label.lower()) else known[label]
-        for label in labels
-        if label in known or any("а" <= c <= "я" for c in label.lower())
-    }
+    known |= {label: label for label in labels if any("а" <= c <= "я" for c in label.lower())}
+    return {label: known[label] for label in labels if label in known}
 
 
 def weight_files(folder: Path) -> list[Path]:
     """Find a checkpoint's weights: one file, or the shards that an index names.
 
-    :param folder: of the checkpoint.
     :return: the files, .safetensors before .bin; none if there are none.
     """
     for single, index in (
@@ -177,8 +147,8 @@ def weight_files(folder: Path) -> list[Path]:
         if (folder / single).is_file():
             return [folder / single]
         if (folder / index).is_file():
-            shards = read_object(folder / index).get("weight_map", {})
-            files = [folder / name for name in sorted(set(shards.values()))]
+            shards = read_json(folder / index, dict[str, Any], CheckpointError)
+            files = [folder / name for name in sorted(set(shards.get("weight_map", {}).values()))]
             if absent := [f.name for f in files if not f.is_file()]:
                 raise CheckpointError(f"{folder} lacks the shard {absent[0]} that {index} names")
             return files
@@ -189,7 +159,6 @@ def weight_names(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     """Read names and shapes of weights, without the weights where the format allows.
 
     :param files: .safetensors or what torch.save wrote.
-    :return: shape by name.
     :raises CheckpointError: if a file cannot be read.
     """
     found: dict[str, tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""What is converted, and what the caller says in the place of its files."""
+"""What is converted, and what the caller says where the files do not."""
 
 from __future__ import annotations
 
@@ -8,27 +8,6 @@ from typing import Literal
 
 from ov_emotions.errors import InputError
 from ov_emotions.schema import InferencePrecision, Task
-
-DEFAULT_SEED = 20261122
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the caller says in the place of the files.
-
-    :param labels: names of the outputs, in their order.
-    :param task: `multi_label` or `single_label`.
-    :param normalizer: `none` keeps the tokeniser as it is; `asr-1` puts the normaliser for
-        transcripts before it. Checkpoints of our own have their own.
-    :param max_length: tokens of a window.
-    :param base: folder or Hub id that an adapter was trained on.
-    """
-
-    labels: tuple[str, ...] = ()
-    task: Task | None = None
-    normalizer: Literal["none", "asr-1"] = "none"
-    max_length: int | None = None
-    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +55,7 @@ class ConversionConfig:
     licence: str = "unknown"
     report: Path | None = None
     rounds: int = 5
-    seed: int = DEFAULT_SEED
+    seed: int = 20261122
 
     def __post_init__(self) -> None:
         if self.report is not None and not self.data:

@@ -14,7 +14,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import MODEL_INPUTS
-from ov_emotions.errors import ExportError, OvEmotionsError
+from ov_emotions.errors import ExportError, OvEmotionsError, first_line
 from ov_emotions.system import quiet_transformers, require, shared_core
 
 LENGTH_GROUPS = ((3, 8), (9, 16), (17, 32), (33, 64), (65, 512))
@@ -42,7 +42,6 @@ class Parity:
     """How far the IR's logits are from the original's, both in float32.
 
     :param groups: per length group the texts compared and the largest absolute difference.
-    :param largest: the largest of them all.
     :param way: how the IR was made.
     """
 
@@ -56,11 +55,7 @@ class Parity:
 
 
 def torch_reference(model: Any) -> Reference:
-    """Ask a torch module as the original.
-
-    :param model: takes `input_ids` and `attention_mask`, gives logits; in evaluation mode.
-    :return: its forward on NumPy arrays.
-    """
+    """Give the forward of a torch module, in evaluation mode, on NumPy arrays."""
     torch = require("torch", extra="train")
 
     def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -97,8 +92,7 @@ def to_ir(model: Any, limit: int, accept: Callable[[ov.Model, str], None]) -> ov
         except OvEmotionsError as error:
             said.append(f"{way}: {error}")
         except Exception as error:  # each raises whatever its passes meet
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            said.append(f"{way}: {line[:200]}")
+            said.append(f"{way}: {first_line(error)[:200]}")
         else:
             return ir
     raise ExportError(
@@ -218,9 +212,6 @@ def _named(model: ov.Model) -> ov.Model:
 def sample_by_length(ids: Rows, per_group: int, seed: int) -> dict[str, list[NDArray[np.int32]]]:
     """Choose rows of every length group.
 
-    :param ids: token ids of the texts to choose from.
-    :param per_group: rows of a group at most.
-    :param seed: of the choice.
     :return: group name ("9-16") to rows; groups without rows are left out.
     """
     rng = np.random.default_rng(seed)
@@ -234,12 +225,7 @@ def sample_by_length(ids: Rows, per_group: int, seed: int) -> dict[str, list[NDA
 
 
 def padded_batches(rows: Rows, pad_id: int) -> Iterator[Batch]:
-    """Pad rows to batches of several sizes: alone without padding, two by two, many.
-
-    :param rows: token ids.
-    :param pad_id: the padding token.
-    :return: yields token ids and mask.
-    """
+    """Pad rows to batches of several sizes: alone without padding, two by two, many."""
     start, turn = 0, 0
     while start < len(rows):
         part = rows[start : start + _BATCHES[turn % len(_BATCHES)]]
@@ -256,9 +242,7 @@ def padded_batches(rows: Rows, pad_id: int) -> Iterator[Batch]:
 class ParityCheck:
     """The original's answers, taken once, for the IRs that are held against them.
 
-    :param reference: the original's forward.
     :param groups: what `sample_by_length` gives.
-    :param pad_id: the padding token.
     :param what: names the original in messages.
     """
 
@@ -274,9 +258,7 @@ class ParityCheck:
     def __call__(self, model: ov.Model, way: str = "") -> Parity:
         """Hold an IR against them.
 
-        :param model: the IR.
         :param way: how it was made, for the record.
-        :return: the differences.
         :raises ExportError: if one exceeds what float32 arithmetic in another order explains.
         """
         compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

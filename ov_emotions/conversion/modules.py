@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,20 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, AutoModel
 
-from ov_emotions.errors import CheckpointError
+from ov_emotions.bundle import Task
+from ov_emotions.conversion.checks import WRAPPERS
+from ov_emotions.errors import CheckpointError, first_line
 from ov_emotions.system import quiet_transformers, require
+from ov_emotions.training.model import ACTIVATIONS
+from ov_emotions.training.settings import Activation
 
-WRAPPERS = ("_orig_mod.", "module.")
-"""What torch.compile and DataParallel put before the names of weights."""
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": nn.functional.relu,
-    "gelu": nn.functional.gelu,
-    "tanh": torch.tanh,
-    "silu": nn.functional.silu,
-    "leaky_relu": nn.functional.leaky_relu,
-    "elu": nn.functional.elu,
-}
 # Around a state dict, where a checkpoint holds an optimiser's state too.
 _ENVELOPES = ("state_dict", "model_state_dict", "model")
 _UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, SafetensorError)
@@ -59,18 +52,12 @@ class Whole(nn.Module):
         return logits
 
     def set_attention(self, kind: str) -> None:
-        """Change how attention is computed; it says the same.
-
-        :param kind: `sdpa` or `eager`.
-        """
+        """Change how attention is computed, to `sdpa` or `eager`; it says the same."""
         self._attending[0].set_attn_implementation(kind)
 
 
 class Named(nn.Module):
-    """The same model with its output named, as optimum's exporter wants it.
-
-    :param model: gives logits.
-    """
+    """A model of logits with its output named, as optimum's exporter wants it."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -78,7 +65,6 @@ class Named(nn.Module):
         self.config = model.config
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Score a batch; see `Whole.forward`."""
         return {"logits": self.model(input_ids, attention_mask)}
 
 
@@ -107,9 +93,9 @@ class HeadDescription:
     labels: tuple[str, ...]
     pooling: Pooling = "cls"
     layers: tuple[int, ...] = ()
-    activation: Literal["relu", "gelu", "tanh", "silu", "leaky_relu", "elu"] = "relu"
+    activation: Activation = "relu"
     dropout: float = 0.0
-    task: Literal["multi_label", "single_label"] = "multi_label"
+    task: Task = "multi_label"
     encoder: str | None = None
     linear: tuple[str, ...] = ()
 
@@ -121,11 +107,7 @@ class HeadDescription:
 
 
 class Described(nn.Module):
-    """An encoder with a described head.
-
-    :param encoder: a transformers encoder.
-    :param head: what stands on it.
-    """
+    """A transformers encoder with a described head."""
 
     def __init__(self, encoder: Any, head: HeadDescription) -> None:
         super().__init__()
@@ -138,13 +120,15 @@ class Described(nn.Module):
         self.linear = nn.ModuleList(nn.Linear(*shape) for shape in pairwise(widths))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Score a batch; see `Whole.forward`."""
         found = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
         features = self._pooled(found, attention_mask)
         for layer in self.linear[:-1]:
-            features = _ACTIVATIONS[self._head.activation](layer(features))
+            features = ACTIVATIONS[self._head.activation](layer(features))
         logits: Tensor = self.linear[-1](features)
         return logits
+
+    def set_attention(self, kind: str) -> None:
+        self.encoder.set_attn_implementation(kind)
 
     def _pooled(self, found: Any, mask: Tensor) -> Tensor:
         hidden: Tensor = found.last_hidden_state
@@ -160,10 +144,6 @@ class Described(nn.Module):
         weights = present.to(hidden.dtype)
         mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
         return mean if pooling == "mean" else torch.cat([hidden[:, 0], mean], dim=-1)
-
-    def set_attention(self, kind: str) -> None:
-        """Change how attention is computed; see `Whole.set_attention`."""
-        self.encoder.set_attn_implementation(kind)
 
 
 def read_state(files: Sequence[Path]) -> dict[str, Tensor]:
@@ -182,8 +162,8 @@ def read_state(files: Sequence[Path]) -> dict[str, Tensor]:
                 else torch.load(path, map_location="cpu", weights_only=True)
             )
         except Exception as error:  # pickle raises what a damaged file makes it meet
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CheckpointError(f"{path} holds no weights that can be read: {line}") from error
+            what = first_line(error)
+            raise CheckpointError(f"{path} holds no weights that can be read: {what}") from error
         if isinstance(found, Mapping):
             inside = (found[key] for key in _ENVELOPES if isinstance(found.get(key), Mapping))
             found = next(inside, found)
@@ -207,8 +187,6 @@ def load_classifier(
 ) -> Whole:
     """Load a transformers sequence classification in float32.
 
-    :param folder: with config.json.
-    :param files: its weights.
     :param pad_id: padding token, for a config that names none.
     :param wrapped: whether names of weights have a wrapper's prefix.
     :param outputs: of the head, where config.json does not say it.
@@ -233,8 +211,7 @@ def load_classifier(
                 None if wrapped else folder, state_dict=state, **asked
             )
     except _UNREADABLE as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"transformers cannot load {folder}: {line}") from error
+        raise CheckpointError(f"transformers cannot load {folder}: {first_line(error)}") from error
     absent = {*info["missing_keys"], *(m[0] for m in info["mismatched_keys"])} - {*given}
     if absent:
         left = sorted(info["unexpected_keys"])
@@ -248,8 +225,6 @@ def load_classifier(
 def load_adapted(base: Whole, adapter: Path) -> Whole:
     """Merge a PEFT adapter into its base.
 
-    :param base: what it was trained on.
-    :param adapter: folder with adapter_config.json and its weights.
     :return: the merged model, in evaluation mode.
     :raises CheckpointError: if the adapter does not fit.
     """
@@ -258,15 +233,14 @@ def load_adapted(base: Whole, adapter: Path) -> Whole:
         with quiet_transformers():
             model = peft.PeftModel.from_pretrained(base.model, adapter).merge_and_unload()
     except (*_UNREADABLE, KeyError, TypeError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"the adapter {adapter} does not fit its base: {line}") from error
+        what = first_line(error)
+        raise CheckpointError(f"the adapter {adapter} does not fit its base: {what}") from error
     return Whole(model.float().eval())
 
 
 def load_described(head: HeadDescription, base: Path, where: str) -> Described:
     """Rebuild an encoder with a described head from a state dict.
 
-    :param head: the description.
     :param base: folder with the encoder's config.json.
     :param where: names the description in messages.
     :return: the model, in evaluation mode, every weight matched.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from ov_emotions.bundle import (
     Bundle,
 )
 from ov_emotions.conversion.ir import Reference
-from ov_emotions.errors import BundleError, CheckpointError
+from ov_emotions.errors import BundleError, CheckpointError, first_line
 from ov_emotions.files import atomic_folder
 from ov_emotions.system import require, shared_core
 
@@ -43,7 +45,6 @@ def save_optimum(bundle: Bundle, folder: Path) -> None:
     The thresholds, which transformers has no place for, stand in config.json as `thresholds`;
     transformers does not window long texts.
 
-    :param bundle: the model.
     :param folder: a new folder, an empty one, or one that was written so, which is replaced.
     :raises BundleError: if the folder holds other things or cannot be written.
     """
@@ -115,7 +116,7 @@ def read_graph(path: Path) -> tuple[ov.Model, Reference]:
     try:
         model = shared_core().read_model(path)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}") from error
     names = {
         next(iter(i.get_names() & {*MODEL_INPUTS, "token_type_ids"}), "") for i in model.inputs
     }
@@ -125,34 +126,22 @@ def read_graph(path: Path) -> tuple[ov.Model, Reference]:
             f"{path} takes {given}; what can be converted takes input_ids, attention_mask and, if "
             "need be, token_type_ids, and gives logits"
         )
-    ask = _onnx_reference(path, names) if path.suffix == ".onnx" else _ir_reference(model.clone())
-    return _two_inputs(model), ask
-
-
-def _ir_reference(model: ov.Model) -> Reference:
-    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    typed = any("token_type_ids" in i.get_names() for i in model.inputs)
-
-    def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        given = dict(zip(MODEL_INPUTS, (ids, mask), strict=True))
-        if typed:
-            given["token_type_ids"] = np.zeros_like(ids)
-        return np.array(compiled(given)[0], dtype=np.float32)
-
-    return ask
-
-
-def _onnx_reference(path: Path, names: set[str]) -> Reference:
-    runtime = require("onnxruntime", extra="onnx")
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    run: Callable[[dict[str, Any]], Any]
+    if path.suffix == ".onnx":
+        runtime = require("onnxruntime", extra="onnx")
+        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        run = partial(session.run, None)
+    else:
+        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        run = shared_core().compile_model(model.clone(), "CPU", hint)
 
     def ask(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         given = dict(zip(MODEL_INPUTS, (ids, mask), strict=True))
         if "token_type_ids" in names:
             given["token_type_ids"] = np.zeros_like(ids)
-        return np.array(session.run(None, given)[0], dtype=np.float32)
+        return np.array(run(given)[0], dtype=np.float32)
 
-    return ask
+    return _two_inputs(model), ask
 
 
 def _two_inputs(model: ov.Model) -> ov.Model:

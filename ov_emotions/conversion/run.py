@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from ov_emotions.bundle import (
     BUNDLE_FILES,
@@ -26,7 +27,8 @@ from ov_emotions.bundle import (
     resolve,
     write_bundle,
 )
-from ov_emotions.conversion.config import ConversionConfig, Wishes
+from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.conversion.ir import Parity, ParityCheck, sample_by_length, to_ir, torch_reference
 from ov_emotions.conversion.sources import Found, open_source
 from ov_emotions.conversion.tokenizer import PROBES, check_words, same_reading
@@ -65,7 +67,6 @@ _MEASURED_ON = "validation:selection"
 class Conversion:
     """What came of it.
 
-    :param bundle: as written.
     :param kind: of checkpoint that was found.
     :param parity: how far the fp32 IR is from the original.
     :param readings: F1 on texts as written and as recognised; None without data.
@@ -130,14 +131,8 @@ def convert(
 
 
 def convert_model(config: ConversionConfig, tell: Tell = lambda _: None) -> Conversion:
-    """Convert; see `convert`.
-
-    :param config: what to convert, and how.
-    :param tell: told how far the work is.
-    :return: the bundle, and what was found on the way.
-    """
-    wishes = Wishes(config.labels, config.task, config.normalizer, config.max_length, config.base)
-    found = open_source(config.model, wishes)
+    """Convert; see `convert`."""
+    found = open_source(config)
     recipe = _recipe(config)
     data = None
     if config.data:
@@ -168,12 +163,10 @@ def convert_model(config: ConversionConfig, tell: Tell = lambda _: None) -> Conv
 def to_fp32(config: ConversionConfig, data: PreparedData | None) -> tuple[Bundle, Parity]:
     """Convert, and stop at the bundle with fp32 weights.
 
-    :param config: what to convert.
     :param data: gives the texts that the IR is compared on.
     :return: the bundle in the config's output, and how far it is from the original.
     """
-    wishes = Wishes(config.labels, config.task, config.normalizer, config.max_length, config.base)
-    found = _decided(open_source(config.model, wishes), data)
+    found = _decided(open_source(config), data)
     if data is not None and data.label_set.labels != found.labels:
         raise DataError(
             f"{data.folder} has the labels {', '.join(data.label_set.labels)}, {config.model} has "
@@ -192,14 +185,11 @@ def open_fp32(source: str, data: PreparedData | None) -> Iterator[tuple[Bundle, 
         gone after the block.
     """
     folder = Path(source)
+    if source not in SHIPPED and not folder.exists():
+        folder = resolve(source, files=BUNDLE_FILES)
     if source in SHIPPED or (folder / MANIFEST_NAME).is_file():
         yield Bundle.load(source), None
         return
-    if not folder.exists():
-        folder = resolve(source, files=BUNDLE_FILES)
-        if (folder / MANIFEST_NAME).is_file():
-            yield Bundle.load(source), None
-            return
     with tempfile.TemporaryDirectory() as temporary:
         config = ConversionConfig(source, Path(temporary) / "fp32", name=model_name(folder))
         bundle, _ = to_fp32(config, data)
@@ -217,25 +207,17 @@ def labels_of(source: str) -> tuple[str, ...]:
     """Name a model's labels without reading its weights.
 
     :param source: a bundle, the URL of a served model, or whatever `convert` takes.
-    :return: the labels, in the order of the outputs.
     """
     if "://" in source:
-        from ov_emotions.classifier import EmotionClassifier
-
         with EmotionClassifier.from_server(source) as served:
             return served.labels
     if source in SHIPPED or (Path(source) / MANIFEST_NAME).is_file():
         return Bundle.load(source).manifest.labels
-    return open_source(source, Wishes()).labels
+    return open_source(ConversionConfig(source, Path())).labels
 
 
 def source_data(source: str, data: Path) -> PreparedData:
-    """Open a prepared folder, or a file whose labels are read as a model's.
-
-    :param source: the model.
-    :param data: folder or file.
-    :return: the data.
-    """
+    """Open a prepared folder, or a file whose labels are read as a model's."""
     return open_data(data, labels_of(source)) if data.is_file() else PreparedData.open(data)
 
 
@@ -272,7 +254,7 @@ def _fp32(
 ) -> tuple[Bundle, Parity]:
     """Convert, hold against the original, and write the bundle with fp32 weights."""
     tokenizer = found.tokenizer
-    texts = parity_texts(data)
+    texts = _parity_texts(data)
     if found.tokenizer_folder is not None:
         if data is not None:
             check_words(found.path, tokenizer, texts[:_VOCABULARY_TEXTS])
@@ -305,38 +287,33 @@ def _fp32(
             "parity": parity.to_dict(),
         },
     )
-    return write_bundle(folder, manifest, model, tokenizer_json(found, tokenizer)), parity
+    return write_bundle(folder, manifest, model, _tokenizer_json(found, tokenizer)), parity
 
 
 def _exact_ir(found: Found, groups: dict[str, list[NDArray[np.int32]]]) -> tuple[ov.Model, Parity]:
-    accepted: list[Parity] = []
     if found.ir is not None:
         model, reference = found.ir()
-        parity = ParityCheck(reference, groups, found.pad_id, str(found.path))(model, "as it was")
-        return model, parity
+        check = ParityCheck(reference, groups, found.pad_id, str(found.path))
+        return model, check(model, "as it was")
     assert found.load is not None  # a kind has one of the two
     original = found.load()
     check = ParityCheck(torch_reference(original), groups, found.pad_id, str(found.path))
+    accepted: list[Parity] = []
     model = to_ir(original, found.positions, lambda ir, way: accepted.append(check(ir, way)))
     return model, accepted[-1]
 
 
-def _tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> list[NDArray[np.int32]]:
-    own = type(tokenizer).from_str(tokenizer.to_str())
+def _tokenize(tokenizer: Tokenizer, texts: list[str], length: int) -> list[NDArray[np.int32]]:
+    own = Tokenizer.from_str(tokenizer.to_str())
     own.encode_special_tokens = True
     own.no_padding()
     own.enable_truncation(length)
-    return [np.array(e.ids, dtype=np.int32) for e in own.encode_batch_fast(list(texts))]
+    return [np.array(e.ids, dtype=np.int32) for e in own.encode_batch_fast(texts)]
 
 
-def tokenizer_json(found: Found, tokenizer: Any) -> str:
-    """Give the tokeniser as a bundle holds it.
-
-    :param found: the checkpoint.
-    :param tokenizer: its tokeniser.
-    :return: tokenizer.json, with the normaliser that was asked for.
-    """
-    made = type(tokenizer).from_str(tokenizer.to_str())
+def _tokenizer_json(found: Found, tokenizer: Tokenizer) -> str:
+    """Give the tokeniser as a bundle holds it, with the normaliser that was asked for."""
+    made = Tokenizer.from_str(tokenizer.to_str())
     if found.normalizer == NORMALIZER_VERSION:
         made.normalizer = build_normalizer()
     named = made.id_to_token(found.pad_id)
@@ -346,10 +323,9 @@ def tokenizer_json(found: Found, tokenizer: Any) -> str:
     return str(made.to_str())
 
 
-def parity_texts(data: PreparedData | None) -> list[str]:
+def _parity_texts(data: PreparedData | None) -> list[str]:
     """Give the texts that a conversion is checked on: none of them chooses anything.
 
-    :param data: the data, if there are any.
     :return: the selection part of validation and the longest texts there are, since validation
         seldom has a text for every length group; a few sentences of our own without data.
     """
@@ -372,7 +348,7 @@ def _fitted(
     manifest = draft.manifest
     if found.task == "multi_label" and not found.thresholds:
         part = data.validation_part("thresholds")
-        with _classifier(draft) as classifier:
+        with EmotionClassifier(draft) as classifier:
             probabilities = classifier.predict_proba(list(part.texts))
         absent = [
             label for i, label in enumerate(manifest.labels) if not (part.targets[:, i] == 1).any()
@@ -386,17 +362,9 @@ def _fitted(
         draft = with_thresholds(draft, temporary / "fitted", fitted, {**record, "rows": len(part)})
     if manifest.normalizer != NO_NORMALIZER:
         return draft, None
-    with _classifier(draft) as classifier:
+    with EmotionClassifier(draft) as classifier:
         readings = score_readings(classifier, read_rows(data, "validation"), "validation")
     return draft, readings
-
-
-@contextmanager
-def _classifier(bundle: Bundle) -> Iterator[Any]:
-    from ov_emotions.classifier import EmotionClassifier
-
-    with EmotionClassifier(bundle) as classifier:
-        yield classifier
 
 
 def _quantized(

@@ -1,14 +1,7 @@
 """The kinds of checkpoint: what a folder is, and whether it can be converted, told at once.
 
-    bundle             emotions.json: refused, there is nothing to convert
-    own checkpoint     checkpoint.json, of `ov-emotions train`
-    adapter            adapter_config.json, of PEFT; its base beside it, over it, or named
-    OpenVINO, ONNX     openvino_model.xml or model.onnx, of optimum-cli
-    transformers       config.json and weights of a sequence classification
-    described head     a TOML file beside a state dict; see `modules.HeadDescription`
-
-`open_source` tries them in this order. Everything that a file's first kilobytes tell is checked
-there; weights are read only when `Found.load` is called.
+Everything that a file's first kilobytes tell is checked when a checkpoint is opened; weights are
+read only when `Found.load` is called.
 """
 
 from __future__ import annotations
@@ -18,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import openvino as ov
 from tokenizers import Tokenizer
@@ -30,20 +23,20 @@ from ov_emotions.conversion.checks import (
     is_head,
     labels_and_task,
     read_config,
-    read_object,
     russian_names,
     weight_files,
     weight_names,
 )
-from ov_emotions.conversion.config import Wishes
+from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.conversion.ir import Reference
 from ov_emotions.conversion.optimum import find_graph, read_graph
-from ov_emotions.conversion.tokenizer import read_tokenizer, token_window
+from ov_emotions.conversion.tokenizer import padding_id, read_tokenizer, token_window
 from ov_emotions.errors import BundleNotFoundError, CheckpointError, InputError
 from ov_emotions.files import best_inside
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION
-from ov_emotions.schema import read_toml
+from ov_emotions.schema import read_json, read_toml
 from ov_emotions.system import require
+from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -61,14 +54,11 @@ class Found:
     :param kind: of checkpoint, in words.
     :param path: folder or TOML file.
     :param labels: of the outputs, in their order.
-    :param task: decided by config and head, or by the caller.
     :param task_is_said: whether it was decided; else it is what transformers would take.
     :param tokenizer: with the normaliser inside, if there is one.
-    :param pad_id: the padding token's id.
     :param max_length: tokens of a window, special tokens included.
     :param positions: tokens that the encoder reads at most.
     :param normalizer: version of the normaliser, or `none`.
-    :param base_model: what the encoder is called.
     :param load: reads the weights: a torch module of two inputs, with `set_attention`; None where
         there is no torch model.
     :param ir: reads an IR that is there already, with its reference.
@@ -99,264 +89,204 @@ class Found:
     checkpoint: Path | None = None
 
 
-class Kind:
-    """A kind of checkpoint."""
-
-    name = ""
-
-    def fits(self, path: Path) -> bool:
-        """Tell by the names of files whether a path is of this kind."""
-        raise NotImplementedError
-
-    def open(self, path: Path, wishes: Wishes) -> Found:
-        """Read what is needed to say whether it can be converted.
-
-        :raises CheckpointError: if it cannot, and why.
-        """
-        raise NotImplementedError
+def _bundle(_kind: str, path: Path, _config: ConversionConfig) -> Never:
+    raise InputError(
+        f"{path} is a bundle already, which every verb takes as it is; `ov-emotions quantize` "
+        "makes one with fp32 weights smaller"
+    )
 
 
-class BundleKind(Kind):
-    """A bundle: converted already."""
+def _own_checkpoint(kind: str, path: Path, _config: ConversionConfig) -> Found:
+    """Read what `ov-emotions train` wrote: it says all itself."""
+    facts = read_checkpoint_facts(path)
+    described = read_config(path)
 
-    name = "bundle"
-
-    def fits(self, path: Path) -> bool:
-        """See `Kind.fits`."""
-        return (path / MANIFEST_NAME).is_file()
-
-    def open(self, path: Path, wishes: Wishes) -> Found:  # noqa: ARG002
-        """Refuse it."""
-        raise InputError(
-            f"{path} is a bundle already, which every verb takes as it is; `ov-emotions quantize` "
-            "makes one with fp32 weights smaller"
-        )
-
-
-class OwnCheckpoint(Kind):
-    """A folder that `ov-emotions train` wrote."""
-
-    name = "checkpoint of ov-emotions"
-
-    def fits(self, path: Path) -> bool:
-        """See `Kind.fits`."""
-        return (path / "checkpoint.json").is_file()
-
-    def open(self, path: Path, wishes: Wishes) -> Found:  # noqa: ARG002 (it says all itself)
-        """See `Kind.open`."""
-        checkpoints = require("ov_emotions.training.checkpoint", extra="train")
-        facts = checkpoints.read_checkpoint_facts(path)
-        tokenizer = checkpoints.load_tokenizer(str(path))
-        config = read_config(path)
-        positions = token_window(config, {}, None)[1]
-
-        def load() -> Any:
-            modules = require("ov_emotions.conversion.modules", extra="train")
-            model = require("ov_emotions.training.model", extra="train").EmotionModel.load(path)
-            return modules.Whole(model, model.encoder)
-
-        return Found(
-            kind=self.name,
-            path=path,
-            labels=facts.labels,
-            task="multi_label",
-            task_is_said=True,
-            tokenizer=tokenizer,
-            pad_id=int(config.get("pad_token_id") or 0),
-            max_length=facts.max_length,
-            positions=positions,
-            normalizer=facts.normalizer,
-            base_model=facts.base_model,
-            load=load,
-            thresholds=facts.thresholds,
-            label_names_ru=facts.label_names_ru,
-            checkpoint=path,
-            training_data=tuple(source for source in facts.data.sources if source.rows),
-            facts={
-                "training": facts.training,
-                "earlier_training": facts.earlier_training,
-                "training_step": facts.step,
-                "training_environment": facts.provenance,
-                "data_manifest_sha256": facts.data.manifest_sha256,
-                "random_weights": facts.random_weights,
-            },
-        )
-
-
-class Transformers(Kind):
-    """A folder that `save_pretrained` or Trainer wrote."""
-
-    name = "transformers sequence classification"
-
-    def fits(self, path: Path) -> bool:
-        """See `Kind.fits`."""
-        return (path / "config.json").is_file() and bool(weight_files(path))
-
-    def open(self, path: Path, wishes: Wishes) -> Found:
-        """See `Kind.open`."""
-        config = read_config(path)
-        check_head(path, config)
-        files = weight_files(path)
-        names = weight_names(files)
-        wrapped = check_names(path, config, names)
-
-        def load() -> Any:
-            modules = require("ov_emotions.conversion.modules", extra="train")
-            return modules.load_classifier(path, files, found.pad_id, wrapped=wrapped)
-
-        found = _found(self.name, path, config, wishes, load=load)
-        return found
-
-
-class Adapter(Kind):
-    """A PEFT adapter, merged into its base."""
-
-    name = "PEFT adapter"
-
-    def fits(self, path: Path) -> bool:
-        """See `Kind.fits`."""
-        return (path / "adapter_config.json").is_file()
-
-    def open(self, path: Path, wishes: Wishes) -> Found:
-        """See `Kind.open`."""
-        require("peft", extra="lora")
-        adapter = read_object(path / "adapter_config.json")
-        if (kind := adapter.get("task_type")) not in ("SEQ_CLS", None):
-            raise CheckpointError(
-                f"{path} is an adapter for the task {kind}, not a sequence classification (SEQ_CLS)"
-            )
-        base = self._base(path, str(adapter.get("base_model_name_or_path") or ""), wishes)
-        config = read_config(base)
-        check_head(base, config, adapted=True)
-        files = weight_files(base)
-        wrapped = check_names(base, config, weight_names(files))
-        own = sorted(path.glob("adapter_model.*"))
-        if not own:
-            raise CheckpointError(f"{path} has adapter_config.json, but no adapter_model weights")
-        shapes = weight_names(own)
-        given = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
-        heads = [s[0] for n, s in given.items() if n.endswith(".weight") and is_head(n)]
-        outputs = heads[-1] if heads else None
-        if outputs is not None and outputs != len(config.get("id2label") or (0, 1)):
-            config = {**config, "id2label": {str(i): f"LABEL_{i}" for i in range(outputs)}}
-        with_tokenizer = path if (path / "tokenizer.json").is_file() else base
-
-        def load() -> Any:
-            modules = require("ov_emotions.conversion.modules", extra="train")
-            whole = modules.load_classifier(
-                base, files, found.pad_id, wrapped=wrapped, outputs=outputs, given=given
-            )
-            return modules.load_adapted(whole, path)
-
-        found = _found(
-            self.name,
-            path,
-            config,
-            wishes,
-            tokenizer_folder=with_tokenizer,
-            base_model=str(adapter.get("base_model_name_or_path") or base.name),
-            load=load,
-        )
-        return found
-
-    def _base(self, path: Path, named: str, wishes: Wishes) -> Path:
-        """Find the base: named by the caller, over the adapter, where it says, or beside it."""
-        if wishes.base is not None:
-            return resolve(wishes.base, files=(*_SMALL_FILES, *_WEIGHTS))
-        for folder in (path, Path(named), path.parent / named, path.parent / Path(named).name):
-            if named and (folder / "config.json").is_file() and weight_files(folder):
-                return folder
-        try:
-            return resolve(named, files=(*_SMALL_FILES, *_WEIGHTS))
-        except BundleNotFoundError as error:
-            raise CheckpointError(
-                f"{path} is an adapter without its base {named!r}: there is no such folder, none "
-                f"beside the adapter, and the Hub did not give it; name it with --base ({error})"
-            ) from error
-
-
-class Optimum(Kind):
-    """A folder that optimum-cli wrote: the model is an IR, or ONNX, already."""
-
-    name = "optimum folder"
-
-    def fits(self, path: Path) -> bool:
-        """See `Kind.fits`."""
-        return (path / "config.json").is_file() and find_graph(path) is not None
-
-    def open(self, path: Path, wishes: Wishes) -> Found:
-        """See `Kind.open`."""
-        graph = find_graph(path)
-        assert graph is not None  # it fits
-        config = read_config(path)
-        check_head(path, config)
-        if graph.suffix == ".onnx":
-            require("onnxruntime", extra="onnx")  # what its answers are held against
-        written = "ONNX" if graph.suffix == ".onnx" else "OpenVINO"
-        ir = partial(read_graph, graph)
-        return _found(f"optimum folder ({written})", path, config, wishes, ir=ir)
-
-
-class DescribedHead(Kind):
-    """A state dict with its head described in TOML."""
-
-    name = "state dict with a described head"
-
-    def fits(self, path: Path) -> bool:
-        """See `Kind.fits`."""
-        return path.suffix == ".toml" and path.is_file()
-
-    def open(self, path: Path, wishes: Wishes) -> Found:
-        """See `Kind.open`."""
+    def load() -> Any:
         modules = require("ov_emotions.conversion.modules", extra="train")
-        head = read_toml(path, modules.HeadDescription, CheckpointError)
-        weights = path.parent / head.weights
-        if not weights.is_file():
-            raise CheckpointError(f"{path}: there are no weights {weights}")
-        beside = path.parent / head.base
-        base = beside if beside.is_dir() else resolve(head.base, files=_SMALL_FILES)
-        config = read_config(base)
-        config = {**config, "id2label": {str(i): label for i, label in enumerate(head.labels)}}
-        wishes = replace(wishes, task=wishes.task or head.task)
-        described = replace(head, weights=weights)
-        return _found(
-            self.name,
-            path,
-            config,
-            wishes,
-            tokenizer_folder=base,
-            base_model=head.base,
-            load=lambda: modules.load_described(described, base, str(path)),
+        model = require("ov_emotions.training.model", extra="train").EmotionModel.load(path)
+        return modules.Whole(model, model.encoder)
+
+    return Found(
+        kind=kind,
+        path=path,
+        labels=facts.labels,
+        task="multi_label",
+        task_is_said=True,
+        tokenizer=load_tokenizer(str(path)),
+        pad_id=int(described.get("pad_token_id") or 0),
+        max_length=facts.max_length,
+        positions=token_window(described, {}, None)[1],
+        normalizer=facts.normalizer,
+        base_model=facts.base_model,
+        load=load,
+        thresholds=facts.thresholds,
+        label_names_ru=facts.label_names_ru,
+        checkpoint=path,
+        training_data=tuple(source for source in facts.data.sources if source.rows),
+        facts={
+            "training": facts.training,
+            "earlier_training": facts.earlier_training,
+            "training_step": facts.step,
+            "training_environment": facts.provenance,
+            "data_manifest_sha256": facts.data.manifest_sha256,
+            "random_weights": facts.random_weights,
+        },
+    )
+
+
+def _transformers(kind: str, path: Path, config: ConversionConfig) -> Found:
+    """Read what `save_pretrained` or Trainer wrote."""
+    facts = read_config(path)
+    check_head(path, facts)
+    files = weight_files(path)
+    wrapped = check_names(path, facts, weight_names(files))
+
+    def load() -> Any:
+        modules = require("ov_emotions.conversion.modules", extra="train")
+        return modules.load_classifier(path, files, found.pad_id, wrapped=wrapped)
+
+    found = _found(kind, path, facts, config, load=load)
+    return found
+
+
+def _adapter(kind: str, path: Path, config: ConversionConfig) -> Found:
+    """Read a PEFT adapter, which is merged into its base."""
+    require("peft", extra="lora")
+    adapter = read_json(path / "adapter_config.json", dict[str, Any], CheckpointError)
+    if (task := adapter.get("task_type")) not in ("SEQ_CLS", None):
+        raise CheckpointError(
+            f"{path} is an adapter for the task {task}, not a sequence classification (SEQ_CLS)"
         )
+    named = str(adapter.get("base_model_name_or_path") or "")
+    base = _adapted(path, named, config)
+    facts = read_config(base)
+    check_head(base, facts, adapted=True)
+    files = weight_files(base)
+    wrapped = check_names(base, facts, weight_names(files))
+    own = sorted(path.glob("adapter_model.*"))
+    if not own:
+        raise CheckpointError(f"{path} has adapter_config.json, but no adapter_model weights")
+    shapes = weight_names(own)
+    given = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
+    heads = [s[0] for n, s in given.items() if n.endswith(".weight") and is_head(n)]
+    outputs = heads[-1] if heads else None
+    if outputs is not None and outputs != len(facts.get("id2label") or (0, 1)):
+        facts = {**facts, "id2label": {str(i): f"LABEL_{i}" for i in range(outputs)}}
+
+    def load() -> Any:
+        modules = require("ov_emotions.conversion.modules", extra="train")
+        whole = modules.load_classifier(
+            base, files, found.pad_id, wrapped=wrapped, outputs=outputs, given=given
+        )
+        return modules.load_adapted(whole, path)
+
+    folder = path if (path / "tokenizer.json").is_file() else base
+    found = _found(
+        kind, path, facts, config, tokenizer_folder=folder, base_model=named or base.name, load=load
+    )
+    return found
 
 
-KINDS: tuple[Kind, ...] = (
-    BundleKind(),
-    OwnCheckpoint(),
-    Adapter(),
-    Optimum(),
-    Transformers(),
-    DescribedHead(),
+def _adapted(path: Path, named: str, config: ConversionConfig) -> Path:
+    """Find an adapter's base: named by the caller, over it, where it says, or beside it."""
+    if config.base is not None:
+        return resolve(config.base, files=(*_SMALL_FILES, *_WEIGHTS))
+    for folder in (path, Path(named), path.parent / named, path.parent / Path(named).name):
+        if named and (folder / "config.json").is_file() and weight_files(folder):
+            return folder
+    try:
+        return resolve(named, files=(*_SMALL_FILES, *_WEIGHTS))
+    except BundleNotFoundError as error:
+        raise CheckpointError(
+            f"{path} is an adapter without its base {named!r}: there is no such folder, none "
+            f"beside the adapter, and the Hub did not give it; name it with --base ({error})"
+        ) from error
+
+
+def _optimum(kind: str, path: Path, config: ConversionConfig) -> Found:
+    """Read what optimum-cli wrote: the model is an IR, or ONNX, already."""
+    graph = find_graph(path)
+    assert graph is not None  # it fits
+    facts = read_config(path)
+    check_head(path, facts)
+    written = "OpenVINO"
+    if graph.suffix == ".onnx":
+        written = "ONNX"
+        require("onnxruntime", extra="onnx")  # what its answers are held against
+    return _found(f"{kind} ({written})", path, facts, config, ir=partial(read_graph, graph))
+
+
+def _described(kind: str, path: Path, config: ConversionConfig) -> Found:
+    """Read a TOML file that describes the head of the state dict beside it."""
+    modules = require("ov_emotions.conversion.modules", extra="train")
+    head = read_toml(path, modules.HeadDescription, CheckpointError)
+    head = replace(head, weights=path.parent / head.weights)
+    if not head.weights.is_file():
+        raise CheckpointError(f"{path}: there are no weights {head.weights}")
+    beside = path.parent / head.base
+    base = beside if beside.is_dir() else resolve(head.base, files=_SMALL_FILES)
+    outputs = {"id2label": {str(i): label for i, label in enumerate(head.labels)}}
+    return _found(
+        kind,
+        path,
+        read_config(base) | outputs,
+        replace(config, task=config.task or head.task),
+        tokenizer_folder=base,
+        base_model=head.base,
+        load=lambda: modules.load_described(head, base, str(path)),
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of checkpoint: how it is told, and how it is read."""
+
+    name: str
+    fits: Callable[[Path], bool]
+    open: Callable[[str, Path, ConversionConfig], Found]
+
+
+def _has(name: str) -> Callable[[Path], bool]:
+    return lambda path: (path / name).is_file()
+
+
+KINDS = (
+    Kind("bundle", _has(MANIFEST_NAME), _bundle),
+    Kind("checkpoint of ov-emotions", _has("checkpoint.json"), _own_checkpoint),
+    Kind("PEFT adapter", _has("adapter_config.json"), _adapter),
+    Kind(
+        "optimum folder",
+        lambda path: (path / "config.json").is_file() and find_graph(path) is not None,
+        _optimum,
+    ),
+    Kind(
+        "transformers sequence classification",
+        lambda path: (path / "config.json").is_file() and bool(weight_files(path)),
+        _transformers,
+    ),
+    Kind(
+        "state dict with a described head",
+        lambda path: path.suffix == ".toml" and path.is_file(),
+        _described,
+    ),
 )
+"""In the order in which they are tried."""
 
 
-def open_source(source: str, wishes: Wishes) -> Found:
-    """Find what a name means, and read what says whether it can be converted.
+def open_source(config: ConversionConfig) -> Found:
+    """Find what a model's name means, and read what says whether it can be converted.
 
-    :param source: a folder, a TOML file, or a Hub id.
-    :param wishes: of the caller.
-    :return: the classifier.
     :raises BundleNotFoundError: if there is no such folder or Hub id.
     :raises CheckpointError: if it is of no known kind, or of one that cannot be converted.
     """
-    path = Path(source)
+    path = Path(config.model)
     if not (path.suffix == ".toml" and path.is_file()):
-        path = resolve(source, files=(*_SMALL_FILES, *_WEIGHTS, *_OPENVINO))
-        if not Path(source).exists() and not any(kind.fits(path) for kind in KINDS):
-            path = resolve(source, files=(*_SMALL_FILES, *_LATE_WEIGHTS))
+        path = resolve(config.model, files=(*_SMALL_FILES, *_WEIGHTS, *_OPENVINO))
+        if not Path(config.model).exists() and not any(kind.fits(path) for kind in KINDS):
+            path = resolve(config.model, files=(*_SMALL_FILES, *_LATE_WEIGHTS))
     for kind in KINDS:
         if kind.fits(path):
-            return kind.open(path, wishes)
+            return kind.open(kind.name, path, config)
     has = "config.json, but no weights" if (path / "config.json").is_file() else "no config.json"
     raise CheckpointError(
         f"{path} holds {has}: it is none of the kinds that can be converted: "
@@ -368,8 +298,8 @@ def open_source(source: str, wishes: Wishes) -> Found:
 def _found(
     kind: str,
     path: Path,
-    config: Mapping[str, Any],
-    wishes: Wishes,
+    facts: Mapping[str, Any],
+    config: ConversionConfig,
     *,
     tokenizer_folder: Path | None = None,
     base_model: str = "",
@@ -377,10 +307,14 @@ def _found(
     ir: Callable[[], tuple[ov.Model, Reference]] | None = None,
 ) -> Found:
     """Describe a checkpoint of others: what config.json, tokeniser and the caller say of it."""
-    labels, task, said = labels_and_task(path, config, wishes)
+    labels, task, said = labels_and_task(path, facts, config)
     folder = tokenizer_folder or path
-    tokenizer, pad_id, window, positions = _tokenizer(folder, config, wishes)
-    named = base_model or config.get("_name_or_path") or config.get("model_type") or path.name
+    tokenizer, settings = read_tokenizer(folder)
+    window, positions = token_window(facts, settings, tokenizer, config.max_length)
+    if config.normalizer not in (NO_NORMALIZER, NORMALIZER_VERSION):
+        raise InputError(
+            f"normalizer must be {NO_NORMALIZER} or {NORMALIZER_VERSION}, not {config.normalizer!r}"
+        )
     return Found(
         kind=kind,
         path=path,
@@ -388,11 +322,13 @@ def _found(
         task=task,
         task_is_said=said,
         tokenizer=tokenizer,
-        pad_id=pad_id,
+        pad_id=padding_id(tokenizer, facts, settings),
         max_length=window,
         positions=positions,
-        normalizer=wishes.normalizer,
-        base_model=str(named),
+        normalizer=config.normalizer,
+        base_model=str(
+            base_model or facts.get("_name_or_path") or facts.get("model_type") or path.name
+        ),
         load=load,
         ir=ir,
         label_names_ru=russian_names(labels),
@@ -400,37 +336,10 @@ def _found(
             "converted_from": {
                 "kind": kind.partition(" (")[0],
                 "name": path.name,
-                "architectures": config.get("architectures"),
-                "model_type": config.get("model_type"),
-                "transformers": config.get("transformers_version"),
+                "architectures": facts.get("architectures"),
+                "model_type": facts.get("model_type"),
+                "transformers": facts.get("transformers_version"),
             }
         },
         tokenizer_folder=folder,
     )
-
-
-def _tokenizer(
-    path: Path, config: Mapping[str, Any], wishes: Wishes
-) -> tuple[Tokenizer, int, int, int]:
-    """Read the tokeniser; give it with the padding token, the window and the limit."""
-    tokenizer, settings = read_tokenizer(path)
-    window, positions = token_window(config, settings, tokenizer, wishes.max_length)
-    pad_id = _pad_id(tokenizer, config, settings)
-    if wishes.normalizer not in (NO_NORMALIZER, NORMALIZER_VERSION):
-        raise InputError(
-            f"normalizer must be {NO_NORMALIZER} or {NORMALIZER_VERSION}, not {wishes.normalizer!r}"
-        )
-    return tokenizer, pad_id, window, positions
-
-
-def _pad_id(tokenizer: Tokenizer, config: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """Find the padding token; what has none is padded with its last token's mark."""
-    named = settings.get("pad_token") or settings.get("eos_token")
-    named = named.get("content") if isinstance(named, dict) else named
-    candidates = (
-        config.get("pad_token_id"),
-        tokenizer.token_to_id(named) if named else None,
-        (tokenizer.padding or {}).get("pad_id"),
-        config.get("eos_token_id"),
-    )
-    return next((int(i) for i in candidates if isinstance(i, int) and i >= 0), 0)

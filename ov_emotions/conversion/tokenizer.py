@@ -11,8 +11,14 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ov_emotions.errors import CheckpointError
+from ov_emotions.schema import read_json
 from ov_emotions.system import quiet_transformers, require
-from ov_emotions.training.checkpoint import token_limit
+from ov_emotions.training.checkpoint import (
+    TOKENIZER_NAME,
+    VOCABULARIES,
+    plain_tokenizer,
+    token_limit,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -20,14 +26,6 @@ LONGEST_WINDOW = 512
 """Tokens that a window has at most where nobody asks for more: attention grows with their square,
 and longer texts are read in several windows."""
 
-_VOCABULARIES = (
-    "vocab.txt",
-    "vocab.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-    "spm.model",
-)
 _MOST_UNKNOWN = 0.5
 
 PROBES = (
@@ -50,65 +48,43 @@ PROBES = (
 def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
     """Read a fast tokeniser as it is.
 
-    :param folder: of the checkpoint.
     :return: the tokeniser, and what tokenizer_config.json says.
     :raises CheckpointError: if there is none, only a slow one, or it knows no Russian.
     """
-    settings = _settings(folder)
-    path = folder / "tokenizer.json"
+    path, settings = folder / "tokenizer_config.json", {}
     if path.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the tokenizers library raises bare Exception
-            raise CheckpointError(f"{path} cannot be read: {error}") from error
-    else:
-        tokenizer = Tokenizer.from_str(_converted(folder))
+        settings = read_json(path, dict[str, Any], CheckpointError)
+    if not any((folder / name).is_file() for name in (TOKENIZER_NAME, *VOCABULARIES)):
+        raise CheckpointError(
+            f"{folder} has no tokeniser: neither {TOKENIZER_NAME} nor a vocabulary; save it beside "
+            "the weights (tokenizer.save_pretrained)"
+        )
+    tokenizer = plain_tokenizer(str(folder))
     check_words(folder, tokenizer, PROBES)
     return tokenizer, settings
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    return found if isinstance(found, dict) else {}
+def padding_id(tokenizer: Tokenizer, config: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+    """Find the padding token; what has none is padded with its last token's mark.
 
-
-def _converted(folder: Path) -> str:
-    """Have transformers make a fast tokeniser of a vocabulary."""
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
-        raise CheckpointError(
-            f"{folder} has no tokeniser: neither tokenizer.json nor a vocabulary; save it beside "
-            "the weights (tokenizer.save_pretrained)"
-        )
-    transformers = require("transformers", extra="train")
-    try:
-        with quiet_transformers():
-            loaded = transformers.AutoTokenizer.from_pretrained(folder)
-    except Exception as error:  # whatever the conversion of a vocabulary meets
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"transformers cannot read the tokeniser of {folder}: {line}") from (
-            error
-        )
-    backend = getattr(loaded, "backend_tokenizer", None)
-    if backend is None:
-        raise CheckpointError(
-            f"{folder} has a slow tokeniser only ({type(loaded).__name__}); one that the "
-            "tokenizers library runs is needed (tokenizer.json)"
-        )
-    return str(backend.to_str())
+    :param config: config.json.
+    :param settings: tokenizer_config.json.
+    """
+    named = settings.get("pad_token") or settings.get("eos_token")
+    named = named.get("content") if isinstance(named, dict) else named
+    candidates = (
+        config.get("pad_token_id"),
+        tokenizer.token_to_id(named) if named else None,
+        (tokenizer.padding or {}).get("pad_id"),
+        config.get("eos_token_id"),
+    )
+    return next((int(i) for i in candidates if isinstance(i, int) and i >= 0), 0)
 
 
 def check_words(where: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
     """Refuse a tokeniser that does not know the language.
 
     :param where: names the checkpoint in messages.
-    :param tokenizer: its tokeniser.
-    :param texts: in the language.
     :raises CheckpointError: if most words hold an unknown token.
     """
     unknown = _unknown_id(tokenizer)
@@ -146,7 +122,6 @@ def token_window(
     :param config: config.json.
     :param settings: tokenizer_config.json.
     :param tokenizer: whose truncation counts.
-    :param wished: by the caller.
     :return: both numbers, special tokens included.
     :raises CheckpointError: if more is wished for than the encoder reads.
     """
@@ -166,9 +141,6 @@ def same_reading(folder: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> To
 
     transformers changes some tokenisers as it loads them; the model was trained with its reading.
 
-    :param folder: of the checkpoint.
-    :param tokenizer: as tokenizer.json has it.
-    :param texts: real ones.
     :return: the tokeniser, or transformers' where they differ.
     :raises CheckpointError: if transformers' own is not of the tokenizers library, or gives token
         types that are not 0.

@@ -136,7 +136,7 @@ class EmotionModel(nn.Module):
         try:
             with quiet_transformers():
                 config = AutoConfig.from_pretrained(folder)
-                encoder = _without_pooler(AutoModel.from_config, config, **_given(attention))
+                encoder = _without_pooler(AutoModel.from_config, config, attention)
             model = EmotionModel(encoder.float(), head)
             model.load_state_dict(load_file(folder / WEIGHTS_NAME))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
@@ -179,16 +179,14 @@ def predict_logits(
     return logits
 
 
-def _given(attention: Attention) -> dict[str, str]:
-    return {} if attention == "auto" else {"attn_implementation": attention}
-
-
-def _without_pooler(build: Any, *args: Any, **kwargs: Any) -> Any:
+def _without_pooler(build: Any, source: Any, attention: Attention, **options: Any) -> Any:
     """Build an encoder without the pooler we would not use; some have no such switch."""
+    if attention != "auto":
+        options["attn_implementation"] = attention
     try:
-        return build(*args, add_pooling_layer=False, **kwargs)
+        return build(source, add_pooling_layer=False, **options)
     except TypeError:
-        return build(*args, **kwargs)
+        return build(source, **options)
 
 
 def _pretrained(base: str, attention: Attention) -> Any:
@@ -196,10 +194,10 @@ def _pretrained(base: str, attention: Attention) -> Any:
         encoder, loaded = _without_pooler(
             AutoModel.from_pretrained,
             base,
+            attention,
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
-            **_given(attention),
             **how,
         )
         absent = {name for name in loaded["missing_keys"] if not name.startswith("pooler.")}
@@ -263,7 +261,7 @@ def _export_failure(described: str) -> str | None:
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            encoder = _without_pooler(AutoModel.from_config, small)
+            encoder = _without_pooler(AutoModel.from_config, small, "auto")
             encoder.config.use_cache = False
             model = EmotionModel(encoder.float(), HeadConfig(3)).eval()
             _check_export(model)

@@ -90,7 +90,6 @@ class Course(TrainerCallback, ExportableState):
 
     @override
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Go on from what was saved."""
         kept = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", {})
         if kept:
             self.best, self.since_best = kept["best"], kept["since_best"]
@@ -100,7 +99,6 @@ class Course(TrainerCallback, ExportableState):
 
     @override
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Choose the epoch's order of rows."""
         self.batches.set_epoch(state.global_step // self.steps_per_epoch)
 
     @override
@@ -121,12 +119,10 @@ class Course(TrainerCallback, ExportableState):
 
     @override
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the time."""
         self._saved = time.monotonic()
 
     @property
     def mean_loss(self) -> float:
-        """Of the latest steps."""
         return float(np.mean(self.losses))
 
     def take_in(self, evaluation: Evaluation[Any], step: int) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import runpy
 import shutil
-import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ import transformers
 import ov_emotions
 from ov_emotions import EmotionClassifier
 from ov_emotions.cli.main import main
-from ov_emotions.conversion.config import ConversionConfig, Wishes
+from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.conversion.run import to_fp32
 from ov_emotions.conversion.sources import open_source
 from ov_emotions.conversion.tokenizer import PROBES
 from ov_emotions.errors import CheckpointError, InputError, OvEmotionsError
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of what exporters and loaders tell
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 
 SHARED = Path(os.environ.get("OV_EMOTIONS_SHARED", Path(__file__).parents[3] / "shared"))
 MAKER = SHARED / "cases/hf/make_checkpoints.py"
@@ -45,7 +46,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not MAKER.is_file():
         pytest.skip(f"{MAKER} is not there")
     folder = tmp_path_factory.mktemp("hf")
-    subprocess.run([sys.executable, str(MAKER), str(folder)], check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [str(MAKER), str(folder)])
+        runpy.run_path(str(MAKER))
     return folder
 
 
@@ -237,7 +242,8 @@ def test_without_data_weights_alone_are_made_small_and_the_card_says_so(made, tm
     assert found.metrics is found.readings is None
     assert "Nothing was measured" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert "--labels" in caplog.text
-    named = open_source(str(made / "bert_nolabels"), Wishes(labels=tuple("абвгдеж")))
+    config = ConversionConfig(str(made / "bert_nolabels"), tmp_path, labels=tuple("абвгдеж"))
+    named = open_source(config)
     assert named.labels == tuple("абвгдеж")
 
 

@@ -19,7 +19,7 @@ pytest.importorskip("nncf", reason="quantization needs nncf", exc_type=ImportErr
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
-from ov_emotions.conversion.config import ConversionConfig, Wishes
+from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.conversion.ir import ParityCheck, to_ir, torch_reference
 from ov_emotions.conversion.run import to_fp32
 from ov_emotions.conversion.sources import open_source
@@ -41,22 +41,15 @@ INT8 = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
 # Export
 
 
-def test_the_bundle_carries_the_checkpoint_s_facts(fp32, facts):
+def test_the_bundle_carries_the_checkpoint_s_facts_and_its_parity(fp32, facts):
     manifest = Bundle.load(fp32.folder).manifest
     assert manifest.precision == "fp32"
     assert manifest.labels == facts.labels
     assert dict(manifest.thresholds) == pytest.approx(facts.thresholds)
     assert manifest.max_length == 24
-    assert {source.name for source in manifest.training_data} == {
-        "ru_goemotions",
-        "brighter_rus",
-        "cedr",
-        "ru_izard",
-    }
-
-
-def test_parity_with_torch_is_recorded_for_every_length_group(fp32):
-    parity = fp32.manifest.provenance["parity"]
+    learned = {source.name for source in manifest.training_data}
+    assert learned == {"ru_goemotions", "brighter_rus", "cedr", "ru_izard"}
+    parity = manifest.provenance["parity"]
     assert {"3-8", "9-16"} <= set(parity["groups"])
     assert all(group["texts"] > 0 for group in parity["groups"].values())
     assert 0 <= parity["largest"] < 1e-4
@@ -78,8 +71,8 @@ def test_shapes_are_dynamic_and_facts_stamped(fp32):
     assert stamped == list(fp32.manifest.labels)
 
 
-def test_an_ir_that_differs_from_torch_is_refused(checkpoint):
-    found = open_source(str(checkpoint), Wishes())
+def test_an_ir_that_differs_from_torch_is_refused(checkpoint, tmp_path):
+    found = open_source(ConversionConfig(str(checkpoint), tmp_path))
     assert found.load is not None
     original = found.load()
     model = to_ir(original, found.positions, lambda *_: None)
@@ -93,24 +86,22 @@ def test_an_ir_that_differs_from_torch_is_refused(checkpoint):
         check(model)
 
 
-@pytest.mark.parametrize("name", ["checkpoint.json", "head.json", "model.safetensors"])
-def test_a_damaged_checkpoint_is_refused(checkpoint, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("checkpoint.json", lambda content: content[:-20], "not valid JSON"),
+        ("checkpoint.json", lambda content: content.replace(b'"thres', b'"x'), "thresholds"),
+        ("head.json", lambda content: content[:-20], "not valid JSON"),
+        ("model.safetensors", lambda content: content[:-20], "not a usable checkpoint"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(checkpoint, tmp_path, name, spoil, message):
     broken = tmp_path / "broken"
     shutil.copytree(checkpoint, broken)
-    (broken / name).write_bytes((broken / name).read_bytes()[:-20])
-    with pytest.raises(CheckpointError):
+    (broken / name).write_bytes(spoil((broken / name).read_bytes()))
+    with pytest.raises(CheckpointError, match=message):
         to_fp32(ConversionConfig(str(broken), tmp_path / "out"), None)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_checkpoint_without_thresholds_is_refused_by_what_it_lacks(checkpoint, tmp_path):
-    broken = tmp_path / "broken"
-    shutil.copytree(checkpoint, broken)
-    facts = json.loads((broken / "checkpoint.json").read_text(encoding="utf-8"))
-    del facts["thresholds"]
-    (broken / "checkpoint.json").write_text(json.dumps(facts), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="thresholds"):
-        to_fp32(ConversionConfig(str(broken), tmp_path / "out"), None)
 
 
 # INT8
@@ -136,7 +127,9 @@ def test_embeddings_are_int8_with_one_scale_a_row(fp32, int8):
     assert sizes[1] < sizes[0] / 2
 
 
-def test_thresholds_are_refitted_on_the_int8_model(fp32, int8, prepared):
+def test_thresholds_are_refitted_on_the_int8_model_and_it_says_how_it_was_made(
+    fp32, int8, prepared
+):
     from ov_emotions.thresholds import fit_thresholds
 
     part = prepared.validation_part("thresholds")
@@ -144,9 +137,6 @@ def test_thresholds_are_refitted_on_the_int8_model(fp32, int8, prepared):
     expected = fit_thresholds(probabilities, part.targets)
     np.testing.assert_allclose(int8.manifest.threshold_array(), expected, atol=1e-6)
     assert int8.manifest.thresholds != fp32.manifest.thresholds
-
-
-def test_the_int8_bundle_records_how_it_was_made(int8):
     record = int8.manifest.provenance["quantization"]
     assert record["calibration_texts"] == 40
     assert record["smooth_quant_alpha"] == 0.95

@@ -47,9 +47,9 @@ class TextToTextClassifier(TextClassifier):
 
     def __init__(self, writer: LabelWriter, manifest: Text2TextManifest) -> None:
         self._writer = writer
-        self._manifest = manifest
+        self.manifest = manifest
         self._labels = manifest.labels
-        self._counts = OutputCounts()
+        self.counts = OutputCounts()
         self._lock = threading.Lock()
 
     @classmethod
@@ -111,17 +111,7 @@ class TextToTextClassifier(TextClassifier):
     @property
     def label_names_ru(self) -> dict[str, str]:
         """Russian name by label; a copy."""
-        return dict(self._manifest.label_names_ru)
-
-    @property
-    def manifest(self) -> Text2TextManifest:
-        """The manifest of the folder that the model came from."""
-        return self._manifest
-
-    @property
-    def counts(self) -> OutputCounts:
-        """How many outputs there were since the start, and how many could not be read."""
-        return self._counts
+        return dict(self.manifest.label_names_ru)
 
     def predict_proba(self, texts: Texts) -> NDArray[np.float32]:
         """Give every label's share of the beams' probability: not calibrated, see the class.
@@ -139,7 +129,7 @@ class TextToTextClassifier(TextClassifier):
         written = self._writer.write(as_texts(texts))
         counts = written.counts
         with self._lock:
-            self._counts += counts
+            self.counts += counts
         if counts.unparseable:
             logger.warning(
                 "%d of %d outputs name no label and count as none", counts.unparseable, len(texts)
