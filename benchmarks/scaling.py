@@ -62,7 +62,6 @@ SIZED_CORES = (1, 2, 4, 8, 16, 32, 64)
 class Point:
     """A setting that is measured.
 
-    :param name: unique.
     :param plot: which plot it is of.
     :param x: where it stands there.
     :param line: which line of the plot it is on.

@@ -44,11 +44,8 @@ def bars(
 ) -> str:
     """Draw one bar a row, its value at the end, smallest to largest as a whisker.
 
-    :param title: of the plot.
     :param rows: label, class (`ours`, `limit`, `peer` or `earlier`), and median, min and max.
     :param name: unique; ids are made of it.
-    :param unit: behind the numbers.
-    :return: an svg element.
     """
     left, step, top = 225.0, 24.0, 36.0
     x = svg.Scale(0.0, max(row[2]["max"] for row in rows), left, WIDTH - 120)
@@ -79,13 +76,10 @@ def curves(
 ) -> str:
     """Draw lines through points, y from 0.
 
-    :param title: of the plot; says what y is.
     :param lines: points by name.
     :param name: unique; ids are made of it.
-    :param x_label: under the axis.
     :param log_x: whether equal ratios of x take equal lengths.
     :param dashed: names of lines that are predictions.
-    :return: an svg element.
     """
     points = [point for line in lines.values() for point in line]
     bottom = 270.0

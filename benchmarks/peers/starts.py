@@ -35,6 +35,7 @@ import json, sys
 from itertools import islice
 from pathlib import Path
 from ov_emotions import EmotionClassifier
+from ov_emotions.system import resident_mb
 model, file, count, step = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 known = json.loads(Path(file).read_text(encoding="utf-8"))
 
@@ -47,14 +48,10 @@ def texts():
             yield " ".join(words[cut:] + words[:cut])
         turn += 1
 
-def resident():
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024 / 1e6
-
 with EmotionClassifier(model) as classifier:
     for done, _ in enumerate(classifier.stream(islice(texts(), count)), 1):
         if done % step == 0:
-            print(round(resident(), 1), flush=True)
+            print(round(resident_mb(), 1), flush=True)
 """
 """A turn over the texts rotates their words by one more: no cache of repeated texts can help."""
 
