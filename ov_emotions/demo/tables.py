@@ -22,6 +22,7 @@ from ov_emotions.texts.writing import WRITTEN, Added, RowWriter, check_added, fr
 
 SHOWN = 200
 _CHUNK = 128
+_UNANSWERED = Prediction((), {}, None)
 _TITLES = {"labels": "эмоции", "truncated": "обрезано"}
 
 
@@ -108,13 +109,20 @@ class Tables:
                 good = [row for row in chunk if isinstance(row, Row)]
                 bad = [row for row in chunk if isinstance(row, BadRow)]
                 tally.bad += bad[: SHOWN - len(tally.bad)]
-                for row, found in zip(good, classifier([r.text for r in good]), strict=True):
-                    tally.labels.update(found.labels)
-                    tally.none += not found.labels
-                    if len(tally.shown) < SHOWN:
-                        tally.shown.append((row, found))
+                predictions = iter(classifier([row.text for row in good]))
+                for row in chunk:
+                    if isinstance(row, Row):
+                        whole, found = row, next(predictions)
+                        tally.labels.update(found.labels)
+                        tally.none += not found.labels
+                        if len(tally.shown) < SHOWN:
+                            tally.shown.append((row, found))
+                    elif row.kept is not None:  # the file comes back with all of its rows
+                        whole, found = row.kept, _UNANSWERED
+                    else:
+                        continue
                     for writer in writers:
-                        writer.write(row, found)
+                        writer.write(whole, found)
                 tally.good += len(good)
                 tally.done += len(chunk)
                 job.tell(tally.done, total)

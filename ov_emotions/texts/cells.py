@@ -228,19 +228,22 @@ def _cell_rows(
             yield BadRow(number, f"column {broken[0]!r} is not UTF-8")
             continue
         text = cells[position]
-        if not text or text.isspace():
-            yield BadRow(number, "the text is empty")
-        elif text in NAN_CELLS:
-            yield BadRow(number, "the text is NaN")
-        elif not text.isascii() and _is_broken(text):
+        if not text.isascii() and _is_broken(text):
             yield BadRow(number, "the text is not UTF-8")
-        elif not places:
-            yield Row(number, text, NO_CELLS)
+            continue
+        if not places:
+            row = Row(number, text, NO_CELLS)
         elif everything:
             del cells[position]
-            yield Row(number, text, dict(zip(others, cells, strict=True)))
+            row = Row(number, text, dict(zip(others, cells, strict=True)))
         else:
-            yield Row(number, text, {name: cells[place] for name, place in places})
+            row = Row(number, text, {name: cells[place] for name, place in places})
+        if not text or text.isspace():
+            yield BadRow(number, "the text is empty", row)
+        elif text in NAN_CELLS:
+            yield BadRow(number, "the text is NaN", row)
+        else:
+            yield row
 
 
 def _is_broken(cell: str) -> bool:

@@ -6,6 +6,7 @@ import io
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, time
 from itertools import accumulate
 from typing import Any
@@ -65,10 +66,11 @@ def open_xlsx(source: Source, kind: str, settings: ReadSettings) -> Table:
             cells = (*row, *[None] * (len(columns) - len(row)))
             said = cells[position]
             value = text_value(i, said if said is None else _spelt(said))
+            others = {name: cells[place] for name, place in places}
             if isinstance(value, str):
-                yield Row(i, value, {name: cells[place] for name, place in places})
+                yield Row(i, value, others)
             else:
-                yield value
+                yield replace(value, kept=Row(i, "", others))
 
     return Table(source, kind, columns, text, read, notes=notes, twice=twice)
 

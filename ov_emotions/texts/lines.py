@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -201,14 +202,15 @@ def _object_rows(
             fields = ", ".join(value) or "nothing"
             yield BadRow(number, f"there is no field {column!r}, only {fields}")
             continue
+        if everything:  # fields that only later rows have, too
+            cells = {k: v for k, v in value.items() if k != column}
+        else:
+            cells = {name: value.get(name) for name in wanted.columns}
         text = text_value(number, value[column])
         if isinstance(text, BadRow):
-            yield text
-        elif everything:
-            # Fields that only later rows have, too.
-            yield Row(number, text, {k: v for k, v in value.items() if k != column})
+            yield replace(text, kept=Row(number, "", cells))
         else:
-            yield Row(number, text, {name: value.get(name) for name in wanted.columns})
+            yield Row(number, text, cells)
 
 
 def cuttable(lines: Lines) -> bool:

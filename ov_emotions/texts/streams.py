@@ -17,7 +17,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -63,10 +63,14 @@ class Row(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that was left out: its number, as of a `Row`, and why."""
+    """A row that was left out: its number, as of a `Row`, and why.
+
+    :param kept: the row itself, where nothing but its text is missing.
+    """
 
     row: int
     reason: str
+    kept: Row | None = field(default=None, compare=False)
 
 
 @contextmanager

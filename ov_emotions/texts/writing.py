@@ -228,10 +228,10 @@ class _CellWriter(RowWriter):
         *source, labels, scores, truncated = self._answer(row, answer)
         values += [*source, self.join(labels)]
         if self.added.wide:
-            values += [scores[name] for name in self.labels]
+            values += [scores.get(name) for name in self.labels]
         else:
             values.append(json.dumps(scores, ensure_ascii=False))
-        self._write([*values, json.dumps(truncated)])
+        self._write([*values, json.dumps(truncated) if scores else ""])
 
     @abstractmethod
     def _write(self, values: Sequence[Any]) -> None: ...

@@ -96,7 +96,7 @@ def test_a_workbook_comes_back_with_columns_added_and_is_deleted(
     folder = tmp_path / "uploads" / "abc"
     folder.mkdir(parents=True)
     book = openpyxl.Workbook()
-    for row in (["Дата", "Текст"], ["1 мая", "радость"], ["2 мая", "злость"]):
+    for row in (["Дата", "Текст"], ["1 мая", "радость"], ["тишина", ""], ["2 мая", "злость"]):
         book.active.append(row)
     book.save(folder / "звонки.xlsx")
     markup = tables.uploaded(str(folder / "звонки.xlsx"), "", job())
@@ -104,7 +104,11 @@ def test_a_workbook_comes_back_with_columns_added_and_is_deleted(
     path = saved(store, markup, "ru")
     rows = list(openpyxl.load_workbook(path).active.values)
     assert rows[0][:3] == ("Дата", "Текст", "эмоции")
-    assert rows[1][:2] == ("1 мая", "радость")
+    assert [row[:2] for row in rows[1:]] == [
+        ("1 мая", "радость"), ("тишина", None), ("2 мая", "злость")
+    ]  # fmt: skip
+    assert not any(rows[2][2:]), "a row without a text comes back, without an answer"
+    assert "Rows without an answer: 1" in markup
     kept = store.find(path.parent.name)
     assert kept is not None
     assert kept.names["table.ru.xlsx"] == "звонки.эмоции.xlsx"
