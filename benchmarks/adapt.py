@@ -17,6 +17,8 @@ gain. A model of GoEmotions' translation alone stands where a user's does:
         --origin-weight cedr=0 --origin-weight brighter_rus=0 --origin-weight ru_izard=0 \
         --origin-weight support_desk=0 --epochs 2 --learning-rate 3e-4
     ov-emotions export runs/forum/best runs/forum/bundle --data prepared
+
+`python -m benchmarks.adapt --write` puts the committed figures into benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import RESULTS, ROOT, load, rendered, renew
 from ov_emotions.adaptation import Head, choose
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import LabelledTexts, PreparedData, write_prepared
@@ -47,6 +50,10 @@ from ov_emotions.training.checkpoint import read_head
 
 SETS = {"cedr": "test_cedr", "brighter_rus": "test_brighter"}
 ROWS = (50, 200, 1000)
+OUTPUT = RESULTS / "adapt.json"
+PAGE = ROOT / "benchmarks" / "README.md"
+SHOWN = {"cedr": "CEDR", "brighter_rus": "BRIGHTER"}
+NAMES = {"runs/forum/bundle": "rubert-tiny2 that knows GoEmotions' translation alone"}
 SEED = 20261130
 EPOCHS = 8
 
@@ -214,10 +221,37 @@ def _tell(entry: dict[str, Any]) -> None:
     )
 
 
+def render() -> str:
+    """Render the section of the page from the committed figures."""
+    found = load(OUTPUT.name)
+    curves = found["curves"]
+    most = [one for one in curves if one["rows"] == max(ROWS)]
+
+    def taken(one: dict[str, Any]) -> str:
+        ways = collections.Counter(draw["chosen"] for draw in one["draws"])
+        return ", ".join(f"{way} {count}" for way, count in ways.items())
+
+    def longest(entries: list[dict[str, Any]]) -> float:
+        return max(draw["seconds"] for one in entries for draw in one["draws"])
+
+    return rendered(
+        "adapt.md",
+        curves=curves,
+        names=NAMES,
+        sets=SHOWN,
+        taken=taken,
+        draws=len(curves[0]["draws"]),
+        seconds=longest(most),
+        tuned=longest([one["fine_tuned"] for one in most if "fine_tuned" in one]),
+        machine=found["machine"],
+    )
+
+
 def main() -> None:
-    """Measure, and write the figures."""
+    """Measure and write the figures, or write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="a prepared folder (ekman-7)")
+    parser.add_argument("--data", type=Path, help="a prepared folder (ekman-7)")
+    parser.add_argument("--write", action="store_true", help="write the page, and measure nothing")
     parser.add_argument(
         "--model",
         action="append",
@@ -229,6 +263,11 @@ def main() -> None:
     parser.add_argument("--metric", choices=("macro", "weighted"), default="macro")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
+    if options.write:
+        renew(PAGE, render())
+        return
+    if options.data is None:
+        parser.error("--data is needed")
     data = PreparedData.open(options.data)
     curves = []
     for model in options.model or ("emotions-ru-small", "emotions-ru-tiny"):

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from benchmarks import readme_table
+from benchmarks import adapt, readme_table
 from benchmarks.common import renewed
 from benchmarks.training import stages
 
@@ -27,5 +27,8 @@ def test_the_first_python_example_runs_and_finds_joy(capsys):
     assert "joy" in capsys.readouterr().out
 
 
-def test_the_page_of_the_checkpoints_holds_the_committed_figures():
-    assert stages.render() in stages.PAGE.read_text(encoding="utf-8")
+def test_pages_of_one_section_hold_the_committed_figures():
+    page = stages.PAGE.read_text(encoding="utf-8")
+    for path in sorted(stages.OUTPUT.parent.glob("last-stage*.json")):
+        assert stages.render(path) in page
+    assert adapt.render() in adapt.PAGE.read_text(encoding="utf-8")
