@@ -350,15 +350,15 @@ def test_build_publishes_and_tells_what_it_did(tiny_bundle, tmp_path, capsys):
 def test_a_model_that_answers_differently_is_not_published(
     tiny_bundle, tmp_path, capsys, monkeypatch
 ):
-    from ov_emotions.serving import text_model
+    from ov_emotions.serving import text_check
 
-    built = text_model.build_text_model
+    built = text_check.build_text_model
 
     def careless(bundle: Bundle, config: TextModelConfig) -> ov.Model:
         changed = dict.fromkeys(bundle.manifest.thresholds, 1e-6)
         return built(replace(bundle, manifest=bundle.manifest.replace(thresholds=changed)), config)
 
-    monkeypatch.setattr(text_model, "build_text_model", careless)
+    monkeypatch.setattr(text_check, "build_text_model", careless)
     assert main(["ovms", "build", str(tiny_bundle.folder), str(tmp_path / "repo")]) == 1
     assert "for no known reason" in capsys.readouterr().err
     assert not (tmp_path / "repo").exists()

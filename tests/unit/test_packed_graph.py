@@ -15,6 +15,9 @@ from ov_emotions.runtime.packed_graph import UnpackableError, pack_graph
 
 TINY = "emotions-ru-tiny"
 
+POSITIONS = 512
+"""Rows of the table of positions."""
+
 
 @pytest.fixture
 def graph() -> Any:
@@ -53,8 +56,8 @@ def _local_mask(model: ov.Model) -> None:
 
 def _no_positions(model: ov.Model) -> None:
     for node in model.get_ops():
-        if node.get_type_name() == "Gather" and "position" in node.get_friendly_name():
-            shape = node.get_input_partial_shape(0)
+        shape = node.get_input_partial_shape(0) if node.get_type_name() == "Gather" else None
+        if shape is not None and shape.rank == 2 and shape[0] == POSITIONS:
             row = ops.constant(np.zeros((1, 1, shape[1].get_length()), np.float32))
             row = ops.convert(row, node.get_element_type().to_string())
             for target in list(node.output(0).get_target_inputs()):

@@ -32,7 +32,8 @@ def test_a_profile_says_what_was_done_and_where_the_time_went(
 
 def test_layers_are_counted_on_a_copy(tiny_classifier: EmotionClassifier) -> None:
     before = tiny_classifier(TEXTS)
-    profile = tiny_classifier.profile(TEXTS, repeats=1)
+    # OpenVINO counts whole microseconds: a layer needs some work to have any.
+    profile = tiny_classifier.profile(TEXTS * 100, repeats=1)
     assert profile.layer_types
     assert sum(layer.share for layer in profile.layer_types) == pytest.approx(1, abs=1e-6)
     assert tiny_classifier(TEXTS) == before
