@@ -39,6 +39,7 @@ SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 _VERSION_DIGITS = 12
 _SIDES = 2
+"""Batches side by side, where there are as many cores; they share them out."""
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -286,13 +287,16 @@ class Service:
         )
         name, version = bundle.manifest.name, found[HASH_KEY][:_VERSION_DIGITS]
         # The texts are checked, and whoever wants arrays shall not pay for predictions.
+        cores = cpu_budget().cores
+        threads = min(_threads(settings) or cores, cores)
+        sides = min(_SIDES, threads)
         batcher = Batcher(
             classifier._score,
             limits,
             self._report,
             rate,
-            beside=partial(classifier._score, streams=1),
-            sides=_SIDES,
+            beside=partial(classifier._score, streams=threads // sides),
+            sides=sides,
         )
         self.metrics.served(name, version)
         return Model(
@@ -321,13 +325,17 @@ class Service:
             )
 
 
+def _threads(settings: ServerSettings) -> int | None:
+    """Give the threads of this process's inferences; None for all cores."""
+    if settings.threads is None and settings.workers > 1:
+        return max(1, cpu_budget().cores // settings.workers)
+    return settings.threads
+
+
 def _load(settings: ServerSettings) -> EmotionClassifier:
-    threads = settings.threads
-    if threads is None and settings.workers > 1:
-        threads = max(1, cpu_budget().cores // settings.workers)
     classifier = EmotionClassifier(
         Bundle.load(settings.model or DEFAULT_MODEL),
-        threads=threads,
+        threads=_threads(settings),
         precision=settings.precision,
         cache_dir=settings.cache_dir,
         long_texts=settings.long_texts,
