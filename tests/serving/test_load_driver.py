@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from fake_kserve import (
     FAST,
-    Abort,
     Reply,
     Request,
     ServedBundle,
@@ -23,9 +22,7 @@ from benchmarks.serving import cli
 from benchmarks.serving.load import Limits, Run, closed_loop, run_precisely
 from benchmarks.serving.target import Endpoint, Target, find_targets, readable
 from ov_emotions.bundle import Bundle
-from ov_emotions.client import ServerOptions
 from ov_emotions.data.dataset import LabelledTexts
-from ov_emotions.errors import InputError, ServerError
 from ov_emotions.labels import EKMAN
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")
@@ -70,44 +67,6 @@ def test_every_protocol_is_answered(served: ServedBundle, takes: str) -> None:
     assert json.loads(sent[0].body)["inputs"][0]["shape"][0] == 2
 
 
-def test_texts_without_a_letter_are_not_sent() -> None:
-    assert readable(TEXTS) == TEXTS[:4]
-
-
-def test_a_model_that_takes_tokens_needs_its_bundle(served: ServedBundle, rest_url: str) -> None:
-    served.takes = "tokens"
-    with pytest.raises(InputError, match="name its bundle with --model"):
-        targets(rest_url)
-
-
-def test_another_kind_of_model_is_refused() -> None:
-    said = {
-        "name": "m",
-        "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 3]}],
-        "outputs": [],
-    }
-    with (
-        http_server(lambda _: Reply.of(said)) as (port, _),
-        pytest.raises(ServerError, match=r"takes image FP32 \[-1, 3\]; the driver sends"),
-    ):
-        targets(f"http://127.0.0.1:{port}/m")
-
-
-def test_any_model_of_one_text_input_is_driven() -> None:
-    def rule(request: Request) -> Reply:
-        if not request.path.endswith("/infer"):
-            spec = {"name": "sentence", "datatype": "BYTES", "shape": [-1, 1]}
-            out = {"name": "score", "datatype": "FP32", "shape": [-1]}
-            return Reply.of({"name": "m", "inputs": [spec], "outputs": [out]})
-        assert json.loads(request.body)["inputs"][0]["shape"] == [1, 1]
-        out = {"name": "score", "datatype": "FP32", "shape": [1], "data": [0.5]}
-        return Reply.of({"model_name": "m", "outputs": [out]})
-
-    with http_server(rule) as (port, _):
-        run = load(targets(f"http://127.0.0.1:{port}/m")[0], requests=3)
-    assert (len(run.latencies), run.errors) == (3, {})
-
-
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
@@ -126,25 +85,6 @@ def test_failures_over_rest_have_their_kinds(served: ServedBundle, reply: Reply,
     with http_server(rule) as (port, _):
         run = load(targets(f"http://127.0.0.1:{port}/emotions")[0], requests=2)
     assert run.errors == {kind: 2}
-
-
-def test_failures_over_grpc_have_their_kinds(served: ServedBundle) -> None:
-    def rule(name: str, request: Any, metadata: Any) -> Any:
-        if name == "ModelInfer":
-            raise Abort("INVALID_ARGUMENT", "no")
-        return served.grpc(name, request, metadata)
-
-    with grpc_server(rule) as (port, _):
-        target = targets(f"grpc://127.0.0.1:{port}/emotions")[0]
-        assert load(target, 2).errors == {"refused INVALID_ARGUMENT": 2}
-    assert load(target, 2).errors == {"unreachable": 2}
-
-
-def test_an_answer_with_other_rows_than_were_sent_is_an_error(
-    served: ServedBundle, rest_url: str
-) -> None:
-    served.spoil = lambda scores: np.concatenate([scores, scores])
-    assert load(targets(rest_url)[1], 2).errors == {"wrong answer": 2}
 
 
 @pytest.fixture
@@ -200,16 +140,6 @@ def test_two_endpoints_are_compared_in_one_run(
     assert "The driver itself kept" in shown
 
 
-def test_it_ends_in_time_and_says_what_it_left_out(
-    rest_url: str, prepared: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["run", rest_url, "--data", str(prepared), *SHORT, "--limit", "0.2", "--json"]
-    assert cli.main(command) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["steps_left_out"] > 0
-    assert answer["seconds"] < 10
-
-
 def test_a_server_with_other_answers_than_its_bundle_is_not_timed(
     served: ServedBundle, rest_url: str, prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,49 +147,3 @@ def test_a_server_with_other_answers_than_its_bundle_is_not_timed(
     command = ["run", rest_url, "--data", str(prepared), "--model", str(served.bundle.folder)]
     assert cli.main(command) == 1
     assert "the bundle here differs by" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (["http://127.0.0.1:9/"], "names no model"),
-        (["ftp://127.0.0.1/emotions"], "must start with one of"),
-        (["tfs+grpc://127.0.0.1:9/emotions"], "speaks KServe v2"),
-        (["http://127.0.0.1:9/emotions"], "cannot be reached"),
-        (["http://127.0.0.1:9/emotions", "--header", "x"], "NAME=VALUE"),
-        (["http://127.0.0.1:9/emotions", "--batch", "100"], "do not fill a request of 100"),
-        (["http://127.0.0.1:9/emotions", "--output", "/"], "is a folder; name a file"),
-        (["http://127.0.0.1:9/emotions", "--timeout", "nan"], "timeout must be a number"),
-        (["http://127.0.0.1:9/emotions", "--rates", "inf"], "rates must be above 0"),
-        (["http://127.0.0.1:9/emotions", "--model", "nosuch"], "there is no folder 'nosuch'"),
-    ],
-)
-def test_what_is_wrong_is_one_sentence(
-    prepared: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
-) -> None:
-    assert cli.main(["run", *arguments, "--data", str(prepared)]) == 1
-    said = capsys.readouterr().err
-    assert problem in said
-    assert said.count("\n") == 1
-
-
-def test_nothing_is_written_where_nothing_was_measured(prepared: Path, tmp_path: Path) -> None:
-    command = ["run", "http://127.0.0.1:9/emotions", "--data", str(prepared)]
-    assert cli.main([*command, "--output", str(tmp_path / "out.json")]) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["prepared"]
-    assert cli.main(["run", "--data", str(tmp_path)]) == 1
-    with pytest.raises(SystemExit, match="2"):
-        cli.main([*command, "--seed", "-1"])
-
-
-def test_without_a_url_it_asks_this_machine_only(prepared: Path, monkeypatch: Any) -> None:
-    asked = []
-
-    async def find(endpoint: Endpoint, *_rest: Any) -> list[Target]:
-        asked.append(endpoint.url)
-        raise ServerError("enough")
-
-    monkeypatch.setattr(cli, "find_targets", find)
-    assert cli.main(["run", "--data", str(prepared)]) == 1
-    assert asked == ["http://127.0.0.1:8000/emotions"]
-    assert isinstance(ONCE, ServerOptions)
