@@ -80,20 +80,6 @@ def _words(source: Path, target: Path) -> list[str]:
     return command(source, target, *options)
 
 
-def _finish(source: Path, target: Path) -> dict[str, object]:
-    done = subprocess.run(
-        _words(source, target), capture_output=True, text=True, check=False, timeout=LIMIT
-    )
-    # Rows were set aside, which is told in one line and by the exit code; Ray says nothing.
-    *progress, last = done.stderr.splitlines()
-    assert done.returncode == 1, done.stderr
-    assert "rows were set aside" in last
-    assert all(" of 4,000 rows, " in line for line in progress)  # a line every half minute
-    summary: dict[str, object] = json.loads(done.stdout)
-    assert json.loads((target / SUCCESS_NAME).read_text("utf-8")) == summary
-    return summary
-
-
 def _ids(target: Path) -> list[int]:
     parquet = [pq.read_table(path)["id"].to_pylist() for path in target.glob("part-*.parquet")]
     lines = [path.read_text("utf-8").splitlines() for path in target.glob("part-*.jsonl")]
@@ -103,23 +89,7 @@ def _ids(target: Path) -> list[int]:
 
 
 @pytest.mark.usefixtures("ray_installed")
-def test_an_actor_that_is_killed_costs_no_row_and_doubles_none(source, expected, tmp_path):
-    target = tmp_path / "out"
-    code, error = interrupt(
-        _words(source, target), lambda: parts_done(target) >= 3, kill_an_actor, LIMIT
-    )
-    assert code == 1, error
-    summary = json.loads((target / SUCCESS_NAME).read_text("utf-8"))
-    # The rest may be done before another actor stands in for the killed one.
-    assert summary["processes"] in (2, 3)
-    assert _content(target) == expected
-    good = [n for n in range(2 * ROWS) if _text(n % ROWS) is not None]
-    assert _ids(target) == good
-    assert (summary["rows_out"], summary["rows_bad"]) == (len(good), 2 * ROWS - len(good))
-
-
-@pytest.mark.usefixtures("ray_installed")
-def test_a_run_that_is_terminated_then_killed_goes_on_and_ends_as_an_unbroken_one(
+def test_a_run_that_is_terminated_and_killed_goes_on_without_an_actor_and_ends_as_an_unbroken_one(
     source, expected, tmp_path
 ):
     target = tmp_path / "out"
@@ -133,11 +103,23 @@ def test_a_run_that_is_terminated_then_killed_goes_on_and_ends_as_an_unbroken_on
     before = parts_done(target)
     assert interrupt(words, lambda: parts_done(target) > before, kill_driver, LIMIT)[0] == -9
     assert list(target.glob("_work.*"))
-    assert before < parts_done(target) < len(expected)
+    before = parts_done(target)
+    assert before < len(expected)
     assert not (target / SUCCESS_NAME).exists()
-    summary = _finish(source, target)
-    assert summary["parts_before"] > before
+    code, error = interrupt(words, lambda: parts_done(target) > before, kill_an_actor, LIMIT)
+    # Rows were set aside, which is told in one line and by the exit code; Ray says nothing.
+    *progress, last = error.splitlines()
+    assert code == 1, error
+    assert "rows were set aside" in last
+    assert all(" of 4,000 rows, " in line for line in progress)  # a line every half minute
+    summary = json.loads((target / SUCCESS_NAME).read_text("utf-8"))
+    # The rest may be done before another actor stands in for the killed one.
+    assert summary["processes"] in (2, 3)
+    assert summary["parts_before"] >= before
     assert _content(target) == expected
+    good = [n for n in range(2 * ROWS) if _text(n % ROWS) is not None]
+    assert _ids(target) == good
+    assert (summary["rows_out"], summary["rows_bad"]) == (len(good), 2 * ROWS - len(good))
     assert not list(target.glob("_work.*"))
     # Once more: nothing is left to do, and Ray is not started for it.
     again = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LIMIT)
