@@ -18,10 +18,10 @@ from msgspec.structs import replace
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.metrics import score
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
-from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts, save_checkpoint
+from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
 from ov_emotions.training.device import choose_device
 from ov_emotions.training.examples import tokenize
-from ov_emotions.training.model import EmotionModel, predict_logits
+from ov_emotions.training.model import EmotionModel, predict_logits, save_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,9 +22,8 @@ from ov_emotions.training.checkpoint import (
     HeadConfig,
     load_tokenizer,
     read_checkpoint_facts,
-    save_checkpoint,
 )
-from ov_emotions.training.model import EmotionModel
+from ov_emotions.training.model import EmotionModel, save_checkpoint
 
 
 def main() -> None:

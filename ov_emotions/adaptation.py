@@ -24,14 +24,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ov_emotions.bundle import (
-    MANIFEST_NAME,
-    Bundle,
-    Manifest,
-    Task,
-    TrainingSource,
-    write_bundle,
-)
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts, PreparedData
 from ov_emotions.data.own_labels import some
@@ -49,10 +42,11 @@ from ov_emotions.last_layer import (
     replace_last_layer,
     text_losses,
 )
+from ov_emotions.manifest import MANIFEST_NAME, Manifest, TrainingSource
 from ov_emotions.metrics import MEANS, bootstrap_intervals, paired_comparison, score
 from ov_emotions.normalize import NO_NORMALIZER, normalize
 from ov_emotions.progress import Progress, Tell
-from ov_emotions.schema import Schema, check_fields, to_builtins
+from ov_emotions.schema import Schema, Task, check_fields, to_builtins
 from ov_emotions.system import environment, shared_core
 from ov_emotions.thresholds import (
     Metric,

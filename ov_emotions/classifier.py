@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_arg
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle, Task
+from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
+from ov_emotions.manifest import threshold_array
 from ov_emotions.prediction import (
     Prediction,
     Texts,
@@ -25,17 +26,17 @@ from ov_emotions.prediction import (
     kind,
     merge_thresholds,
     not_a_text,
+    rank,
 )
 from ov_emotions.process import NATIVE
 from ov_emotions.runtime.cache import cache_dir_from_environment
 from ov_emotions.runtime.models import OpenVINOModels
-from ov_emotions.schema import LongTexts
+from ov_emotions.schema import LongTexts, Task
 from ov_emotions.system import inference_defaults
-from ov_emotions.thresholds import to_probabilities
+from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
 if TYPE_CHECKING:
-    from ov_emotions.client.options import ServerOptions
-    from ov_emotions.client.session import OnModelChange
+    from ov_emotions.client.options import OnModelChange, ServerOptions
     from ov_emotions.runtime.profiling import ClassifierProfile
     from ov_emotions.tuning.profile import TuningProfile
 
@@ -435,7 +436,23 @@ class EmotionClassifier(TextClassifier):
             raise InputError("profile() needs at least one text")
         if not isinstance(vars(self).get("_models"), OpenVINOModels):
             raise DeviceError("only a model that this process runs in OpenVINO can be profiled")
-        return profile_stages(self, checked, repeats)
+        cuts = threshold_array(self._labels, self._thresholds)
+
+        def decided(
+            encoded: EncodedTexts, windows: NDArray[np.float32] | None
+        ) -> tuple[NDArray[np.bool_], NDArray[np.float32], list[bool]]:
+            scores = to_probabilities(self._join(encoded, windows), self._task)
+            return apply_thresholds(scores, cuts, self._task), scores, encoded.truncated.tolist()
+
+        return profile_stages(
+            checked,
+            repeats,
+            whole=self._predict,
+            tokenize=self._encoder.encode,
+            plan=self._models.plan,
+            decide=decided,
+            results=lambda found: rank(self._labels, *found),
+        )
 
     def warm_up(self) -> None:
         """Compile now what lists and single texts would have compiled as they come.

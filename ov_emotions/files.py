@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from ov_emotions.errors import BundleError
 
 _NAME_BYTES = 255
 
@@ -200,6 +201,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     _clear_abandoned(path)
 
 
+def replaceable(folder: str | os.PathLike[str], ours: Collection[str], what: str) -> Path:
+    """Say where a folder is written that replaces an older one as a whole.
+
+    :param ours: names of the files that may vanish with it.
+    :param what: they make up.
+    :raises BundleError: if it is a file, or holds anything else.
+    """
+    path = Path(folder).absolute()
+    if path.is_dir():
+        foreign = sorted(p.name for p in path.iterdir() if p.name not in ours)
+        if foreign:
+            raise BundleError(
+                f"{path} holds {foreign[0]!r}, which is no file of {what}; give a new or empty "
+                "folder"
+            )
+    elif path.exists():
+        raise BundleError(f"{path} is a file; give a folder to write {what} to")
+    return path
+
+
 def best_inside(folder: Path) -> str:
     """End a sentence about a wrong folder: point to the checkpoint if it is a run's folder."""
     best = folder / "best"
@@ -210,11 +231,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write what `json.dumps` takes atomically, indented and with a final newline."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def sha256_file(path: Path) -> str:

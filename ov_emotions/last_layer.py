@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Task
+from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import DeviceError, ExportError
 from ov_emotions.process import NATIVE
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.runtime.models import default_batch_tokens, in_order
+from ov_emotions.schema import Task
 from ov_emotions.system import cpu_budget, import_openvino, shared_core
 from ov_emotions.thresholds import replace_logits
 

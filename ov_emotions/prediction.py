@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Task, is_threshold, threshold_array
 from ov_emotions.errors import InputError
+from ov_emotions.manifest import is_threshold, threshold_array
+from ov_emotions.schema import Task
 from ov_emotions.thresholds import apply_thresholds
 
 Texts = list[str] | tuple[str, ...]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.session import OnModelChange, Scored, ServerSession
+from ov_emotions.client.options import OnModelChange, ServerOptions
+from ov_emotions.client.session import Scored, ServerSession
 from ov_emotions.errors import ServerError
 from ov_emotions.prediction import (
     Prediction,

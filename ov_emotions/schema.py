@@ -24,6 +24,7 @@ from ov_emotions.files import write_text
 
 Task = Literal["multi_label", "single_label"]
 InferencePrecision = Literal["f32", "bf16"]
+INFERENCE_PRECISIONS: tuple[str, ...] = get_args(InferencePrecision)
 LongTexts = Literal["window", "truncate"]
 LabelNames = Literal["ru", "en"]
 """Words that settings use as well; here, because settings do without NumPy."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ov_emotions import __version__
-from ov_emotions.errors import DeviceError, MissingExtraError
+from ov_emotions.errors import DeviceError, MissingExtraError, first_line
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -42,7 +42,7 @@ def require(module: str, *, extra: str) -> Any:
         ) from error
     # What packages raise that find another one too old, too new, or built for something else.
     except (ImportError, AttributeError, RuntimeError, ValueError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise MissingExtraError(
             f"{module} is installed, but does not work with what is installed beside it "
             f"({reason.rstrip('.')}): pip install --upgrade 'ov-emotions[{extra}]'"

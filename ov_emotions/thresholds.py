@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Task, write_bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.errors import ExportError, InputError
 from ov_emotions.metrics import score
+from ov_emotions.schema import Task
 from ov_emotions.system import shared_core
 
 if TYPE_CHECKING:

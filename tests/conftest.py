@@ -15,9 +15,10 @@ import openvino.opset13 as ops
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from ov_emotions.bundle import Bundle, Manifest, TrainingSource, write_bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import MissingExtraError
+from ov_emotions.manifest import Manifest, TrainingSource
 from ov_emotions.normalize import NORMALIZER_VERSION, build_normalizer
 from ov_emotions.runtime import cache as model_cache
 from ov_emotions.system import import_sentencepiece

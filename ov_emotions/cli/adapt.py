@@ -30,7 +30,7 @@ def adapt(config: AdaptConfig, answer: Answer) -> int:
     model's.
     """
     from ov_emotions.adaptation import adapt_model
-    from ov_emotions.bundle import MANIFEST_NAME
+    from ov_emotions.manifest import MANIFEST_NAME
 
     check_output_folder(config.output, MANIFEST_NAME)
     with Bar("fits") as bar:

@@ -45,8 +45,8 @@ def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer
     texts as they are and on what a speech recogniser would have written of them. Without, weights
     alone are made small and nothing is measured.
     """
-    from ov_emotions.bundle import MANIFEST_NAME
     from ov_emotions.conversion.run import convert_model
+    from ov_emotions.manifest import MANIFEST_NAME
     from ov_emotions.reports.run import write_report
     from ov_emotions.reports.verdict import decide
     from ov_emotions.serving.text_check import checked_model
@@ -145,8 +145,8 @@ def export(options: ExportOptions, answer: Answer) -> int:
 
     It is checked against torch on real texts of every length group.
     """
-    from ov_emotions.bundle import MANIFEST_NAME
     from ov_emotions.conversion.run import source_data, to_fp32
+    from ov_emotions.manifest import MANIFEST_NAME
 
     check_output_folder(options.output, MANIFEST_NAME)
     source = str(options.checkpoint)

@@ -182,8 +182,9 @@ def data_stats(options: StatsOptions, answer: Answer) -> int:
     """
     from ov_emotions.bundle import DEFAULT_MODEL
     from ov_emotions.data.statistics import StatsConfig, describe
-    from ov_emotions.files import write_json, write_text
+    from ov_emotions.files import write_text
     from ov_emotions.reports.data import render_data_page
+    from ov_emotions.schema import write_json
 
     config = StatsConfig(
         model=options.model or DEFAULT_MODEL,

@@ -18,7 +18,7 @@ from ov_emotions.system import Machine, read_machine, shared_core
 from ov_emotions.texts import open_table
 
 if TYPE_CHECKING:
-    from ov_emotions.bundle import Manifest
+    from ov_emotions.manifest import Manifest
 
 
 @dataclass(frozen=True)

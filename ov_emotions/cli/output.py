@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shlex
 import sys
@@ -15,12 +14,13 @@ from typing import Any, BinaryIO, TextIO
 
 from ov_emotions.errors import DataError
 from ov_emotions.files import open_whole
+from ov_emotions.schema import to_json
 from ov_emotions.texts.streams import STANDARD
 
 
 def print_json(value: Any) -> None:
     """Print indented JSON on standard output."""
-    print_text(json.dumps(value, ensure_ascii=False, indent=2))
+    print_text(to_json(value).rstrip())
 
 
 def print_text(text: str) -> None:
@@ -107,8 +107,7 @@ def write_output(path: Path, text: str) -> None:
 def write_answer(path: Path | None, value: Any) -> None:
     """Write JSON to a file, if one is named."""
     if path is not None:
-        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
-        write_output(path, text + "\n")
+        write_output(path, to_json(value))
 
 
 def check_output_folder(path: Path, marker: str) -> None:

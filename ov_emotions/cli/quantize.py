@@ -65,8 +65,8 @@ def quantize(options: QuantizeOptions, answer: Answer) -> int:
         return answer.give([recipe.to_dict() for recipe in recipes], "\n".join(lines))
     if options.source is None or options.output is None or options.data is None:
         raise UsageError("a source, an output folder and --data are required")
-    from ov_emotions.bundle import MANIFEST_NAME, WEIGHTS_NAME
     from ov_emotions.conversion.run import open_fp32, source_data
+    from ov_emotions.manifest import MANIFEST_NAME, WEIGHTS_NAME
     from ov_emotions.quantization.quantize import quantize_bundle
     from ov_emotions.system import environment
 

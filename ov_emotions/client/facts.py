@@ -10,14 +10,13 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from ov_emotions.bundle import SCHEMA_VERSION, Manifest, Task
 from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.errors import BundleError, ServerMismatchError
+from ov_emotions.manifest import SCHEMA_VERSION, Manifest
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION
-from ov_emotions.schema import LongTexts, Schema, from_builtins
+from ov_emotions.schema import LongTexts, Schema, Task, from_builtins
 
 Takes = Literal["text", "tokens"]
-HASH_KEY = "manifest_sha256"
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -101,7 +100,7 @@ def facts_of(manifest: Manifest) -> ServedFacts:
         thresholds=manifest.thresholds,
         normalizer=manifest.normalizer,
         max_length=manifest.max_length,
-        manifest_sha256=json.loads(manifest.to_json())[HASH_KEY],
+        manifest_sha256=manifest.sha256,
         task=manifest.task,
     )
 

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
+from typing import Literal
 
 from ov_emotions.errors import InputError
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 _RESERVED = ("transfer-encoding", "content-length", "inference-header-content-length")
+
+OnModelChange = Literal["error", "follow"]
+"""What is done when a server serves another model than was verified."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Manifest
+from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client.facts import facts_of
+from ov_emotions.manifest import Manifest
 from ov_emotions.schema import LongTexts
 from ov_emotions.thresholds import apply_thresholds
 
@@ -147,7 +148,7 @@ def compare(
         )
     if names is None:
         return Compared(difference, tuple(wrong))
-    cuts = np.array([manifest.thresholds.get(label, 0.0) for label in manifest.labels], np.float32)
+    cuts = manifest.threshold_array()
     told = [name.decode(errors="replace") for name in names]
     named, strange = _read_names(told, manifest)
     above = scores - cuts

@@ -20,14 +20,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.client.facts import ServedFacts
-from ov_emotions.client.options import ServerOptions
+from ov_emotions.client.options import OnModelChange, ServerOptions
 from ov_emotions.client.probes import Compared
 from ov_emotions.client.transport import Tensor, text_bytes
 from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
@@ -39,8 +39,6 @@ from ov_emotions.schema import LongTexts
 from ov_emotions.thresholds import to_probabilities
 
 _LOGGER = logging.getLogger(__name__)
-
-OnModelChange = Literal["error", "follow"]
 
 
 @dataclass(frozen=True)

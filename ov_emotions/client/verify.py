@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Task
+from ov_emotions.bundle import Bundle
 from ov_emotions.client.caller import Caller
 from ov_emotions.client.facts import (
     ServedFacts,
@@ -37,6 +37,7 @@ from ov_emotions.client.transport import Answer, ModelMetadata, Tensor, text_byt
 from ov_emotions.client.url import ServerAddress
 from ov_emotions.encoding import EncodedBatch, TextEncoder
 from ov_emotions.errors import InputError, ServerError, ServerMismatchError, ServerUnavailableError
+from ov_emotions.schema import Task
 from ov_emotions.thresholds import to_probabilities
 
 Scores = NDArray[np.float32]

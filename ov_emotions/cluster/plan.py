@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ov_emotions import __version__
-from ov_emotions.bundle import DEFAULT_MODEL, MANIFEST_NAME, SHIPPED, Bundle
+from ov_emotions.bundle import DEFAULT_MODEL, SHIPPED, Bundle
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
+from ov_emotions.manifest import MANIFEST_NAME
 from ov_emotions.prediction import check_count, merge_thresholds
 from ov_emotions.schema import Schema, read_json, to_builtins
 from ov_emotions.texts import FORMATS, ReadSettings, Start, is_readable, open_table, text_format

@@ -20,7 +20,7 @@ from typing import Any
 from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_output
 from ov_emotions.cluster.plan import Part, Plan, Settings, differences, find_files, make_plan
 from ov_emotions.cluster.worker import Outcome, PartWorker
-from ov_emotions.errors import ClusterError, DataError
+from ov_emotions.errors import ClusterError, DataError, first_line
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.schema import write_json
 from ov_emotions.system import cpu_budget, keep_silent, require
@@ -85,7 +85,7 @@ def _start(ray: Any, address: str | None, processors: int, scratch: Path) -> Non
         with _quiet_stderr():
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except Exception as error:  # of many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         if "InvalidAuthToken" in str(error.__cause__):
             reason = "it asks for a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to that"
         what = "Ray did not start" if address is None else f"no Ray cluster answers at {address}"

@@ -16,12 +16,13 @@ from typing import Any
 
 from msgspec import structs
 
-from ov_emotions.bundle import MANIFEST_NAME, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cluster.output import Output
 from ov_emotions.cluster.plan import Part, Plan
 from ov_emotions.errors import ClusterError, DataError, OvEmotionsError
 from ov_emotions.files import sha256_file
+from ov_emotions.manifest import MANIFEST_NAME
 from ov_emotions.system import processors_apart
 from ov_emotions.texts import BadRow, answered, open_table
 from ov_emotions.texts.writing import free, open_writer

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ov_emotions.bundle import Task
 from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.errors import CheckpointError, InputError, first_line
 from ov_emotions.labels import LABEL_SETS
-from ov_emotions.schema import read_json
+from ov_emotions.schema import Task, read_json
 from ov_emotions.system import require
 
 _LOGGER = logging.getLogger(__name__)

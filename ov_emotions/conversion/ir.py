@@ -13,8 +13,8 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import MODEL_INPUTS
 from ov_emotions.errors import ExportError, OvEmotionsError, first_line
+from ov_emotions.manifest import MODEL_INPUTS
 from ov_emotions.system import quiet_transformers, require, shared_core
 
 LENGTH_GROUPS = ((3, 8), (9, 16), (17, 32), (33, 64), (65, 512))

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, AutoModel
 
-from ov_emotions.bundle import Task
 from ov_emotions.conversion.checks import WRAPPERS
 from ov_emotions.errors import CheckpointError, first_line
+from ov_emotions.schema import Task
 from ov_emotions.system import quiet_transformers, require
 from ov_emotions.training.model import ACTIVATIONS
 from ov_emotions.training.settings import Activation

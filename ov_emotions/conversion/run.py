@@ -15,18 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ov_emotions.bundle import (
-    BUNDLE_FILES,
-    MANIFEST_NAME,
-    SHIPPED,
-    WEIGHTS_NAME,
-    Bundle,
-    Manifest,
-    Precision,
-    Task,
-    resolve,
-    write_bundle,
-)
+from ov_emotions.bundle import SHIPPED, Bundle, resolve, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.conversion.ir import Parity, ParityCheck, sample_by_length, to_ir, torch_reference
@@ -38,6 +27,7 @@ from ov_emotions.errors import DataError, ExportError, InputError
 from ov_emotions.evaluation.analysis import score_readings
 from ov_emotions.evaluation.results import Readings, SplitScores
 from ov_emotions.evaluation.run import evaluate, read_rows, record_metrics
+from ov_emotions.manifest import BUNDLE_FILES, MANIFEST_NAME, WEIGHTS_NAME, Manifest, Precision
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION, build_normalizer
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.quantization.ptq import is_quantized
@@ -46,7 +36,7 @@ from ov_emotions.quantization.recipe import DEFAULT_RECIPE, Recipe, load_recipe,
 from ov_emotions.quantization.study import StudyConfig, run_study
 from ov_emotions.quantization.study_schema import Study
 from ov_emotions.reports.verdict import decide
-from ov_emotions.schema import to_builtins
+from ov_emotions.schema import Task, to_builtins
 from ov_emotions.system import environment
 from ov_emotions.thresholds import fit_thresholds, with_thresholds
 

@@ -16,7 +16,7 @@ from typing import Any, Never
 import openvino as ov
 from tokenizers import Tokenizer
 
-from ov_emotions.bundle import MANIFEST_NAME, Task, TrainingSource, resolve
+from ov_emotions.bundle import resolve
 from ov_emotions.conversion.checks import (
     check_head,
     check_names,
@@ -33,8 +33,9 @@ from ov_emotions.conversion.optimum import find_graph, read_graph
 from ov_emotions.conversion.tokenizer import padding_id, read_tokenizer, token_window
 from ov_emotions.errors import BundleNotFoundError, CheckpointError, InputError
 from ov_emotions.files import best_inside
+from ov_emotions.manifest import MANIFEST_NAME, TrainingSource
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION
-from ov_emotions.schema import read_json, read_toml
+from ov_emotions.schema import Task, read_json, read_toml
 from ov_emotions.system import require
 from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
 

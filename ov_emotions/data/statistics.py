@@ -13,13 +13,14 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import DEFAULT_MODEL, TOKENIZER_NAME, Bundle
+from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.data.dataset import MANIFEST_NAME, UNKNOWN, LabelledTexts, PreparedData
 from ov_emotions.data.near_duplicates import near_duplicate_pairs
 from ov_emotions.data.settings import Similarity
 from ov_emotions.data.telling_words import TellingWord, lemmas, telling_words
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import sha256_file
+from ov_emotions.manifest import TOKENIZER_NAME
 from ov_emotions.normalize import normalize, replace_surrogates
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.schema import Count, check_fields, to_builtins

@@ -21,8 +21,8 @@ from ov_emotions.normalize import replace_surrogates
 from ov_emotions.system import require
 
 if TYPE_CHECKING:
-    from ov_emotions.bundle import Manifest
     from ov_emotions.classifier import EmotionClassifier
+    from ov_emotions.manifest import Manifest
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # What the style sheet has a colour of its own for.

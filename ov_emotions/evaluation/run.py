@@ -10,12 +10,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import WEIGHTS_NAME, Bundle, write_bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.evaluation.results import Result, SplitScores
 from ov_emotions.files import sha256_file
+from ov_emotions.manifest import WEIGHTS_NAME, threshold_array
 from ov_emotions.metrics import LabelF1, bootstrap_intervals, score
 from ov_emotions.schema import to_builtins
 from ov_emotions.system import environment, shared_core
@@ -152,7 +153,7 @@ def evaluate_source(
 ) -> tuple[Result, list[Scored]]:
     """Do what `evaluate` does by any backend; give the decisions of every split too."""
     classifier = source.classifier
-    cuts = np.array([classifier.thresholds.get(n, 0.0) for n in classifier.labels], np.float32)
+    cuts = threshold_array(classifier.labels, classifier.thresholds)
     found = []
     for name in splits:
         data = _rows_of(source, prepared, name)

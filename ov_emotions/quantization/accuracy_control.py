@@ -11,7 +11,6 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Task
 from ov_emotions.errors import QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.quantization.ptq import (
@@ -25,6 +24,7 @@ from ov_emotions.quantization.ptq import (
     nncf_work,
 )
 from ov_emotions.quantization.recipe import AccuracyControl, PtqConfig
+from ov_emotions.schema import Task
 from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
 Item = tuple[Ids, NDArray[np.int8]]

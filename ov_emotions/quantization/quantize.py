@@ -12,10 +12,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, Manifest, write_bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
+from ov_emotions.manifest import Manifest
 from ov_emotions.metrics import score
 from ov_emotions.progress import Tell, counted
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control

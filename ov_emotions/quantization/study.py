@@ -15,12 +15,13 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
-from ov_emotions.errors import OvEmotionsError, QuantizationError
+from ov_emotions.errors import OvEmotionsError, QuantizationError, first_line
 from ov_emotions.evaluation.results import Readings
 from ov_emotions.evaluation.run import BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED, read_rows
 from ov_emotions.files import sha256_file
+from ov_emotions.manifest import MODEL_NAME, WEIGHTS_NAME
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.quantization.compare import Answers, compare
 from ov_emotions.quantization.quantize import quantize_bundle
@@ -122,7 +123,7 @@ class _Row:
 
     def fail(self, error: Exception) -> None:
         """Take it out of what follows, and say why; without the reference nothing follows."""
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = first_line(error)
         if self.id == REFERENCE:
             raise QuantizationError(
                 f"the fp32 reference failed, so that nothing can be compared: {said}"

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Manifest
 from ov_emotions.files import atomic_folder
+from ov_emotions.manifest import MODEL_NAME, WEIGHTS_NAME, Manifest
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import WEIGHTS_NAME, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.errors import OvEmotionsError
+from ov_emotions.manifest import WEIGHTS_NAME
 from ov_emotions.process import forked, reopening
 from ov_emotions.runtime.openvino import OpenVINOBackend
 from ov_emotions.system import cpu_budget

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import MODEL_INPUTS, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
+from ov_emotions.manifest import MODEL_INPUTS
 from ov_emotions.process import NATIVE, forked, forked_while_busy, warm_bindings, watch
 from ov_emotions.runtime.cache import compile_cached
 from ov_emotions.system import import_openvino, shared_core

@@ -13,22 +13,17 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import threshold_array
 from ov_emotions.encoding import EncodedTexts
-from ov_emotions.prediction import rank
 from ov_emotions.runtime.models import Plan
 from ov_emotions.runtime.openvino import LayerCounter
-from ov_emotions.thresholds import apply_thresholds, to_probabilities
-
-if TYPE_CHECKING:
-    from ov_emotions.classifier import EmotionClassifier
 
 _T = TypeVar("_T")
+_Decided = TypeVar("_Decided")
 
 
 @dataclass(frozen=True)
@@ -112,16 +107,22 @@ class ClassifierProfile:
 
 
 def profile_stages(
-    classifier: EmotionClassifier, texts: Sequence[str], repeats: int
+    texts: Sequence[str],
+    repeats: int,
+    *,
+    whole: Callable[[Sequence[str]], object],
+    tokenize: Callable[[Sequence[str]], EncodedTexts],
+    plan: Callable[[EncodedTexts], Plan],
+    decide: Callable[[EncodedTexts, NDArray[np.float32] | None], _Decided],
+    results: Callable[[_Decided], object],
 ) -> ClassifierProfile:
-    """Time the stages of a classifier, and count its layers.
+    """Time what a classifier does, which it gives as functions, and count its layers.
 
     :param texts: at least one.
     :param repeats: how often every stage is timed, after a first pass that is not.
+    :param whole: an ordinary call.
     """
     taken: dict[str, list[float]] = defaultdict(list)
-    labels, task = classifier.labels, classifier.task
-    cuts = threshold_array(labels, classifier.thresholds)
 
     def timed(name: str, stage: Callable[..., _T], *arguments: Any) -> _T:
         started = time.perf_counter()
@@ -132,22 +133,18 @@ def profile_stages(
     def laid_out(encoded: EncodedTexts) -> Plan | None:
         if not len(encoded.lengths):
             return None
-        chosen = classifier._models.plan(encoded)
+        chosen = plan(encoded)
         return chosen._replace(batches=list(chosen.batches))
 
     def infer(chosen: Plan | None) -> NDArray[np.float32] | None:
         return chosen and chosen.run()
 
-    def decided(encoded: EncodedTexts, windows: NDArray[np.float32] | None) -> tuple[Any, ...]:
-        scores = to_probabilities(classifier._join(encoded, windows), task)
-        return apply_thresholds(scores, cuts, task), scores, encoded.truncated.tolist()
-
     for _ in range(repeats + 1):
-        timed("whole", classifier._predict, texts)
-        encoded = timed("tokenize", classifier._encoder.encode, texts)
+        timed("whole", whole, texts)
+        encoded = timed("tokenize", tokenize, texts)
         chosen = timed("group", laid_out, encoded)
         windows = timed("infer", infer, chosen)
-        timed("results", rank, labels, *timed("threshold", decided, encoded, windows))
+        timed("results", results, timed("threshold", decide, encoded, windows))
     # The first pass prepares kernels for shapes that are new to them.
     medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
     whole_s = medians.pop("whole")

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from ov_emotions.bundle import INFERENCE_PRECISIONS
 from ov_emotions.errors import InputError
+from ov_emotions.schema import INFERENCE_PRECISIONS
 
 IMAGE = "openvino/model_server:2026.4.1"
 """The image that the rendered files name."""

@@ -25,10 +25,11 @@ import numpy as np
 import openvino as ov
 import openvino.opset15 as ops
 
-from ov_emotions.bundle import Bundle, Manifest, Task, stamp
+from ov_emotions.bundle import Bundle
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
+from ov_emotions.manifest import Manifest, stamp
 from ov_emotions.runtime.models import WIDTHS
-from ov_emotions.schema import LabelNames
+from ov_emotions.schema import LabelNames, Task
 from ov_emotions.serving.profile import MAX_BATCH
 from ov_emotions.serving.text_nodes import (
     bounded,

@@ -33,9 +33,10 @@ import numpy as np
 import openvino as ov
 import openvino.opset15 as ops
 
-from ov_emotions.bundle import TOKENIZER_NAME, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import BundleSchemaError
+from ov_emotions.manifest import TOKENIZER_NAME
 from ov_emotions.normalize import NO_NORMALIZER
 from ov_emotions.serving.text_nodes import (
     Outputs,

@@ -15,9 +15,10 @@ from typing import Literal, get_args
 import openvino as ov
 import openvino.opset13 as ops
 
-from ov_emotions.bundle import MODEL_INPUTS, MODEL_NAME, Bundle, model_info, stamp
+from ov_emotions.bundle import Bundle
 from ov_emotions.errors import BundleError, BundleIntegrityError, InputError, RepositoryError
 from ov_emotions.files import sha256_file, write_text
+from ov_emotions.manifest import HASH_KEY, MODEL_INPUTS, MODEL_NAME, model_info, stamp
 from ov_emotions.schema import LabelNames, LongTexts
 from ov_emotions.serving.profile import MAX_CORES
 from ov_emotions.serving.repository import Layout, Published, check_name, publish_version
@@ -26,7 +27,6 @@ from ov_emotions.system import shared_core
 
 TritonBackend = Literal["python", "openvino"]
 
-HASH_KEY = "manifest_sha256"
 CONFIG_NAME = "config.pbtxt"
 BUNDLE_FOLDER = "bundle"
 MODEL_PY = '''\
@@ -103,7 +103,7 @@ def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:
     manifest = bundle.manifest
     found: dict[str, object] = {
         **model_info(manifest),
-        HASH_KEY: json.loads(manifest.to_json())[HASH_KEY],
+        HASH_KEY: manifest.sha256,
         "input": config.takes,
     }
     if config.takes == "text":

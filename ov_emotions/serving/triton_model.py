@@ -20,9 +20,10 @@ from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, InputError, OvEmotionsError
+from ov_emotions.manifest import HASH_KEY
 from ov_emotions.runtime.openvino import OpenVINOBackend
 from ov_emotions.serving.text_model import label_names
-from ov_emotions.serving.triton import BUNDLE_FOLDER, HASH_KEY, TritonConfig, facts
+from ov_emotions.serving.triton import BUNDLE_FOLDER, TritonConfig, facts
 from ov_emotions.thresholds import to_probabilities
 
 _LOGGER = logging.getLogger(__name__)

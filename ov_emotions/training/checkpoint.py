@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
-from ov_emotions.bundle import TrainingSource
 from ov_emotions.errors import CheckpointError, MissingExtraError, first_line
-from ov_emotions.files import atomic_folder, best_inside
+from ov_emotions.files import best_inside
+from ov_emotions.manifest import TrainingSource
 from ov_emotions.normalize import build_normalizer
-from ov_emotions.schema import Schema, read_json, write_json
+from ov_emotions.schema import Schema, read_json
 from ov_emotions.system import quiet_transformers, require
 from ov_emotions.training.settings import Activation, Pooling
-
-if TYPE_CHECKING:
-    from ov_emotions.training.model import EmotionModel
 
 CHECKPOINT_NAME, HEAD_NAME, TEXT2TEXT_NAME = "checkpoint.json", "head.json", "text2text.json"
 WEIGHTS_NAME, TOKENIZER_NAME = "model.safetensors", "tokenizer.json"
@@ -219,16 +216,6 @@ def token_limit(encoder: Mapping[str, Any], default: int) -> int:
     if encoder.get("model_type") in _OFFSET_BY_PADDING:
         positions -= int(encoder.get("pad_token_id") or 0) + 1
     return int(positions)
-
-
-def save_checkpoint(
-    folder: Path, model: EmotionModel, tokenizer: Tokenizer, facts: CheckpointFacts
-) -> None:
-    """Write a checkpoint folder as a whole."""
-    with atomic_folder(folder) as temporary:
-        model.save(temporary)
-        (temporary / TOKENIZER_NAME).write_text(tokenizer.to_str(), encoding="utf-8")
-        write_json(temporary / CHECKPOINT_NAME, facts)
 
 
 def check_labels(where: str, theirs: Sequence[str], ours: Sequence[str]) -> None:

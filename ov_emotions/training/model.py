@@ -18,14 +18,20 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from ov_emotions.errors import CheckpointError, TrainingError
+from ov_emotions.files import atomic_folder
+from ov_emotions.schema import write_json
 from ov_emotions.system import quiet_transformers, require
 from ov_emotions.training.checkpoint import (
+    CHECKPOINT_NAME,
     HEAD_NAME,
+    TOKENIZER_NAME,
     WEIGHTS_NAME,
+    CheckpointFacts,
     HeadConfig,
     check_base,
     read_head,
@@ -149,6 +155,16 @@ class EmotionModel(nn.Module):
         (folder / HEAD_NAME).write_text(json.dumps(asdict(self.head)), encoding="utf-8")
         state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
         save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+
+
+def save_checkpoint(
+    folder: Path, model: EmotionModel, tokenizer: Tokenizer, facts: CheckpointFacts
+) -> None:
+    """Write a checkpoint folder as a whole."""
+    with atomic_folder(folder) as temporary:
+        model.save(temporary)
+        (temporary / TOKENIZER_NAME).write_text(tokenizer.to_str(), encoding="utf-8")
+        write_json(temporary / CHECKPOINT_NAME, facts)
 
 
 def predict_logits(

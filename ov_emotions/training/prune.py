@@ -19,7 +19,8 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 
 from ov_emotions.errors import CheckpointError, TrainingError
-from ov_emotions.files import atomic_folder, write_json
+from ov_emotions.files import atomic_folder
+from ov_emotions.schema import write_json
 from ov_emotions.system import require
 from ov_emotions.training.checkpoint import with_asr_normalizer
 

@@ -16,10 +16,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import TrainingArguments
 
-from ov_emotions.bundle import TrainingSource
 from ov_emotions.data.dataset import MANIFEST_NAME, LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, TrainingError, first_line
 from ov_emotions.files import sha256_file
+from ov_emotions.manifest import TrainingSource
 from ov_emotions.metrics import score
 from ov_emotions.normalize import NORMALIZER_VERSION
 from ov_emotions.progress import Tell
@@ -35,7 +35,6 @@ from ov_emotions.training.checkpoint import (
     is_checkpoint,
     load_tokenizer,
     read_checkpoint_facts,
-    save_checkpoint,
     token_limit,
 )
 from ov_emotions.training.device import Device, choose_device
@@ -51,7 +50,7 @@ from ov_emotions.training.examples import (
     tokenize,
 )
 from ov_emotions.training.folder import run_folder, writing
-from ov_emotions.training.model import EmotionModel, predict_logits
+from ov_emotions.training.model import EmotionModel, predict_logits, save_checkpoint
 from ov_emotions.training.settings import BEST_NAME, RunConfig, TrainConfig
 from ov_emotions.training.teachers import DrawnTexts, draw_texts, find_teachers, teach
 from ov_emotions.training.tracking import MlflowTracker

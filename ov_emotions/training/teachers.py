@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import MANIFEST_NAME, Bundle, resolve
-from ov_emotions.bundle import WEIGHTS_NAME as BUNDLE_WEIGHTS
+from ov_emotions.bundle import Bundle, resolve
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.data.near_duplicates import NearDuplicateIndex
 from ov_emotions.errors import BundleError, CheckpointError, DataError, TrainingError
 from ov_emotions.files import atomic_path, sha256_file
+from ov_emotions.manifest import MANIFEST_NAME
+from ov_emotions.manifest import WEIGHTS_NAME as BUNDLE_WEIGHTS
 from ov_emotions.normalize import normalize
 from ov_emotions.progress import Progress, Tell
 from ov_emotions.thresholds import sigmoid

@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 from typing_extensions import override
 
 from ov_emotions.errors import TrainingError, first_line
-from ov_emotions.files import write_json
+from ov_emotions.schema import write_json
 from ov_emotions.system import keep_silent, require
 from ov_emotions.training.folder import HISTORY_CSV, HISTORY_JSON, writing
 from ov_emotions.training.settings import BEST_NAME, CONFIG_NAME, TrainConfig

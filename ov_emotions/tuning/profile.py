@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ov_emotions.bundle import MODEL_NAME, WEIGHTS_NAME, Manifest
 from ov_emotions.errors import InputError
-from ov_emotions.files import write_json
-from ov_emotions.schema import from_builtins
+from ov_emotions.manifest import MODEL_NAME, WEIGHTS_NAME, Manifest
+from ov_emotions.schema import from_builtins, write_json
 from ov_emotions.system import read_machine
 
 SCHEMA_VERSION = 1

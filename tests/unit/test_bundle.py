@@ -16,19 +16,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from tokenizers import Tokenizer, normalizers
 
 from ov_emotions import bundle as module
-from ov_emotions.bundle import (
-    CARD_NAME,
-    MANIFEST_NAME,
-    MODEL_NAME,
-    SHIPPED,
-    TOKENIZER_NAME,
-    WEIGHTS_NAME,
-    Bundle,
-    Manifest,
-    resolve,
-    shipped,
-    write_bundle,
-)
+from ov_emotions.bundle import SHIPPED, Bundle, resolve, shipped, write_bundle
 from ov_emotions.errors import (
     BundleError,
     BundleIntegrityError,
@@ -37,6 +25,14 @@ from ov_emotions.errors import (
     InputError,
 )
 from ov_emotions.files import sha256_file
+from ov_emotions.manifest import (
+    CARD_NAME,
+    MANIFEST_NAME,
+    MODEL_NAME,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    Manifest,
+)
 
 
 @pytest.fixture

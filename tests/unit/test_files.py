@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ov_emotions import files
-from ov_emotions.files import atomic_folder, atomic_path, sha256_file, write_json, write_text
+from ov_emotions.files import atomic_folder, atomic_path, sha256_file, write_text
+from ov_emotions.schema import write_json
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,9 +11,10 @@ import openvino as ov
 import openvino.opset13 as ops
 import pytest
 
-from ov_emotions.bundle import Bundle, Manifest, write_bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, DeviceError
+from ov_emotions.manifest import Manifest
 from ov_emotions.runtime.openvino import OpenVINOBackend
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ov_emotions.bundle import is_threshold
 from ov_emotions.errors import InputError
 from ov_emotions.evaluation.calibration import log_loss, reliability
+from ov_emotions.manifest import is_threshold
 from ov_emotions.metrics import score
 from ov_emotions.thresholds import (
     METHODS,

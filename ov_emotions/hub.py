@@ -1,17 +1,30 @@
-"""The model card: a template filled from a bundle's manifest and nothing else."""
+"""What the Hub and its libraries read of a bundle: the model card, and optimum's folder."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files as resources
 from operator import itemgetter
+from pathlib import Path
 from string import Template
 from typing import Any
 
-from ov_emotions.bundle import HUB_ID, Manifest
+from tokenizers import Tokenizer
+
+from ov_emotions.errors import BundleError
+from ov_emotions.files import atomic_folder, replaceable
+from ov_emotions.manifest import (
+    CARD_NAME,
+    HUB_ID,
+    MODEL_NAME,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    Manifest,
+)
 from ov_emotions.normalize import NO_NORMALIZER
-from ov_emotions.schema import to_builtins
+from ov_emotions.schema import to_builtins, to_json
 
 # Identifiers that the Hub knows; it takes "other" for the rest.
 _HUB_LICENCES = ("mit", "apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause")
@@ -127,3 +140,75 @@ def _metrics(manifest: Manifest) -> str:
             _table(("split", "precision", *manifest.labels), per_label),
         )
     )
+
+
+# A folder for optimum-intel and transformers
+
+_OPTIMUM_FILES = (
+    *("openvino_model.xml", "openvino_model.bin", "config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "README.md"),
+)
+_SPECIAL = {
+    "pad_token": ("[PAD]", "<pad>"),
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]", "<s>"),
+    "sep_token": ("[SEP]", "</s>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
+
+
+def save_optimum(source: Path, manifest: Manifest, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write what `OVModelForSequenceClassification.from_pretrained` reads, equal in logits.
+
+    The thresholds, which transformers has no place for, stand in config.json as `thresholds`;
+    transformers does not window long texts.
+
+    :param source: the bundle's folder.
+    :param folder: a new folder, an empty one, or one that was written so, which is replaced.
+    :raises BundleError: if the folder holds other things or cannot be written.
+    """
+    target = replaceable(folder, _OPTIMUM_FILES, "a model for optimum")
+    try:
+        with atomic_folder(target) as temporary:
+            for name, written in (
+                (MODEL_NAME, "openvino_model.xml"),
+                (WEIGHTS_NAME, "openvino_model.bin"),
+                (TOKENIZER_NAME, "tokenizer.json"),
+                (CARD_NAME, "README.md"),
+            ):
+                shutil.copyfile(source / name, temporary / written)
+            for name, facts in (
+                ("config.json", _config(manifest)),
+                ("tokenizer_config.json", _tokenizer_config(manifest, tokenizer)),
+            ):
+                (temporary / name).write_text(to_json(facts), encoding="utf-8")
+    except OSError as error:
+        raise BundleError(f"cannot write {target}: {error}") from error
+
+
+def _config(manifest: Manifest) -> dict[str, Any]:
+    origin = manifest.provenance.get("converted_from") or {}
+    return {
+        "architectures": origin.get("architectures") or ["BertForSequenceClassification"],
+        "model_type": origin.get("model_type") or "bert",
+        "id2label": {str(i): label for i, label in enumerate(manifest.labels)},
+        "label2id": {label: i for i, label in enumerate(manifest.labels)},
+        "problem_type": f"{manifest.task}_classification",
+        "max_position_embeddings": manifest.max_length,
+        "thresholds": dict(manifest.thresholds),
+    }
+
+
+def _tokenizer_config(manifest: Manifest, tokenizer: Tokenizer) -> dict[str, Any]:
+    named = {
+        role: next((token for token in tokens if tokenizer.token_to_id(token) is not None), None)
+        for role, tokens in _SPECIAL.items()
+    }
+    padding = tokenizer.padding or {}
+    named["pad_token"] = padding.get("pad_token") or named["pad_token"]
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": manifest.max_length,
+        "model_input_names": list(manifest.inputs),
+        **{role: token for role, token in named.items() if token is not None},
+    }
