@@ -29,17 +29,3 @@ def test_a_student_learns_from_an_int8_bundle_and_a_checkpoint(
     assert facts["drawn_rows"]["recombined"] > 150
     assert facts["training"]["patience"] == 8, "the preset's, since no flag says otherwise"
     assert facts["training"]["teachers"] == [str(int8.folder), str(checkpoint)]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "missing"),
-    [
-        (["--base", "b", "--data", "d", "--output", "o"], "required: --teachers"),
-        (["--teachers", "t", "--data", "d"], "required: --base, --output"),
-    ],
-)
-def test_distilling_without_a_teacher_or_student_is_wrong_usage(arguments, missing, capsys):
-    with pytest.raises(SystemExit) as raised:
-        main(["distill", *arguments])
-    assert raised.value.code == 2
-    assert missing in capsys.readouterr().err

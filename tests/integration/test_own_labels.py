@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from ov_emotions.cli.main import main
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.data.prepare import prepare
 from ov_emotions.data.settings import PrepareConfig
-from ov_emotions.errors import CheckpointError, DataError, InputError, QuantizationError
+from ov_emotions.errors import CheckpointError, DataError, InputError
 from ov_emotions.evaluation.run import evaluate
 from ov_emotions.labels import GOEMOTIONS, LabelSet
 from ov_emotions.serving.text_model import TextModelConfig, build_text_model
@@ -154,39 +153,3 @@ def test_other_labels_are_refused_wherever_they_meet(
         train(replace(seven, base=str(made.checkpoint)))
     with pytest.raises(CheckpointError, match=r"the teacher .* has the labels"):
         train(replace(seven, teachers=(made.checkpoint,)))
-
-
-def test_a_label_that_no_calibration_text_has_is_told(made, tmp_path, caplog):
-    label = made.label_set.labels[1]
-    folder = tmp_path / "prepared"
-    shutil.copytree(made.prepared.folder, folder)
-    manifest = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
-    targets = made.prepared.split("validation").targets[:, 1]
-    part = manifest["validation_parts"]["calibration"]
-    manifest["validation_parts"]["calibration"] = [i for i in part if targets[i] != 1]
-    (folder / "prepared.json").write_text(json.dumps(manifest), encoding="utf-8")
-    flags = ["--data", str(folder), "--subset-size", "20"]
-    assert main(["quantize", str(made.fp32.folder), str(tmp_path / "int8"), *flags]) == 0
-    assert f"no text that INT8 ranges are told by has {label}" in caplog.text
-
-
-def test_a_recipe_that_does_not_calibrate_takes_no_subset_size(made, tmp_path, capsys):
-    flags = ["--data", str(made.prepared.folder), "--recipe", "int8-weights"]
-    output = str(tmp_path / "out")
-    assert main(["quantize", str(made.fp32.folder), output, *flags, "--subset-size", "20"]) == 1
-    assert "int8-weights does not calibrate" in capsys.readouterr().err
-
-
-def test_a_report_confirms_on_the_folder_s_own_test_split(made, tmp_path, monkeypatch):
-    seen = []
-
-    def stop(config, *_, **__):
-        seen.append(config.final_split)
-        raise QuantizationError("enough")
-
-    monkeypatch.setattr("ov_emotions.quantization.study.run_study", stop)
-    model = str(made.fp32.folder)
-    flags = ["report", model, str(tmp_path / "report"), "--data", str(made.prepared.folder)]
-    assert main(flags) == main([*flags, "--final-split", "none"]) == 1
-    assert seen == [made.prepared.test_split, None]
-    assert seen[0] in ("test", "test_goemotions")

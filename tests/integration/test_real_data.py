@@ -147,17 +147,6 @@ def test_single_characters_and_special_tokens_stay(pruned):
         assert new_vocab[token["content"]] == token["id"]
 
 
-def test_the_pad_token_keeps_its_meaning(pruned):
-    base, folder, _, _ = pruned
-    names = []
-    for path in (base, folder):
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-        names.append(tokenizer.id_to_token(config["pad_token_id"]))
-    assert names[0] == names[1]
-    assert names[0] in ("[PAD]", "<pad>")
-
-
 def test_a_folder_that_is_no_base_is_not_pruned(tmp_path):
     pytest.importorskip("safetensors.torch", reason="pruning needs torch", exc_type=ImportError)
     with pytest.raises(CheckpointError, match="not a base encoder folder"):

@@ -26,10 +26,7 @@ from ov_emotions.conversion.sources import open_source
 from ov_emotions.errors import (
     AlreadyQuantizedError,
     CheckpointError,
-    DataError,
     ExportError,
-    InputError,
-    QuantizationError,
 )
 from ov_emotions.evaluation.run import evaluate, record_metrics
 from ov_emotions.quantization.quantize import quantize_bundle
@@ -154,18 +151,6 @@ def test_a_quantized_bundle_is_not_quantized_again(int8, prepared, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-def test_data_with_other_labels_do_not_calibrate(fp32, prepared, tmp_path):
-    other = Bundle(fp32.folder, fp32.manifest.replace(labels=fp32.manifest.labels[::-1]))
-    with pytest.raises(QuantizationError, match="has the labels"):
-        quantize_bundle(other, prepared, tmp_path / "out", INT8)
-
-
-def test_the_int8_model_decides_nearly_as_the_float_one(fp32, int8, prepared):
-    texts = list(prepared.split("test_goemotions").texts)
-    probabilities = [EmotionClassifier(b, threads=1).predict_proba(texts) for b in (fp32, int8)]
-    assert np.abs(probabilities[0] - probabilities[1]).mean() < 0.05
-
-
 # Evaluation and classification
 
 
@@ -187,27 +172,6 @@ def test_figures_are_recorded_in_the_manifest_and_the_card(fp32, int8, prepared,
     np.testing.assert_array_equal(
         before.predict_proba(["радость"]), after.predict_proba(["радость"])
     )
-
-
-def test_figures_of_something_else_are_not_recorded(fp32, int8, prepared):
-    own = evaluate(int8, prepared, ["test_cedr"])
-    float_figures = evaluate(fp32, prepared, ["test_cedr"])
-    with pytest.raises(InputError, match="none of the figures is of"):
-        record_metrics(int8, [float_figures])
-    with pytest.raises(InputError, match="none of the figures is of"):
-        record_metrics(int8, [own.replace(inference_precision="bf16")])
-    with pytest.raises(InputError, match="figures of another do not belong to tiny"):
-        record_metrics(int8, [own, float_figures.replace(model="another")])
-    with pytest.raises(InputError, match="same precision"):
-        record_metrics(int8, [own, own])
-
-
-@pytest.mark.parametrize(
-    "split", ["dev", "validation:rest", "validation:", "test_cedr:selection", "train:"]
-)
-def test_a_split_that_does_not_exist_is_refused(int8, prepared, split):
-    with pytest.raises(DataError):
-        evaluate(int8, prepared, [split])
 
 
 def test_the_classifier_reads_the_words(int8):

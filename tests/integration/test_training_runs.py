@@ -36,7 +36,7 @@ from safetensors.torch import load_file, save_file
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.cli.main import main
-from ov_emotions.errors import CheckpointError, DataError, OvEmotionsError, TrainingError
+from ov_emotions.errors import CheckpointError, DataError, TrainingError
 from ov_emotions.files import sha256_file, write_text
 from ov_emotions.labels import EKMAN
 from ov_emotions.progress import Progress, Tell
@@ -44,7 +44,7 @@ from ov_emotions.training import model as models
 from ov_emotions.training import teachers
 from ov_emotions.training.checkpoint import CheckpointFacts, HeadConfig, read_checkpoint_facts
 from ov_emotions.training.folder import last_saved
-from ov_emotions.training.model import ACTIVATIONS, EmotionModel
+from ov_emotions.training.model import EmotionModel
 from ov_emotions.training.run import train
 from ov_emotions.training.settings import TrainConfig, load_settings, settings_text
 from ov_emotions.training.teachers import draw_texts, find_teachers, teach
@@ -184,27 +184,6 @@ def test_accumulating_halves_is_the_whole_batch(quick, calm_base):
     train(halves)
     assert _history(whole)[-1]["step"] == _history(halves)[-1]["step"] == 1
     assert _history(halves)[-1]["loss"] == pytest.approx(_history(whole)[-1]["loss"], abs=2e-5)
-
-
-def test_a_head_of_two_layers_sits_between_its_dropouts(quick):
-    torch.manual_seed(0)
-    head = HeadConfig(7, "cls", 0.85, 12, "tanh", 0.85)
-    model = EmotionModel.from_base(quick.base, head).eval()
-    ids = torch.tensor([[2, 7, 8, 3]])
-    mask = torch.ones_like(ids)
-    state = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
-    inner = torch.tanh(state @ model.hidden.weight.T + model.hidden.bias)
-    expected = inner @ model.classifier.weight.T + model.classifier.bias
-    torch.testing.assert_close(model(ids, mask), expected)
-    for dropout in (model.dropout, model.hidden_dropout):
-        dropout.train()
-        assert not torch.equal(model(ids, mask), expected)
-        dropout.eval()
-    given = torch.tensor([-2.0, -0.5, 0.0, 3.0])
-    modules = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "leaky_relu": "LeakyReLU"}
-    for name, found in ACTIVATIONS.items():
-        module = getattr(torch.nn, modules.get(name, {"tanh": "Tanh", "elu": "ELU"}.get(name, "")))
-        torch.testing.assert_close(found(given), module()(given))
 
 
 def test_a_checkpoint_trained_on_keeps_its_head_and_credits_its_sets(quick, tmp_path):
@@ -411,7 +390,7 @@ def two_epochs(plain: TrainConfig, tmp_path_factory) -> TrainConfig:
     return run
 
 
-@pytest.mark.parametrize("room", [0.0, 1.1, 2.2, 3.6])
+@pytest.mark.parametrize("room", [0.0, 2.2])
 def test_a_full_disk_ends_a_run_in_a_sentence_and_leaves_the_last_checkpoint(
     two_epochs, small_disk, leave_room, room
 ):
@@ -583,28 +562,6 @@ def test_what_cannot_be_is_refused_before_it_costs_minutes(
     assert not quick.output.exists()
 
 
-def test_files_of_texts_and_labels_of_teachers_are_looked_at_first(quick, checkpoint, tmp_path):
-    student = replace(quick, teachers=(str(checkpoint),), unlabelled=(tmp_path / "no.txt",))
-    with pytest.raises(DataError, match=r"there is no file .*no\.txt"):
-        train(student)
-    with pytest.raises(OvEmotionsError, match=r"has the labels .*; this run has joy, rage"):
-        find_teachers(replace(quick, teachers=(str(checkpoint),)), ("joy", "rage"))
-
-
-def test_splits_and_parts_that_are_not_there_are_named_with_those_that_are(quick, tmp_path):
-    data = tmp_path / "prepared"
-    shutil.copytree(quick.data, data)
-    whole = json.loads((data / "prepared.json").read_text(encoding="utf-8"))
-    for key, name, message in (
-        ("splits", "train", "no split 'train', which training reads; it has .*validation"),
-        ("validation_parts", "selection", "no rows in the selection part of validation"),
-    ):
-        rest = {k: v for k, v in whole[key].items() if k != name}
-        (data / "prepared.json").write_text(json.dumps(whole | {key: rest}), encoding="utf-8")
-        with pytest.raises(DataError, match=message):
-            train(replace(quick, data=data))
-
-
 @pytest.fixture(scope="module")
 def classifier_base(tiny_base: Path, tmp_path_factory) -> Path:
     """What a transformers notebook leaves: a classifier with a head of its own."""
@@ -757,7 +714,8 @@ def test_encoders_of_other_kinds_are_trained_quantized_and_served(
     folders = {name: str(tmp_path / name) for name in ("fp32", "int8", "served")}
     best, data = str(run.output / "best"), ["--data", str(run.data)]
     assert main(["export", best, folders["fp32"], *data]) == 0
-    assert main(["quantize", folders["fp32"], folders["int8"], *data]) == 0
+    small = ["--subset-size", "40", *data]
+    assert main(["quantize", folders["fp32"], folders["int8"], *small]) == 0
     assert main(["ovms", "build", folders["int8"], folders["served"]]) == 0
     texts = [f"{word} утро" for word in TELLING.values()]
     with EmotionClassifier(folders["int8"]) as small, EmotionClassifier(folders["fp32"]) as large:

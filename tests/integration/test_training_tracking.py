@@ -29,7 +29,6 @@ from ov_emotions.progress import Progress
 from ov_emotions.training.checkpoint import read_checkpoint_facts
 from ov_emotions.training.run import train
 from ov_emotions.training.settings import TrainConfig
-from ov_emotions.training.tracking import plot_history
 
 # The server is another project's; its warnings are not ours.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
@@ -141,10 +140,3 @@ def test_a_server_that_goes_away_costs_a_warning_and_not_the_run(quick, monkeypa
     train(quick)
     assert "MLflow did not take a message: gone" in caplog.text
     assert _run(quick)[1].info.status == "FINISHED"
-
-
-def test_the_plots_are_pictures(tmp_path):
-    rows = [{"step": s, "loss": 1 / s, "weighted_f1": 0.5, "macro_f1": 0.4} for s in (1, 2, 3)]
-    plot_history(rows, tmp_path)
-    for name in ("loss.png", "f1.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import pickle
@@ -345,27 +344,6 @@ def test_those_that_nobody_closed_are_closed_at_the_end(rest_url, grpc_url):
     assert (done.returncode, warned) == (0, [])
 
 
-PROOF = """
-import sys
-import ov_emotions.remote
-from ov_emotions import EmotionClassifier
-EmotionClassifier(sys.argv[1])("слово")
-extras = {"tritonclient", "grpc", "aiohttp", "gevent", "ovmsclient", "requests", "google.protobuf"}
-print(sorted(extras & set(sys.modules)))
-"""
-
-
-def test_a_local_prediction_imports_no_client(tiny_bundle):
-    done = subprocess.run(
-        [sys.executable, "-c", PROOF, str(tiny_bundle.folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout == "[]\n", done.stderr
-
-
 def test_a_copy_connects_by_itself(rest_url):
     with classify(rest_url, thresholds={"joy": 0.3}) as first:
         again = pickle.loads(pickle.dumps(first))
@@ -413,29 +391,12 @@ def test_texts_and_headers_are_never_logged(served, caplog):
     assert "Bearer" not in caplog.text
 
 
-def test_without_a_bundle_there_is_none_to_save(rest_url, tmp_path):
-    with classify(rest_url) as remote, pytest.raises(ServerError, match="no bundle of its own"):
-        remote.save_pretrained(tmp_path / "b")
-
-
 def test_a_missing_extra_names_the_command(monkeypatch):
     for module in ("tritonclient", "tritonclient.http", "tritonclient.grpc", "aiohttp"):
         monkeypatch.setitem(sys.modules, module, None)
     for url in ("http://127.0.0.1:1/emotions", "grpc://127.0.0.1:1/emotions"):
         with pytest.raises(MissingExtraError, match=r"pip install 'ov-emotions\[serving\]'"):
             classify(url)
-
-
-def test_json_is_what_a_reader_of_the_protocol_expects(served):
-    with rest(served.rest) as (url, seen):
-        with classify(url, options=replace(FAST, binary=False)) as remote:
-            remote(["злость", "радость"])
-        (request,) = infers(seen)
-    body = json.loads(request.body)
-    assert body["inputs"] == [
-        {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["злость", "радость"]}
-    ]
-    assert [output["name"] for output in body["outputs"]] == ["probabilities"]
 
 
 # TLS, with a certificate made for the test

@@ -25,16 +25,6 @@ def test_a_server_that_is_well_passes_on_one_page(rest_url, tiny_bundle, capsys)
     assert "FAILED" not in page
 
 
-def test_json_says_the_same(rest_url, capsys):
-    assert check(rest_url, "--json", "--requests", "3") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["ok"] is True
-    names = [step["name"] for step in found["steps"]]
-    assert names == ["live", "ready", "server", "model ready", "model", "inference", "speed"]
-    assert found["speed"]["requests"] == 3
-    assert 0 < found["speed"]["p50_ms"] <= found["speed"]["max_ms"]
-
-
 def test_a_server_that_is_ready_and_fails_every_inference_fails(served, capsys):
     def rule(request: Request) -> Reply:
         if request.path.endswith("/infer"):
@@ -76,13 +66,6 @@ def test_over_grpc_facts_come_from_beside(rest_url, grpc_url, capsys):
     assert check(grpc_url, "--requests", "2") == 1
     assert "metadata_url" in capsys.readouterr().out
     assert check(grpc_url, "--metadata-url", rest_url, "--requests", "2") == 0
-
-
-def test_headers_are_sent(served):
-    with http_server(served.rest) as (port, seen):
-        url = f"http://127.0.0.1:{port}/emotions"
-        assert check(url, "--header", "authorization=Bearer a=b", "--requests", "1") == 0
-    assert {request.headers.get("authorization") for request in seen} == {"Bearer a=b"}
 
 
 @pytest.mark.parametrize(
@@ -130,11 +113,3 @@ def test_what_was_not_verified_is_never_called_the_same(grpc_url, tiny_bundle, c
     assert "the same as" not in page
     assert "32 known texts answered alike, probabilities to 0.0000, thresholds to" in page
     assert "(of neutral from one side only)" in page
-
-
-def test_tokens_without_a_bundle_are_a_failed_step(served, rest_url, capsys):
-    served.takes = "tokens"
-    assert check(rest_url, "--json") == 1
-    steps = json.loads(capsys.readouterr().out)["steps"]
-    assert steps[4]["name"] == "model"
-    assert "give the bundle" in steps[4]["detail"]

@@ -74,17 +74,6 @@ def test_the_result_runs_without_rights_and_checks_its_health(name):
     assert not any(word == "ADD" for word in words)
 
 
-def test_no_build_tools_are_in_the_servers_image():
-    found = instructions("server.Dockerfile")
-    assert [rest.partition(" AS ")[2] for word, rest in found if word == "FROM"] == ["build", ""]
-    last = last_stage("server.Dockerfile")
-    runs = " ".join(rest for word, rest in last if word == "RUN")
-    assert "pip uninstall --yes pip" in runs
-    assert not re.search(r"\binstall\b(?! --yes)", runs.replace("uninstall", ""))
-    copied = [rest for word, rest in last if word == "COPY"]
-    assert copied == ["--from=build /opt/venv /opt/venv"]
-
-
 def test_what_the_image_installs_and_starts_is_there():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = (FOLDER / "server.Dockerfile").read_text(encoding="utf-8")
@@ -128,13 +117,6 @@ def test_the_health_check_sees_whether_a_server_is_ready(name, status, healthy):
     ]
 
 
-def test_the_health_check_fails_where_nobody_listens():
-    for name in NAMES:
-        words = [word.replace("8000", "9") for word in health(name)]
-        words[0] = sys.executable if words[0] == "python" else words[0]
-        assert subprocess.run(words, capture_output=True, check=False, timeout=20).returncode != 0
-
-
 def test_the_live_server_is_healthy_to_its_own_check(tiny_classifier):
     from live_server import live
 
@@ -142,16 +124,6 @@ def test_the_live_server_is_healthy_to_its_own_check(tiny_classifier):
         words = [word.replace(":8000", f":{server.port}") for word in health("server.Dockerfile")]
         words[0] = sys.executable
         assert subprocess.run(words, check=False, timeout=20).returncode == 0
-
-
-def test_docker_build_sees_nothing_but_what_is_copied():
-    seen = {
-        "server.Dockerfile": ["*", "!wheels/ov_emotions-*.whl"],
-        "ovms.Dockerfile": ["*", "!config.json", "!models"],
-    }
-    for name, expected in seen.items():
-        text = (FOLDER / f"{name}.dockerignore").read_text(encoding="utf-8")
-        assert text.split() == expected
 
 
 def test_compose_runs_the_server_read_only_and_without_rights():

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from machine import run, tool
 
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.serving.deploy import render_deployment
 from ov_emotions.serving.profile import IMAGE, ServingProfile
@@ -114,12 +113,6 @@ def test_an_address_in_object_storage_goes_into_the_files_that_use_one():
 )
 def test_every_config_is_one_that_the_validator_finds_nothing_in(path):
     assert validate_file(FOLDER / path) == []
-
-
-def test_the_precision_is_the_shipped_bundles(config):
-    plugin = config["model_config_list"][0]["config"]["plugin_config"]
-    manifest = Bundle.load(DEFAULT_MODEL).manifest
-    assert plugin["INFERENCE_PRECISION_HINT"] == manifest.inference_precision
 
 
 def test_no_file_holds_a_credential():
@@ -275,23 +268,6 @@ def test_selectors_find_the_pods(deployment):
 KSERVE_KEYS = {"runtime", "runtimeVersion", "protocolVersion", "modelFormat", "storageUri"}
 
 
-def test_the_files_agree_on_the_memory_and_bad_requests_page_nobody():
-    limits = set()
-    for path in ("kubernetes/base/deployment.yaml", *(f"kserve/{n}.yaml" for n in KSERVE_FILES)):
-        found = re.findall(r"memory: (\d+)Mi", (FOLDER / path).read_text(encoding="utf-8"))
-        assert len(found) == 2
-        limits |= set(found)
-    assert limits == {str(ServingProfile("latency", 4).memory_mib)}
-    assert f"mem_limit: {limits.copy().pop()}m" in (FOLDER / "compose.yaml").read_text("utf-8")
-    assert f"give {limits.copy().pop()}Mi" in (FOLDER / "README.md").read_text("utf-8")
-    rules = documents("prometheus/alerts.yml")[0]["groups"][0]["rules"]
-    pages = [rule for rule in rules if rule["labels"]["severity"] == "critical"]
-    assert not [rule for rule in pages if "requests_fail" in rule["expr"]]
-
-
-KSERVE_FILES = ("inferenceservice", "inferenceservice-s3")
-
-
 @pytest.mark.parametrize("path", ["inferenceservice.yaml", "inferenceservice-s3.yaml"])
 def test_the_inference_service_holds_a_container_and_the_configs_values(path, config):
     *others, service = documents(f"kserve/{path}")
@@ -444,12 +420,3 @@ def test_promtool_can_parse_every_query_of_the_dashboard(dashboard, tmp_path):
     path = tmp_path / "rules.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": rules}]}), encoding="utf-8")
     assert f"{len(queries)} rules found" in run(command, "check", "rules", path)
-
-
-def test_grafana_finds_what_is_provisioned(compose):
-    [source] = documents("grafana/provisioning/datasources/prometheus.yaml")[0]["datasources"]
-    [provider] = documents("grafana/provisioning/dashboards/emotions.yaml")[0]["providers"]
-    dashboards = f"./grafana/dashboards:{provider['options']['path']}:ro"
-    assert dashboards in compose["services"]["grafana"]["volumes"]
-    text = (FOLDER / "grafana" / "dashboards" / "emotions.json").read_text(encoding="utf-8")
-    assert set(re.findall(r'"uid": "(\w+)"', text)) == {source["uid"]}

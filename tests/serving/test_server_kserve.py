@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
@@ -174,19 +173,6 @@ def test_a_client_that_expects_another_model_refuses_it(server: Live) -> None:
         assert remote("радость").labels == ("joy",)
 
 
-def test_the_client_for_asyncio_gets_the_same(
-    server: Live, tiny_classifier: EmotionClassifier
-) -> None:
-    pytest.importorskip("tritonclient", reason="the extra serving is not installed")
-    from ov_emotions.remote import AsyncEmotionClassifier
-
-    async def scenario() -> list[Any]:
-        async with await AsyncEmotionClassifier.from_server(server.model_url) as remote:
-            return [found.labels async for found in remote.stream(TEXTS, chunk_size=2)]
-
-    assert asyncio.run(scenario()) == [one.labels for one in tiny_classifier(TEXTS)]
-
-
 def test_the_check_finds_all_well(
     server: Live, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,15 +312,6 @@ def test_a_bad_request_is_told(http: httpx.Client, body: dict[str, Any], words: 
     answer = http.post(INFER, json={"inputs": [tensor(["a"])]} | body)
     assert answer.status_code == 400, answer.text
     assert words in answer.json()["error"]
-
-
-@pytest.mark.parametrize("key", ["id", "datatype"])
-def test_halves_of_surrogate_pairs_do_no_harm(http: httpx.Client, key: str) -> None:
-    one = tensor(["радость"]) | ({"datatype": "\ud800"} if key == "datatype" else {})
-    body = json.dumps({"inputs": [one], "id": "\ud83d"})
-    answer = http.post(INFER, content=body.encode())
-    assert answer.status_code == (400 if key == "datatype" else 200), answer.text
-    assert "\ufffd" in (answer.json().get("id") or answer.json()["error"])
 
 
 def test_the_limits_hold_here_too(tiny_classifier: EmotionClassifier) -> None:

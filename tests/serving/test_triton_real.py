@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import signal
@@ -11,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +25,6 @@ from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.client import ServerOptions
 from ov_emotions.errors import ServerError, ServerMismatchError, ServerUnavailableError
-from ov_emotions.remote import AsyncEmotionClassifier
 from ov_emotions.serving.triton import TritonConfig, build_repository
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")
@@ -125,34 +122,6 @@ def test_tokens_that_no_vocabulary_has_are_refused_by_the_token_model(triton):
         assert "input_ids must lie in 0 to" in json.loads(answer.read())["error"]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_asyncio_gives_the_same(triton, local, protocol):
-    async def run() -> None:
-        async with await AsyncEmotionClassifier.from_server(
-            triton.url(protocol), options=QUICK
-        ) as remote:
-            expected = [local(text).labels for text in TEXTS]
-            found = await asyncio.gather(*(remote(text) for text in TEXTS))
-            assert [f.labels for f in found] == expected
-            streamed = [f.labels async for f in remote.stream(TEXTS, chunk_size=4)]
-            assert len(streamed) == len(TEXTS)
-
-    asyncio.run(run())
-
-
-def test_curl_alone_is_answered_with_names(triton, local):
-    body = {"inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": TEXTS[:2]}]}
-    request = urllib.request.Request(
-        f"{triton.url('http', 'v2/models/emotions/infer')}", data=json.dumps(body).encode()
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        outputs = {out["name"]: out for out in json.loads(answer.read())["outputs"]}
-    names = local.bundle.manifest.label_names_ru
-    expected = [", ".join(names[label] for label in found.labels) for found in local(TEXTS[:2])]
-    assert outputs["labels"]["data"] == expected
-    assert outputs["probabilities"]["shape"] == [2, len(local.labels)]
-
-
 def test_bad_requests_are_refused_and_the_next_one_is_answered(triton):
     import tritonclient.http as http
     from tritonclient.utils import InferenceServerException
@@ -180,32 +149,6 @@ def test_bad_requests_are_refused_and_the_next_one_is_answered(triton):
 def test_another_model_than_expected_is_refused(triton, protocol, tiny_bundle):
     with pytest.raises(ServerMismatchError, match="serves emotions-ru-tiny, which is not the tiny"):
         EmotionClassifier.from_server(triton.url(protocol), model=tiny_bundle, options=QUICK)
-
-
-def test_the_wrong_protocol_for_a_port_is_told(triton):
-    grpc_port = triton.url("grpc").replace("grpc://", "http://")
-    with pytest.raises(ServerError, match=r"does not speak HTTP|broke the connection"):
-        EmotionClassifier.from_server(grpc_port, options=QUICK)
-    rest_port = triton.url("http").replace("http://", "grpc://")
-    with pytest.raises(ServerUnavailableError, match="cannot be reached"):
-        EmotionClassifier.from_server(rest_port, options=QUICK)
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_many_clients_at_once_get_their_own_answers(triton, local, protocol):
-    expected = {text: local(text).labels for text in TEXTS}
-    shared = EmotionClassifier.from_server(triton.url(protocol), options=QUICK)
-
-    def work(number: int) -> int:
-        own = EmotionClassifier.from_server(triton.url(protocol), options=QUICK)
-        with own:
-            for text in TEXTS[number % len(TEXTS) :] + TEXTS:
-                classifier = own if number % 2 else shared
-                assert classifier(text).labels == expected[text]
-        return number
-
-    with shared, ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(work, range(8))) == list(range(8))
 
 
 def test_check_tells_that_all_is_well(triton, capsys):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 import ov_emotions
 from ov_emotions import Bundle, DataError, EmotionClassifier, InputError
-from ov_emotions.bundle import shipped, write_bundle
+from ov_emotions.bundle import write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import ExportError
 from ov_emotions.last_layer import (
@@ -281,16 +280,3 @@ def test_an_adapted_int8_model_runs_wherever_others_do(
     model = shared_core().read_model(adapted.model_path)
     pack_graph(model, adapted.manifest.max_length)  # raises where it cannot
     require_parity(compare(adapted, build_text_model(adapted), TextModelConfig(), texts), adapted)
-
-
-@pytest.mark.slow
-def test_a_thousand_texts_take_less_than_two_minutes(tmp_path: Path) -> None:
-    rng = np.random.default_rng(4)
-    words = [w for text in (*COMPLAINTS, *QUESTIONS) for w in text.split()]
-    texts = [" ".join(rng.choice(words, 12)) for _ in range(1000)]
-    rows = [(t, int("деньги" in t), int("где" in t), int("я" in t.split())) for t in texts]
-    data = _write(tmp_path / "mine.csv", ("text", "anger", "joy", "sadness"), rows)
-    begun = time.perf_counter()
-    made = ov_emotions.adapt(shipped("emotions-ru-tiny"), tmp_path / "out", data=data)
-    assert time.perf_counter() - begun < 120
-    assert made.bundle is not None

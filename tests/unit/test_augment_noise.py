@@ -48,13 +48,6 @@ def test_each_error_falls_where_it_can(rate, text, expected):
     assert _noisy(text, 2, **rate) == expected
 
 
-def test_letters_are_lost_inside_doubled_and_cut_from_the_end():
-    dropped = _noisy("молоко", 3, drop=1.0)
-    assert (len(dropped), dropped[0], dropped[-1]) == (5, "м", "о")
-    assert len(_noisy("молоко", 3, double=1.0)) == 7
-    assert _noisy("молоко", 3, ending=1.0) in ("молок", "моло")
-
-
 def test_split_parts_can_be_spoken_and_fillers_are_whole():
     parts = _noisy("переговоры", 5, split=1.0).split()
     assert "".join(parts) == "переговоры"

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,15 +9,13 @@ pytest.importorskip("pymorphy3", reason="words are put into form by pymorphy3")
 pytest.importorskip("emoji", reason="emoji get their names from it")
 pytest.importorskip("wiki_ru_wordnet", reason="synonyms come from it")
 
-from ov_emotions.data.augment import words as module
 from ov_emotions.data.augment.words import (
     EmojiWords,
     Inflector,
     Synonyms,
     find_synonyms,
-    strongest_deviation,
 )
-from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.settings import AugmentConfig
 from ov_emotions.labels import EKMAN
 
@@ -57,20 +53,6 @@ def _rows(texts, joy):
     return LabelledTexts(EKMAN, tuple(texts), targets, ("x",) * len(texts), np.arange(len(texts)))
 
 
-def test_deviations_are_measured_within_a_set_and_without_unknown_rows():
-    rows = _rows(["a"] * 8, [1, 1, 1, 1, 0, 0, 0, 0])
-    one, other = np.array([0]), np.array([1])
-    counts, deviations = strongest_deviation(rows, [one] * 4 + [other] * 4, 3)
-    assert counts.tolist() == [4, 4, 0]
-    np.testing.assert_allclose(deviations, [2, 2, 0])  # 4 - 4/2, by the root of 4/4
-    # Where each set has one share of its own, its words tell nothing.
-    apart = replace(rows, origins=("x",) * 4 + ("y",) * 4)
-    unknown = rows.targets.copy()
-    unknown[4:] = UNKNOWN
-    for silent in (apart, replace(rows, targets=unknown)):
-        assert not strongest_deviation(silent, [one] * 4 + [other] * 4, 3)[1].any()
-
-
 def test_words_that_tell_of_a_label_are_left_alone(tmp_path, monkeypatch):
     package = pytest.importorskip("wiki_ru_wordnet")
     wordnet = package.WikiWordnet()  # slow to load
@@ -88,33 +70,12 @@ def test_words_that_tell_of_a_label_are_left_alone(tmp_path, monkeypatch):
     assert forms(10, [0] * 10) == {}, "they are too rare to know what they tell"
 
 
-def test_senses_marked_as_slang_or_figurative_are_no_synonyms(monkeypatch):
-    word = lambda lemma, text: SimpleNamespace(  # noqa: E731
-        lemma=lambda: lemma, definition=lambda: text
-    )
-    plain = word("полицейский", "полицейский~ru~ сотрудник {{пример|{{жарг.}} x}}")
-    slang = word("мусор", "{{п.}}, {{жарг.}} милиционер")
-    spoken = word("коп", "{{разг.}} полицейский")
-    sense = SimpleNamespace(get_words=lambda: [plain, slang, spoken])
-    wordnet = SimpleNamespace(get_synsets=lambda lemma: [sense] if lemma != "дом" else [])
-    monkeypatch.setattr(
-        module, "require", lambda *_, **__: SimpleNamespace(WikiWordnet=lambda: wordnet)
-    )
-    found = module._partners(frozenset(("полицейский", "мусор", "коп", "дом")), 2)
-    assert found == {"полицейский": ("коп",), "мусор": (), "коп": ("полицейский",), "дом": ()}
-
-
 def test_replaced_words_keep_capitals_and_names_stay():
     synonyms = Synonyms({"снова": ("вновь",), "воронов": ("галок",)}, 1.0)
     assert synonyms("Снова ты. Снова! СНОВА", Random(1)) == "Вновь ты. Вновь! ВНОВЬ"
     assert synonyms("игра Воронов снова", Random(1)) == "игра Воронов вновь"
     assert synonyms("[СНОВА] по-снова", Random(1)) is None
     assert Synonyms({"снова": ("вновь",)}, 0.0)("снова", Random(1)) is None
-
-
-def test_at_least_one_word_is_replaced():
-    synonyms = Synonyms({"снова": ("вновь",)}, 0.001)
-    assert synonyms("снова и снова", Random(4)) in ("вновь и снова", "снова и вновь")
 
 
 def test_emoji_become_words_once_and_signs_stay():

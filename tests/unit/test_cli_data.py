@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -121,18 +120,6 @@ def test_a_folder_with_other_files_is_not_replaced(prepared, tmp_path, capsys):
     assert len(prepared) == 1, "an older prepared folder is replaced"
 
 
-def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(prepared, tmp_path, capsys):
-    path = tmp_path / "file"
-    path.touch()
-    for output, message in ((path, "is a file"), (path / "sub", "cannot be written")):
-        assert main(["data", "prepare", "--output", str(output)]) == 1
-        captured = capsys.readouterr()
-        assert message in captured.err
-        assert captured.err.count("\n") == 1
-    assert prepared == []
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
 @pytest.fixture
 def pruned(monkeypatch):
     """The configurations and texts that a base is pruned with."""
@@ -156,22 +143,6 @@ def test_prune_joins_text_files_plain_and_compressed(pruned, tmp_path, capsys):
     assert pruned == [(config, ["раз", "два", "три"])]
     assert "3,000 -> 1,000" in captured.out
     assert "a.txt: 2 lines without a usable text were left out" in captured.err
-
-
-def test_prune_takes_the_train_and_validation_texts_of_a_prepared_folder(
-    pruned, tmp_path, monkeypatch, capsys
-):
-    def split(name):
-        return SimpleNamespace(texts=(f"{name} 1", f"{name} 2"))
-
-    folder = SimpleNamespace(split=split)
-    monkeypatch.setattr(dataset.PreparedData, "open", staticmethod(lambda _folder: folder))
-    flags = ["--data", "prepared", "--keep-digits", "--json"]
-    assert main(["prune", "base", str(tmp_path / "out"), *flags]) == 0
-    ((config, texts),) = pruned
-    assert texts == ["train 1", "train 2", "validation 1", "validation 2"]
-    assert config.keep == "digits"
-    assert json.loads(capsys.readouterr().out)["vocabulary"] == {"before": 3000, "after": 1000}
 
 
 def test_prune_refuses_a_missing_corpus_before_any_work(pruned, tmp_path, capsys):

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -150,13 +148,6 @@ def test_a_model_without_the_label_of_the_hand_over_rule_says_so(call, monkeypat
 
 
 @pytest.mark.usefixtures("words")
-def test_roles_that_there_are_not_are_wrong_usage(call, capsys):
-    with pytest.raises(SystemExit) as error:
-        main(["dialog", str(call), "--roles", "Клиент=boss"])
-    assert (error.value.code, "'Клиент=boss'" in capsys.readouterr().err) == (2, True)
-
-
-@pytest.mark.usefixtures("words")
 def test_columns_are_named_by_flags_and_bad_rows_reported(tmp_path, capsys):
     path = tmp_path / "calls.csv"
     path.write_text("id,who,said\n1,А,раз\n1,,два\n2,А,три\n", encoding="utf-8")
@@ -193,25 +184,6 @@ def test_a_folder_of_many_dialogues_is_summed_up(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("words")
-def test_colours_are_for_terminals_and_not_with_no_color(call, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    shown = {}
-    for name, kind in (("terminal", Terminal), ("file", io.StringIO), ("no colour", Terminal)):
-        if name == "no colour":
-            monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.setattr("sys.stdout", kind())
-        assert main(["dialog", str(call)]) == 0
-        shown[name] = sys.stdout.getvalue()
-    assert "\x1b[31mHand over" in shown["terminal"]
-    assert "\x1b" not in shown["file"] + shown["no colour"]
-
-
-@pytest.mark.usefixtures("words")
 def test_a_name_cannot_command_the_terminal(tmp_path, capsys):
     path = tmp_path / "a.txt"
     path.write_text("# \x1b[2J\nКл\x1bиент: да\n", encoding="utf-8")
@@ -243,19 +215,3 @@ def test_what_cannot_be_is_one_sentence_before_the_model_is_loaded(
     assert message in error
     assert error.count("\n") == 1
     assert not output.exists()
-
-
-@pytest.mark.usefixtures("words")
-def test_a_client_that_nobody_is_called_is_one_sentence(call, capsys):
-    assert main(["dialog", str(call), "--client", "Иван"]) == 1
-    assert "no speaker is called 'Иван'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "flags", [[], ["a.txt", "--segment-by", "x"], ["a.txt", "--handover-run", "x"]]
-)
-def test_wrong_usage_is_exit_code_2(flags, capsys):
-    with pytest.raises(SystemExit) as error:
-        main(["dialog", *flags])
-    assert error.value.code == 2
-    assert "usage: ov-emotions dialog" in capsys.readouterr().err

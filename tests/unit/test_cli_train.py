@@ -63,14 +63,6 @@ def test_the_result_is_told_in_words_or_in_json(trained, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == FACTS
 
 
-def test_an_output_that_is_a_file_is_one_sentence(trained, tmp_path, capsys):
-    path = tmp_path / "file"
-    path.touch()
-    assert main(["train", *REQUIRED, str(path)]) == 1
-    assert "cannot be a folder to write" in capsys.readouterr().err
-    assert trained == []
-
-
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [

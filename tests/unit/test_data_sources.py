@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from raw_sets import FILES, telling_rows, write_csv, write_set
 
@@ -114,8 +113,3 @@ def test_every_set_is_read_in_its_own_format(tmp_path, name, split):
 def test_a_file_that_cannot_be_read_is_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
         _read(tmp_path, "cedr", "train", content)
-
-
-def test_a_byte_order_mark_and_bad_rows_alone_are_no_obstacle(tmp_path):
-    data, bad = _read(tmp_path, "cedr", "test", "\ufefftext,labels,source\n,[0],lj\n")
-    assert (data.targets.shape, data.targets.dtype, len(bad)) == ((0, 7), np.int8, 1)

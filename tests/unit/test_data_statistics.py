@@ -14,13 +14,9 @@ from ov_emotions.data.prepare import prepare
 from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.data.statistics import (
     StatsConfig,
-    cooccurrence,
     describe_splits,
-    labels_per_row,
-    lengths,
 )
-from ov_emotions.data.telling_words import fightin_words, lemmas, telling_words
-from ov_emotions.errors import DataError, InputError
+from ov_emotions.data.telling_words import fightin_words, lemmas
 from ov_emotions.labels import LabelSet
 from ov_emotions.reports.data import render_data_page
 
@@ -86,23 +82,6 @@ def test_tokens_are_those_of_the_model(small):
     assert small.splits["empty"].tokens is None
 
 
-def test_cooccurrence_leaves_out_what_is_unknown():
-    found = cooccurrence(np.array([[1, 1], [1, 0], [1, -1], [0, 1]], dtype=np.int8))
-    assert found.counts == ((3, 1), (1, 2))
-    assert found.conditional[0][1] == 0.5  # of two rows with the first where the second is known
-    assert found.conditional[1][0] == 0.5
-    assert found.jaccard[0][1] == pytest.approx(1 / 3, abs=1e-6)
-    never = cooccurrence(np.array([[1, -1]], dtype=np.int8))
-    assert never.jaccard[0][1] is None
-
-
-def test_quantiles_and_label_numbers_by_hand():
-    found = lengths(np.array([1, 2, 3, 4, 5]))
-    assert (found.mean, found.smallest, found.quantiles["50"], found.largest) == (3.0, 1, 3.0, 5)
-    assert lengths(np.array([], dtype=np.int64)) is None
-    assert labels_per_row(np.zeros((0, 2), dtype=np.int8)) == {}
-
-
 def test_log_odds_follow_the_formula():
     ratio, z = fightin_words(np.array([3.0, 1.0]), np.array([1.0, 3.0]), prior=2.0)
     # Each word has a prior of 1: (3+1)/(4+2-3-1) against (1+1)/(4+2-1-1).
@@ -111,13 +90,6 @@ def test_log_odds_follow_the_formula():
     assert z[0] == pytest.approx(expected / math.sqrt(1 / 4 + 1 / 2))
     assert ratio[1] == pytest.approx(-expected)
     assert not fightin_words(np.array([3.0]), np.array([0.0]), 2.0)[1].any()
-
-
-def test_telling_words_count_once_a_text_and_ignore_unknown_rows():
-    bags = [frozenset({"рад", "день"}), frozenset({"рад"}), frozenset({"день"}), frozenset({"шум"})]
-    targets = np.array([[1], [1], [0], [-1]], dtype=np.int8)
-    (words,) = telling_words(bags, targets, most=5, least_texts=1, prior_texts=1.0)
-    assert [(w.word, w.present, w.absent) for w in words] == [("рад", 2, 0)]
 
 
 def test_words_get_their_dictionary_form_and_stop_words_none():
@@ -160,11 +132,6 @@ def test_the_page_has_every_section_and_asks_for_nothing(small):
     assert "train / b" in shown
 
 
-def test_splits_without_rows_still_make_a_page(tiny_bundle):
-    stats = described({"train": texts(PAIR, [])}, tiny_bundle)
-    assert "train has no labelled row" in render_data_page(stats)
-
-
 def test_hostile_names_and_words_stay_text(tiny_bundle):
     labels = LabelSet("bad", (HOSTILE, "b"), {HOSTILE: HOSTILE})
     rows = [("счастье", (1, 0)), ("печаль", (0, 1))]
@@ -173,22 +140,6 @@ def test_hostile_names_and_words_stay_text(tiny_bundle):
     page = Page(render_data_page(stats))
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert any(HOSTILE in text for text in page.shown)
-
-
-def test_every_stage_tells_how_far_it_is(tiny_bundle):
-    seen, rows = [], [("рад", (1, 0)), ("страх", (0, 1))]
-    described({"train": texts(PAIR, rows)}, tiny_bundle, seen.append)
-    notes = {told.note: (told.done, told.total) for told in seen}
-    assert notes == {"dictionary forms": (2, 2), "tokens": (2, 2), "near duplicates": (2, 2)}
-
-
-def test_unusable_requests_are_refused(tiny_bundle):
-    split = texts(PAIR, [("рад", (1, 0))])
-    with pytest.raises(DataError, match="no split 'dev'; there are train"):
-        described({"train": split}, tiny_bundle, words_split="dev")
-    for bad in ({"words": 0}, {"near_threshold": 0.0}, {"prior_words": 0.0}):
-        with pytest.raises(InputError, match=next(iter(bad))):
-            StatsConfig(**bad)
 
 
 @pytest.fixture(scope="module")

@@ -22,29 +22,22 @@ from ov_emotions.demo import jobs, page
 from ov_emotions.demo.app import find_report
 from ov_emotions.demo.dialogues import Dialogues, download
 from ov_emotions.demo.jobs import InTurns, Job, Line, ResultStore, StoppedError, guarded, shielded
-from ov_emotions.demo.models import Models, measure
-from ov_emotions.demo.tables import Tables, open_upload, pasted_rows, unreadable
+from ov_emotions.demo.models import Models
+from ov_emotions.demo.tables import Tables, open_upload, unreadable
 from ov_emotions.demo.text import (
     MAX_CHARACTERS,
-    MAX_PIECES,
     MAX_WORDS,
     analyse,
     attribute,
-    cut,
-    strength,
 )
 from ov_emotions.demo.words import (
     TEXTS,
-    Words,
-    count,
-    decimal,
     escape,
     in_russian,
-    percent,
     stamp,
 )
 from ov_emotions.errors import DataError, DeviceError, InputError
-from ov_emotions.texts import BadRow, Row, open_table
+from ov_emotions.texts import BadRow, open_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -113,15 +106,6 @@ def test_a_workbook_comes_back_with_columns_added_and_is_deleted(
     assert kept is not None
     assert kept.names["table.ru.xlsx"] == "звонки.эмоции.xlsx"
     assert "no longer here" in tables.uploaded(str(folder / "звонки.xlsx"), "", job())
-
-
-def test_a_table_that_has_such_a_column_gets_others(
-    tables: Tables, store: ResultStore, tmp_path: Path
-):
-    (tmp_path / "a.csv").write_text("text;эмоции\nрадость;x\n", "cp1251")
-    markup = tables.uploaded(str(tmp_path / "a.csv"), "", job())
-    header = saved(store, markup, "ru").read_text("utf-8-sig").splitlines()[0]
-    assert header.startswith("text;эмоции;ov_эмоции;")
 
 
 def test_a_file_whose_column_nobody_knows_stays_until_it_is_chosen(tables: Tables, tmp_path: Path):
@@ -215,10 +199,6 @@ def test_the_client_is_chosen_by_a_click(tiny_classifier: EmotionClassifier, sto
     for name in ("secret", "ru-dialogue-2", "xx-dialogue-1"):
         assert download(kept.value, name) is None
     assert "no longer here" in dialogues.again("x client Пётр", job())
-
-
-def test_pasted_rows_keep_the_numbers_that_an_editor_shows():
-    assert [type(row) for row in pasted_rows("раз\n \nдва\n")] == [Row, BadRow, Row]
 
 
 @pytest.mark.parametrize(
@@ -322,13 +302,6 @@ def test_both_languages_have_the_same_places_and_none_is_missing():
         assert both.en or name == "dialogues.transcript", name
 
 
-def test_numbers_are_written_as_each_language_does():
-    assert decimal(1234.5) == Words("1\xa0234,5", "1,234.5")
-    assert decimal(-0.25, 2, signed=True) == Words("−0,25", "−0.25")
-    assert count(5427) == Words("5\xa0427", "5,427")
-    assert percent(0.425) == Words("42\xa0%", "42%")
-
-
 def test_markup_is_neither_html_nor_a_template_of_gradios():
     assert escape("<b>&\x00\ud800") == "&lt;b&gt;&amp;\ufffd\ufffd"
     assert shielded("{{x}} ${y} `") == "&#123;&#123;x&#125;&#125; &#36;&#123;y&#125; &#96;"
@@ -399,12 +372,6 @@ def test_models_are_named_apart_and_a_folder_given_twice_is_one(
         models.get("x")
 
 
-def test_timings_are_medians_within_their_range(tiny_classifier: EmotionClassifier):
-    one, two = measure([tiny_classifier, tiny_classifier], "радость")
-    assert 0 < one.low <= one.median <= one.high
-    assert one.rounds == two.rounds >= 3
-
-
 def test_the_report_is_the_one_asked_for_or_the_committed_one(tmp_path: Path):
     with pytest.raises(DataError, match="has no report"):
         find_report(tmp_path, "x")
@@ -446,14 +413,6 @@ def test_every_word_is_left_out_once_and_all_of_it_is_one_call():
     np.testing.assert_allclose(effects, [[0, 0], [2, 0], [0, 0], [0, -1]])
 
 
-def test_a_longer_text_is_cut_into_runs_that_together_are_the_text():
-    text = " ".join(map(str, range(3 * MAX_PIECES + 1)))
-    pieces = cut(text)
-    assert len(pieces) == MAX_PIECES
-    assert " ".join(pieces) == text
-    assert {len(piece.split()) for piece in pieces} == {3, 4}
-
-
 def test_a_text_of_too_many_words_is_classified_and_not_explained():
     model = Counting(lambda text: [float(len(text))])
     pieces, _, _ = attribute(model, "да " * (MAX_WORDS + 1))
@@ -467,10 +426,6 @@ def test_what_cannot_be_compared_is_no_effect():
     _, _, effects = attribute(model, "да !")
     assert np.isnan(effects[0, 0])
     assert effects[1, 0] == 0
-
-
-def test_strength_goes_by_size_and_not_by_sign():
-    assert list(map(strength, (0.1, -0.3, 0.7, -9.0))) == [0, 1, 2, 3]
 
 
 def test_words_are_marked_by_sign_without_colour_too(tiny_classifier: EmotionClassifier):

@@ -4,20 +4,17 @@ import csv
 import io
 import json
 
-import numpy as np
 import pytest
 from dialogue_examples import MADE_UP_CALL, THRESHOLD, WordClassifier, dialogue
 
 from ov_emotions.dialogues import (
     Dialogue,
     DialogueSettings,
-    Utterance,
     analyse,
     parse_transcript,
     to_csv,
     to_json,
 )
-from ov_emotions.dialogues.analysis import strength
 from ov_emotions.dialogues.clients import find_roles, named_role
 from ov_emotions.errors import InputError
 
@@ -44,11 +41,6 @@ def test_every_text_is_classified_once_and_all_in_one_call():
     analyse(dialogues, classifier, progress=lambda done, total: told.append((done, total)))
     assert classifier.calls == [2]
     assert told == [(2, 2)]
-
-
-def test_strength_is_one_half_at_the_threshold_and_linear_beside_it():
-    found = strength(np.array([[0.0, 0.1, 0.2, 0.6, 1.0]]).T, np.array([0.2]))
-    assert found.ravel() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
 
 
 def test_the_call_gets_worse_and_is_told_where():
@@ -244,12 +236,6 @@ def test_no_dialogues_and_equal_names_are_refused():
         analyse([dialogue("А: раз"), dialogue("А: два")], CLASSIFIER)
 
 
-@pytest.mark.parametrize("made", [("", "x"), (" ", "x"), (None, "x"), ("А", None), ("А", 1)])
-def test_an_utterance_needs_a_speaker_and_a_text(made):
-    with pytest.raises(InputError):
-        Utterance(*made)
-
-
 @pytest.mark.parametrize(
     "values",
     [
@@ -305,13 +291,3 @@ def test_csv_has_a_row_an_utterance_in_the_order_of_the_dialogue():
     assert (rows[8]["speaker"], rows[8]["role"], rows[8]["labels"]) == ("Клиент", "client", "anger")
     assert float(rows[8]["anger"]) == pytest.approx(0.9)
     assert float(rows[8]["low"]) <= float(rows[8]["smoothed"]) <= float(rows[8]["high"])
-
-
-def test_every_public_name_is_there():
-    import ov_emotions.dialogues as room
-
-    for name in room.__all__:
-        assert getattr(room, name).__name__ == name
-        assert name in dir(room)
-    with pytest.raises(AttributeError, match="analyze"):
-        room.analyze  # noqa: B018

@@ -18,8 +18,7 @@ from ov_emotions.dialogues import (
     parse_transcript,
     styles,
 )
-from ov_emotions.errors import InputError
-from ov_emotions.reports.dialogue_sentences import headline, sparkline
+from ov_emotions.reports.dialogue_sentences import headline
 from ov_emotions.reports.language import Language
 
 CLASSIFIER = WordClassifier()
@@ -147,14 +146,3 @@ def test_the_plots_show_the_turning_point_the_hand_over_and_the_emotions_that_ar
         "anger",
         "neutral",
     ]
-
-
-def test_a_language_that_is_not_spoken_is_refused(one):
-    with pytest.raises(InputError, match="en or ru, not 'de'"):
-        page(one, "de")
-
-
-def test_a_sparkline_follows_the_level(one):
-    line = sparkline(one.dialogues[0].speakers[1])
-    assert len(line) == 8
-    assert list(line) == sorted(line)

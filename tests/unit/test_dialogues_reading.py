@@ -89,12 +89,6 @@ def test_a_folder_is_read_and_equal_names_get_their_file_before_them(tmp_path):
     assert names == [f"{a}: 7", f"{a}: 8", f"{b}: 7", f"{b}: 8", "c"]
 
 
-def test_one_file_named_twice_still_gives_unique_names(tmp_path):
-    path = write(tmp_path / "a.csv")
-    names = [dialogue.name for dialogue in read_dialogues([path, path]).dialogues]
-    assert len(set(names)) == 4
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -179,23 +173,6 @@ def test_a_blank_line_begins_another_dialogue_and_a_heading_names_it():
     reading = parse_transcript("А: раз\nБ: два\n\nА: три\n# жалоба\nБ: четыре", "call")
     assert [d.name for d in reading.dialogues] == ["call-1", "call-2", "жалоба"]
     assert [len(d.utterances) for d in reading.dialogues] == [2, 1, 1]
-
-
-def test_blank_lines_between_all_utterances_are_only_spacing():
-    reading = parse_transcript("А: раз\n\nБ: два\n\nА: три\n\n\nБ: четыре", "call")
-    assert [len(d.utterances) for d in reading.dialogues] == [3, 1]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        *((content, "the transcript is empty") for content in ("", "\n \n", "\ufeff")),
-        ("раз\nдва", r"names no speaker.*speaker: text"),
-    ],
-)
-def test_a_transcript_without_anything_said_is_refused(content, message):
-    with pytest.raises(DataError, match=message):
-        parse_transcript(content, "t")
 
 
 def test_a_line_made_to_be_slow_is_not():

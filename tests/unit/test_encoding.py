@@ -26,25 +26,6 @@ def of_lengths(*lengths: int) -> EncodedTexts:
     return EncodedTexts(len(sizes), ids, sizes, rows, np.zeros(len(sizes), dtype=np.bool_), 0, 96)
 
 
-def test_short_texts_are_one_window_each(encoder: TextEncoder, tiny_bundle: Bundle) -> None:
-    encoded = encoder.encode(["Слово!", "я рад"])
-    plain = tiny_bundle.tokenizer()
-    expected = plain.encode("слово").ids + plain.encode("я рад").ids
-    assert encoded.ids.tolist() == expected
-    assert encoded.lengths.tolist() == [3, 4]
-    assert encoded.owners.tolist() == [0, 1]
-    assert not encoded.truncated.any()
-
-
-def test_texts_that_normalise_to_nothing_have_no_window(encoder: TextEncoder) -> None:
-    empty = ["", "  \n", "!?…", "😀🎉", "[NAME]", "[SEP]", "\u0301", "\ud800", "\x00"]
-    encoded = encoder.encode([*empty, "слово"])
-    assert encoded.owners.tolist() == [len(empty)]
-    assert not encoded.truncated.any()
-    assert encoder.encode(empty).groups(4096) == []
-    assert encoder.encode([]).texts == 0
-
-
 def test_a_long_text_is_read_in_windows_that_overlap_by_a_quarter(encoder: TextEncoder) -> None:
     encoded = encoder.encode(["слово", " ".join("абвгдежзийклмнопрсту")])
     assert encoded.lengths.tolist() == [3, 16, 12]
@@ -69,19 +50,6 @@ def test_the_smallest_windows_still_advance(tiny_bundle: Bundle, max_length: int
     assert encoded.lengths.max() <= max_length
     assert encoded.ids.max() > 0
     assert len(set(encoded.ids.tolist())) == 9 + 2
-
-
-def test_a_hundred_thousand_characters_take_windows_in_proportion(encoder: TextEncoder) -> None:
-    text = "слово " * 16_667
-    encoded = encoder.encode([text])
-    assert encoded.lengths.max() == 16
-    assert 16_667 / 14 <= len(encoded.lengths) <= 16_667 / 10 + 1
-
-
-def test_lone_surrogates_read_as_what_the_normaliser_drops(encoder: TextEncoder) -> None:
-    encoded = encoder.encode(["сло\ud800во", "слово"])
-    plain = encoder.encode(["сло во", "слово"])
-    assert encoded.ids.tolist() == plain.ids.tolist()
 
 
 def test_slices_do_not_show(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from ov_emotions.evaluation.analysis import (
     analyse,
     compare_scored,
     confusion,
-    correlation,
     worst_errors,
 )
 from ov_emotions.evaluation.checklist import KIND, CheckListResult, Failure, Group
@@ -47,14 +46,6 @@ def test_confusion_looks_at_the_misses_of_each_label(found):
     assert answer[first]["given"][second] == 0.5
     assert answer[first]["given"]["none"] == 0.5
     assert answer[second] == {"misses": 0}
-
-
-def test_correlation_has_no_number_for_a_label_that_never_changes(found):
-    matrix = correlation(found)
-    assert matrix[0][0] == pytest.approx(1)
-    expected = np.corrcoef(found.probabilities[:, 0], found.probabilities[:, 1])[0, 1]
-    assert matrix[0][1] == pytest.approx(expected, abs=1e-4)
-    assert matrix[0][2] is None
 
 
 def test_the_worst_errors_come_first_and_only_wrong_rows(found):

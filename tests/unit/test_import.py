@@ -237,15 +237,6 @@ def test_bad_rows_are_told_by_number_and_the_good_ones_kept(tmp_path, capsys):
     assert "written to" in printed.out
 
 
-def test_without_bad_rows_the_exit_code_is_0_and_json_is_the_manifest(tmp_path, capsys):
-    path = _file(tmp_path / "a.csv", _one_hot())
-    flags = ["data", "import", str(path), "--output", str(tmp_path / "out"), "--json"]
-    assert main([*flags, "--russian", "тоска=тоска зелёная"]) == 0
-    manifest = json.loads(capsys.readouterr().out)
-    assert manifest == json.loads(PreparedData.open(tmp_path / "out").manifest.to_json())
-    assert manifest["label_names_ru"] == {"тоска": "тоска зелёная"}
-
-
 def test_unknown_labels_are_bad_rows(tmp_path):
     rows = [[text, "|".join(labels)] for text, labels in telling_rows(200, 0, WORDS)]
     rows[5][1] = "joy|rage"
@@ -285,16 +276,6 @@ def test_columns_and_names_that_cannot_be_are_refused(tmp_path, header, values, 
     _refused(tmp_path, message, _file(tmp_path / "a.csv", _one_hot(), header), **values)
 
 
-def test_columns_that_tell_no_labels_or_twice_are_refused(tmp_path):
-    one_hot = _file(tmp_path / "d.csv", _one_hot())
-    both = _file(tmp_path / "b.csv", [[*row, "joy"] for row in _one_hot()], (*HEADER, "labels"))
-    _refused(tmp_path, "name the one with --list-column", both)
-    other = _file(tmp_path / "c.csv", _one_hot(), ("text", "joy", "fear", "тоска"))
-    _refused(tmp_path, r"d\.csv has no column 'fear'", one_hot, other)
-    path = _file(tmp_path / "a.csv", [["раз", "x"], ["два", "y"]], ("text", "speaker"))
-    _refused(tmp_path, "no column of 0 and 1 and none called labels.*speaker", path)
-
-
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
@@ -320,28 +301,6 @@ def test_rows_from_which_nothing_is_learned_are_refused(tmp_path, rows, header, 
 def test_a_test_file_that_is_the_training_file_is_refused(tmp_path):
     leaked = _file(tmp_path / "c.csv", _one_hot())
     _refused(tmp_path, "no rows are left for training", leaked, test=(leaked,))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "has no column 'text'"),
-        (b"text,joy\n", "has no rows"),
-        (b"text,joy\nx,\n", "no column of 0 and 1"),
-    ],
-)
-def test_a_file_with_nothing_in_it_is_refused(tmp_path, content, message):
-    (tmp_path / "a.csv").write_bytes(content)
-    _refused(tmp_path, message, tmp_path / "a.csv")
-
-
-def test_a_column_of_structs_has_no_usable_rows(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": ["a", "b"], "joy": [{"x": 1}, {"x": 0}]}), path)
-    _refused(tmp_path, "no usable rows, of 2; row 1: column 'joy'", path, label_columns=("joy",))
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,6 @@ def test_every_label_has_a_russian_name(label_set):
     assert all(name.strip() for name in label_set.russian.values())
 
 
-def test_sets_have_the_sizes_they_are_known_by():
-    assert {name: len(s) for name, s in LABEL_SETS.items()} == {
-        "ekman-7": 7,
-        "goemotions-28": 28,
-        "cedr-5": 5,
-        "izard-10": 10,
-    }
-
-
 def test_indices_of_goemotions_are_those_of_the_published_files():
     assert GOEMOTIONS.index("admiration") == 0
     assert GOEMOTIONS.index("remorse") == 24
@@ -61,12 +52,6 @@ def test_the_ekman_map_uses_every_goemotions_label_once():
 )
 def test_labels_are_translated_by_their_group(mapping, present, expected):
     assert mapping.apply(present) == expected
-
-
-def test_a_map_says_which_labels_are_annotated():
-    annotated = dict(zip(EKMAN.labels, CEDR_TO_EKMAN.annotated, strict=True))
-    assert [label for label, known in annotated.items() if not known] == ["disgust", "neutral"]
-    assert all(IZARD_TO_EKMAN.annotated)
 
 
 def test_a_label_of_another_set_cannot_be_translated():

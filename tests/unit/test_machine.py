@@ -35,24 +35,6 @@ def test_the_environment_names_the_processor_and_versions_of_what_is_installed()
 
 
 @pytest.mark.parametrize(
-    ("told", "flags", "name"),
-    [
-        (
-            "processor\t: 0\nmodel name\t: A Fast One\nflags\t\t: fpu avx2 avx512f sse\n",
-            ("avx2", "avx512f"),
-            "A Fast One",
-        ),
-        ("", (), platform.processor() or platform.machine()),
-    ],
-)
-def test_only_what_the_processor_tells_is_listed(monkeypatch, tmp_path, told, flags, name):
-    (tmp_path / "cpuinfo").write_text(told, encoding="utf-8")
-    monkeypatch.setattr("ov_emotions.system._CPUINFO", tmp_path / "cpuinfo")
-    assert cpu_flags() == flags
-    assert cpu_name() == name
-
-
-@pytest.mark.parametrize(
     ("here", "above", "quota"),
     [
         ("150000 100000", "max 100000", 1.5),

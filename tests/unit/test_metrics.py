@@ -76,21 +76,6 @@ def test_intervals_contain_what_was_measured_and_repeat_with_the_seed():
     assert bootstrap_intervals(targets, predicted, 500, seed=2) != intervals
 
 
-def test_intervals_shrink_with_rows():
-    widths = []
-    for rows in (100, 1600):
-        low, high = bootstrap_intervals(*_sample(rows), 300, seed=1)["macro_f1"]
-        widths.append(high - low)
-    # Four times narrower in theory.
-    assert widths[1] < widths[0] / 2
-
-
-def test_a_perfect_answer_has_an_interval_of_one_point():
-    targets = np.array([[1, -1], [0, -1]] * 20, dtype=np.int8)
-    intervals = bootstrap_intervals(targets, targets == 1, 50, seed=1)
-    assert intervals == {"weighted_f1": (1.0, 1.0), "macro_f1": (1.0, 1.0)}
-
-
 def _noisy(targets, share, seed):
     flips = np.random.default_rng(seed).random(targets.shape) < share
     return (targets == 1) ^ flips

@@ -14,10 +14,9 @@ import pytest
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
-from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import DeviceError
 from ov_emotions.runtime import models as module
-from ov_emotions.runtime.packing import PackedBatch, Packing
+from ov_emotions.runtime.packing import PackedBatch
 from ov_emotions.system import CpuBudget
 from ov_emotions.tuning.search import sample_texts
 
@@ -97,33 +96,6 @@ def test_work_that_pays_alone_waits_for_its_model_but_not_for_anothers() -> None
         assert first.result(10) is not None
 
 
-@pytest.mark.parametrize("reason", ["no room", None])
-def test_what_cannot_be_made_or_is_of_no_use_is_tried_once(
-    caplog: pytest.LogCaptureFixture, reason: str | None
-) -> None:
-    tried = []
-
-    def make() -> None:
-        tried.append(1)
-        if reason:
-            raise DeviceError(reason)
-
-    later = later_of(make)
-    assert later.get(10**6) is later.get(10**6) is None
-    assert len(tried) == 1
-    told = [record.message for record in caplog.records]
-    assert told == ["lists go without a model of their own: no room"] * bool(reason)
-
-
-def test_a_closed_one_is_made_no_more() -> None:
-    later, unused = later_of(Made), later_of(Made)
-    found = later.get(10**6)
-    later.close()
-    assert found.closed
-    unused.close()
-    assert unused.get(10**6) is None
-
-
 def test_single_texts_get_models_of_their_widths_once_they_pay(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,17 +109,6 @@ def test_single_texts_get_models_of_their_widths_once_they_pay(
         assert singles[16]._made is not None
         again = [made.predict_proba([text])[0] for text in texts]
     np.testing.assert_allclose(again, first, atol=1e-5)
-
-
-def test_a_heavy_model_has_none_for_single_texts_and_who_gives_streams_has_one_model(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for streams in (1, 2):
-        with EmotionClassifier(tiny_bundle, threads=2, streams=streams) as made:
-            assert made._models._later() == []
-    monkeypatch.setattr(module, "_LIGHT_BYTES", 1)
-    with EmotionClassifier(tiny_bundle, threads=1) as made:
-        assert made._models._later() == [made._models._lists]
 
 
 def test_a_graph_that_is_not_packed_has_streams_for_long_lists(
@@ -179,17 +140,6 @@ def test_warming_up_makes_all_of_them_at_once(classifier: EmotionClassifier) -> 
     assert classifier._models._singles[16]._made is not None
     classifier.warm_up()
     assert for_lists(classifier) is made
-
-
-def test_chunks_of_a_stream_grow_with_the_cores(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes = []
-    for cores in (1, 2, 8, 64):
-        monkeypatch.setattr(module, "cpu_budget", lambda n=cores: CpuBudget(n, "a test"))
-        with EmotionClassifier(tiny_bundle) as made:
-            sizes.append(made._chunk_size)
-    assert sizes == [1024, 1024, 3072, 22528]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -234,21 +184,3 @@ def test_a_model_that_says_something_else_packed_is_not_packed(
         classifier.warm_up()
         assert not for_lists(classifier).packed
     assert "the model takes no others: it says something else then" in caplog.text
-
-
-def test_the_probes_differ_in_length_and_share_rows() -> None:
-    bundle = Bundle.load(TINY)
-    encoded = TextEncoder(bundle.tokenizer(), 96).encode(module._PROBES)
-    assert len(set(encoded.lengths.tolist())) == len(module._PROBES)
-    batches = list(Packing(encoded, module._PROBE_TOKENS, 1).batches())
-    assert any(batch.segments.max() > 1 for batch in batches)
-
-
-def test_types_of_tokens_are_filled_with_zeros(tiny_bundle: Bundle) -> None:
-    with EmotionClassifier(tiny_bundle, threads=1, streams=1) as made:
-        backend = made._models._plain
-        backend._usual, backend._inputs = False, frozenset({"input_ids", "token_type_ids"})
-        _, (batch,) = made._encoder.encode(["слово"]).alone(8)
-        arrays = backend._arrays(batch)
-    assert set(arrays) == {"input_ids", "token_type_ids"}
-    assert arrays["token_type_ids"].tolist() == [[0] * 8]

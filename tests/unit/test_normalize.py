@@ -49,22 +49,6 @@ def test_texts_become_words_of_letters_and_digits(text, expected):
     assert normalize(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("\ud83d\ude00", "😀"),
-        ("а\udc00", "а\ufffd"),
-    ],
-)
-def test_whole_surrogate_pairs_are_joined_and_halves_replaced(text, expected):
-    assert replace_surrogates(text) == expected
-
-
-def test_a_text_without_surrogates_is_returned_itself():
-    text = "слово 😀"
-    assert replace_surrogates(text) is text
-
-
 # Jamo that a deleted mark kept apart compose in a second pass.
 _JAMO = re.compile("[\u1100-\u11ff]")
 texts = st.text(alphabet=st.characters(exclude_categories=[]), max_size=60)

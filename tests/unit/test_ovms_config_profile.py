@@ -9,7 +9,7 @@ import pytest
 from ov_emotions.errors import InputError
 from ov_emotions.serving.config_rules import as_text
 from ov_emotions.serving.profile import ServingProfile, VersionPolicy
-from ov_emotions.serving.render import render_config, render_notes, write_config
+from ov_emotions.serving.render import render_config, render_notes
 from ov_emotions.serving.validate import validate_text
 from ov_emotions.system import available_cores, shared_core
 
@@ -65,19 +65,6 @@ def test_the_server_lets_in_as_many_requests_as_are_in_flight(concurrency, cores
     assert {f"--rest_workers={rest}", f"--grpc_max_threads={grpc}"} <= set(arguments)
 
 
-def test_text_and_token_model_are_listed_together():
-    profile = ServingProfile("latency", 2, token_model=True)
-    models = [item["config"] for item in json.loads(render_config(profile))["model_config_list"]]
-    assert [(model["name"], model["base_path"]) for model in models] == [
-        ("emotions", "/models/emotions"),
-        ("emotions-tokens", "/models/emotions-tokens"),
-    ]
-    for model in models:
-        del model["name"], model["base_path"]
-    assert models[0] == models[1]
-    assert "`emotions-tokens`" in render_notes(profile)
-
-
 @pytest.mark.parametrize("goal", ["latency", "throughput"])
 def test_openvino_compiles_a_model_with_the_options(goal, tiny_model):
     profile = ServingProfile(goal, 2)
@@ -103,29 +90,6 @@ def test_the_notes_give_every_value_and_a_reason(profile):
     rows = re.findall(r"^\| `([\w.]+)` \| `(.+)` \| \S.* \|$", render_notes(profile), re.MULTILINE)
     told = {key: json.loads(value) for key, value in rows}
     assert told == leaves({**model_of(profile), **monitoring}, "")
-
-
-def test_rendering_the_same_profile_twice_writes_the_same_and_leaves_other_files(tmp_path):
-    (tmp_path / "mine").write_text("x", encoding="utf-8")
-    written = write_config(tmp_path, ServingProfile("latency", 4))
-    before = {path: path.read_bytes() for path in written}
-    assert write_config(tmp_path, ServingProfile("latency", 4)) == written
-    assert {path: path.read_bytes() for path in written} == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "config.md", "mine"]
-
-
-@pytest.mark.parametrize(
-    ("text", "config"),
-    [
-        ("all", {"all": {}}),
-        ("latest:2", {"latest": {"num_versions": 2}}),
-        ("specific:1,3", {"specific": {"versions": [1, 3]}}),
-    ],
-)
-def test_a_version_policy_is_read_from_a_flag(text, config):
-    policy = VersionPolicy.parse(text)
-    assert policy.config() == config
-    assert model_of(ServingProfile("latency", 1, versions=policy))["model_version_policy"] == config
 
 
 @pytest.mark.parametrize(

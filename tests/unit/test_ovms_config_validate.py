@@ -178,13 +178,6 @@ def test_the_published_image_differs_from_the_record_where_it_is_said_to(oracle)
     assert differing == list(DISAGREEMENTS)
 
 
-def test_no_case_that_serves_nothing_goes_by_in_silence(oracle):
-    for case in oracle:
-        if "AVAILABLE" not in case["states"]:
-            findings = validate(case["config"], RECORDED, RecordedFiles())
-            assert {f.rule for f in findings} - UNSAID, case["case"]
-
-
 GOOD: dict[str, Any] = {
     "model_config_list": [
         {
@@ -304,15 +297,6 @@ def test_each_wrong_config_is_one_clear_sentence(config, rule, words):
 def test_what_a_file_calls_its_keys_cannot_break_the_line():
     [finding] = validate(GOOD | {"a\n\x1b[31mb": 1})
     assert str(finding).isprintable()
-
-
-def test_a_broken_form_names_every_place_in_it():
-    config = with_model(nireq="4", foo=1) | {"monitoring": []}
-    assert {(f.where, f.rule) for f in validate(config)} == {
-        ("model_config_list[0].config.nireq", "value"),
-        ("model_config_list[0].config.foo", "key-unknown"),
-        ("monitoring", "value"),
-    }
 
 
 @pytest.mark.parametrize(

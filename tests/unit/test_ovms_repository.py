@@ -61,13 +61,6 @@ def test_the_first_version_is_one_pair_under_the_number_one(tmp_path):
     ]
 
 
-def test_versions_count_upward_from_the_highest(tmp_path):
-    for i in range(9, 11):
-        _version(tmp_path / "emotions" / str(i), "model.xml", "model.bin")
-    assert publish(_model(), tmp_path).version == 11
-    assert _names(tmp_path / "emotions") == ["10", "11", "9"]
-
-
 def test_the_same_model_again_changes_nothing(tmp_path):
     publish(_model(1), tmp_path)
     publish(_model(2), tmp_path)
@@ -75,12 +68,6 @@ def test_the_same_model_again_changes_nothing(tmp_path):
     again = publish(_model(2), tmp_path, keep=1)
     assert (again.version, again.changed, again.pruned) == (2, False, ())
     assert _tree(tmp_path) == before
-
-
-def test_an_older_model_becomes_a_new_version(tmp_path):
-    for bias in (1, 2, 1):
-        last = publish(_model(bias), tmp_path)
-    assert (last.version, last.changed) == (3, True)
 
 
 def test_the_oldest_versions_beyond_the_limit_go_and_the_newest_stays(tmp_path):
@@ -133,25 +120,6 @@ def test_what_is_no_version_in_the_model_s_folder_is_refused(tmp_path, name):
     assert _tree(tmp_path) == before
 
 
-def test_other_models_and_hidden_files_are_left_alone(tmp_path):
-    _version(tmp_path / "other" / "1", "model.onnx")
-    _version(tmp_path / "emotions", ".keep")
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    assert publish(_model(), tmp_path).version == 1
-    assert (tmp_path / "emotions" / ".keep").is_file()
-    assert (tmp_path / "other" / "1" / "model.onnx").is_file()
-
-
-@pytest.mark.parametrize("file", ["repo", "repo/emotions"])
-def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, file):
-    path = tmp_path / file
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("x", encoding="utf-8")
-    with pytest.raises(RepositoryError, match=r"cannot publish to .*emotions: "):
-        publish(_model(), tmp_path / "repo")
-    assert path.read_text(encoding="utf-8") == "x"
-
-
 def test_a_model_with_another_signature_is_refused(tmp_path):
     publish(_model(), tmp_path)
     before = _tree(tmp_path)
@@ -166,14 +134,6 @@ def test_a_damaged_newest_version_does_not_stand_in_the_way(tmp_path, capfd, lef
     (tmp_path / "emotions" / "1" / "model.xml").write_text(left, encoding="utf-8")
     assert publish(_model(), tmp_path).version == 2
     assert capfd.readouterr().err == "", "OpenVINO keeps quiet about it"
-
-
-def test_above_the_highest_number_nothing_is_published(tmp_path):
-    _version(tmp_path / "emotions" / "999999999999999999", "model.xml", "model.bin")
-    before = _tree(tmp_path)
-    with pytest.raises(RepositoryError, match="above which there is no number"):
-        publish(_model(), tmp_path)
-    assert _tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper", "loop"])

@@ -102,42 +102,9 @@ def test_next_to_nothing_is_padding_and_shapes_are_few() -> None:
     assert max(rows * width for rows, width in shapes) <= 1024
 
 
-def test_streams_end_together() -> None:
-    for rows in range(1, 200):
-        packing = Packing(of_lengths(*[32] * rows), 1024, 4)
-        ends = [0] * 4
-        for batch in packing.batches():
-            soonest = ends.index(min(ends))
-            ends[soonest] += len(batch.input_ids)
-        assert rows <= sum(ends) <= max(1.34 * rows, rows + 4)
-        assert max(ends) - min(ends) <= max(2, rows // 8)
-
-
-def test_a_short_list_is_one_batch_a_stream_of_one_width() -> None:
-    lengths = [12] * 20 + [40, 50, 25]
-    shapes = [batch.input_ids.shape for batch in Packing(of_lengths(*lengths), 1024, 2).batches()]
-    assert shapes == [(4, 64), (4, 64)]
-
-
 def test_a_window_wider_than_any_row_has_a_row_of_its_width() -> None:
     """A model that reads fewer tokens than its tokeniser was told of is not ours to judge."""
     packing = Packing(of_lengths(5, 130, 96, max_length=96), 64, 1)
     shapes = [batch.input_ids.shape for batch in packing.batches()]
     assert shapes == [(1, 130), (1, 96), (1, 32)]
     assert [group.tolist() for group in packing.groups] == [[1], [2], [0]]
-
-
-def test_a_model_of_short_texts_has_short_rows() -> None:
-    (batch,) = Packing(of_lengths(5, 5, 5, max_length=16), 64, 1).batches()
-    assert batch.input_ids.shape == (1, 16)
-    assert batch.segments.tolist() == [[1] * 5 + [2] * 5 + [3] * 5 + [0]]
-    assert set(batch.inputs()) == {
-        "input_ids",
-        "attention_mask",
-        "positions",
-        "segments",
-        "places",
-    }
-    assert batch.places.shape == batch.attention_mask.shape == (16, 16)
-    assert batch.attention_mask.sum(axis=1).tolist() == [5] * 3 + [0] * 13
-    assert batch.places[:3, :5].tolist() == [[i, i + 1, i + 2, i + 3, i + 4] for i in (0, 5, 10)]

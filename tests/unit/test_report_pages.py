@@ -14,7 +14,7 @@ from report_examples import CHOICE, EXAMPLES, LABELS, eight, failed, study, thre
 
 from ov_emotions.errors import DataError
 from ov_emotions.reports.language import Language
-from ov_emotions.reports.page import asset, code, escape_markdown
+from ov_emotions.reports.page import asset
 from ov_emotions.reports.run import write_report
 
 HOSTILE = (
@@ -146,33 +146,6 @@ def test_a_study_in_which_everything_failed_still_has_a_report():
     assert "Nothing was measured" in plot
 
 
-def test_facts_of_a_recipe_are_flat_and_said_once():
-    made = three()
-    recipe = {"name": "int8-mixed", "ptq": {"smooth_quant_alpha": 0.95, "seed": 3}}
-    facts = {"recipe": recipe, "smooth_quant_alpha": 0.95, "seed": 4, "seconds": 75}
-    for candidate in made["candidates"]:
-        if candidate["recipe"] == "int8-mixed":
-            candidate["quantization"] = facts
-    _, markdown, _ = _report(made)
-    entry = markdown[markdown.index("- `int8-mixed`: ") :].splitlines()[1:5]
-    assert [_plain(line) for line in entry] == [
-        "- smooth quant alpha: 0.95",
-        "- seed: 4",
-        "- time: 1 min 15 s",
-        "- recipe ptq seed: 3",
-    ]
-
-
-def test_no_loss_at_all_may_be_allowed_and_a_start_may_cost_nothing():
-    made = eight()
-    made["settings"] = made["settings"] | {"max_drop": 0}
-    made["candidates"][0]["start"]["rss_mb"] = {"median": 0, "min": 0, "max": 0}
-    _, markdown, plot = _report(made)
-    ElementTree.fromstring(plot)
-    assert markdown.startswith("# Do not ship a quantized model")
-    assert "| Memory |" not in markdown
-
-
 def test_hostile_texts_stay_text():
     markup, markdown, plot = _report(_hostile_study())
     harmless, hostile = PageReader(_example("eight")[0]), PageReader(markup)
@@ -238,21 +211,6 @@ def test_every_text_colour_can_be_read_on_every_ground(mode, ground):
         assert (light + 0.05) / (dark + 0.05) >= 4.5, ink
 
 
-@pytest.mark.parametrize(
-    ("code_", "expected"),
-    [
-        ("en", ["0.644", "−0.0006", "0.0000", "3.46", "10.0", "3,460", "<0.1 %", "3 min 21 s"]),
-        ("ru", ["0,644", "−0,0006", "0,0000", "3,46", "10,0", "3 460", "<0,1 %", "3 мин 21 с"]),
-    ],
-)
-def test_numbers_are_written_as_the_language_writes_them(code_, expected):
-    say = Language(code_)
-    written = [say.score(0.6437), say.signed(-0.0006), say.signed(-0.00001)]
-    written += [say.quantity(value) for value in (3.456, 9.999, 3460.4)]
-    written += [say.percent(0.0004, 1), say.duration(201)]
-    assert list(map(_plain, written)) == expected
-
-
 def test_russian_nouns_agree_with_their_numbers():
     say = Language("ru")
     counted = [
@@ -261,12 +219,3 @@ def test_russian_nouns_agree_with_their_numbers():
     assert counted == [
         "1 строка", "2 строки", "5 строк", "11 строк", "21 строка", "112 строк", "1 003 строки",
     ]  # fmt: skip
-
-
-def test_markdown_of_a_text_is_the_text():
-    assert escape_markdown("a|b <c> *d*") == r"a\|b \<c\> \*d\*"
-    assert escape_markdown("see https://x.example") == r"see https\://x.example"
-    assert escape_markdown("- item") == r"\- item"
-    assert escape_markdown("1. item") == r"1\. item"
-    assert escape_markdown("0.644 (0.634–0.653)") == "0.644 (0.634–0.653)"
-    assert code("a`b") == "``a`b``"

@@ -128,13 +128,6 @@ def test_random_weights_say_nothing_of_quality():
     assert "time and memory only" in verdict["sentence"]
 
 
-def test_random_weights_ignore_scores_that_were_computed_nevertheless():
-    made = three()
-    made["model"] = made["model"] | {"random_weights": True}
-    assert decide(made)["ship"] is None
-    assert set(decide(made)["refused"]) == set()
-
-
 def test_the_final_split_confirms_but_never_chooses():
     made = eight()
     bad = candidate("int8-mixed/bf16", change=-0.0006, p50=3.0, rate=570, size=31, final=-0.0123)

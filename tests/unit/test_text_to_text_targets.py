@@ -14,7 +14,6 @@ from ov_emotions.normalize import NORMALIZER_VERSION
 from ov_emotions.schema import write_json
 from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, DataFacts
 from ov_emotions.training.text_to_text.targets import (
-    OutputCounts,
     ParsedTarget,
     TargetFormat,
     Text2TextManifest,
@@ -88,14 +87,6 @@ def test_outputs_are_read_leniently_and_what_is_unknown_is_told(
     assert RUSSIAN.parse(text) == ParsedTarget(labels, unknown, parseable)
 
 
-def test_where_no_emotion_is_written_as_nothing_only_nothing_means_it() -> None:
-    target = TargetFormat(EKMAN.labels, EKMAN.russian, no_emotion="")
-    assert target.write([]) == ""
-    assert target.parse(" ").parseable
-    assert not target.parse("зависть, ").parseable
-    assert target.parse("гнев, ") == ParsedTarget(("anger",), (), True)
-
-
 @pytest.mark.parametrize(
     ("labels", "russian", "no_emotion", "message"),
     [
@@ -107,19 +98,6 @@ def test_where_no_emotion_is_written_as_nothing_only_nothing_means_it() -> None:
 def test_names_that_cannot_be_told_apart_are_refused(labels, russian, no_emotion, message) -> None:
     with pytest.raises(TrainingError, match=message):
         TargetFormat(labels, russian, no_emotion=no_emotion)
-
-
-def test_unparseable_and_partly_parseable_outputs_are_counted_apart() -> None:
-    outputs = ["гнев", "зависть", "", "гнев, зависть", "нет"]
-    counts = OutputCounts.of([RUSSIAN.parse(text) for text in outputs])
-    assert counts == OutputCounts(outputs=5, unparseable=2, partly=1)
-    assert (counts + counts).to_dict() == {
-        "outputs": 10,
-        "unparseable": 4,
-        "unparseable_share": 0.4,
-        "partly": 2,
-    }
-    assert OutputCounts().unparseable_share == 0
 
 
 # The manifest

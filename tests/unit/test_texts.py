@@ -7,7 +7,6 @@ import io
 import json
 import os
 import threading
-import time
 import tracemalloc
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -18,8 +17,7 @@ import pytest
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.prediction import Prediction
 from ov_emotions.texts import BadRow, ReadSettings, Row, open_table, read_texts, streams
-from ov_emotions.texts.streams import as_they_come
-from ov_emotions.texts.transcripts import cell_seconds, clock
+from ov_emotions.texts.transcripts import cell_seconds
 from ov_emotions.texts.writing import Added, open_writer
 
 TWO = ["ёж, «колючий»", "второй\tтекст"]
@@ -366,33 +364,6 @@ def test_a_named_pipe_is_read_once(tmp_path, files, kind):
             list(table.rows())
 
 
-def test_lines_of_a_slow_pipe_come_as_they_come():
-    read, write_end = os.pipe()
-
-    def fill():
-        with os.fdopen(write_end, "wb", buffering=0) as file:
-            for group in (b"1\n2\n", b"3\n"):
-                file.write(group)
-                time.sleep(0.4)
-
-    threading.Thread(target=fill, daemon=True).start()
-    with io.FileIO(read) as raw, io.TextIOWrapper(io.BufferedReader(raw)) as lines:
-        groups = [(group, time.monotonic()) for group in as_they_come(lines, 100)]
-    assert [group for group, _ in groups] == [["1\n", "2\n"], ["3\n"]]
-    assert groups[1][1] - groups[0][1] > 0.2
-
-
-def test_an_error_behind_a_slow_pipe_is_raised():
-    def items():
-        yield 1
-        raise DataError("damaged")
-
-    groups = as_they_come(items(), 10)
-    assert next(groups) == [1]
-    with pytest.raises(DataError, match="damaged"):
-        next(groups)
-
-
 @pytest.mark.parametrize("kind", ["txt", "csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1251"])
 def test_parts_together_are_the_whole(tmp_path, files, kind, encoding):
@@ -520,7 +491,3 @@ def test_times_are_seconds_clocks_or_dates(cell, seconds):
 def test_anything_else_is_no_time(cell):
     with pytest.raises(ValueError, match="no time"):
         cell_seconds(cell)
-
-
-def test_a_clock_shows_hours_only_where_there_are_some():
-    assert [clock(s) for s in (0, 59.6, 3661)] == ["0:00", "1:00", "1:01:01"]

@@ -36,19 +36,6 @@ def test_sigmoid_has_its_known_values_and_does_not_overflow():
     np.testing.assert_allclose(result, [0.5, 0.75, 0.25, 1.0, 0.0, 0.0], atol=1e-6)
 
 
-@given(hnp.arrays(np.float32, (5, 3), elements=st.floats(allow_nan=False, width=32)))
-def test_probabilities_of_any_logits_lie_between_zero_and_one(logits):
-    result = sigmoid(logits)
-    assert ((result >= 0) & (result <= 1)).all()
-
-
-def test_a_probability_at_its_threshold_counts_as_present():
-    decided = apply_thresholds(
-        np.array([[0.5, 0.5]], dtype=np.float32), np.array([0.5, 0.6], dtype=np.float32)
-    )
-    assert decided.tolist() == [[True, False]]
-
-
 def test_a_separable_label_gets_a_threshold_between_its_rows():
     probabilities = np.repeat(np.float32([0.2, 0.3]), 40)[:, None]
     targets = np.repeat([0, 1], 40).astype(np.int8)[:, None]
@@ -130,11 +117,6 @@ def test_every_way_gives_thresholds_within_bounds_even_when_nothing_is_known(row
     if method == "bootstrap-median":
         np.testing.assert_array_equal(fitted, fit_thresholds(*rows))
     assert (len(set(fitted.tolist())) == 1) == (method == "global")
-
-
-def test_an_unknown_way_is_told():
-    with pytest.raises(InputError, match="none of bootstrap-median"):
-        threshold_fitter("best")  # type: ignore[arg-type]
 
 
 def test_each_row_is_decided_by_thresholds_of_the_other_folds(rows):

@@ -21,23 +21,21 @@ import torch
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.encoding import TextEncoder
-from ov_emotions.errors import CheckpointError, TrainingError
+from ov_emotions.errors import TrainingError
 from ov_emotions.labels import EKMAN
 from ov_emotions.training import settings as settings_module
-from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts, token_limit
+from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
 from ov_emotions.training.device import choose_device
 from ov_emotions.training.examples import (
     Examples,
     LengthBatches,
     asymmetric,
     bce,
-    by_length,
     choose_loss,
     chosen_rows,
     entry_weights,
     loss_scale,
     masked_sum,
-    pad,
     row_weights,
     tokenize,
 )
@@ -51,7 +49,6 @@ from ov_emotions.training.settings import (
     preset_values,
     settings_text,
 )
-from ov_emotions.training.teachers import recombine
 
 OWN = {"data": Path("d"), "output": Path("o")}
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,27 +252,6 @@ def test_teachers_have_no_say_where_labels_alone_are_learned(data):
     assert (taught[~of_x] == np.float32(0.4)).all()
 
 
-TEXTS = ["а1 а2 а3 а4", "б1 б2", "в1 в2 в3 в4 в5 в6", "г1"]
-
-
-def test_recombined_texts_begin_like_one_text_and_end_like_another():
-    def made(rows=400, seed=3):
-        return recombine(TEXTS, rows, np.random.default_rng(seed))
-
-    words = [text.split() for text in TEXTS]
-    heads = {" ".join(w[:i]) for w in words for i in range(len(w) + 1)}
-    tails = {" ".join(w[i:]) for w in words for i in range(len(w) + 1)}
-    for text in made():
-        w = text.split()
-        assert w
-        assert any(" ".join(w[:i]) in heads and " ".join(w[i:]) in tails for i in range(len(w) + 1))
-    mean = np.mean([len(text.split()) for text in made(4000)])
-    assert mean == pytest.approx(np.mean([len(w) for w in words]), rel=0.15)
-    assert made() == made()
-    assert made() != made(seed=4)
-    assert made(0) == []
-
-
 # Batches
 
 
@@ -316,23 +292,6 @@ def test_seed_and_epoch_alone_fix_an_order_of_like_lengths():
     assert longest != sorted(longest)
 
 
-def _ids(lengths):
-    return [np.arange(1, length + 1, dtype=np.int32) for length in lengths]
-
-
-def test_rows_are_padded_to_the_longest_of_them_and_a_blank_row_counts_nothing(data):
-    ids, mask = pad(_ids([3, 2]), pad_id=7)
-    assert ids.tolist() == [[1, 2, 3], [1, 2, 7]]
-    assert mask.tolist() == [[1, 1, 1], [1, 1, 0]]
-    assert [g.tolist() for g in by_length(_ids([5, 1, 9, 3]), 3)] == [[1, 3, 0], [2]]
-    examples = Examples.of(data, _ids([5, 1, 9, 3, 2]), None, _config(label_smoothing=0.5))
-    batch = examples.batch([1, -1], pad_id=0)
-    assert batch["targets"][0, EKMAN.index("joy")] == 0.75
-    assert not batch["weights"][1].any()
-    assert batch["row_weights"].tolist() == [1, 0]
-    assert not examples.weights[4].any()  # a text that nobody labelled
-
-
 def test_long_texts_are_cut_and_a_spelled_separator_reads_as_in_classification(
     tiny_tokenizer_json, tmp_path
 ):
@@ -348,18 +307,6 @@ def test_long_texts_are_cut_and_a_spelled_separator_reads_as_in_classification(
     classified = TextEncoder(Tokenizer.from_str(tiny_tokenizer_json), 32).encode([text]).ids
     assert trained == classified.tolist()
     assert trained.count(end) == 1
-
-
-@pytest.mark.parametrize(
-    ("encoder", "limit"),
-    [
-        ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
-        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
-        ({"model_type": "t5"}, 96),
-    ],
-)
-def test_a_limit_leaves_out_positions_that_no_token_can_have(encoder, limit):
-    assert token_limit(encoder, 96) == limit
 
 
 # Losses
@@ -471,22 +418,3 @@ def test_the_committed_checkpoints_are_read():
         assert facts.labels == EKMAN.labels
         assert sum(source.rows for source in facts.data.sources) > 10_000
         assert facts.run_facts()["training"]["seed"] == seed
-
-
-@pytest.mark.parametrize(
-    ("folder", "text", "message"),
-    [
-        (".", None, "it has no checkpoint.json"),
-        (".", "{", "not valid JSON"),
-        (".", "[1]", "expected object"),
-        (".", '{"schema": 2}', "schema"),
-        (".", '{"schema": 1, "labels": []}', "label_names_ru"),
-        ("best", "{}", r"did you mean .*best"),  # the folder of the run was named
-    ],
-)
-def test_a_folder_that_is_no_checkpoint_is_told_in_a_sentence(tmp_path, folder, text, message):
-    (tmp_path / folder).mkdir(exist_ok=True)
-    if text is not None:
-        (tmp_path / folder / "checkpoint.json").write_text(text, encoding="utf-8")
-    with pytest.raises(CheckpointError, match=message):
-        read_checkpoint_facts(tmp_path)

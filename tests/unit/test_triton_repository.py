@@ -96,12 +96,6 @@ def test_settings_that_make_no_sense(options, problem):
         TritonConfig(**options)
 
 
-def test_a_separator_inside_a_name_is_refused_before_anything_is_written(tiny_bundle, tmp_path):
-    with pytest.raises(InputError, match="stands in the name 'гнев'"):
-        build_repository(tiny_bundle, tmp_path / "repository", TritonConfig(separator="н"))
-    assert not (tmp_path / "repository").exists()
-
-
 def test_the_same_bundle_once_more_changes_nothing(tiny_bundle, tmp_path):
     first = build_repository(tiny_bundle, tmp_path)
     assert (first.version, first.changed) == (1, True)
@@ -129,19 +123,6 @@ def test_what_is_not_ours_is_refused_and_left_alone(tiny_bundle, tmp_path):
     with pytest.raises(RepositoryError, match="not of a model for the python backend"):
         build_repository(tiny_bundle, tmp_path)
     assert listing(tmp_path) == {"emotions/config.pbtxt": b'backend: "openvino"'}
-
-
-def test_a_failure_leaves_the_repository_as_it_was(tiny_bundle, tmp_path, monkeypatch):
-    build_repository(tiny_bundle, tmp_path)
-    before = listing(tmp_path)
-
-    def fail(*_args: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("ov_emotions.serving.triton.write_text", fail)
-    with pytest.raises(RepositoryError, match="No space left"):
-        build_repository(tiny_bundle, tmp_path, TritonConfig(names="en"))
-    assert listing(tmp_path) == before
 
 
 def test_the_token_model_gives_the_probabilities_of_the_classifier(

@@ -23,7 +23,6 @@ from ov_emotions.tuning.search import (
     Trial,
     choose,
     default_settings,
-    layouts,
     sample_texts,
     search,
 )
@@ -130,20 +129,6 @@ def test_the_goal_says_what_counts() -> None:
     assert choose([default, many, both], "balanced") == both.settings
 
 
-@pytest.mark.parametrize(
-    ("cores", "expected"),
-    [
-        (1, [(1, 1)]),
-        (2, [(2, 1), (1, 1), (2, 2)]),
-        (8, [(8, 1), (4, 1), (2, 1), (1, 1), (8, 2), (8, 4), (8, 8)]),
-    ],
-)
-def test_layouts_go_from_one_stream_to_a_thread_each(
-    cores: int, expected: list[tuple[int, int]]
-) -> None:
-    assert layouts(cores) == expected
-
-
 def test_a_search_measures_every_kind_and_gives_settings_that_run(tiny_bundle: Bundle) -> None:
     told: list[str] = []
     found = search(tiny_bundle, sample_texts(70), effort=Effort(1, 2), cores=2, tell=told.append)
@@ -155,11 +140,6 @@ def test_a_search_measures_every_kind_and_gives_settings_that_run(tiny_bundle: B
     json.dumps(found.to_dict())
     only = search(tiny_bundle, sample_texts(10), goal="latency", effort=Effort(1, 2), cores=1)
     assert list(only.stages) == ["threads and streams"]
-
-
-def test_sample_texts_are_the_same_for_the_same_seed() -> None:
-    assert sample_texts(20, 1) == sample_texts(20, 1) != sample_texts(20, 2)
-    assert all(text == text.lower() and text.strip() for text in sample_texts(50))
 
 
 def test_bench_prints_and_writes_a_profile_that_the_other_verbs_take(
@@ -197,12 +177,3 @@ def test_bench_shows_tables(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     for words in ("300 texts:", "one text:", "tokenize", "layers by type"):
         assert words in printed
-
-
-def test_bench_without_a_text_says_so(
-    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "none.csv").write_text("text\n\n")
-    flags = ["bench", str(tiny_bundle.folder), "--texts", str(tmp_path / "none.csv")]
-    assert main(flags) == 1
-    assert "has no text to measure with" in capsys.readouterr().err
