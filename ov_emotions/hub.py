@@ -17,6 +17,7 @@ from ov_emotions.errors import BundleError
 from ov_emotions.files import atomic_folder, replaceable
 from ov_emotions.manifest import (
     CARD_NAME,
+    CHECKLIST,
     HUB_ID,
     MODEL_NAME,
     TOKENIZER_NAME,
@@ -28,6 +29,9 @@ from ov_emotions.schema import to_builtins, to_json
 
 # Identifiers that the Hub knows; it takes "other" for the rest.
 _HUB_LICENCES = ("mit", "apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "bsd-3-clause")
+
+_WEAK = 0.9
+"""Groups of a check list that pass less often than this are told."""
 
 
 def render_card(manifest: Manifest) -> str:
@@ -59,6 +63,7 @@ def render_card(manifest: Manifest) -> str:
             ),
         ),
         limits=_limits(manifest),
+        misread=_misread(manifest),
         provenance=json.dumps(to_builtins(manifest.provenance), ensure_ascii=False, indent=2),
     )
 
@@ -85,6 +90,33 @@ def _limits(manifest: Manifest) -> str:
         f"say about a text, not facts about a person. {several} {empty}\n"
         "gets 0 for every label and never reaches the model."
     )
+
+
+def _misread(manifest: Manifest) -> str:
+    """Name the groups of a check list that are read worst, each with a line; "" without one."""
+    record = manifest.metrics.get(CHECKLIST)
+    if not isinstance(record, Mapping):
+        return ""
+    share = record["passed"] / record["lines"]
+    told = (
+        f"\n\n## What it misreads\n\nOf the {record['lines']} lines of the check list "
+        f"`{record['file']}`, {record['passed']} ({share:.1%}) are read as they should be."
+    )
+    weak = [one for one in record["groups"] if one["passed"] < _WEAK * one["lines"]]
+    if not weak:
+        return f"{told} No group is below {_WEAK:.0%}."
+    weak.sort(key=lambda one: one["passed"] / one["lines"])
+    rows = [
+        (
+            one["name"],
+            f"{one['passed']} of {one['lines']}",
+            one["fails"]["text"],
+            ", ".join(one["fails"]["found"]) or "none",
+        )
+        for one in weak
+    ]
+    table = _table(("group", "passed", "a line that fails", "labels found"), rows)
+    return f"{told} Groups below {_WEAK:.0%}:\n\n{table}"
 
 
 def _linked(name: str, url: str) -> str:

@@ -33,6 +33,9 @@ Precision = Literal["fp32", "fp16", "int8", "int4"]
 
 MODEL_INPUTS = ("input_ids", "attention_mask")
 
+CHECKLIST = "checklist"
+"""Where in the metrics stands what a check list says."""
+
 HASH_KEY = "manifest_sha256"
 """The manifest's own hash, in its JSON and among the facts that servers show."""
 
@@ -73,7 +76,8 @@ class Manifest(Schema, frozen=True, kw_only=True):
     :param precision: of the weights.
     :param inference_precision: the INFERENCE_PRECISION_HINT under which `metrics` were measured.
     :param base_model: the encoder that was fine-tuned, under `base_licence`.
-    :param metrics: by precision, then by split: `rows`, `weighted_f1`, `macro_f1` and `labels`.
+    :param metrics: by precision, then by split: `rows`, `weighted_f1`, `macro_f1` and `labels`;
+        and by `checklist` what one says of the model.
     :param provenance: versions, seed, commands, parity, quantization record.
     :param files: SHA-256 by file name; `write_bundle` fills it.
     """

@@ -184,7 +184,7 @@ class EvaluateOptions:
     :param checklist: score a check list instead: a table with the columns group, text, must,
         any_of, may and must_not, the last four with labels between commas.
     :param record: write the figures into this bundle's manifest and model card: its own, and those
-        of the other bundles beside them by precision.
+        of the other bundles beside them by precision; of a check list, what it misreads.
     """
 
     bundles: Annotated[tuple[str, ...], Flag("MODEL", positional=True)]
@@ -247,16 +247,21 @@ def evaluate(options: EvaluateOptions, answer: Answer) -> int:
 
 
 def _checklist(options: EvaluateOptions, path: Path, answer: Answer) -> int:
+    from ov_emotions.bundle import Bundle
     from ov_emotions.evaluation.checklist import run_checklist
-    from ov_emotions.evaluation.run import open_source
+    from ov_emotions.evaluation.run import open_source, record_checklist
     from ov_emotions.system import environment
 
     if options.html and len(options.bundles) > 1:
         raise UsageError("a page of a check list shows one model")
+    if options.record and len(options.bundles) > 1:
+        raise UsageError("--record writes what a check list says of one model")
     results = []
     for name in options.bundles:
         with open_source(name, options.precision, options.metadata_url) as source:
             results.append(run_checklist(path, source.classifier, source.facts["model"]))
+        if options.record:
+            record_checklist(Bundle.load(options.record), source, results[-1])
     found = {
         "command": command_line(),
         **environment("openvino", "tokenizers", "numpy"),

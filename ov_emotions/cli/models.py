@@ -99,6 +99,11 @@ def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
                 yield split, precision, found["rows"], *(f"{found[name]:.3f}" for name in _F1S)
 
 
+_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
+"""Instructions that multiply INT8 faster than floats."""
+_NO_GAIN = ["                no VNNI and no AMX: INT8 saves memory on this CPU, and no time"]
+
+
 def _machine_lines(machine: Machine) -> list[str]:
     usable = f"{machine.usable_logical_cores} of {machine.logical_cores} logical cores"
     if machine.usable_physical_cores is not None:
@@ -109,6 +114,7 @@ def _machine_lines(machine: Machine) -> list[str]:
         f"CPU             {machine.cpu}",
         f"usable          {usable}",
         f"instructions    {', '.join(machine.instructions) or 'not known'}",
+        *_NO_GAIN[: bool(machine.instructions) and _INT8.isdisjoint(machine.instructions)],
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,9 +14,10 @@ from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, InputError
+from ov_emotions.evaluation.checklist import CheckListResult
 from ov_emotions.evaluation.results import Result, SplitScores
 from ov_emotions.files import sha256_file
-from ov_emotions.manifest import WEIGHTS_NAME, threshold_array
+from ov_emotions.manifest import CHECKLIST, WEIGHTS_NAME, threshold_array
 from ov_emotions.metrics import LabelF1, bootstrap_intervals, score
 from ov_emotions.schema import to_builtins
 from ov_emotions.system import environment, shared_core
@@ -246,6 +247,39 @@ def record_metrics(bundle: Bundle, results: Sequence[Result]) -> Bundle:
     if len({result.weights for result in results}) < len(results):
         raise InputError("two of the figures are of weights of the same precision; record one")
     metrics = {result.weights: to_builtins(result.splits) for result in results}
+    kept = {name: manifest.metrics[name] for name in (CHECKLIST,) if name in manifest.metrics}
+    return _rewritten(bundle, {**metrics, **kept})
+
+
+def record_checklist(bundle: Bundle, source: Source, result: CheckListResult) -> Bundle:
+    """Write what a check list says into a bundle's manifest and model card.
+
+    Of each group in which a line failed, the first such line is kept.
+
+    :param source: what the check list was run with.
+    :raises InputError: if that is not this bundle at its own inference precision.
+    """
+    manifest = bundle.manifest
+    own = (manifest.files[WEIGHTS_NAME], manifest.inference_precision)
+    if own != (source.facts["weights_sha256"], source.facts["inference_precision"]):
+        raise InputError(
+            f"the check list was not run with {bundle.folder} in {manifest.inference_precision}"
+        )
+    first = {failure.group: failure for failure in reversed(result.failures)}
+    record = {
+        "file": result.file,
+        "lines": result.lines,
+        "passed": result.passed,
+        "groups": [
+            to_builtins(group)
+            | ({"fails": to_builtins(first[group.name])} if group.name in first else {})
+            for group in result.groups
+        ],
+    }
+    return _rewritten(bundle, {**manifest.metrics, CHECKLIST: record})
+
+
+def _rewritten(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
     model = shared_core().read_model(bundle.model_path)
-    tokenizer_json = bundle.tokenizer().to_str()
-    return write_bundle(bundle.folder, manifest.replace(metrics=metrics), model, tokenizer_json)
+    manifest = bundle.manifest.replace(metrics=metrics)
+    return write_bundle(bundle.folder, manifest, model, bundle.tokenizer().to_str())

@@ -174,6 +174,27 @@ def test_figures_are_recorded_in_the_manifest_and_the_card(fp32, int8, prepared,
     )
 
 
+def test_what_a_check_list_says_is_recorded_and_the_card_tells_the_weak_groups(
+    fp32, int8, tmp_path, capsys
+):
+    path = tmp_path / "list.csv"
+    lines = ["good,радость,joy,", "bad,радость,,joy", "bad,просто злюсь,anger,"]
+    path.write_text("\n".join(["group,text,must,must_not", *lines]), encoding="utf-8")
+    int8.save(tmp_path / "int8")
+    own = str(tmp_path / "int8")
+    for model, record in ((str(fp32.folder), own), (own, own)):
+        code = main(["evaluate", model, "--checklist", str(path), "--record", record])
+        assert code == (0 if model == own else 1)
+    assert "the check list was not run with" in capsys.readouterr().err
+    found = Bundle.load(own).manifest.metrics["checklist"]
+    assert (found["lines"], found["file"], len(found["groups"])) == (3, "list.csv", 2)
+    assert found["groups"][1]["fails"]["text"] == "радость"
+    card = (tmp_path / "int8" / "README.md").read_text(encoding="utf-8")
+    assert "## What it misreads" in card
+    assert "| bad | " in card
+    assert "| good | " not in card
+
+
 def test_the_classifier_reads_the_words(int8):
     classifier = EmotionClassifier.from_pretrained(int8.folder, threads=1)
     for label, word in TELLING.items():
