@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 from ov_emotions.cli.main import main
+from ov_emotions.system import read_machine
 
 
 def test_a_file_is_classified_by_a_real_model(tiny_bundle, tmp_path, capsys):
@@ -70,6 +72,22 @@ def test_info_shows_the_card_s_facts_and_the_machine_s(tiny_bundle, capsys):
     ):
         assert expected in lines
     assert any(line.startswith("usable ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "told"),
+    [
+        (("avx2",), True),
+        (("avx2", "avx_vnni"), False),
+        (("avx512f", "amx_int8"), False),
+        ((), False),
+    ],
+)
+def test_info_says_where_int8_brings_no_time(monkeypatch, capsys, instructions, told):
+    machine = replace(read_machine(), instructions=instructions)
+    monkeypatch.setattr("ov_emotions.cli.models.read_machine", lambda: machine)
+    assert main(["info"]) == 0
+    assert ("INT8 saves memory on this CPU, and no time" in capsys.readouterr().out) is told
 
 
 def test_info_answers_in_json(tiny_bundle, capsys):
