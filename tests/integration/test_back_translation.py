@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from raw_sets import telling_rows, write_csv
 
 from ov_emotions.cli.main import main
-from ov_emotions.data.augment import translation
 from ov_emotions.data.augment.translation import (
     Translations,
     Translator,
@@ -150,20 +148,6 @@ def test_a_run_that_was_stopped_goes_on_and_ends_alike(kept, tmp_path, monkeypat
     assert sorted(generated + [text for batch in calls for text in batch]) == sorted(TEXTS)
 
 
-def test_other_beams_or_weights_have_translations_of_their_own(kept):
-    _translate(_model(kept.forward_model, kept), TEXTS)
-    _translate(_model(kept.forward_model, replace(kept, beams=1)), TEXTS)
-    _translate(_model(kept.backward_model, kept), TEXTS)
-    assert len(list(kept.translations.iterdir())) == 3
-
-
-def test_texts_that_are_too_long_are_not_translated(kept):
-    long = "мама мыла раму " * 300
-    rows = back_translate([long, "мыла"], [0, 1], kept, lambda _: None)
-    assert rows.not_made["too_long"] == 1
-    assert 0 not in rows.positions
-
-
 @pytest.mark.parametrize(
     ("text", "result", "reason"),
     [
@@ -193,15 +177,6 @@ def test_what_is_no_marian_model_is_told(kept, tmp_path, tiny_base, monkeypatch)
     ):
         with pytest.raises(DataError, match=message):
             _model(str(model), config)
-
-
-def test_a_damaged_model_is_told(kept, tmp_path):
-    whole, damaged = Path(kept.forward_model), tmp_path / "damaged"
-    shutil.copytree(whole, damaged)
-    (damaged / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="cannot be loaded as a marian model"):
-        _model(str(damaged), kept)
-    assert translation._hash(damaged, "marian") != translation._hash(whole, "marian")
 
 
 def test_translations_that_cannot_be_kept_are_told(tmp_path):

@@ -2,15 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from ov_emotions.cli.main import main
-from ov_emotions.errors import DataError, InputError
-from ov_emotions.evaluation.run import Source, evaluate_source
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
@@ -31,19 +27,6 @@ def test_a_checkpoint_and_its_bundle_are_scored_and_compared(
     compared = answer["comparisons"][0]["splits"]["validation:selection"]
     assert compared["weighted_f1"]["low"] <= compared["weighted_f1"]["high"]
     assert "Worst errors" in html.read_text(encoding="utf-8")
-
-
-def test_a_checkpoint_knows_its_russian_names_and_says_that_it_is_no_bundle(
-    fp32: Bundle, checkpoint: Path
-) -> None:
-    from ov_emotions.classifier import EmotionClassifier
-    from ov_emotions.runtime.torch import CheckpointClassifier
-
-    with CheckpointClassifier(checkpoint) as classifier, EmotionClassifier(fp32) as exported:
-        assert classifier.label_names_ru["joy"] == "радость"
-        assert classifier.label_names_ru == exported.label_names_ru
-        with pytest.raises(InputError, match="not a bundle; run `ov-emotions export`"):
-            _ = classifier.bundle
 
 
 def test_calibration_leaves_decisions_as_they_are(
@@ -98,26 +81,3 @@ def test_what_cannot_be_done_is_one_sentence(
         error = capsys.readouterr().err
         assert error.startswith("ov-emotions: error: ")
         assert error.count("\n") == 1
-
-
-def test_rows_that_cannot_be_scored_are_told(prepared: PreparedData) -> None:
-    rows = prepared.validation_part("selection")
-
-    def score(data, labels=rows.label_set.labels):
-        held = SimpleNamespace(
-            folder=prepared.folder,
-            split=lambda _name: data,
-            manifest={},
-            check_splits=lambda _names: None,
-        )
-        classifier = SimpleNamespace(labels=labels, thresholds={})
-        return evaluate_source(Source(classifier, {"model": "m"}), held, ["test"])
-
-    unknown = rows.select(np.arange(5))
-    unknown.targets[:] = -1
-    with pytest.raises(DataError, match="annotates no label"):
-        score(unknown)
-    with pytest.raises(DataError, match="no rows"):
-        score(rows.select([]))
-    with pytest.raises(DataError, match="other labels than m"):
-        score(rows, ("a", "b"))

@@ -36,7 +36,6 @@ from ov_emotions.quantization.recipe import (
 )
 from ov_emotions.quantization.study import StudyConfig, fast_precisions, run_study
 from ov_emotions.quantization.study_schema import parse_study
-from ov_emotions.runtime.torch import CheckpointClassifier
 from ov_emotions.schema import to_builtins
 from ov_emotions.system import shared_core
 from ov_emotions.thresholds import apply_thresholds
@@ -152,24 +151,6 @@ def test_accuracy_control_records_what_went_back_to_float(fp32, prepared):
     assert some["rankings"] >= 1
     none = control(0.0)
     assert len(none["reverted_operations"]) >= len(some["reverted_operations"])
-
-
-def _validation(fp32):
-    return Validation(np.full(7, 0.5, dtype=np.float32), fp32.manifest.labels)
-
-
-def test_a_validation_that_fails_is_seen_before_nncf_starts(fp32, monkeypatch):
-    def broken(*_):
-        raise ZeroDivisionError("no such thing")
-
-    monkeypatch.setattr(accuracy_control, "score", broken)
-    item = (np.array([2, 5, 3], dtype=np.int32), np.zeros(7, dtype=np.int8))
-    model = shared_core().read_model(fp32.model_path)
-    for items, told in ([item], "validation of accuracy control fails: no such"), ([], "no valid"):
-        with pytest.raises(QuantizationError, match=told):
-            quantize_with_accuracy_control(
-                model, [item[0]], items, _validation(fp32), PTQ, AccuracyControl()
-            )
 
 
 @pytest.mark.parametrize(("limit", "words"), [("0.9", " within 0.9"), ("-0.9", "NOT within -0.9")])
@@ -362,28 +343,6 @@ def test_a_study_says_why_there_are_no_cuda_rows(study, fp32, prepared):
     assert "only checkpoints" in absent[0].why
 
 
-def test_cuda_rows_stand_beside_the_others_and_one_that_fails_is_told(
-    checkpoint, fp32, prepared, monkeypatch
-):
-    import torch
-
-    def on_cuda(folder, device, precision):
-        if (device, precision) == ("cuda", "bf16"):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
-        # No device here: what its row holds is taken from the CPU.
-        return CheckpointClassifier(folder, "cpu", "fp32")
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("ov_emotions.runtime.torch.CheckpointClassifier", on_cuda)
-    found = run_study(_small(checkpoint), fp32, prepared, checkpoint=checkpoint)
-    rows = {c.id: c for c in found.candidates}
-    assert list(rows) == ["fp32/f32", "torch-cpu/fp32", "torch-cuda/fp16", "torch-cuda/bf16"]
-    assert rows["torch-cuda/fp16"].quality is not None
-    assert rows["torch-cuda/bf16"].status == "failed"
-    assert rows["torch-cuda/bf16"].error == "CUDA out of memory. Tried to allocate 2 GiB"
-    assert found.not_measured == ()
-
-
 def test_a_candidate_that_cannot_be_timed_is_failed_and_the_others_go_on(
     checkpoint, fp32, prepared, monkeypatch
 ):
@@ -416,10 +375,3 @@ def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
     found = run_study(_small("random"), bundle, prepared)
     assert found.model.random_weights
     assert [c.quality for c in found.candidates] == [None]
-
-
-def test_a_study_without_f32_or_with_another_precision_is_refused(fp32):
-    with pytest.raises(QuantizationError, match="must be one of f32, bf16"):
-        StudyConfig(str(fp32.folder), (), precisions=("f16",))
-    with pytest.raises(QuantizationError, match="must hold f32"):
-        StudyConfig(str(fp32.folder), (), precisions=("bf16",))

@@ -21,7 +21,7 @@ from tiny_t5 import SPECIAL, tiny_tokenizer, write_tiny_t5
 
 from ov_emotions.cli.main import main
 from ov_emotions.data.dataset import UNKNOWN
-from ov_emotions.errors import CheckpointError, DataError, InputError, TrainingError
+from ov_emotions.errors import CheckpointError, DataError, TrainingError
 from ov_emotions.files import sha256_file, write_text
 from ov_emotions.progress import Progress
 from ov_emotions.schema import to_builtins
@@ -313,20 +313,6 @@ def test_outputs_that_cannot_be_read_are_counted_and_logged(
     assert written.counts.unparseable == written.counts.partly == 0
     target = bound.manifest.target_format()
     assert set(written.outputs) <= set(target.all_targets())
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"beams": 0}, InputError),
-        ({"threads": 0}, InputError),
-        ({"precision": "int8"}, InputError),
-        ({"device": "moon"}, TrainingError),
-    ],
-)
-def test_options_that_cannot_be_are_refused(folder, options, error) -> None:
-    with pytest.raises(error):
-        TextToTextClassifier.from_pretrained(folder, **options)
 
 
 # Evaluating, and the command

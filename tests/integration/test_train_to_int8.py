@@ -24,12 +24,10 @@ from ov_emotions.conversion.ir import ParityCheck, to_ir, torch_reference
 from ov_emotions.conversion.run import to_fp32
 from ov_emotions.conversion.sources import open_source
 from ov_emotions.errors import (
-    AlreadyQuantizedError,
     CheckpointError,
     ExportError,
 )
 from ov_emotions.evaluation.run import evaluate, record_metrics
-from ov_emotions.quantization.quantize import quantize_bundle
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 
 INT8 = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
@@ -56,16 +54,6 @@ def test_texts_longer_than_the_encoder_reads_are_compared_up_to_its_length(check
     _, parity = to_fp32(ConversionConfig(str(checkpoint), tmp_path / "long"), None)
     assert parity.groups["33-64"]["texts"] > 0
     assert "65-512" not in parity.groups
-
-
-def test_shapes_are_dynamic_and_facts_stamped(fp32):
-    model = ov.Core().read_model(fp32.model_path)
-    shapes = {port.get_any_name(): str(port.get_partial_shape()) for port in model.inputs}
-    assert shapes == {"input_ids": "[?,?]", "attention_mask": "[?,?]"}
-    assert [port.get_any_name() for port in model.outputs] == ["logits"]
-    assert str(model.outputs[0].get_partial_shape()) == "[?,7]"
-    stamped = json.loads(model.get_rt_info(["model_info", "labels"]).astype(str))
-    assert stamped == list(fp32.manifest.labels)
 
 
 def test_an_ir_that_differs_from_torch_is_refused(checkpoint, tmp_path):
@@ -104,26 +92,6 @@ def test_a_damaged_checkpoint_is_refused(checkpoint, tmp_path, name, spoil, mess
 # INT8
 
 
-def _element_types(bundle: Bundle, rows: int) -> list[str]:
-    model = ov.Core().read_model(bundle.model_path)
-    return [
-        node.get_output_element_type(0).get_type_name()
-        for node in model.get_ops()
-        if node.get_type_name() == "Constant"
-        and len(shape := list(node.get_output_shape(0))) == 2
-        and shape[0] == rows
-        and shape[1] == 32
-    ]
-
-
-def test_embeddings_are_int8_with_one_scale_a_row(fp32, int8):
-    words = fp32.tokenizer().get_vocab_size()
-    assert _element_types(fp32, words) == ["f32"]
-    assert _element_types(int8, words) == ["i8"]
-    sizes = [bundle.model_path.with_suffix(".bin").stat().st_size for bundle in (fp32, int8)]
-    assert sizes[1] < sizes[0] / 2
-
-
 def test_thresholds_are_refitted_on_the_int8_model_and_it_says_how_it_was_made(
     fp32, int8, prepared
 ):
@@ -139,16 +107,6 @@ def test_thresholds_are_refitted_on_the_int8_model_and_it_says_how_it_was_made(
     assert record["smooth_quant_alpha"] == 0.95
     assert record["fake_quantize_operations"] > 0
     assert "parity" in int8.manifest.provenance
-
-
-def test_a_quantized_bundle_is_not_quantized_again(int8, prepared, tmp_path):
-    with pytest.raises(AlreadyQuantizedError, match="the fp32 bundle or the checkpoint"):
-        quantize_bundle(int8, prepared, tmp_path / "again", INT8)
-    # Even where the manifest says otherwise.
-    disguised = Bundle(int8.folder, int8.manifest.replace(precision="fp32"))
-    with pytest.raises(AlreadyQuantizedError):
-        quantize_bundle(disguised, prepared, tmp_path / "again", INT8)
-    assert not (tmp_path / "again").exists()
 
 
 # Evaluation and classification

@@ -356,13 +356,6 @@ def test_believing_needs_a_bundle_and_asks_for_nothing(served, tiny_bundle):
 
 
 @pytest.mark.parametrize("takes", ["text", "tokens"])
-def test_over_grpc_the_right_model_is_known_by_its_answers(served, grpc_url, tiny_bundle, takes):
-    served.takes = takes
-    with classify(grpc_url, model=tiny_bundle) as remote:
-        assert remote("злость").labels == ("anger",)
-
-
-@pytest.mark.parametrize("takes", ["text", "tokens"])
 def test_over_grpc_another_model_is_refused(served, grpc_url, rest_url, tiny_bundle, takes):
     served.takes = takes
     served.spoil = lambda scores: np.clip(scores + 0.1 * (scores > 0.5) - 0.2, 0, 1)

@@ -66,21 +66,6 @@ def test_the_last_layer_is_found_in_the_ir(name: str, tiny_bundle: Bundle) -> No
     assert off <= far * np.ptp(vectors.logits, axis=0).max()
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_what_is_done_to_the_logits_is_part_of_the_layer(turned: bool) -> None:
-    rng = np.random.default_rng(1)
-    weights, bias, factor = rng.normal(size=(3, 4)), rng.normal(size=3), np.array([0.5, 1, 2])
-    vectors = ops.parameter([-1, 4], np.float32)
-    held = ops.constant((weights if turned else weights.T).astype(np.float32))
-    logits = ops.matmul(vectors, held, False, turned)
-    logits = ops.add(ops.constant(bias[None].astype(np.float32)), logits)
-    logits = ops.multiply(logits, ops.constant(factor[None].astype(np.float32)))
-    logits.output(0).set_names({"logits"})
-    _, layer = find_last_layer(ov.Model([logits], [vectors], "head"))
-    np.testing.assert_allclose(layer.weights, factor[:, None] * weights, rtol=1e-6)
-    np.testing.assert_allclose(layer.bias, factor * bias, rtol=1e-6)
-
-
 def test_a_model_that_ends_in_something_else_is_refused() -> None:
     vectors = ops.parameter([-1, 4], np.float32)
     logits = ops.tanh(vectors)

@@ -223,12 +223,6 @@ def test_a_client_who_says_nothing_readable_is_in_no_segment():
 # Unusual dialogues
 
 
-def test_one_utterance_is_a_dialogue():
-    analysis = analyse([dialogue("Клиент: я злюсь на вас")], CLASSIFIER)
-    assert speaker(analysis).negativity.level == pytest.approx([0.5 + 0.5 * (0.9 - 0.25) / 0.75])
-    assert speaker(analysis).turning_points == ()
-
-
 def test_no_dialogues_and_equal_names_are_refused():
     with pytest.raises(InputError, match="no dialogue"):
         analyse([], CLASSIFIER)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -12,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from ov_emotions import files
-from ov_emotions.files import atomic_folder, atomic_path, sha256_file, write_text
-from ov_emotions.schema import write_json
+from ov_emotions.files import atomic_folder, atomic_path, write_text
 
 
 def _names(folder: Path) -> list[str]:
@@ -171,16 +168,3 @@ def test_a_folder_that_was_cleared_before_it_was_locked_is_made_again(tmp_path, 
         write_text(folder / "a.txt", "whole")
     assert len(cleared) == 1
     assert _names(tmp_path / "folder") == ["a.txt"]
-
-
-def test_json_is_readable_and_ends_with_a_newline(tmp_path):
-    write_json(tmp_path / "a.json", {"ё": [1, None]})
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert "ё" in text
-    assert text.endswith("}\n")
-    assert json.loads(text) == {"ё": [1, None]}
-
-
-def test_hashes_are_sha256_of_the_bytes(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc" * 100_000)
-    assert sha256_file(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()

@@ -153,27 +153,6 @@ def test_a_name_that_is_no_folder_of_the_repository_is_refused(tmp_path, name):
     assert not _names(tmp_path)
 
 
-@pytest.mark.parametrize("keep", [0, -1, True, 1.5])
-def test_a_limit_that_would_keep_nothing_is_refused(tmp_path, keep):
-    with pytest.raises(InputError, match="keep must be"):
-        publish(_model(), tmp_path, keep=keep)
-    assert not _names(tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
-    publish(_model(), tmp_path)
-    before = _tree(tmp_path)
-
-    def refuse(*_args: object, **_options: object) -> int:
-        raise PermissionError(13, "Permission denied", str(tmp_path))
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(RepositoryError, match=r"cannot publish to .*: Permission denied"):
-        publish(_model(2), tmp_path)
-    monkeypatch.undo()
-    assert _tree(tmp_path) == before
-
-
 @pytest.mark.parametrize("versions", [0, 1])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_while_writing_leaves_the_repository_as_it_was(

@@ -136,13 +136,6 @@ def test_as_many_rows_as_asked_for_come_sorted_and_once(targets, size):
     assert ((rows >= 0) & (rows < len(targets))).all()
 
 
-def test_a_seed_repeats_the_sample():
-    targets = np.random.default_rng(5).integers(0, 2, (200, 3)).astype(np.int8)
-    first = stratified_rows(targets, 30, 7)
-    np.testing.assert_array_equal(first, stratified_rows(targets, 30, 7))
-    assert first.tolist() != stratified_rows(targets, 30, 8).tolist()
-
-
 # Tables looked up before they are dequantized
 
 

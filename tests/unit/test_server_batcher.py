@@ -16,7 +16,7 @@ pytest.importorskip("fastapi", reason="the extra server is not installed")
 
 from ov_emotions.errors import DeviceError
 from ov_emotions.server.answers import RefusedError
-from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport, token_ends
+from ov_emotions.server.batcher import Batcher, BatchLimits, token_ends
 
 ROOMY = BatchLimits(tokens=1000, wait=0.0, queue_tokens=100_000, queue_requests=1000)
 
@@ -256,37 +256,6 @@ def test_a_large_request_that_fails_in_its_first_part_is_over() -> None:
 
     limits = BatchLimits(tokens=60, wait=0, queue_tokens=1000, queue_requests=2)
     assert [len(batch) for batch in run(scenario, limits).batches] == [3, 1]
-
-
-def test_every_batch_is_reported() -> None:
-    reports: list[BatchReport] = []
-
-    async def scenario(batcher: Batcher, model: Model) -> None:
-        async with model.busy(batcher):
-            tasks = [begin(batcher, ["x" * 8] * 3) for _ in range(2)]
-            await asyncio.sleep(0.03)
-        await asyncio.gather(*tasks)
-
-    run(scenario, report=reports.append)
-    assert [(r.requests, r.texts, r.tokens) for r in reports] == [(1, 1, 4), (2, 6, 30)]
-    assert reports[1].waited >= 0.03
-    assert all(report.seconds >= 0 for report in reports)
-
-
-def test_event_loops_of_several_threads_share_it() -> None:
-    model = Model()
-    batcher = Batcher(model, ROOMY)
-    found: list[list[float]] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(asyncio.run(ask(batcher, ["abc"]))))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    batcher.close(10)
-    assert found == [[3.0]] * 4
 
 
 # --- what fits the deadline ---------------------------------------------------------------------

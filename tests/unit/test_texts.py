@@ -221,13 +221,6 @@ def test_a_file_that_is_wrong_as_a_whole_is_one_sentence(tmp_path, name, content
     assert name in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["calls.txt", "calls.csv", "calls.parquet"])
-def test_a_folder_is_called_a_folder_whatever_its_name(tmp_path, name):
-    (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match="is a folder; name a file in it"):
-        open_table(tmp_path / name)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
@@ -328,11 +321,6 @@ def test_a_line_that_is_too_long_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "MAX_LINE", 8)
     rows = list(read_texts(write(tmp_path / "a.txt", "short\n" + "x" * 50 + "\nok\n" + "y" * 8)))
     assert [row if isinstance(row, str) else row.row for row in rows] == ["short", 2, "ok", 4]
-
-
-def test_a_cell_of_megabytes_is_read(tmp_path):
-    text = "слово\n" * 600_000
-    assert told(write(tmp_path / "a.csv", f'id,text\n1,"{text}"\n2,да\n')) == [text, "да"]
 
 
 def test_reading_is_lazy_and_bounded_in_memory(tmp_path):

@@ -42,11 +42,6 @@ def profile(tiny_bundle: Bundle) -> TuningProfile:
     )
 
 
-def test_a_profile_comes_back_from_its_file(profile: TuningProfile, tmp_path: Path) -> None:
-    profile.write(tmp_path / "tuned.json", {"anything": [1]})
-    assert TuningProfile.read(tmp_path / "tuned.json") == profile
-
-
 def test_a_classifier_uses_the_settings_that_the_caller_leaves_open(
     tiny_bundle: Bundle, profile: TuningProfile, tmp_path: Path
 ) -> None:
