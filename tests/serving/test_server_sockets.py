@@ -55,20 +55,16 @@ def still_answers(request: pytest.FixtureRequest) -> Iterator[None]:
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), 400),  # TLS
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
-        (b"GET / HTTP/9.9\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
         (b"GET /v1/model HTTP/1.1\r\n\r\n", 400),  # no host
         (b"GET /v1/model HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
         (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"A%d: b\r\n" % i for i in range(9000)), 400),
         (head(-5) + BODY, 400),
-        (head("abc") + BODY, 400),
         (head(f"{len(BODY)}\r\nContent-Length: 3") + BODY, 400),
         (head(None, "Transfer-Encoding: chunked") + b"zz\r\nabc", 400),
         (head(len(BODY), "Transfer-Encoding: chunked") + BODY, 400),
-        (head(len(BODY), "Transfer-Encoding: chunked") + b"0\r\n\r\n" + WHOLE, 400),
         (head(10**15, CLOSE) + BODY, 413),
-        (head(99999999999999999999999999, CLOSE) + BODY, 400),
         (head(None, "Transfer-Encoding: chunked") + b"30000\r\n" + b"x" * 0x30000, 413),
         (head(len(BODY) - 3, CLOSE) + BODY, 400),  # the rest of it is no request
         (head(None, CLOSE), 400),  # no body at all

@@ -65,12 +65,9 @@ BRIGHTER += "\na,Первый,0,0,0,1,0,0\nb,Плохо,0,0,{},0,0,0\nc,Трет
     ("name", "row", "reason"),
     [
         ("cedr", "   ,[1],lj", "the text is empty"),
-        ("cedr", ",[1],lj", "the text is empty"),
         ("cedr", "Текст,joy,lj", "'joy' are not a list of indices"),
-        ("cedr", "Текст,,lj", "'' are not a list of indices"),
         ("cedr", "Текст", "None are not a list of indices"),
         ("cedr", "Текст,[5],lj", "label 5 is not among the 5"),
-        ("cedr", "Текст,[-1],lj", "not a list of indices"),
         *(("brighter_rus", cell, f"fear holds {cell!r}") for cell in ("2", "", "nan", "да")),
     ],
 )

@@ -260,15 +260,12 @@ def _refused(tmp_path: Path, message: str, *files: Path, **values: Any) -> None:
     ("header", "values", "message"),
     [
         (HEADER, {"label_columns": ("fear",)}, "no column 'fear'; beside 'text' it has joy"),
-        (HEADER, {"text_column": "utterance"}, "no column 'utterance'"),
-        (HEADER, {"list_column": "emotions"}, "no column 'emotions'"),
         (HEADER, {"labels": LABELS}, "has none called labels; name it with --list-column"),
         (HEADER, {"label_columns": ("joy", "joy")}, "named twice: joy"),
         (("text", "joy", "joy", "тоска"), {}, "more than one column 'joy'"),
         (HEADER, {"russian": {"fear": "страх"}}, "russian names fear"),
         (HEADER, {"label_set": "ekman-7"}, "'ekman-7' is a set of 7 other labels"),
         (("t", "text", *LABELS[1:]), {"text_column": "t"}, "'text' cannot be the name of a label"),
-        (("text", " joy", *LABELS[1:]), {}, "cannot be the name of a label"),
         (("text", "a\nb", *LABELS[1:]), {}, "cannot be the name of a label"),
     ],
 )

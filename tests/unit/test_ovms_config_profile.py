@@ -105,14 +105,10 @@ def test_what_is_no_version_policy_is_one_sentence(text):
     [
         ({"goal": "speed"}, "latency or throughput"),
         ({"cores": 0}, "between 1 and 1024"),
-        ({"cores": 5000}, "between 1 and 1024"),
         ({"precision": "int8"}, "f32, bf16"),
         ({"concurrency": 0}, "at least 1"),
-        ({"max_batch": 0}, "at least 1"),
-        ({"name": ""}, "part of URLs"),
         ({"name": "a/b"}, "part of URLs"),
         ({"base_path": "models"}, "absolute folder"),
-        ({"base_path": "s3://"}, "absolute folder"),
     ],
 )
 def test_a_profile_refuses_what_makes_no_sense(values, message):

@@ -53,10 +53,6 @@ def _case(name, ship, *others, told="", untold="", reference=REFERENCE):
     ("candidates", "ship", "told", "untold"),
     [
         _case("fastest", "int8-mixed/bf16", MIXED, PTQ, told="int8-ptq/bf16: changes weighted F1"),
-        _case("fastest, its speed", MIXED["id"], MIXED, told="Beside fp32/f32 it is 2.85 times"),
-        _case(
-            "fastest, its loss", MIXED["id"], MIXED, told="weighted F1 changes by −0.0006 (−0.00"
-        ),
         _case("fastest, kept", MIXED["id"], MIXED, told="It keeps the accuracy"),
         _case("loss at the limit", "int8-a/f32", _int8("a", change=-0.003)),
         _case("loss beyond it", "fp32/f32", _int8("a", change=-0.0031)),
@@ -67,7 +63,6 @@ def _case(name, ship, *others, told="", untold="", reference=REFERENCE):
         # It is let through, but nobody may read that the accuracy is kept.
         _case("not kept", "int8-a/f32", _int8("a", half=0.0079), untold="keeps the accuracy"),
         _case("refit", "int8-a/f32", _int8("a", frozen=-0.02), told="Refit the thresholds"),
-        _case("no refit", "int8-a/f32", _int8("a", frozen=-0.001), untold="Refit"),
         _case("torch", "fp32/f32", TORCH, told="torch/fp32: PyTorch"),
         _case("failed", MIXED["id"], MIXED, failed("x/f32", "oom"), told="x/f32: failed: oom"),
         _case(
@@ -79,7 +74,6 @@ def _case(name, ship, *others, told="", untold="", reference=REFERENCE):
         _case("apart", "int8-big/f32", _int8("big", rate=700, size=60), SMALL),
         _case("as small", "int8-small/f32", _int8("one", change=-0.002, size=30.5), SMALL),
         _case("as fast", "int8-a/f32", AS_FAST, told="as fast, as far as this run can tell"),
-        _case("no speed claimed", "int8-a/f32", AS_FAST, untold="times as fast"),
         _case(
             "slower", "fp32/f32", _int8("a", p50=12.0, rate=120), told="none is faster for certain"
         ),
@@ -94,10 +88,6 @@ def _case(name, ship, *others, told="", untold="", reference=REFERENCE):
         _case(
             "broken", "fp32/f32", *broken()["candidates"][1:], told="candidate failed. Ship fp32/f"
         ),
-        _case(
-            "its error", "fp32/f32", *broken()["candidates"][1:], told="a/f32 says: out of memory."
-        ),
-        _case("no talk of speed", "fp32/f32", *broken()["candidates"][1:], untold="faster"),
     ],
 )
 def test_the_rule_chooses_and_says_why(candidates, ship, told, untold):
