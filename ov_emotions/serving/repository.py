@@ -18,14 +18,16 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ov_emotions.errors import InputError, RepositoryError
-from ov_emotions.files import folder_lock, sha256_file
+from ov_emotions.files import folder_lock, sha256_file, write_text
+from ov_emotions.schema import to_builtins
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -37,8 +39,6 @@ DEFAULT_NAME = "emotions"
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 """What can name a model."""
-
-MODEL_FILES = ("model.xml", "model.bin")
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _LEFT_OVER = re.compile(r"\.[0-9]+\.[0-9a-f]{8}\.tmp")
@@ -61,33 +61,26 @@ class Published:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            "folder": str(self.folder),
-            "version": self.version,
-            "changed": self.changed,
-            "pruned": list(self.pruned),
-        }
+        values: dict[str, Any] = to_builtins(self)
+        return values | {"pruned": list(self.pruned)}
 
 
 @dataclass(frozen=True)
 class Layout:
     """What a server wants of a model's folder.
 
-    :param beside: a file that stands beside the versions.
-    :param check: raises for a version that is none, given its folder.
-    :param check_newest: raises where clients of the newest version would break; None stands for a
-        first publication.
     :param write: fills a version's folder.
-    :param same: tells whether the newest version, the first, is what was written, the second.
-    :param before: is called when a version is about to appear.
+    :param refuse: raises where clients of the newest version would break; None stands for a first
+        publication.
+    :param check: raises for a version that is none, given its folder.
+    :param beside: text by name of what stands beside the versions and describes the newest; it is
+        replaced just before a version appears.
     """
 
-    check_newest: Callable[[Path | None], None]
     write: Callable[[Path], None]
-    same: Callable[[Path, Path], bool]
-    beside: str | None = None
+    refuse: Callable[[Path | None], None]
     check: Callable[[Path], None] = lambda _version: None
-    before: Callable[[], None] = lambda: None
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 def default_name(token_in: bool) -> str:
@@ -158,12 +151,12 @@ def _folder_of(folder: Path) -> Iterator[None]:
 
 
 def _publish(folder: Path, layout: Layout, keep: int | None) -> Published:
-    versions = read_versions(folder, layout)
+    versions = _versions(folder, layout)
     for path in folder.iterdir():
         if _LEFT_OVER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
     newest = folder / str(versions[-1]) if versions else None
-    layout.check_newest(newest)
+    layout.refuse(newest)
     version = versions[-1] + 1 if versions else 1
     if not _VERSION.fullmatch(str(version)):
         raise RepositoryError(
@@ -176,9 +169,12 @@ def _publish(folder: Path, layout: Layout, keep: int | None) -> Published:
         layout.write(temporary)
         for path in (*temporary.rglob("*"), temporary):
             _sync(path)
-        if newest is not None and layout.same(newest, temporary):
+        beside = [(folder / name, text) for name, text in layout.beside.items()]
+        told = all(read_text(path) == text for path, text in beside)
+        if newest is not None and told and _hashes(newest) == _hashes(temporary):
             return Published(newest, versions[-1], changed=False)
-        layout.before()
+        for path, text in beside:
+            write_text(path, text)
         temporary.rename(target)
         _sync(folder)
     finally:
@@ -193,17 +189,17 @@ def _publish(folder: Path, layout: Layout, keep: int | None) -> Published:
     return Published(target, version, changed=True, pruned=tuple(old))
 
 
-def read_versions(folder: Path, layout: Layout) -> list[int]:
+def _versions(folder: Path, layout: Layout) -> list[int]:
     """List the versions of a model, after a look at each.
 
     :raises RepositoryError: if something in it is no version.
     """
     versions = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == layout.beside:
+        if path.name.startswith(".") or path.name in layout.beside:
             continue
         if not path.is_dir() or not _VERSION.fullmatch(path.name):
-            beside = f"neither {layout.beside} nor a" if layout.beside else "no"
+            beside = f"neither {', '.join(layout.beside)} nor a" if layout.beside else "no"
             raise RepositoryError(
                 f"{folder} holds {path.name!r}, which is {beside} version folder (1, 2, ...); move "
                 "it away, or publish under another name"
@@ -211,6 +207,27 @@ def read_versions(folder: Path, layout: Layout) -> list[int]:
         layout.check(path)
         versions.append(int(path.name))
     return sorted(versions)
+
+
+def read_text(path: Path) -> str | None:
+    """Read what stands beside the versions; None where there is no such file.
+
+    :raises RepositoryError: if it is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise RepositoryError(f"{path} is not UTF-8 text; move it away") from error
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def _hidden(folder: Path, version: int) -> Path:
@@ -239,12 +256,7 @@ def publish(
     keep: int | None = None,
 ) -> Published:
     """Publish a model for OpenVINO Model Server as the next version."""
-    layout = Layout(
-        check=_check_pair,
-        check_newest=lambda newest: _check_signature(model, newest),
-        write=lambda folder: _write(model, folder),
-        same=lambda newest, written: _hashes(newest) == _hashes(written),
-    )
+    layout = Layout(partial(_write, model), partial(_check_signature, model), _check_pair)
     return publish_version(repository, name, layout, keep=keep)
 
 
@@ -272,7 +284,7 @@ def _write(model: ov.Model, folder: Path) -> None:
 
     from ov_emotions.serving.text_nodes import string_core
 
-    path = folder / MODEL_FILES[0]
+    path = folder / "model.xml"
     try:
         ov.save_model(model, path, compress_to_fp16=False)
         # What a full disk cuts off, the writer does not notice; the reader does.
@@ -281,12 +293,6 @@ def _write(model: ov.Model, folder: Path) -> None:
         raise RepositoryError(
             f"the model could not be written whole to {folder.parent}; is there room on the disk?"
         ) from error
-
-
-def _hashes(folder: Path) -> list[str] | None:
-    if not all((folder / name).is_file() for name in MODEL_FILES):
-        return None
-    return [sha256_file(folder / name) for name in MODEL_FILES]
 
 
 def _check_signature(model: ov.Model, newest: Path | None) -> None:

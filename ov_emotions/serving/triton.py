@@ -10,22 +10,20 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import openvino as ov
 import openvino.opset13 as ops
+from msgspec import Meta
 
 from ov_emotions.bundle import Bundle
-from ov_emotions.errors import BundleError, BundleIntegrityError, InputError, RepositoryError
-from ov_emotions.files import sha256_file, write_text
+from ov_emotions.errors import BundleError, BundleIntegrityError, RepositoryError
 from ov_emotions.manifest import HASH_KEY, MODEL_INPUTS, MODEL_NAME, model_info, stamp
-from ov_emotions.schema import LabelNames, LongTexts
+from ov_emotions.schema import LongTexts
 from ov_emotions.serving.profile import MAX_CORES
-from ov_emotions.serving.repository import Layout, Published, check_name, publish_version
-from ov_emotions.serving.text_model import label_names
+from ov_emotions.serving.repository import Layout, Published, check_name, publish_version, read_text
+from ov_emotions.serving.text_model import ServedConfig, label_names
 from ov_emotions.system import shared_core
-
-TritonBackend = Literal["python", "openvino"]
 
 CONFIG_NAME = "config.pbtxt"
 BUNDLE_FOLDER = "bundle"
@@ -40,8 +38,11 @@ __all__ = ["TritonPythonModel"]
 _TAKES = re.compile(r'key: "input", value: \{ string_value: "(\w+)" \}')
 
 
+_Copies = Annotated[int, Meta(ge=1, le=MAX_CORES)]
+
+
 @dataclass(frozen=True)
-class TritonConfig:
+class TritonConfig(ServedConfig):
     """How Triton shall serve a bundle.
 
     :param backend: `python` takes texts (or, with `token_in`, token ids) and needs the ov-emotions
@@ -50,52 +51,26 @@ class TritonConfig:
         `openvino` takes token ids and needs Triton's OpenVINO backend, which knows no strings and
         cannot be told to compute in f32 where the CPU would rather use bf16.
     :param name: of the model on the server.
-    :param names: whose names the output `labels` of the Python backend holds: the manifest's
-        Russian ones, or its identifiers.
-    :param separator: between the names of one text.
     :param long_texts: what the Python backend does with long texts; see `EmotionClassifier`.
     :param instances: copies of the model, each in a process of its own with the Python backend;
         each works on one request at a time.
     :param threads: CPU threads of each copy at most; None leaves it to OpenVINO, all cores.
-    :param token_in: have the Python backend take token ids, from callers who tokenise themselves,
-        and give probabilities without names; the OpenVINO backend does so in any case.
-    :raises InputError: if a value makes no sense.
     """
 
-    backend: TritonBackend = "python"
+    backend: Literal["python", "openvino"] = "python"
     name: str = "emotions"
-    names: LabelNames = "ru"
-    separator: str = ", "
     long_texts: LongTexts = "window"
-    instances: int = 1
-    threads: int | None = None
-    token_in: bool = False
+    instances: _Copies = 1
+    threads: _Copies | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name(self.name)
 
     @property
     def takes(self) -> Literal["text", "tokens"]:
         """What goes into the served model."""
         return "tokens" if self.token_in or self.backend == "openvino" else "text"
-
-    def __post_init__(self) -> None:
-        for name, kind in (
-            ("backend", TritonBackend),
-            ("names", LabelNames),
-            ("long_texts", LongTexts),
-        ):
-            if getattr(self, name) not in get_args(kind):
-                choices = " or ".join(repr(choice) for choice in get_args(kind))
-                raise InputError(f"{name} must be {choices}, not {getattr(self, name)!r}")
-        check_name(self.name)
-        if not isinstance(self.separator, str) or not self.separator:
-            raise InputError(f"separator must be a text that is not empty, not {self.separator!r}")
-        counts = {"instances": self.instances}
-        if self.threads is not None:
-            counts["threads"] = self.threads
-        for name, value in counts.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-            if value > MAX_CORES:
-                raise InputError(f"{name} is {value}; it must be at most {MAX_CORES}")
 
 
 def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:
@@ -183,23 +158,19 @@ def build_repository(
     """
     config = config or TritonConfig()
     label_names(bundle, config.names, config.separator)
-    text, described = render_config(bundle, config), Path(repository) / config.name / CONFIG_NAME
+    described = Path(repository) / config.name / CONFIG_NAME
     layout = Layout(
-        beside=CONFIG_NAME,
-        check_newest=lambda _newest: _check_config(described, config),
         write=lambda folder: _fill(bundle, folder, config),
-        same=lambda newest, written: (
-            described.is_file() and _read(described) == text and _hashes(newest) == _hashes(written)
-        ),
-        before=lambda: write_text(described, text),
+        refuse=lambda _newest: _check_config(described, config),
+        beside={CONFIG_NAME: render_config(bundle, config)},
     )
     return publish_version(repository, config.name, layout)
 
 
 def _check_config(described: Path, config: TritonConfig) -> None:
-    if not described.is_file():
+    told = read_text(described)
+    if told is None:
         return
-    told = _read(described)
     if f'backend: "{config.backend}"' not in told:
         raise RepositoryError(
             f"{described} is not of a model for the {config.backend} backend: clients would "
@@ -211,13 +182,6 @@ def _check_config(described: Path, config: TritonConfig) -> None:
             f"{described} is of a model that takes {takes[1]}, not {config.takes}: clients would "
             "break; publish under another name"
         )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RepositoryError(f"{path} is not UTF-8 text; move it away") from error
 
 
 def _fill(bundle: Bundle, folder: Path, config: TritonConfig) -> None:
@@ -247,11 +211,3 @@ def _save_token_model(bundle: Bundle, folder: Path) -> None:
     served = ov.Model([ops.result(probabilities)], model.get_parameters(), bundle.manifest.name)
     stamp(served, bundle.manifest)
     ov.save_model(served, folder / MODEL_NAME, compress_to_fp16=False)
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): sha256_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }

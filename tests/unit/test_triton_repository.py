@@ -60,7 +60,7 @@ def test_the_configuration_is_what_triton_parses(tiny_bundle):
     [
         (TritonConfig(token_in=True), {}),
         (
-            TritonConfig("openvino", threads=2),
+            TritonConfig(backend="openvino", threads=2),
             {"INFERENCE_NUM_THREADS": "2", "PERFORMANCE_HINT": "LATENCY"},
         ),
     ],
@@ -109,7 +109,7 @@ def test_what_is_not_ours_is_refused_and_left_alone(tiny_bundle, tmp_path):
 def test_the_token_model_gives_the_probabilities_of_the_classifier(
     tiny_bundle, tiny_classifier, tmp_path
 ):
-    published = build_repository(tiny_bundle, tmp_path, TritonConfig("openvino"))
+    published = build_repository(tiny_bundle, tmp_path, TritonConfig(backend="openvino"))
     model = shared_core().read_model(published.folder / "model.xml")
     assert model.get_rt_info(["model_info", "normalizer"]).value == "asr-1"
     tokenizer = tiny_bundle.tokenizer()
