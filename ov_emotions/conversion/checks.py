@@ -1,24 +1,20 @@
-"""What a checkpoint's small files tell: config, names of weights, labels and task."""
+"""What a checkpoint's small files tell: config, labels and task."""
 
 from __future__ import annotations
 
-import json
 import logging
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ov_emotions.conversion.config import ConversionConfig
-from ov_emotions.errors import CheckpointError, InputError, first_line
+from ov_emotions.errors import CheckpointError, InputError
 from ov_emotions.labels import LABEL_SETS
 from ov_emotions.schema import Task, read_json
 from ov_emotions.system import require
 
 _LOGGER = logging.getLogger(__name__)
 
-WRAPPERS = ("_orig_mod.", "module.")
-"""What torch.compile and DataParallel put before the names of weights."""
 _HEAD = "ForSequenceClassification"
 
 
@@ -51,37 +47,18 @@ def check_head(path: Path, config: Mapping[str, Any], *, adapted: bool = False) 
         )
 
 
-def check_names(path: Path, config: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
-    """Refuse weights whose names belong to no model of the architecture.
+def check_kind(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a model of a type that transformers puts no classifier on.
 
-    :param names: of the weights.
-    :return: whether all names have a wrapper's prefix.
-    :raises CheckpointError: if hardly a name is known.
+    :raises CheckpointError: names the type.
     """
-    wrapped = any(all(n.startswith(p) for n in names) for p in WRAPPERS)
-    if wrapped:
-        names = {n.split(".", 1)[1]: s for n, s in names.items()}
-    torch = require("torch", extra="train")
     transformers = require("transformers", extra="train")
-    try:
-        built = transformers.AutoConfig.from_pretrained(path)
-        with torch.device("meta"):
-            model = transformers.AutoModelForSequenceClassification.from_config(built)
-    except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
+    kinds = transformers.models.auto.modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    if config.get("model_type") not in kinds:
         raise CheckpointError(
             f"{path}: transformers {transformers.__version__} has no sequence classification of "
-            f"type {config.get('model_type')!r}: {first_line(error)[:200]}"
-        ) from error
-    prefix = model.base_model_prefix + "."
-    known = {name.removeprefix(prefix) for name, _ in model.named_parameters()}
-    matched = known & {name.removeprefix(prefix) for name in names}
-    if len(matched) < 0.5 * len(known):
-        raise CheckpointError(
-            f"the weights in {path} match nothing: of {len(known)} weights that a "
-            f"{type(model).__name__} has, {len(matched)} are there; the first there is "
-            f"{next(iter(names), 'none')!r}"
+            f"type {config.get('model_type')!r}"
         )
-    return wrapped
 
 
 def labels_and_task(
@@ -134,49 +111,7 @@ def russian_names(labels: Sequence[str]) -> dict[str, str]:
     return {label: known[label] for label in labels if label in known}
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Find a checkpoint's weights: one file, or the shards that an index names.
-
-    :return: the files, .safetensors before .bin; none if there are none.
-    """
-    for single, index in (
-        ("model.safetensors", "model.safetensors.index.json"),
-        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
-    ):
-        if (folder / single).is_file():
-            return [folder / single]
-        if (folder / index).is_file():
-            shards = read_json(folder / index, dict[str, Any], CheckpointError)
-            files = [folder / name for name in sorted(set(shards.get("weight_map", {}).values()))]
-            if absent := [f.name for f in files if not f.is_file()]:
-                raise CheckpointError(f"{folder} lacks the shard {absent[0]} that {index} names")
-            return files
-    return []
-
-
-def weight_names(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Read names and shapes of weights, without the weights where the format allows.
-
-    :param files: .safetensors or what torch.save wrote.
-    :raises CheckpointError: if a file cannot be read.
-    """
-    found: dict[str, tuple[int, ...]] = {}
-    for path in files:
-        if path.suffix != ".safetensors":
-            modules = require("ov_emotions.conversion.modules", extra="train")
-            found |= {name: tuple(v.shape) for name, v in modules.read_state([path]).items()}
-            continue
-        try:
-            with path.open("rb") as file:
-                (size,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(size) if size < 1 << 28 else b"")
-        except (OSError, ValueError, struct.error) as error:
-            raise CheckpointError(f"{path} is not a readable safetensors file") from error
-        header.pop("__metadata__", None)
-        found |= {name: tuple(facts["shape"]) for name, facts in header.items()}
-    return found
-
-
-def is_head(name: str) -> bool:
-    """Tell whether a weight is of what stands on the encoder, by the names transformers gives."""
-    return any(part in ("classifier", "score", "out_proj") for part in name.split("."))
+def has_weights(folder: Path) -> bool:
+    """Say whether a folder holds a checkpoint's weights: one file, or the index of several."""
+    names = ("model.safetensors", "pytorch_model.bin")
+    return any((folder / name).is_file() for one in names for name in (one, f"{one}.index.json"))

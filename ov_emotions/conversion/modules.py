@@ -15,11 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, AutoModel
 
-from ov_emotions.conversion.checks import WRAPPERS
 from ov_emotions.errors import CheckpointError, first_line
 from ov_emotions.schema import Task
 from ov_emotions.system import quiet_transformers, require
-from ov_emotions.training.model import ACTIVATIONS
+from ov_emotions.training.model import ACTIVATIONS, WRAPPER
 from ov_emotions.training.settings import Activation
 
 # Around a state dict, where a checkpoint holds an optimiser's state too.
@@ -170,25 +169,18 @@ def read_state(files: Sequence[Path]) -> dict[str, Tensor]:
         if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
             raise CheckpointError(f"{path} holds no state dict: names of weights with tensors")
         state |= found
-    for prefix in WRAPPERS:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    return {
+        re.sub(WRAPPER, "", name): value.float() if value.is_floating_point() else value
+        for name, value in state.items()
+    }
 
 
 def load_classifier(
-    folder: Path,
-    files: Sequence[Path],
-    pad_id: int,
-    *,
-    wrapped: bool,
-    outputs: int | None = None,
-    given: Collection[str] = (),
+    folder: Path, pad_id: int, *, outputs: int | None = None, given: Collection[str] = ()
 ) -> Whole:
     """Load a transformers sequence classification in float32.
 
     :param pad_id: padding token, for a config that names none.
-    :param wrapped: whether names of weights have a wrapper's prefix.
     :param outputs: of the head, where config.json does not say it.
     :param given: names of weights that an adapter brings.
     :return: the model, in evaluation mode.
@@ -202,13 +194,15 @@ def load_classifier(
             config.use_cache = False
             if outputs not in (None, config.num_labels):
                 config.num_labels = outputs
-            asked = {"config": config, "dtype": torch.float32, "output_loading_info": True}
-            asked["ignore_mismatched_sizes"] = True  # they are told below
-            # The class itself, because the automatic one wants a name where there is a state dict.
+            # The class itself: the automatic one would load an adapter that lies beside it.
             kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
-            state = read_state(files) if wrapped else None
             model, info = kind.from_pretrained(
-                None if wrapped else folder, state_dict=state, **asked
+                folder,
+                config=config,
+                dtype=torch.float32,
+                key_mapping={WRAPPER: ""},
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told below
             )
     except _UNREADABLE as error:
         raise CheckpointError(f"transformers cannot load {folder}: {first_line(error)}") from error

@@ -1,7 +1,7 @@
 """The kinds of checkpoint: what a folder is, and whether it can be converted, told at once.
 
-Everything that a file's first kilobytes tell is checked when a checkpoint is opened; weights are
-read only when `Found.load` is called.
+Everything that small files tell is checked when a checkpoint is opened; a model's weights are read
+only when `Found.load` is called.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from tokenizers import Tokenizer
 from ov_emotions.bundle import resolve
 from ov_emotions.conversion.checks import (
     check_head,
-    check_names,
-    is_head,
+    check_kind,
+    has_weights,
     labels_and_task,
     read_config,
     russian_names,
-    weight_files,
-    weight_names,
 )
 from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.conversion.ir import Reference
@@ -44,6 +42,8 @@ _LOGGER = logging.getLogger(__name__)
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.toml")
 _WEIGHTS = ("model.safetensors", "model-*.safetensors", "adapter_model.safetensors")
 _OPENVINO = ("openvino_model.xml", "openvino_model.bin")
+_HEAD = {"classifier", "score", "out_proj"}
+"""What transformers calls that which stands on the encoder."""
 _LATE_WEIGHTS = ("pytorch_model*.bin", "adapter_model.bin", "model.onnx", "model.onnx_data")
 """Fetched from the Hub only where none of the others are there: they double them."""
 
@@ -139,12 +139,11 @@ def _transformers(kind: str, path: Path, config: ConversionConfig) -> Found:
     """Read what `save_pretrained` or Trainer wrote."""
     facts = read_config(path)
     check_head(path, facts)
-    files = weight_files(path)
-    wrapped = check_names(path, facts, weight_names(files))
+    check_kind(path, facts)
 
     def load() -> Any:
         modules = require("ov_emotions.conversion.modules", extra="train")
-        return modules.load_classifier(path, files, found.pad_id, wrapped=wrapped)
+        return modules.load_classifier(path, found.pad_id)
 
     found = _found(kind, path, facts, config, load=load)
     return found
@@ -162,23 +161,20 @@ def _adapter(kind: str, path: Path, config: ConversionConfig) -> Found:
     base = _adapted(path, named, config)
     facts = read_config(base)
     check_head(base, facts, adapted=True)
-    files = weight_files(base)
-    wrapped = check_names(base, facts, weight_names(files))
+    check_kind(base, facts)
     own = sorted(path.glob("adapter_model.*"))
     if not own:
         raise CheckpointError(f"{path} has adapter_config.json, but no adapter_model weights")
-    shapes = weight_names(own)
+    modules = require("ov_emotions.conversion.modules", extra="train")
+    shapes = {name: tuple(value.shape) for name, value in modules.read_state(own).items()}
     given = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
-    heads = [s[0] for n, s in given.items() if n.endswith(".weight") and is_head(n)]
+    heads = [s[0] for n, s in given.items() if n.endswith(".weight") and _HEAD & {*n.split(".")}]
     outputs = heads[-1] if heads else None
     if outputs is not None and outputs != len(facts.get("id2label") or (0, 1)):
         facts = {**facts, "id2label": {str(i): f"LABEL_{i}" for i in range(outputs)}}
 
     def load() -> Any:
-        modules = require("ov_emotions.conversion.modules", extra="train")
-        whole = modules.load_classifier(
-            base, files, found.pad_id, wrapped=wrapped, outputs=outputs, given=given
-        )
+        whole = modules.load_classifier(base, found.pad_id, outputs=outputs, given=given)
         return modules.load_adapted(whole, path)
 
     folder = path if (path / "tokenizer.json").is_file() else base
@@ -193,7 +189,7 @@ def _adapted(path: Path, named: str, config: ConversionConfig) -> Path:
     if config.base is not None:
         return resolve(config.base, files=(*_SMALL_FILES, *_WEIGHTS))
     for folder in (path, Path(named), path.parent / named, path.parent / Path(named).name):
-        if named and (folder / "config.json").is_file() and weight_files(folder):
+        if named and (folder / "config.json").is_file() and has_weights(folder):
             return folder
     try:
         return resolve(named, files=(*_SMALL_FILES, *_WEIGHTS))
@@ -262,7 +258,7 @@ KINDS = (
     ),
     Kind(
         "transformers sequence classification",
-        lambda path: (path / "config.json").is_file() and bool(weight_files(path)),
+        lambda path: (path / "config.json").is_file() and has_weights(path),
         _transformers,
     ),
     Kind(

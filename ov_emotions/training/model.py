@@ -52,7 +52,7 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "leaky_relu": nn.functional.leaky_relu,
     "elu": nn.functional.elu,
 }
-_WRAPPED = {r"^(?:_orig_mod\.|module\.)+": ""}
+WRAPPER = r"^(?:_orig_mod\.|module\.)+"
 """What torch.compile and DataParallel put before the names of weights."""
 
 
@@ -206,31 +206,24 @@ def _without_pooler(build: Any, source: Any, attention: Attention, **options: An
 
 
 def _pretrained(base: str, attention: Attention) -> Any:
-    def load(**how: Any) -> tuple[Any, float]:
-        encoder, loaded = _without_pooler(
-            AutoModel.from_pretrained,
-            base,
-            attention,
-            config=config,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **how,
-        )
-        absent = {name for name in loaded["missing_keys"] if not name.startswith("pooler.")}
-        sizes = {name: value.numel() for name, value in encoder.state_dict().items()}
-        found[:] = sorted(absent)
-        return encoder, sum(sizes.get(name, 0) for name in absent) / sum(sizes.values())
-
-    found: list[str] = []
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(base)
             _check_kind(base, config)
-            encoder, share = load()
-            if share > 0.5:
-                encoder, share = load(key_mapping=_WRAPPED)
+            encoder, loaded = _without_pooler(
+                AutoModel.from_pretrained,
+                base,
+                attention,
+                config=config,
+                dtype=torch.float32,
+                key_mapping={WRAPPER: ""},
+                output_loading_info=True,
+            )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"cannot load the base model {base}: {error}") from error
+    found = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
+    sizes = {name: value.numel() for name, value in encoder.state_dict().items()}
+    share = sum(sizes.get(name, 0) for name in found) / sum(sizes.values())
     if share > 0.5:
         raise CheckpointError(
             f"the weights of {base} are not those of a {config.model_type} encoder: {share:.0%} of "

@@ -301,7 +301,7 @@ REFUSALS: list[tuple[Callable[[Path], None], str]] = [
     (_config(hidden_size=48), "do not match its config.json"),
     (_without("tokenizer.json", "tokenizer_config.json"), "no tokeniser"),
     (_english, "made for another language"),
-    (_other_weights, "match nothing"),
+    (_other_weights, "do not match its config.json"),
     (_no_head, "classifier.bias, classifier.weight would start random"),
     (_without("model.safetensors"), "config.json, but no weights"),
     (_without("config.json"), "no config.json"),
