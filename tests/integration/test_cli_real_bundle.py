@@ -5,6 +5,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
+
 from ov_emotions.cli.main import main
 from ov_emotions.system import read_machine
 
