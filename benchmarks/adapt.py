@@ -23,28 +23,27 @@ gain. A model of GoEmotions' translation alone stands where a user's does:
 
 from __future__ import annotations
 
-import argparse
 import collections
 import json
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import RESULTS, ROOT, load, rendered, renew
+from benchmarks.common import RESULTS, ROOT, command, load, record, rendered, renew
 from ov_emotions.adaptation import Head, choose
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.data.dataset import LabelledTexts, PreparedData, write_prepared
 from ov_emotions.data.prepare import stratified_parts
+from ov_emotions.errors import InputError
 from ov_emotions.last_layer import Vectors, read_vectors
 from ov_emotions.metrics import score
-from ov_emotions.schema import write_json
-from ov_emotions.system import environment, read_machine
+from ov_emotions.schema import Count
 from ov_emotions.thresholds import Metric
 from ov_emotions.training.checkpoint import read_head
 
@@ -56,31 +55,23 @@ SHOWN = {"cedr": "CEDR", "brighter_rus": "BRIGHTER"}
 NAMES = {"runs/forum/bundle": "rubert-tiny2 that knows GoEmotions' translation alone"}
 SEED = 20261130
 EPOCHS = 8
+METRICS = ("macro_f1", "weighted_f1")
 
 
 def measure(
-    model: str,
-    checkpoint: str | None,
-    data: PreparedData,
-    draws: int,
-    sizes: tuple[int, ...],
-    metric: Metric,
+    model: str, data: PreparedData, draws: int, sizes: Sequence[int], metric: Metric
 ) -> list[dict[str, Any]]:
-    """Draw the curves of one model.
+    """Draw the curves of one model: an entry for each set and size.
 
-    :param model: a bundle.
-    :param checkpoint: what it was made of, if that is to be fine-tuned too.
-    :param data: the prepared folder.
+    :param model: a bundle, and after a `=` the checkpoint that is to be fine-tuned as well.
     :param draws: of each size.
     :param sizes: rows.
     :param metric: that decides what is taken.
-    :return: an entry for each set and size.
     """
-    bundle = Bundle.load(model)
-    train = data.split("train")
-    found = []
-    for name, split in SETS.items():
-        rows = train.select(np.flatnonzero(np.array(train.origins) == name))
+    name, _, checkpoint = model.partition("=")
+    bundle, train, found = Bundle.load(name), data.split("train"), []
+    for origin, split in SETS.items():
+        rows = train.select(np.flatnonzero(np.array(train.origins) == origin))
         chosen = [
             np.random.default_rng((SEED, i)).permutation(len(rows))[: max(sizes)]
             for i in range(draws)
@@ -88,12 +79,12 @@ def measure(
         needed = np.unique(np.concatenate(chosen))
         layer, pool, there = read_vectors(bundle, rows.select(needed).texts)
         places = {int(row): i for i, row in enumerate(needed[there])}
-        held, test = _read(bundle, data.split(split))
+        held = data.split(split)
+        _, test, readable = read_vectors(bundle, held.texts)
+        held = held.select(readable)
         base = Head.of(bundle.manifest, layer, bundle.manifest.labels)
-        before = _score(base, test, held)
         for size in sizes:
-            entry: dict[str, Any] = {"model": model, "set": name, "rows": size, "test": split}
-            entry["as_it_is"], entry["draws"] = before, []
+            taken = []
             for number, order in enumerate(chosen):
                 drawn = [row for row in order[:size].tolist() if row in places]
                 begun = time.perf_counter()
@@ -104,19 +95,13 @@ def measure(
                     metric=metric,
                     seed=SEED + number,
                 )
-                entry["draws"].append(
-                    {
-                        "chosen": result.chosen,
-                        "strength": result.strength,
-                        "expected_gain": (result.score(result.chosen).gain or {}).get(
-                            f"{metric}_f1"
-                        ),
-                        "seconds": round(time.perf_counter() - begun, 2),
-                        **_score(fitted, test, held),
-                    }
-                )
-            entry |= _summary(entry["draws"])
-            if checkpoint is not None:
+                gain = (result.score(result.chosen).gain or {}).get(f"{metric}_f1")
+                facts = {"chosen": result.chosen, "strength": result.strength}
+                facts |= {"expected_gain": gain, "seconds": round(time.perf_counter() - begun, 2)}
+                taken.append(facts | _score(fitted, test, held))
+            entry = {"model": name, "set": origin, "rows": size, "test": split}
+            entry |= {"as_it_is": _score(base, test, held), **_summary(taken)}
+            if checkpoint:
                 entry["fine_tuned"] = _summary(
                     [
                         fine_tune(checkpoint, rows.select(order[:size]), held, SEED + number)
@@ -124,7 +109,12 @@ def measure(
                     ]
                 )
             found.append(entry)
-            _tell(entry)
+            tuned = entry.get("fine_tuned", {}).get("macro_f1", "nothing")
+            print(
+                f"{name} {origin} {size}: macro {entry['as_it_is']['macro_f1']:.3f} to "
+                f"{entry['macro_f1']}, {_taken(entry)}; fine-tuned {tuned}",
+                flush=True,
+            )
     return found
 
 
@@ -133,57 +123,47 @@ def fine_tune(
 ) -> dict[str, float]:
     """Train all weights of a checkpoint on some rows, and score the best epoch.
 
-    :param checkpoint: folder.
     :param rows: a fifth of which chooses thresholds and the epoch.
     :param held: to score on.
     :param seed: of the split and of training.
     :return: macro and weighted F1, and the seconds that training took.
     """
-    parts = stratified_parts(
-        rows.targets, {"train": 0.8, "validation": 0.2}, np.random.default_rng(seed)
-    )
+    shares = {"train": 0.8, "validation": 0.2}
+    parts = stratified_parts(rows.targets, shares, np.random.default_rng(seed))
     others = list(range(len(parts["validation"])))
-    every = dict.fromkeys(("calibration", "thresholds", "selection"), others)
+    facts = {
+        "seed": seed,
+        "near_threshold": 0.0,
+        "sources": (),
+        "dropped": {},
+        "validation_parts": dict.fromkeys(("calibration", "thresholds", "selection"), others),
+    }
     with tempfile.TemporaryDirectory() as work:
         folder, run = Path(work, "data"), Path(work, "run")
         splits = {name: rows.select(part) for name, part in parts.items()} | {"test": held}
-        write_prepared(
-            folder,
-            splits,
-            {
-                "seed": seed,
-                "near_threshold": 0.0,
-                "sources": (),
-                "dropped": {},
-                "validation_parts": every,
-            },
-        )
+        write_prepared(folder, splits, facts)
         begun = time.perf_counter()
         head = read_head(Path(checkpoint))
-        shape = ("--pooling", head.pooling, "--hidden-size", head.hidden_size)
-        learning = ("--epochs", EPOCHS, "--batch-size", 16, "--learning-rate", 1e-4)
-        _command(
-            "train", "--base", checkpoint, "--data", folder, "--output", run, *shape, *learning,
-            "--patience", EPOCHS, "--seed", seed,
+        _ov_emotions(
+            "train", "--base", checkpoint, "--data", folder, "--output", run,
+            "--pooling", head.pooling, "--hidden-size", head.hidden_size, "--epochs", EPOCHS,
+            "--batch-size", 16, "--learning-rate", 1e-4, "--patience", EPOCHS, "--seed", seed,
         )  # fmt: skip
         seconds = time.perf_counter() - begun
-        answer = _command("evaluate", run / "best", "--data", folder, "--split", "test", "--json")
+        test = ("--data", folder, "--split", "test", "--json")
+        answer = _ov_emotions("evaluate", run / "best", *test)
     scores = json.loads(answer)["results"][0]["splits"]["test"]
-    return {
-        "macro_f1": round(scores["macro_f1"], 6),
-        "weighted_f1": round(scores["weighted_f1"], 6),
-        "seconds": round(seconds, 1),
-    }
+    return {key: round(scores[key], 6) for key in METRICS} | {"seconds": round(seconds, 1)}
 
 
-def _command(*arguments: object) -> str:
-    command = [sys.executable, "-m", "ov_emotions", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def _ov_emotions(*arguments: object) -> str:
+    words = [sys.executable, "-m", "ov_emotions", *map(str, arguments)]
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _summary(draws: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"draws": draws}
-    for key in ("macro_f1", "weighted_f1"):
+    for key in METRICS:
         values = np.array([draw[key] for draw in draws])
         found[key] = {"mean": round(values.mean(), 6), "spread": round(values.std(), 6)}
     return found
@@ -195,30 +175,14 @@ def _learnable(targets: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.where(both, targets, -1).astype(np.int8)
 
 
-def _read(bundle: Bundle, rows: LabelledTexts) -> tuple[LabelledTexts, Vectors]:
-    _, vectors, there = read_vectors(bundle, rows.texts)
-    return rows.select(there), vectors
-
-
 def _score(head: Head, test: Vectors, held: LabelledTexts) -> dict[str, float]:
     scores = score(held.targets, head.decide(head.logits(test)), held.label_set.labels)
-    return {
-        "macro_f1": round(scores.macro_f1, 6),
-        "weighted_f1": round(scores.weighted_f1, 6),
-    }
+    return {key: round(getattr(scores, key), 6) for key in METRICS}
 
 
-def _tell(entry: dict[str, Any]) -> None:
+def _taken(entry: dict[str, Any]) -> str:
     ways = collections.Counter(draw["chosen"] for draw in entry["draws"])
-    macro, tuned = entry["macro_f1"], entry.get("fine_tuned")
-    told = f"; fine-tuned {tuned['macro_f1']['mean']:.3f}" if tuned else ""
-    print(
-        f"{entry['model']} {entry['set']} {entry['rows']}: macro "
-        f"{entry['as_it_is']['macro_f1']:.3f} -> {macro['mean']:.3f} ± {macro['spread']:.3f}, "
-        + ", ".join(f"{way} {count}" for way, count in ways.items())
-        + told,
-        flush=True,
-    )
+    return ", ".join(f"{way} {count}" for way, count in ways.items())
 
 
 def render() -> str:
@@ -226,10 +190,6 @@ def render() -> str:
     found = load(OUTPUT.name)
     curves = found["curves"]
     most = [one for one in curves if one["rows"] == max(ROWS)]
-
-    def taken(one: dict[str, Any]) -> str:
-        ways = collections.Counter(draw["chosen"] for draw in one["draws"])
-        return ", ".join(f"{way} {count}" for way, count in ways.items())
 
     def longest(entries: list[dict[str, Any]]) -> float:
         return max(draw["seconds"] for one in entries for draw in one["draws"])
@@ -239,7 +199,7 @@ def render() -> str:
         curves=curves,
         names=NAMES,
         sets=SHOWN,
-        taken=taken,
+        taken=_taken,
         draws=len(curves[0]["draws"]),
         seconds=longest(most),
         tuned=longest([one["fine_tuned"] for one in most if "fine_tuned" in one]),
@@ -247,45 +207,36 @@ def render() -> str:
     )
 
 
-def main() -> None:
-    """Measure and write the figures, or write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, help="a prepared folder (ekman-7)")
-    parser.add_argument("--write", action="store_true", help="write the page, and measure nothing")
-    parser.add_argument(
-        "--model",
-        action="append",
-        metavar="BUNDLE[=CHECKPOINT]",
-        help="a bundle, and what to fine-tune beside it (default: both shipped ones)",
-    )
-    parser.add_argument("--draws", type=int, default=5, help="of each size")
-    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
-    parser.add_argument("--metric", choices=("macro", "weighted"), default="macro")
-    parser.add_argument("--output", type=Path, help="JSON file")
-    options = parser.parse_args()
-    if options.write:
+def adapt(
+    *,
+    data: Path | None = None,
+    model: tuple[str, ...] = SHIPPED,
+    draws: Count = 5,
+    rows: tuple[int, ...] = ROWS,
+    metric: Metric = "macro",
+    output: Path | None = None,
+    write: bool = False,
+) -> None:
+    """Measure and write the figures, or write the page.
+
+    :param model: bundles, each with `=CHECKPOINT` behind it if that is to be fine-tuned beside it.
+    :param draws: of each size.
+    """
+    if write:
         renew(PAGE, render())
         return
-    if options.data is None:
-        parser.error("--data is needed")
-    data = PreparedData.open(options.data)
-    curves = []
-    for model in options.model or ("emotions-ru-small", "emotions-ru-tiny"):
-        bundle, _, checkpoint = model.partition("=")
-        sizes = tuple(options.rows)
-        curves += measure(bundle, checkpoint or None, data, options.draws, sizes, options.metric)
-    if options.output is not None:
-        facts = {
-            "command": shlex.join(["python", "-m", "benchmarks.adapt", *sys.argv[1:]]),
-            "seed": SEED,
-            "metric": options.metric,
-            "data": {"seed": data.manifest.seed},
-            "machine": read_machine(),
-            "environment": environment("openvino", "numpy"),
-            "curves": curves,
-        }
-        write_json(options.output, facts)
+    if data is None:
+        raise InputError("--data is needed")
+    prepared = PreparedData.open(data)
+    record(
+        output,
+        "openvino numpy",
+        seed=SEED,
+        metric=metric,
+        data={"seed": prepared.manifest.seed},
+        curves=[one for name in model for one in measure(name, prepared, draws, rows, metric)],
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command("benchmarks.adapt", adapt))

@@ -1,6 +1,6 @@
 """The weights between a checkpoint and the one that went on from it, as a checkpoint.
 
-    python benchmarks/average.py BEFORE AFTER OUT --share 0.7 --data prepared
+    python -m benchmarks.average BEFORE AFTER OUT --share 0.7 --data prepared
 
 What a last stage forgets of the sets before it comes back, and most of what it learned stays
 (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Thresholds are fitted, and the
@@ -9,12 +9,10 @@ selection part of validation is scored, as `train` does it.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 
-from msgspec.structs import replace
-
+from benchmarks.common import command
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.metrics import score
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
@@ -24,44 +22,37 @@ from ov_emotions.training.examples import tokenize
 from ov_emotions.training.model import EmotionModel, predict_logits, save_checkpoint
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Average, fit, score, and write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name in ("before", "after", "output"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--share", type=float, required=True, help="of what came after, 0 to 1")
-    parser.add_argument("--data", type=Path, required=True)
-    args = parser.parse_args(arguments)
-    before, model = EmotionModel.load(args.before), EmotionModel.load(args.after)
+def average(before: Path, after: Path, out: Path, *, share: float, data: Path) -> None:
+    """Average, fit, score, and write.
+
+    :param before: a checkpoint.
+    :param after: the one that went on from it.
+    :param out: the checkpoint to write.
+    :param share: of what came after, 0 to 1.
+    """
+    earlier, model = EmotionModel.load(before), EmotionModel.load(after)
     weights = model.state_dict()
-    for name, value in before.state_dict().items():
+    for name, value in earlier.state_dict().items():
         if value.is_floating_point():
-            weights[name] = value + args.share * (weights[name] - value)
+            weights[name] = value + share * (weights[name] - value)
     model.load_state_dict(weights)
 
-    facts = read_checkpoint_facts(args.after)
-    tokenizer, data = load_tokenizer(str(args.after)), PreparedData.open(args.data)
-    device = choose_device("cpu", "fp32")
-    fitted, selection = (data.validation_part(name) for name in ("thresholds", "selection"))
+    facts, prepared = read_checkpoint_facts(after), PreparedData.open(data)
+    tokenizer, device = load_tokenizer(str(after)), choose_device("cpu", "fp32")
+    fitted, selection = (prepared.validation_part(name) for name in ("thresholds", "selection"))
     scores = [
         sigmoid(predict_logits(model, tokenize(tokenizer, list(p.texts), facts.max_length), device))
         for p in (fitted, selection)
     ]
     thresholds = fit_thresholds(scores[0], fitted.targets)
     found = score(selection.targets, apply_thresholds(scores[1], thresholds), facts.labels)
-    mixed = {"averaged": {"with": str(args.before), "share": args.share}}
-    save_checkpoint(
-        args.output,
-        model,
-        tokenizer,
-        replace(
-            facts,
-            thresholds=dict(zip(facts.labels, map(float, thresholds), strict=True)),
-            selection=found.to_dict(),
-            training=facts.training | mixed,
-        ),
+    mixed = facts.replace(
+        thresholds=dict(zip(facts.labels, map(float, thresholds), strict=True)),
+        selection=found.to_dict(),
+        training=facts.training | {"averaged": {"with": str(before), "share": share}},
     )
+    save_checkpoint(out, model, tokenizer, mixed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command("benchmarks.average", average))

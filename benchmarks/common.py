@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
+import itertools
 import json
 import re
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
+import msgspec
 import numpy as np
 
 from ov_emotions.bundle import Bundle
+from ov_emotions.cli.frame import Parser, add_setting, given_values, settings
 from ov_emotions.errors import OvEmotionsError
-from ov_emotions.files import write_text
+from ov_emotions.files import write_json, write_text
 from ov_emotions.quantization.timing import spread
+from ov_emotions.schema import param_texts
+from ov_emotions.system import environment
 
 T = TypeVar("T")
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -35,42 +44,86 @@ def load(name: str, folder: Path = RESULTS) -> Any:
 
 # Commands
 
-Flag = tuple[Callable[[str], Any], Any, str]
-"""Type, default (`...` where it must be given), and help."""
+FLAGS = {
+    "batch": "texts in a request",
+    "budget": "minutes; no round begins beyond it",
+    "data": "what `data prepare` wrote",
+    "model": "a bundle, or the name of a shipped one",
+    "output": "JSON to write",
+    "seconds": "of a measurement, at least",
+    "seed": "of what is chosen by chance",
+    "texts": "to classify",
+    "threads": "of a model (default: all cores)",
+    "write": "put the committed figures into the page, and measure nothing",
+}
+"""What flags mean; a function's own `:param` texts say more."""
+
+_COMMAND: list[str] = []
 
 
-def add_flags(parser: argparse.ArgumentParser, **flags: Flag) -> None:
-    """Add flags; underscores of their names become hyphens."""
-    for name, (kind, default, told) in flags.items():
-        shown = "" if default in (None, ...) else "default: %(default)s"
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            required=default is ...,
-            default=None if default is ... else default,
-            help=", ".join(part for part in (told, shown) if part),
-        )
+def command(name: str, *runs: Callable[..., Any], given: Sequence[str] | None = None) -> int:
+    """Run a function as the command line says; of several the one that it names.
 
+    Parameters that are keyword-only are flags, the others arguments, and one that is a settings
+    class stands for its fields.
 
-def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    """Run what a parser set as `run`, which finds the whole command in `args.command`.
-
-    :param parser: named by the words that start it, `python -m MODULE`.
-    :param arguments: those of the command line if None.
-    :return: 0 fine, 1 failed, 2 wrong usage, 130 interrupted.
+    :param name: of the module.
+    :param given: in place of the command line's arguments.
+    :return: what the function returns, 0 for None; 1 if it failed, 130 if it was interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    args = parser.parse_args(given)
-    args.command = f"{parser.prog} {shlex.join(given)}"
-    name = parser.prog.rpartition(" ")[2]
+    words = list(sys.argv[1:] if given is None else given)
+    parser = Parser(prog=f"python -m {name}")
+    if len(runs) == 1:
+        _take(parser, runs[0])
+    else:
+        verbs = parser.add_subparsers(metavar="VERB", required=True)
+        for run in runs:
+            told = (inspect.getdoc(run) or "").partition("\n")[0]
+            _take(verbs.add_parser(run.__name__, help=told), run)
+    args = parser.parse_args(words)
+    _COMMAND[:] = [parser.prog, shlex.join(words)]
     try:
-        return int(args.run(args))
+        return int(args.run(**args.gather(args)) or 0)
     except (OvEmotionsError, OSError, RuntimeError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+
+
+def command_line() -> str:
+    """Return the command that runs, as it could be given again."""
+    return " ".join(_COMMAND)
+
+
+def _take(parser: argparse.ArgumentParser, run: Callable[..., Any]) -> None:
+    """Add what a function takes."""
+    hints = get_type_hints(run, include_extras=True)
+    parameters = inspect.signature(run).parameters.values()
+    own = [p for p in parameters if not dataclasses.is_dataclass(hints[p.name])]
+    kind = dataclasses.make_dataclass(
+        "Own",
+        [
+            (p.name, hints[p.name], dataclasses.MISSING if p.default is p.empty else p.default)
+            for p in own
+        ],
+        kw_only=True,
+    )
+    texts = FLAGS | param_texts(inspect.getdoc(run) or "")
+    kind.__doc__ = "\n".join(f":param {name}: {text}" for name, text in texts.items())
+    kinds = {p.name: hints[p.name] for p in parameters if p not in own}
+    arguments = [p.name for p in own if p.kind is not p.KEYWORD_ONLY]
+    for setting in itertools.chain(*map(settings, (kind, *kinds.values()))):
+        flag = dataclasses.replace(setting.command, positional=setting.name in arguments)
+        setting = dataclasses.replace(setting, command=flag)
+        add_setting(parser, setting, required=setting.required)
+
+    def gather(args: argparse.Namespace) -> dict[str, Any]:
+        values = {name: made(**given_values(settings(made), args)) for name, made in kinds.items()}
+        return {**given_values(settings(kind), args), **values}
+
+    parser.set_defaults(run=run, gather=gather)
 
 
 # Measuring
@@ -111,6 +164,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def record(path: Path | None, packages: str, **figures: Any) -> dict[str, Any]:
+    """Give figures with the command, the machine and the versions behind them, and write them.
+
+    :param path: JSON file; None for none.
+    :param packages: whose versions count, in one text.
+    """
+    answer = {"command": command_line(), **environment(*packages.split()), **figures}
+    if path is not None:
+        write_json(path, answer)
+        say(f"wrote {path}")
+    return answer
+
+
 # Pages
 
 _SECTION = re.compile(r"<!-- ([^>]+?): start -->.*?<!-- \1: end -->", re.DOTALL)
@@ -134,7 +200,7 @@ def rendered(template: str, **figures: Any) -> str:
         "f": number,
         "spread": spread_text,
         "three": three_digits,
-        "table": markdown_table,
+        "failures": failures,
     }
     return environment.get_template(template).render(figures)
 
@@ -149,10 +215,10 @@ def three_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Write rows as a Markdown table, the header first."""
-    head, *others = (f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([head, f"|{' --- |' * len(rows[0])}", *others])
+def failures(levels: Sequence[Mapping[str, Any]]) -> str:
+    """Count the failed requests of levels of load, by kind."""
+    kinds = sum((Counter(figures["errors"]) for figures in levels), Counter[str]())
+    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items())) or "0"
 
 
 def renewed(page: str, sections: str) -> str:

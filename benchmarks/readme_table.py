@@ -1,7 +1,7 @@
 """The figures and tables of settings in README files, rendered from the committed figures.
 
-    python benchmarks/readme_table.py            print the tables of results
-    python benchmarks/readme_table.py --write    put them into README.md, and the tables of settings
+    python -m benchmarks.readme_table            print the tables of results
+    python -m benchmarks.readme_table --write    put them into README.md, and the tables of settings
 
 A test holds README.md equal to what this renders, and the tables of settings equal to the classes.
 """
@@ -11,12 +11,9 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, it sees its own folder
-
-from benchmarks.common import ROOT, load, rendered, renew
+from benchmarks.common import ROOT, command, load, rendered, renew
 from benchmarks.peers.page import headlines
 from ov_emotions.bundle import SHIPPED
 from ov_emotions.cli.convert import told
@@ -59,10 +56,15 @@ def render_settings(text: str) -> str:
     return "\n".join(tables)
 
 
-if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        renew(README, render())
-        for path in WITH_SETTINGS:
-            renew(path, render_settings(path.read_text(encoding="utf-8")))
-    else:
+def page(*, write: bool = False) -> None:
+    """Write the pages, or print the tables of results."""
+    if not write:
         print(render())
+        return
+    renew(README, render())
+    for path in WITH_SETTINGS:
+        renew(path, render_settings(path.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    sys.exit(command("benchmarks.readme_table", page))

@@ -19,7 +19,6 @@ one and of two cores.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -37,19 +36,17 @@ from benchmarks.common import (
     ROOT,
     SEED,
     SPLIT,
-    add_flags,
+    command,
+    record,
     rounds_within,
-    run_command,
     shuffled,
     token_lengths,
 )
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-from ov_emotions.cli.frame import positive_int
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import OvEmotionsError
-from ov_emotions.files import write_json
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread
-from ov_emotions.system import environment
+from ov_emotions.schema import Count
 
 BATCHES = (1, 4, 16, 64, 256, 1024)
 TOKEN_BUDGETS = (512, 1024, 2048, 4096, 8192)
@@ -96,19 +93,21 @@ def points(cores: Sequence[int], lengths: Sequence[int], many: int) -> list[Poin
             Point("2 cores, streams", "cores", 2, "streams", whole, {"streams": 2}, every),
             Point("2 processes", "cores", 2, "processes", whole, {}, every, processes=2),
         ]
-    call, like = "one call", "texts of like length"
-    for size in BATCHES:
-        if size <= many:
-            found.append(Point(f"{size} a call", "batch", size, call, whole, {}, every[:size]))
+    found += [
+        Point(f"{size} a call", "batch", size, "one call", whole, {}, every[:size])
+        for size in BATCHES
+        if size <= many
+    ]
     for budget in TOKEN_BUDGETS:
         options = {"batch_tokens": budget}
-        found.append(Point(f"{budget} tokens", "token budget", budget, call, whole, options, every))
+        name = f"{budget} tokens"
+        found.append(Point(name, "token budget", budget, "one call", whole, options, every))
     for low, high in LENGTHS:
         rows = tuple(i for i, n in enumerate(lengths) if low <= n <= high)[:LENGTH_TEXTS]
         if rows:
             mean = round(float(np.mean([lengths[i] for i in rows])), 1)
-            name = f"{low} to {high} tokens"
-            found.append(Point(name, "length", mean, like, whole, {}, rows))
+            name, line = f"{low} to {high} tokens", "texts of like length"
+            found.append(Point(name, "length", mean, line, whole, {}, rows))
     return found
 
 
@@ -117,36 +116,30 @@ def measure(point: Point, pool: Sequence[str], model: str, seconds: float) -> fl
 
     :raises OvEmotionsError: if a process fails.
     """
-    alone = point.processes == 1
-    groups = [list(point.cores)] if alone else [[core] for core in point.cores]
-    orders = [
-        {
-            "cores": group,
-            "model": model,
-            "options": dict(point.options),
-            "texts": [pool[i] for i in point.texts],
-            "seconds": seconds,
-        }
-        for group in groups
-    ]
-    with ThreadPoolExecutor(len(orders)) as pairs:
-        return sum(pairs.map(_probe, orders))
+    order = {
+        "model": model,
+        "options": dict(point.options),
+        "texts": [pool[i] for i in point.texts],
+        "seconds": seconds,
+    }
 
+    def probe(cores: Sequence[int]) -> float:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.probe"],
+            input=json.dumps({**order, "cores": cores}),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise OvEmotionsError(f"a point could not be measured: {said[-1]}")
+        return float(json.loads(done.stdout.splitlines()[-1])["texts_per_second"])
 
-def _probe(order: Mapping[str, Any]) -> float:
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.probe"],
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=variables,
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise OvEmotionsError(f"a point could not be measured: {said[-1]}")
-    return float(json.loads(done.stdout.splitlines()[-1])["texts_per_second"])
+    groups = [point.cores] if point.processes == 1 else [(core,) for core in point.cores]
+    with ThreadPoolExecutor(len(groups)) as pairs:
+        return sum(pairs.map(probe, groups))
 
 
 def contention(one: float, several: float, cores: int = 2) -> float:
@@ -209,107 +202,93 @@ def conclude(
     """
     if "2 processes" not in rounds:
         return None
-    one = rounds["1 core"]
-    serial = {}
-    for name in ("2 cores, threads", "2 cores, streams", "2 processes"):
-        values = [contention(a, b) for a, b in zip(one, rounds[name], strict=True)]
-        serial[name] = spread(values)
-    # What two cores do is foretold from one core, with the s of the other way of using them.
-    base = spread(one)["median"]
-    other = {"2 cores, streams": "2 processes", "2 cores, threads": "2 cores, streams"}
-    check = {
-        name: {
-            "predicted": round(predict(base, 2, serial[source]["median"]), 1),
-            "linear": round(2 * base, 1),
-            "measured": spread(rounds[name])["median"],
-            "from": source,
-        }
-        for name, source in other.items()
+    serial = {
+        name: spread([contention(a, b) for a, b in zip(rounds["1 core"], found, strict=True)])
+        for name, found in rounds.items()
+        if name in ("2 cores, threads", "2 cores, streams", "2 processes")
     }
-    for row in check.values():
-        row["error"] = round(row["predicted"] / row["measured"] - 1, 4)
-        row["linear_error"] = round(row["linear"] / row["measured"] - 1, 4)
+    one = spread(rounds["1 core"])["median"]
+    check = {}
+    # What two cores do is foretold from one core, with the s of the other way of using them.
+    for name, source in (
+        ("2 cores, streams", "2 processes"),
+        ("2 cores, threads", "2 cores, streams"),
+    ):
+        measured = spread(rounds[name])["median"]
+        predicted = round(predict(one, 2, serial[source]["median"]), 1)
+        check[name] = {
+            "predicted": predicted,
+            "linear": round(2 * one, 1),
+            "measured": measured,
+            "from": source,
+            "error": round(predicted / measured - 1, 4),
+            "linear_error": round(round(2 * one, 1) / measured - 1, 4),
+        }
     best = min(serial, key=lambda name: serial[name]["median"])
     bounds = (serial[best]["min"], serial[best]["median"], serial[best]["max"])
     return {
         "serial": serial,
         "check": check,
         "way": best,
-        "one_core": base,
+        "one_core": one,
         "price_per_vcpu_hour": price,
         "vcpus_per_core": vcpus_per_core,
         "sizing": [
             {key: round(value, 4) for key, value in asdict(size).items()}
-            for size in sizing(base, bounds, price, vcpus_per_core)
+            for size in sizing(one, bounds, price, vcpus_per_core)
         ],
     }
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure all points in turns, and write the figures."""
+def scaling(
+    *,
+    data: Path,
+    model: str = DEFAULT_MODEL,
+    output: Path = RESULTS / "scaling.json",
+    rounds: Count = 5,
+    seconds: float = 1.5,
+    texts: Count = 1024,
+    budget: float = 8.0,
+    price: float = 0.04,
+    vcpus_per_core: float = 2.0,
+) -> None:
+    """Measure all points in turns, and write the figures.
+
+    :param texts: of a large call.
+    :param price: of a vCPU for an hour, an assumption.
+    :param vcpus_per_core: 2 where a vCPU is half a core, 1 where it is a whole one.
+    """
     before = cpu_jiffies()
     cores = sorted(os.sched_getaffinity(0))  # now: libraries change it
-    pool = shuffled(PreparedData.open(args.data).split(SPLIT).texts)
-    bundle = Bundle.load(args.model)
-    plan = points(cores, token_lengths(bundle, pool), min(args.texts, len(pool)))
-    rounds: dict[str, list[float]] = {point.name: [] for point in plan}
-    for _ in rounds_within(60 * args.budget, args.rounds):
+    pool = shuffled(PreparedData.open(data).split(SPLIT).texts)
+    bundle = Bundle.load(model)
+    plan = points(cores, token_lengths(bundle, pool), min(texts, len(pool)))
+    found: dict[str, list[float]] = {point.name: [] for point in plan}
+    for _ in rounds_within(60 * budget, rounds):
         for point in plan:
-            rounds[point.name].append(round(measure(point, pool, args.model, args.seconds), 2))
-    answer = {
-        "command": args.command,
-        "model": bundle.manifest.name,
-        "split": SPLIT,
-        "seed": SEED,
-        **environment("openvino", "tokenizers", "numpy"),
-        "noise": judge_noise(
-            {n: [1 / v for v in r] for n, r in rounds.items()}, before, cpu_jiffies()
-        ),
-        "points": [
+            found[point.name].append(round(measure(point, pool, model, seconds), 2))
+    seconds_a_text = {name: [1 / rate for rate in rates] for name, rates in found.items()}
+    record(
+        output,
+        "openvino tokenizers numpy",
+        model=bundle.manifest.name,
+        split=SPLIT,
+        seed=SEED,
+        noise=judge_noise(seconds_a_text, before, cpu_jiffies()),
+        points=[
             {
-                "name": point.name,
-                "plot": point.plot,
-                "x": point.x,
-                "line": point.line,
+                **{key: getattr(point, key) for key in ("name", "plot", "x", "line")},
                 "cores": len(point.cores),
                 "options": dict(point.options),
                 "texts": len(point.texts),
-                "texts_per_second": spread(rounds[point.name]),
-                "rounds": rounds[point.name],
+                "texts_per_second": spread(found[point.name]),
+                "rounds": found[point.name],
             }
             for point in plan
         ],
-        "sizing": conclude(rounds, args.price, args.vcpus_per_core),
-    }
-    write_json(args.output, answer)
-    print(f"wrote {args.output}")
-    return 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    :param arguments: those of the command line if None.
-    :return: 0 fine, 1 failed, 2 wrong usage.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling", description=(__doc__ or "").splitlines()[0]
+        sizing=conclude(found, price, vcpus_per_core),
     )
-    add_flags(
-        parser,
-        data=(Path, ..., "prepared folder"),
-        model=(str, DEFAULT_MODEL, ""),
-        output=(Path, RESULTS / "scaling.json", ""),
-        rounds=(positive_int, 5, ""),
-        seconds=(float, 1.5, "of a point at least"),
-        texts=(positive_int, 1024, "of a large call"),
-        budget=(float, 8.0, "minutes; no round begins beyond it"),
-        price=(float, 0.04, "of a vCPU for an hour, an assumption"),
-        vcpus_per_core=(float, 2.0, ""),
-    )
-    parser.set_defaults(run=run)
-    return run_command(parser, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("benchmarks.scaling", scaling))

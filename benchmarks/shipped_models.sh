@@ -23,5 +23,5 @@ ship emotions-ru-small \
 ship emotions-ru-tiny \
     "cointegrated/rubert-tiny2, as the mean of two fine-tunes that the packages vesma 7.0.0 and mnemos-memory-server 3.2.0 carry (lineage inferred from shape and vocabulary)" \
     "MIT AND Apache-2.0"
-python benchmarks/speed.py --data prepared "${SPEED[@]}" --output benchmarks/results/speed.json
-python benchmarks/readme_table.py --write
+python -m benchmarks.speed --data prepared "${SPEED[@]}" --output benchmarks/results/speed.json
+python -m benchmarks.readme_table --write

@@ -5,159 +5,125 @@ python -m benchmarks.cluster --data prepared --utterances FILE --output FILE
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster.kills import command, interrupt, kill_an_actor, kill_driver, parts_done
+from benchmarks.cluster.kills import command as classify_many
+from benchmarks.cluster.kills import interrupt, kill_an_actor, kill_driver, parts_done
 from benchmarks.cluster.rows import FORMATS, check_rows, real_texts, write_rows
-from benchmarks.common import RESULTS, add_flags, rendered, renew, run_command, say
-from ov_emotions.cli.frame import positive_int
+from benchmarks.common import RESULTS, command, record, rendered, renew, say
 from ov_emotions.cli.output import table
 from ov_emotions.errors import ClusterError
-from ov_emotions.files import sha256_file, write_json
-from ov_emotions.system import environment
+from ov_emotions.files import sha256_file
+from ov_emotions.schema import Count
 
 README = Path(__file__).with_name("README.md")
+HEAD = ["run", "seconds", "rows/s", "of classify", "lost", "doubled"]
 _LIMIT = 3600.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
+def cluster(
+    *,
+    data: Path,
+    utterances: Path,
+    rows: Count = 1_000_000,
+    model: str = "emotions-ru-tiny",
+    actors: Count = 2,
+    part_rows: Count = 10_000,
+    output: Path | None = None,
+) -> None:
+    """Measure, and write the figures and README's section.
 
-    :param arguments: those of the command line if None.
-    :return: 0 fine, 1 failed, 2 wrong usage.
+    :param utterances: a text a line.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cluster",
-        description="Bulk classification on a local Ray, with kills, beside plain classify.",
-    )
-    add_flags(
-        parser,
-        data=(Path, ..., "what `data prepare` wrote"),
-        utterances=(Path, ..., "a text a line"),
-        rows=(positive_int, 1_000_000, ""),
-        model=(str, "emotions-ru-tiny", ""),
-        actors=(positive_int, 2, ""),
-        part_rows=(positive_int, 10_000, ""),
-        output=(Path, None, "JSON to write"),
-    )
-    parser.set_defaults(run=_run)
-    return run_command(parser, arguments)
-
-
-def _run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(
         prefix="ov-emotions-cluster-", ignore_cleanup_errors=True
     ) as folder:
-        answer = {**_measure(args, Path(folder)), "command": args.command}
-    if args.output is not None:
-        write_json(args.output, answer)
-        if args.output.resolve() == RESULTS / "cluster.json":
-            renew(README, for_readme(answer))
-    machine = answer["machine"]
-    head = ["run", "seconds", "rows/s", "of classify", "lost", "doubled"]
-    print(
-        f"{table([head, *_cells(answer, 1)])}\n\n{answer['rows']:,} rows, {answer['model']}, "
-        f"{machine['cores']} cores of {machine['cpu']}; from start to end of the command, Ray's "
-        "start included."
-    )
-    return 0
-
-
-def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    source = folder / "in"
-    texts = real_texts(args.data, args.utterances)
-    empty = write_rows(source, texts, args.rows)
-    options = ["--model", args.model, "--part-rows", args.part_rows, "--threads", 1]
-
-    def words(target: Path, actors: int) -> list[str]:
-        return command(source, target, *options, "--actors", actors, "--json")
-
-    runs: dict[str, Any] = {}
-    say("plain classify")
-    runs["classify"] = _plain(args, source, folder / "plain.jsonl")
-    several = f"{args.actors} actors"
-    for name, actors in ((several, args.actors), ("1 actor", 1)):
-        say(name)
-        runs[name] = _whole(words(folder / name, actors), folder / name, args.rows)
-    for name, strike in (("actor killed", kill_an_actor), ("driver killed", kill_driver)):
-        say(name)
-        target = folder / name
-        killed = _interrupted(words(target, args.actors), target, runs[several]["parts"], strike)
-        again = _whole(words(target, args.actors), target, args.rows)
-        runs[name] = {**again, **killed, "seconds": again["seconds"] + killed["seconds_before"]}
-        if name == "actor killed":  # that run went on to its end; the second had nothing to do
-            runs[name]["seconds"] = killed["seconds_before"]
-        runs[name]["rows_per_second"] = round(args.rows / runs[name]["seconds"], 1)
-    reference = _hashes(folder / several)
-    differing = [
-        name for name in runs if name != "classify" and _hashes(folder / name) != reference
-    ]
-    if differing:
-        raise ClusterError(f"other bytes than in the unbroken run: {', '.join(differing)}")
-    return {
-        "rows": args.rows,
-        "rows_without_text": empty,
-        "texts": len(texts),
-        "formats": list(FORMATS),
-        "model": args.model,
-        **environment("openvino", "ray", "pyarrow", "tokenizers", "numpy"),
-        "runs": runs,
-        "against_classify": {
+        source, texts = Path(folder, "in"), real_texts(data, utterances)
+        empty = write_rows(source, texts, rows)
+        options = ["--model", model, "--part-rows", part_rows, "--threads", 1, "--json"]
+        runs = _measure(source, Path(folder), rows, model, actors, options)
+    answer = record(
+        output,
+        "openvino ray pyarrow tokenizers numpy",
+        rows=rows,
+        rows_without_text=empty,
+        texts=len(texts),
+        formats=FORMATS,
+        model=model,
+        runs=runs,
+        against_classify={
             name: round(run["rows_per_second"] / runs["classify"]["rows_per_second"], 3)
             for name, run in runs.items()
         },
-    }
+    )
+    if output is not None and output.resolve() == RESULTS / "cluster.json":
+        renew(README, for_readme(answer))
+    print(table([HEAD, *_cells(answer, 1)]))
 
 
-def _plain(args: argparse.Namespace, source: Path, target: Path) -> dict[str, Any]:
+def _measure(
+    source: Path, folder: Path, rows: int, model: str, actors: int, options: Sequence[object]
+) -> dict[str, Any]:
+    def words(target: Path, several: int) -> list[str]:
+        return classify_many(source, target, *options, "--actors", several)
+
     files = [str(source / f"rows.{name}") for name in FORMATS]
-    options = ["--json", "--output", str(target), "--model", args.model]
-    words = [sys.executable, "-m", "ov_emotions", "classify", *options, "--input", *files]
+    plain = [sys.executable, "-m", "ov_emotions", "classify", "--json", "--model", model]
+    say("plain classify")
+    seconds, _ = _timed([*plain, "--output", str(folder / "plain.jsonl"), "--input", *files])
+    runs: dict[str, Any] = {"classify": _rates(seconds, rows)}
+    whole = f"{actors} actors"
+    for name, several in ((whole, actors), ("1 actor", 1)):
+        say(name)
+        runs[name] = _whole(words(folder / name, several), folder / name, rows)
+    for name, strike in (("actor killed", kill_an_actor), ("driver killed", kill_driver)):
+        say(name)
+        target, third = folder / name, max(runs[whole]["parts"] // 3, 1)
+        started = time.perf_counter()
+        code, _ = interrupt(
+            words(target, actors),
+            lambda target=target, third=third: parts_done(target) >= third,
+            strike,
+            _LIMIT,
+        )
+        before = round(time.perf_counter() - started, 3)
+        done = {"seconds_before": before, "exit_code": code, "parts_before": parts_done(target)}
+        again = _whole(words(target, actors), target, rows)
+        # Without an actor the run went on to its end; the second had nothing to do.
+        seconds = before if name == "actor killed" else before + again["seconds"]
+        runs[name] = {**again, **done, **_rates(seconds, rows)}
+    hashes = {name: _hashes(folder / name) for name in runs if name != "classify"}
+    if differing := [name for name, found in hashes.items() if found != hashes[whole]]:
+        raise ClusterError(f"other bytes than in the unbroken run: {', '.join(differing)}")
+    return runs
+
+
+def _timed(words: Sequence[str]) -> tuple[float, str]:
+    """Run a command to its end, timed from outside; give its seconds and what it printed."""
     started = time.perf_counter()
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    if done.returncode not in (0, 1) or not target.is_file():
-        raise ClusterError(f"classify failed: {done.stderr[-500:]}")
-    return {"seconds": round(seconds, 3), "rows_per_second": round(args.rows / seconds, 1)}
+    if done.returncode not in (0, 1):
+        raise ClusterError(f"{words[3]} failed: {done.stderr[-500:]}")
+    return time.perf_counter() - started, done.stdout
+
+
+def _rates(seconds: float, rows: int) -> dict[str, float]:
+    return {"seconds": round(seconds, 3), "rows_per_second": round(rows / seconds, 1)}
 
 
 def _whole(words: Sequence[str], target: Path, rows: int) -> dict[str, Any]:
-    """Run the command to its end, timed from outside, Ray's start and end included."""
-    started = time.perf_counter()
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    if done.returncode not in (0, 1) or not done.stdout:
-        raise ClusterError(f"classify-many failed: {done.stderr[-500:]}")
-    summary: dict[str, Any] = json.loads(done.stdout)
-    return {
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(rows / seconds, 1),
-        "parts": summary["parts"],
-        "parts_before": summary["parts_before"],
-        "processes": summary["processes"],
-        "checked": check_rows(target, rows),
-    }
-
-
-def _interrupted(
-    words: Sequence[str], target: Path, parts: int, strike: Callable[[int], None]
-) -> dict[str, Any]:
-    """Strike when a third of the parts stands."""
-    started = time.perf_counter()
-    code, _ = interrupt(words, lambda: parts_done(target) >= max(parts // 3, 1), strike, _LIMIT)
-    return {
-        "seconds_before": round(time.perf_counter() - started, 3),
-        "exit_code": code,
-        "parts_before": parts_done(target),
-    }
+    """Run the command to its end, Ray's start and end included, and check what it wrote."""
+    seconds, said = _timed(words)
+    summary: dict[str, Any] = json.loads(said)
+    told = {key: summary[key] for key in ("parts", "parts_before", "processes")}
+    return {**_rates(seconds, rows), **told, "checked": check_rows(target, rows)}
 
 
 def _hashes(target: Path) -> dict[str, str]:
@@ -185,4 +151,4 @@ def for_readme(answer: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("benchmarks.cluster", cluster))

@@ -8,7 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 _ACTOR = "PartWorker"
 
@@ -49,41 +52,17 @@ def interrupt(
     return process.returncode, error
 
 
-def actors_of(driver: int) -> list[int]:
-    """Find the processes that classify for a command, by its process id; Linux only."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-            title = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
-        except OSError:  # it has ended
-            continue
-        # The name in brackets may hold anything, spaces and brackets too.
-        parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1]), title
-    return [
-        process
-        for process, (_, title) in parents.items()
-        if _ACTOR in title and driver in _ancestors(process, parents)
-    ]
-
-
-def _ancestors(process: int, parents: dict[int, tuple[int, str]]) -> list[int]:
-    found = []
-    while process in parents:
-        process = parents[process][0]
-        found.append(process)
-    return found
-
-
 def kill_an_actor(driver: int) -> None:
     """Send SIGKILL to one of the actors of a command.
 
     :raises RuntimeError: if it has none.
     """
-    actors = actors_of(driver)
-    if not actors:
-        raise RuntimeError("there is no actor to kill")
-    os.kill(actors[0], signal.SIGKILL)
+    for process in psutil.Process(driver).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            if _ACTOR in " ".join(process.cmdline()):
+                process.kill()
+                return
+    raise RuntimeError("there is no actor to kill")
 
 
 def kill_driver(driver: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,23 +37,17 @@ def write_rows(folder: Path, texts: Sequence[str], rows: int) -> int:
     folder.mkdir(parents=True)
     cuts = np.linspace(0, rows, len(FORMATS) + 1).astype(int).tolist()
     for name, first, behind in zip(FORMATS, cuts, cuts[1:], strict=False):
-        path = folder / f"rows.{name}"
-        numbers = range(first, behind)
-        found = [_text(texts, number) for number in numbers]
+        path, numbers = folder / f"rows.{name}", range(first, behind)
+        found = ["" if n % _EMPTY_EVERY == 0 else texts[n % len(texts)] for n in numbers]
+        table = pa.table({"id": numbers, "text": found})
         if name == "parquet":
-            pq.write_table(pa.table({"id": numbers, "text": found}), path)
+            pq.write_table(table, path)
         elif name == "csv":
-            pa.csv.write_csv(pa.table({"id": numbers, "text": found}), path)
+            pa.csv.write_csv(table, path)
         else:
-            with path.open("w", encoding="utf-8") as file:
-                for number, text in zip(numbers, found, strict=True):
-                    row = {"id": number, "text": text}
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
+            path.write_text("".join(lines), encoding="utf-8")
     return len(range(0, rows, _EMPTY_EVERY))
-
-
-def _text(texts: Sequence[str], number: int) -> str:
-    return "" if number % _EMPTY_EVERY == 0 else texts[number % len(texts)]
 
 
 def check_rows(target: Path, rows: int) -> dict[str, int]:
@@ -80,10 +73,10 @@ def check_rows(target: Path, rows: int) -> dict[str, int]:
 
 
 def _ids(target: Path) -> Iterator[Any]:
-    for path in itertools.chain(target.glob("part-*.parquet"), target.glob("part-*.csv")):
+    for path in target.glob("part-*"):
         if path.suffix == ".parquet":
             yield pq.read_table(path, columns=["id"])["id"].to_numpy()
-        else:
+        elif path.suffix == ".csv":
             yield pa.csv.read_csv(path)["id"].to_numpy()
-    for path in target.glob("part-*.jsonl"):
-        yield [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
+        else:
+            yield [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()]

@@ -1,13 +1,14 @@
 """Every kind of checkpoint, all the way: converted, held against the original, INT8, text in.
 
-    python benchmarks/convert/kinds.py [--work FOLDER] [--only NAME ...] [--json FILE]
+    python -m benchmarks.convert.kinds [--work FOLDER] [--only NAME ...] [--json FILE]
 
 Makes random checkpoints with ../shared/cases/hf/make_checkpoints.py and the kinds that it lacks
 (ModernBERT, MPNet, Gemma, an optimum folder of OpenVINO and of ONNX), and converts each with 400
 texts of CEDR under random labels. Takes about a quarter of an hour on two cores.
 """
 
-import argparse
+from __future__ import annotations
+
 import csv
 import json
 import os
@@ -24,6 +25,7 @@ import torch
 import transformers
 
 import ov_emotions
+from benchmarks.common import command, record
 from ov_emotions.conversion.tokenizer import PROBES
 from ov_emotions.runtime.packed_graph import UnpackableError, pack_graph
 from ov_emotions.serving.text_model import build_text_model
@@ -31,6 +33,25 @@ from ov_emotions.system import shared_core
 
 SHARED = Path(os.environ.get("OV_EMOTIONS_SHARED", "../shared"))
 LABELS = ["гнев", "отвращение", "страх", "радость", "грусть", "удивление", "нейтрально"]
+_MEAN = """
+<ir_version: 8, opset_import: ["" : 17]>
+mean (int64[rows, tokens] input_ids, int64[rows, tokens] attention_mask,
+      int64[rows, tokens] token_type_ids) => (float[rows, 7] logits)
+<int64[1] last = {2}, int64[1] each = {1}> {
+    found = Gather(words, input_ids)
+    kinds = Gather(types, token_type_ids)
+    states = Add(found, kinds)
+    present = Cast<to = 1>(attention_mask)
+    weights = Unsqueeze(present, last)
+    kept = Mul(states, weights)
+    sum = ReduceSum<keepdims = 0>(kept, each)
+    count = ReduceSum<keepdims = 0>(weights, each)
+    mean = Div(sum, count)
+    logits = MatMul(mean, layer)
+}
+"""
+"""The smallest ONNX classifier: embeddings, their mean over the tokens, a layer."""
+
 _SMALL = {
     "hidden_size": 32,
     "num_attention_heads": 2,
@@ -87,40 +108,11 @@ def _optimum(work: Path) -> None:
 
 
 def _mean_of_embeddings(words: int) -> onnx.ModelProto:
-    """Make the smallest ONNX classifier: embeddings, their mean over the tokens, a layer."""
-    helper, rng = onnx.helper, np.random.default_rng(0)
-    weights = {
-        "words": rng.normal(size=(words, 32)),
-        "types": rng.normal(size=(2, 32)),
-        "layer": rng.normal(size=(32, len(LABELS))),
-    }
-    constants = [
-        onnx.numpy_helper.from_array(value.astype(np.float32), name)
-        for name, value in weights.items()
-    ] + [
-        onnx.numpy_helper.from_array(np.array([2], dtype=np.int64), "last"),
-        onnx.numpy_helper.from_array(np.array([1], dtype=np.int64), "tokens"),
-    ]
-    nodes = [
-        helper.make_node("Gather", ["words", "input_ids"], ["found"]),
-        helper.make_node("Gather", ["types", "token_type_ids"], ["kinds"]),
-        helper.make_node("Add", ["found", "kinds"], ["states"]),
-        helper.make_node("Cast", ["attention_mask"], ["present"], to=onnx.TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["present", "last"], ["weights"]),
-        helper.make_node("Mul", ["states", "weights"], ["kept"]),
-        helper.make_node("ReduceSum", ["kept", "tokens"], ["sum"], keepdims=0),
-        helper.make_node("ReduceSum", ["weights", "tokens"], ["count"], keepdims=0),
-        helper.make_node("Div", ["sum", "count"], ["mean"]),
-        helper.make_node("MatMul", ["mean", "layer"], ["logits"]),
-    ]
-    given = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["rows", "tokens"])
-        for name in ("input_ids", "attention_mask", "token_type_ids")
-    ]
-    out = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["rows", len(LABELS)])
-    graph = helper.make_graph(nodes, "mean", given, [out], constants)
-    opset = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=8)
+    model, rng = onnx.parser.parse_model(_MEAN), np.random.default_rng(0)
+    for name, shape in (("words", (words, 32)), ("types", (2, 32)), ("layer", (32, len(LABELS)))):
+        values = rng.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    return model
 
 
 def rows(path: Path) -> None:
@@ -168,35 +160,32 @@ def convert(folder: Path, data: Path, output: Path) -> dict:
     return found
 
 
-def main() -> None:
-    """Convert all, print a line each, and write the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--only", nargs="*")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+def kinds(
+    *, work: Path | None = None, only: tuple[str, ...] = (), json: Path | None = None
+) -> None:
+    """Convert all, print a line each, and write the table.
+
+    :param only: names of checkpoints; all where none is named.
+    """
     warnings.simplefilter("ignore")
+    table = {}
     with tempfile.TemporaryDirectory() as temporary:
-        work = arguments.work or Path(temporary) / "hf"
-        if not (work / "optimum_onnx").is_dir():
-            work.mkdir(parents=True, exist_ok=True)
-            make(work)
+        place = work or Path(temporary) / "hf"
+        if not (place / "optimum_onnx").is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+            make(place)
         data = Path(temporary) / "val.csv"
         rows(data)
-        table = {}
-        for folder in sorted(path for path in work.iterdir() if path.is_dir()):
-            if arguments.only and folder.name not in arguments.only:
+        for folder in sorted(path for path in place.iterdir() if path.is_dir()):
+            if only and folder.name not in only:
                 continue
             try:
                 table[folder.name] = convert(folder, data, Path(temporary) / "out" / folder.name)
             except ov_emotions.OvEmotionsError as error:
                 table[folder.name] = {"error": str(error)}
-            print(folder.name, json.dumps(table[folder.name], ensure_ascii=False), flush=True)
-    if arguments.json:
-        facts = {"versions": {"torch": torch.__version__, "transformers": transformers.__version__}}
-        text = json.dumps({**facts, "checkpoints": table}, ensure_ascii=False, indent=2)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+            print(folder.name, table[folder.name], flush=True)
+    record(json, "torch transformers", checkpoints=table)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command("benchmarks.convert.kinds", kinds))

@@ -1,15 +1,14 @@
 """The two ways into OpenVINO, on the shipped checkpoints: torch.export beside optimum-intel.
 
-    python benchmarks/convert/ways.py --data prepared [--rounds 7] [--json FILE]
+    python -m benchmarks.convert.ways --data prepared [--rounds 7] [--json FILE]
 
 Each checkpoint of quantize/checkpoints is converted both ways, quantized by `int8-mixed`, and
 scored on test_goemotions: parity with torch, weighted F1 with the paired difference, and, in turns,
 texts a second in lists and one by one.
 """
 
-import argparse
-import json
-import statistics
+from __future__ import annotations
+
 import sys
 import tempfile
 import time
@@ -19,49 +18,40 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import ROOT, SEED, SPLIT, command, record
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED, Bundle
+from ov_emotions.cli.output import print_json
 from ov_emotions.conversion import run
 from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import ExportError
-from ov_emotions.files import write_json
 from ov_emotions.metrics import paired_differences
 from ov_emotions.quantization.quantize import quantize_bundle
 from ov_emotions.quantization.recipe import DEFAULT_RECIPE, load_recipe
-from ov_emotions.system import environment
+from ov_emotions.quantization.timing import spread
+from ov_emotions.schema import Count
 
 WAYS = ("torch.export", "optimum-intel")
-ROOT = Path(__file__).resolve().parents[2]
-_SINGLES = 300
-_SAMPLES, _SEED = 1000, 20261122
+_LIST, _SINGLES, _SAMPLES = 2000, 300, 1000
 _first_way = run.to_ir
 
 
-def main() -> int:
+def ways(*, data: Path, rounds: Count = 7, json: Path | None = None) -> None:
     """Convert, score, and time."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    data = PreparedData.open(arguments.data)
-    found = {name: _both(name, data, arguments.rounds) for name in SHIPPED}
-    answer = {
-        "command": " ".join(["python", *sys.argv]),
-        **environment("openvino", "torch", "transformers", "optimum-intel", "nncf"),
-        "split": "test_goemotions",
-        "rounds": arguments.rounds,
-        "checkpoints": found,
-    }
-    print(json.dumps(answer, indent=2))
-    if arguments.json:
-        write_json(arguments.json, answer)
-    return 0
+    prepared = PreparedData.open(data)
+    answer = record(
+        json,
+        "openvino torch transformers optimum-intel nncf",
+        split=SPLIT,
+        rounds=rounds,
+        checkpoints={name: _both(name, prepared, rounds) for name in SHIPPED},
+    )
+    print_json(answer)
 
 
 def _both(name: str, data: PreparedData, rounds: int) -> dict[str, Any]:
-    test = data.split("test_goemotions")
+    test = data.split(SPLIT)
     texts, targets = list(test.texts), np.asarray(test.targets)
     told: dict[str, Any] = {}
     decided, classifiers = {}, {}
@@ -73,10 +63,11 @@ def _both(name: str, data: PreparedData, rounds: int) -> dict[str, Any]:
             thresholds = bundle.manifest.threshold_array()
             decided[way] = classifier.predict_proba(texts) >= thresholds
         new, old = (decided[way] for way in WAYS)
-        told["f1"] = paired_differences(targets, old, new, _SAMPLES, _SEED)
+        told["f1"] = paired_differences(targets, old, new, _SAMPLES, SEED)
+        lists, singles = [texts[:_LIST]], texts[:_SINGLES]
         told["rates"] = {
-            what: _rates(classifiers, ask, rounds)
-            for what, ask in (("lists", _lists(texts)), ("one by one", _singles(texts)))
+            "lists": _rates(classifiers, lists, _LIST, rounds),
+            "one by one": _rates(classifiers, singles, _SINGLES, rounds),
         }
         for classifier in classifiers.values():
             classifier.close()
@@ -101,44 +92,23 @@ def _made(name: str, way: str, data: PreparedData, folder: Path) -> tuple[Bundle
     return bundle, {"largest_logit_difference": parity.largest}
 
 
-def _lists(texts: list[str]) -> Callable[[EmotionClassifier], int]:
-    def ask(classifier: EmotionClassifier) -> int:
-        classifier(texts[:2000])
-        return 2000
-
-    return ask
-
-
-def _singles(texts: list[str]) -> Callable[[EmotionClassifier], int]:
-    def ask(classifier: EmotionClassifier) -> int:
-        for text in texts[:_SINGLES]:
-            classifier(text)
-        return _SINGLES
-
-    return ask
-
-
 def _rates(
-    classifiers: dict[str, EmotionClassifier],
-    ask: Callable[[EmotionClassifier], int],
-    rounds: int,
+    classifiers: dict[str, EmotionClassifier], calls: list[Any], texts: int, rounds: int
 ) -> dict[str, Any]:
-    """Time in turns, every other round the other way round."""
+    """Time in turns, every other round the other way round: so many texts in some calls."""
     rates: dict[str, list[float]] = {way: [] for way in WAYS}
     for turn in range(rounds + 1):
         for way in WAYS if turn % 2 else reversed(WAYS):
             start = time.perf_counter()
-            texts = ask(classifiers[way])
+            for call in calls:
+                classifiers[way](call)
             if turn:  # the first is to warm up
                 rates[way].append(texts / (time.perf_counter() - start))
-    ratios = [new / old for new, old in zip(*rates.values(), strict=True)]
-    return {
-        **{f"{way}, texts a second": round(statistics.median(rates[way]), 1) for way in WAYS},
-        "ratio": round(statistics.median(ratios), 3),
-        "lowest": round(min(ratios), 3),
-        "highest": round(max(ratios), 3),
-    }
+    ratio = spread([new / old for new, old in zip(*rates.values(), strict=True)])
+    return {f"{way}, texts a second": spread(found)["median"] for way, found in rates.items()} | {
+        "ratio": ratio["median"], "lowest": ratio["min"], "highest": ratio["max"],
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("benchmarks.convert.ways", ways))

@@ -10,11 +10,7 @@ defaults as well. The dialogues were written for this purpose and are few: read 
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
-import math
-import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -25,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import command, record
 from ov_emotions import EmotionClassifier, Prediction
+from ov_emotions.cli.output import print_json
 from ov_emotions.dialogues import Dialogue, DialogueAnalysis, DialogueSettings, Utterance, analyse
-from ov_emotions.files import write_json
-from ov_emotions.system import environment
+from ov_emotions.dialogues.curves import wilson
 
 SEED = 20261130
 MARKED = Path(__file__).with_name("dialogues.csv")
@@ -36,6 +33,7 @@ EARLY, LATE = 2, 4
 """How many utterances of the dialogue a hand-over may come before and after its mark; of a
 turning point, `LATE` on either side."""
 
+DEFAULTS = DialogueSettings()
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "handover": {
         "half_life": (1.0, 2.0, 3.0),
@@ -57,12 +55,16 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What whoever wrote a dialogue says of it; positions count from 0."""
+class Marked:
+    """A dialogue, and what its writer says of it; positions count from 0."""
 
+    dialogue: Dialogue
     handover: int | None
     turns: tuple[tuple[int, str], ...]
     segment: str
+
+
+Pairs = Sequence[tuple[DialogueAnalysis, Marked]]
 
 
 class Remembered:
@@ -80,176 +82,151 @@ class Remembered:
         return [self._found[text] for text in texts]
 
 
-def read_marked(path: Path) -> dict[str, tuple[Dialogue, Marks]]:
-    """Read dialogues and their marks by name: dialogue, speaker, text, handover, turn, segment."""
+def read_marked(path: Path) -> list[Marked]:
+    """Read dialogues: dialogue, speaker, text, and the marks handover, turn, segment."""
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             rows[row["dialogue"]].append(row)
-    found = {}
-    for name, said in rows.items():
-        marks = [i for i, row in enumerate(said) if row["handover"]]
-        turns = tuple((i, row["turn"]) for i, row in enumerate(said) if row["turn"])
-        utterances = tuple(Utterance(row["speaker"], row["text"]) for row in said)
-        handover = marks[0] if marks else None
-        found[name] = Dialogue(name, utterances), Marks(handover, turns, said[0]["segment"])
-    return found
+    return [
+        Marked(
+            Dialogue(name, tuple(Utterance(row["speaker"], row["text"]) for row in said)),
+            next((i for i, row in enumerate(said) if row["handover"]), None),
+            tuple((i, row["turn"]) for i, row in enumerate(said) if row["turn"]),
+            said[0]["segment"],
+        )
+        for name, said in rows.items()
+    ]
 
 
-def halves(marked: dict[str, tuple[Dialogue, Marks]]) -> tuple[list[str], list[str]]:
-    """Deal the dialogues into two halves, alike in hand-overs and segments.
-
-    :return: names of the half that chooses and of the half that is reported.
-    """
+def halves(marked: Sequence[Marked]) -> tuple[list[Marked], list[Marked]]:
+    """Deal into two halves, alike in hand-overs and segments: what chooses, what is reported."""
     rng = np.random.default_rng(SEED)
-    groups: dict[tuple[bool, str], list[str]] = defaultdict(list)
-    for name, (_, marks) in marked.items():
-        groups[marks.handover is not None, marks.segment].append(name)
-    dealt: list[str] = []
-    for key in sorted(groups):
-        dealt += rng.permutation(groups[key]).tolist()
+    groups: dict[tuple[bool, str], list[int]] = defaultdict(list)
+    for i, one in enumerate(marked):
+        groups[one.handover is not None, one.segment].append(i)
+    dealt = [marked[i] for key in sorted(groups) for i in rng.permutation(groups[key])]
     return dealt[::2], dealt[1::2]
 
 
-def counts(right: int, told: int, marked: int) -> dict[str, Any]:
-    """Turn three counts into precision, recall and F1, with Wilson's 95 % intervals."""
+def _share(right: int, of: int, name: str) -> dict[str, Any]:
+    """Give a share with Wilson's 95 % interval; None where there is nothing to divide by."""
+    if not of:
+        return {name: None, f"{name}_95": None}
+    ends = wilson(np.array(right / of), np.array(of), 0.95)
+    return {name: round(right / of, 4), f"{name}_95": [round(float(end), 3) for end in ends]}
+
+
+def _counts(right: int, told: int, marked: int) -> dict[str, Any]:
+    """Turn three counts into precision, recall and F1."""
     return {
         "right": right,
         "told": told,
         "marked": marked,
-        "precision": _share(right, told),
-        "precision_95": _wilson(right, told),
-        "recall": _share(right, marked),
-        "recall_95": _wilson(right, marked),
-        "f1": _share(2 * right, told + marked),
+        **_share(right, told, "precision"),
+        **_share(right, marked, "recall"),
+        "f1": round(2 * right / (told + marked), 4) if told + marked else None,
     }
 
 
-def _wilson(right: int, of: int) -> list[float] | None:
-    if not of:
-        return None
-    z, share = 1.959964, right / of
-    middle = share + z * z / (2 * of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    scale = 1 + z * z / of
-    low, high = (middle - half) / scale, (middle + half) / scale
-    return [round(max(low, 0.0), 3), round(min(high, 1.0), 3)]
-
-
-def _share(right: int, of: int) -> float | None:
-    return round(right / of, 4) if of else None
-
-
-def score_handover(found: Sequence[DialogueAnalysis], marks: Sequence[Marks]) -> dict[str, Any]:
+def score_handover(pairs: Pairs) -> dict[str, Any]:
     """Count the hand-overs that come near their marks."""
-    right = told = marked = 0
-    for dialogue, mark in zip(found, marks, strict=True):
-        told += dialogue.handover is not None
-        marked += mark.handover is not None
-        if dialogue.handover is not None and mark.handover is not None:
-            right += -EARLY <= dialogue.handover.position - mark.handover <= LATE
-    return counts(right, told, marked)
+    found = [(d.handover.position if d.handover else None, mark.handover) for d, mark in pairs]
+    right = sum(
+        -EARLY <= place - mark <= LATE
+        for place, mark in found
+        if place is not None and mark is not None
+    )
+    told, marked = (sum(one is not None for one in column) for column in zip(*found, strict=True))
+    return _counts(right, told, marked)
 
 
-def score_turns(found: Sequence[DialogueAnalysis], marks: Sequence[Marks]) -> dict[str, Any]:
+def score_turns(pairs: Pairs) -> dict[str, Any]:
     """Count the clients' turning points that have a mark of their direction near."""
-    right = told = marked = 0
-    for dialogue, mark in zip(found, marks, strict=True):
-        points = [point for speaker in dialogue.clients for point in speaker.turning_points]
-        told += len(points)
-        marked += len(mark.turns)
+    right = told = 0
+    for dialogue, mark in pairs:
         left = list(mark.turns)
-        for point in points:
+        for point in (point for speaker in dialogue.clients for point in speaker.turning_points):
+            told += 1
             direction = "worse" if point.worse else "better"
             near = [t for t in left if t[1] == direction and abs(t[0] - point.position) <= LATE]
             if near:
                 right += 1
                 left.remove(near[0])
-    return counts(right, told, marked)
+    return _counts(right, told, sum(len(mark.turns) for _, mark in pairs))
 
 
-def score_segments(segments: Sequence[str], marks: Sequence[Marks]) -> dict[str, Any]:
-    """Count the clients that stand in the segment they were written for."""
-    right = sum(a == mark.segment for a, mark in zip(segments, marks, strict=True))
+def run(
+    marked: Sequence[Marked], classifier: Any, settings: DialogueSettings
+) -> dict[str, dict[str, Any]]:
+    """Score an analysis: hand-overs, turning points, and the clients' segments."""
+    analysis = analyse([one.dialogue for one in marked], classifier, settings)
+    pairs = list(zip(analysis.dialogues, marked, strict=True))
+    segments = {client.dialogues[0]: client.segment for client in analysis.clients}
+    right = sum(segments[one.dialogue.name] == one.segment for one in marked)
     return {
-        "right": right,
-        "clients": len(marks),
-        "accuracy": _share(right, len(marks)),
-        "accuracy_95": _wilson(right, len(marks)),
+        "handover": score_handover(pairs),
+        "turning_points": score_turns(pairs),
+        "segments": {
+            "right": right,
+            "clients": len(marked),
+            **_share(right, len(marked), "accuracy"),
+        },
     }
 
 
-def settings_of(grid: dict[str, tuple[Any, ...]]) -> Iterable[dict[str, Any]]:
-    """Give every combination of a grid that is allowed."""
-    for values in product(*grid.values()):
-        chosen = dict(zip(grid, values, strict=True))
-        if chosen.get("calm", 0) <= chosen.get("upset", 1):
-            yield chosen
+def _grid(question: str) -> Iterable[dict[str, Any]]:
+    """Give every combination that is allowed, those nearest to the defaults first."""
+    grid = GRIDS[question]
+    found = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    allowed = [chosen for chosen in found if chosen.get("calm", 0) <= chosen.get("upset", 1)]
+    return sorted(allowed, key=lambda c: sum(getattr(DEFAULTS, k) != v for k, v in c.items()))
 
 
-def measure(model: str, marked: dict[str, tuple[Dialogue, Marks]]) -> dict[str, Any]:
+def measure(model: str, marked: Sequence[Marked]) -> dict[str, Any]:
     """Fit on one half, and report the other: scores of the defaults and of what was fitted."""
-    texts = dict.fromkeys(u.text for dialogue, _ in marked.values() for u in dialogue.utterances)
-    classifier: Any = Remembered(model, list(texts))
+    texts = dict.fromkeys(u.text for one in marked for u in one.dialogue.utterances)
+    classifier = Remembered(model, list(texts))
     chooses, reports = halves(marked)
-
-    def run(names: Sequence[str], settings: DialogueSettings) -> dict[str, Any]:
-        analysis = analyse([marked[name][0] for name in names], classifier, settings)
-        marks = [marked[name][1] for name in names]
-        segments = {client.dialogues[0]: client.segment for client in analysis.clients}
-        return {
-            "handover": score_handover(analysis.dialogues, marks),
-            "turning_points": score_turns(analysis.dialogues, marks),
-            "segments": score_segments([segments[name] for name in names], marks),
-        }
-
-    defaults = DialogueSettings()
+    at_defaults = run(reports, classifier, DEFAULTS)
     answer: dict[str, Any] = {}
-    at_defaults = run(reports, defaults)
-    for question, grid in GRIDS.items():
+    for question in GRIDS:
         key = "accuracy" if question == "segments" else "f1"
         # The permutation test is the slow part, and matters to turning points alone.
-        base = defaults if question == "turning_points" else replace(defaults, permutations=1)
-        best, fitted = -1.0, {}
-        for chosen in settings_of(grid):
-            value = run(chooses, replace(base, **chosen))[question][key] or 0.0
-            # Of equals, what is nearest to the defaults.
-            if value > best + 1e-9 or (value > best - 1e-9 and _changed(chosen) < _changed(fitted)):
-                best, fitted = value, chosen
+        slow = question == "turning_points"
+        base = DEFAULTS if slow else replace(DEFAULTS, permutations=1)
+        scores = [
+            (run(chooses, classifier, replace(base, **chosen))[question][key] or 0.0, chosen)
+            for chosen in _grid(question)
+        ]
+        best, fitted = max(scores, key=lambda pair: pair[0])
         answer[question] = {
             "defaults": at_defaults[question],
-            "fitted": run(reports, replace(base, **fitted))[question],
+            "fitted": run(reports, classifier, replace(base, **fitted))[question],
             "fitted_settings": fitted,
             "fitted_on_its_own_half": round(best, 4),
         }
     return answer
 
 
-def _changed(chosen: dict[str, Any]) -> int:
-    defaults = DialogueSettings()
-    return sum(getattr(defaults, name) != value for name, value in chosen.items())
+def dialogues(models: tuple[str, ...], *, output: Path) -> None:
+    """Measure and write the figures.
 
-
-def main() -> None:
-    """Measure and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
+    :param models: bundles, or the names of shipped ones.
+    """
     marked = read_marked(MARKED)
-    chooses, reports = halves(marked)
-    answer = {
-        "command": shlex.join(["python", "-m", "benchmarks.dialogues", *sys.argv[1:]]),
-        "split": f"benchmarks/dialogues/dialogues.csv: {len(chooses)} dialogues choose, "
-        f"{len(reports)} are reported",
-        "tolerance": {"handover": [-EARLY, LATE], "turning_points": LATE},
-        "seed": SEED,
-        **environment("openvino", "tokenizers", "numpy"),
-        "models": {model: measure(model, marked) for model in args.models},
-    }
-    write_json(args.output, answer)
-    print(json.dumps(answer["models"], indent=2, ensure_ascii=False))
+    chooses, reports = map(len, halves(marked))
+    answer = record(
+        output,
+        "openvino tokenizers numpy",
+        split=f"benchmarks/dialogues/dialogues.csv: {chooses} dialogues choose, "
+        f"{reports} are reported",
+        tolerance={"handover": [-EARLY, LATE], "turning_points": LATE},
+        seed=SEED,
+        models={model: measure(model, marked) for model in models},
+    )
+    print_json(answer["models"])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command("benchmarks.dialogues", dialogues))

@@ -10,23 +10,24 @@ from benchmarks.peers.plan import LARGE
 from ov_emotions.quantization.timing import spread
 
 Rounds = Mapping[str, Sequence[Mapping[str, float]]]
+Figure = Mapping[str, float]
+"""Median, min and max over the rounds."""
 
 OURS, EARLIER, LIMIT = "EmotionClassifier INT8", "earlier projects' path", "bare IR INT8 (limit)"
+RATE = "texts_per_second"
 
 
 @dataclass(frozen=True)
 class Goal:
     """A figure that is held against a bound.
 
-    :param name: what it is.
-    :param figure: median, min and max over the rounds.
     :param bound: to be reached by the median.
     :param least: whether the bound is the least that will do; else it is the most.
     :param unit: behind the number.
     """
 
     name: str
-    figure: Mapping[str, float]
+    figure: Figure
     bound: float
     least: bool
     unit: str = ""
@@ -41,18 +42,16 @@ class Goal:
         return {**asdict(self), "reached": self.reached}
 
 
-def ratio(rounds: Rounds, name: str, other: str, key: str) -> dict[str, float]:
+def ratio(rounds: Rounds, name: str, other: str, key: str = RATE) -> dict[str, float]:
     """Divide one peer's figure by another's, round by round: median, min and max."""
     pairs = zip(rounds[name], rounds[other], strict=True)
     return spread([mine[key] / theirs[key] for mine, theirs in pairs])
 
 
 def best_peer(rounds: Rounds, candidates: Sequence[str]) -> str:
-    """Name the peer that does most texts a second, by the median of its rounds, if it has some."""
-    return max(
-        (name for name in candidates if rounds.get(name)),
-        key=lambda name: spread([r["texts_per_second"] for r in rounds[name]])["median"],
-    )
+    """Name the peer that does most texts a second, by the median of its rounds."""
+    measured = [name for name in candidates if rounds.get(name)]
+    return max(measured, key=lambda name: spread([r[RATE] for r in rounds[name]])["median"])
 
 
 def model_goals(model: str, rounds: Rounds, peers: Sequence[str]) -> list[Goal]:
@@ -63,27 +62,26 @@ def model_goals(model: str, rounds: Rounds, peers: Sequence[str]) -> list[Goal]:
     ours = rounds.get(OURS)
     if not ours:
         return []
-    goals = []
-    key = "texts_per_second"
-    if model == LARGE and rounds.get(EARLIER):
-        figure = ratio(rounds, OURS, EARLIER, key)
-        goals.append(Goal("throughput over the earlier projects' path", figure, 12.0, True, "×"))
-    if model == LARGE and any(rounds.get(name) for name in peers):
-        best = best_peer(rounds, peers)
-        figure = ratio(rounds, OURS, best, key)
-        goals.append(Goal(f"throughput over the best peer ({best})", figure, 1.5, True, "×"))
-    if rounds.get(LIMIT):
-        figure = ratio(rounds, OURS, LIMIT, key)
-        goals.append(Goal("throughput over the bare IR's", figure, 0.9, True, "×"))
-        pairs = zip(ours, rounds[LIMIT], strict=True)
-        figure = spread([a["p50_ms"] - b["p50_ms"] for a, b in pairs])
-        goals.append(Goal("one text, p50 over the bare IR's", figure, 0.3, False, " ms"))
+    over: list[tuple[str, str, float]] = []
+    if model == LARGE:
+        over.append(("the earlier projects' path", EARLIER, 12.0))
+        if any(rounds.get(name) for name in peers):
+            best = best_peer(rounds, peers)
+            over.append((f"the best peer ({best})", best, 1.5))
+    over.append(("the bare IR's", LIMIT, 0.9))
+    goals = [
+        Goal(f"throughput over {told}", ratio(rounds, OURS, other), bound, True, "×")
+        for told, other, bound in over
+        if rounds.get(other)
+    ]
+    if limit := rounds.get(LIMIT):
+        later = spread([a["p50_ms"] - b["p50_ms"] for a, b in zip(ours, limit, strict=True)])
+        goals.append(Goal("one text, p50 over the bare IR's", later, 0.3, False, " ms"))
     figure = spread([r["p99_ms"] / r["p50_ms"] for r in ours])
-    goals.append(Goal("one text, p99 over p50", figure, 2.0, False, "×"))
-    return goals
+    return [*goals, Goal("one text, p99 over p50", figure, 2.0, False, "×")]
 
 
-def start_goals(starts: Mapping[str, Mapping[str, float]]) -> list[Goal]:
+def start_goals(starts: Mapping[str, Figure]) -> list[Goal]:
     """Hold what `measure_starts` found of the shipped model against the goals."""
     return [
         Goal(name, starts[key], bound, False, unit)
@@ -101,8 +99,7 @@ def memory_goal(megabytes: Sequence[float]) -> Goal:
     :param megabytes: resident, at equal steps; the first after the stream has warmed up.
     :return: the goal, in percent.
     """
-    growth = round(100 * (max(megabytes) / megabytes[0] - 1), 2)
-    figure = {"median": growth, "min": growth, "max": growth}
+    figure = spread([round(100 * (max(megabytes) / megabytes[0] - 1), 2)])
     return Goal("growth of resident memory over a stream", figure, 5.0, False, " %")
 
 
@@ -115,9 +112,8 @@ def macs_per_token(config: Mapping[str, int], length: float) -> float:
         of attention; embeddings are looked up, and the head is too small to count.
     """
     hidden, inner = config["hidden_size"], config["intermediate_size"]
-    return config["num_hidden_layers"] * (
-        4.0 * hidden * hidden + 2.0 * hidden * inner + 2.0 * length * hidden
-    )
+    layer = 4.0 * hidden * hidden + 2.0 * hidden * inner + 2.0 * length * hidden
+    return config["num_hidden_layers"] * layer
 
 
 def macs_per_text(config: Mapping[str, int], lengths: Sequence[int]) -> float:
@@ -134,4 +130,4 @@ def utilisation(
     :param rates: multiply-adds a second in one large product, measured in each round.
     """
     triples = zip(rounds, macs, rates, strict=False)
-    return spread([r["texts_per_second"] * m / rate for r, m, rate in triples])
+    return spread([one[RATE] * m / rate for one, m, rate in triples])

@@ -69,39 +69,40 @@ class Peer:
 
 _SORTED = "batches of 64, sorted by length first"
 _GIVEN = "batches of 64 in the given order, padded to their longest"
+_PIPELINE = "the same model in transformers' text-classification pipeline, batch size 64"
 
 
-_TORCH_WORKERS = {
-    "torch fp32": {"dtype": "float32", "ways": ["padded", "dynamic", "pipeline"]},
-    "torch bf16": {"dtype": "bfloat16", "ways": ["dynamic", "sorted"]},
-    "torch.compile": {"dtype": "float32", "compile": True, "ways": ["dynamic"]},
-}
+def _torch(worker: str, dtype: str, *peers: tuple[str, str, str], **options: Any) -> list[Peer]:
+    """Make the peers of one worker of torch: name, about and way of each."""
+    ways = list(dict.fromkeys(way for _, _, way in peers))
+    facts = {"model": "transformers", "dtype": dtype, "ways": ways, **options}
+    return [
+        Peer(name, about, "torch", "torch_peer", way, worker, facts,
+             "earlier" if way == "padded" else "peer")
+        for name, about, way in peers
+    ]  # fmt: skip
 
 
-def _torch(name: str, about: str, way: str, worker: str, kind: str = "peer") -> Peer:
-    options = {"model": "transformers", **_TORCH_WORKERS[worker]}
-    return Peer(name, about, "torch", "torch_peer", way, worker, options, kind)
+def _batched(
+    worker: str, environment: str, options: dict[str, Any], *more: tuple[str, str, str]
+) -> list[Peer]:
+    """Make the peers of a worker that takes batches: in the given order, and sorted."""
+    ways = ((worker, _GIVEN, "dynamic"), (f"{worker}, sorted", _SORTED, "sorted"), *more)
+    module = "onnx_peer" if environment == "onnxruntime" else "optimum_peer"
+    return [
+        Peer(name, about, environment, module, way, worker, options) for name, about, way in ways
+    ]
 
 
 def _onnx(kind: str, model: str) -> list[Peer]:
     options = {"model": model, "tokenizer": "transformers/tokenizer.json"}
-    worker = f"ONNX Runtime {kind}"
-    return [
-        Peer(worker, _GIVEN, "onnxruntime", "onnx_peer", "dynamic", worker, options),
-        Peer(f"{worker}, sorted", _SORTED, "onnxruntime", "onnx_peer", "sorted", worker, options),
-    ]
+    return _batched(f"ONNX Runtime {kind}", "onnxruntime", options)
 
 
 def _optimum(precision: str) -> list[Peer]:
-    options = {"model": f"optimum/{precision}"}
-    worker = f"optimum-intel {precision.upper() if precision == 'int8' else precision}"
-    facts = ("optimum", "optimum_peer")
-    pipeline = "the same model in transformers' text-classification pipeline, batch size 64"
-    return [
-        Peer(worker, _GIVEN, *facts, "dynamic", worker, options),
-        Peer(f"{worker}, sorted", _SORTED, *facts, "sorted", worker, options),
-        Peer(f"{worker}, pipeline", pipeline, *facts, "pipeline", worker, options),
-    ]
+    worker = f"optimum-intel {precision}"
+    options = {"model": f"optimum/{precision.lower()}"}
+    return _batched(worker, "optimum", options, (f"{worker}, pipeline", _PIPELINE, "pipeline"))
 
 
 PEERS: tuple[Peer, ...] = (
@@ -127,28 +128,38 @@ PEERS: tuple[Peer, ...] = (
         "limit",
         "single",
     ),
-    _torch(
-        "earlier projects' path",
-        "transformers, torch fp32, batches of 64, padded to 32 tokens and cut there",
-        "padded",
+    *_torch(
         "torch fp32",
-        "earlier",
+        "float32",
+        (
+            "earlier projects' path",
+            "transformers, torch fp32, batches of 64, padded to 32 tokens and cut there",
+            "padded",
+        ),
+        ("torch fp32", _GIVEN, "dynamic"),
+        (
+            "transformers pipeline",
+            "text-classification, torch fp32, batch size 64",
+            "pipeline",
+        ),
     ),
-    _torch("torch fp32", _GIVEN, "dynamic", "torch fp32"),
-    _torch("torch bf16", _GIVEN, "dynamic", "torch bf16"),
-    _torch("torch bf16, sorted", _SORTED, "sorted", "torch bf16"),
-    _torch("torch.compile", f"fp32, dynamic shapes; {_GIVEN}", "dynamic", "torch.compile"),
-    _torch(
-        "transformers pipeline",
-        "text-classification, torch fp32, batch size 64",
-        "pipeline",
-        "torch fp32",
+    *_torch(
+        "torch bf16",
+        "bfloat16",
+        ("torch bf16", _GIVEN, "dynamic"),
+        ("torch bf16, sorted", _SORTED, "sorted"),
+    ),
+    *_torch(
+        "torch.compile",
+        "float32",
+        ("torch.compile", f"fp32, dynamic shapes; {_GIVEN}", "dynamic"),
+        compile=True,
     ),
     *_onnx("fp32", "transformers/onnx/model.onnx"),
     *_onnx("INT8 dynamic", "onnx-int8/dynamic.onnx"),
     *_onnx("INT8 static", "onnx-int8/static.onnx"),
     *_optimum("fp32"),
-    *_optimum("int8"),
+    *_optimum("INT8"),
     Peer(
         "infinity-emb server",
         "torch fp32 behind HTTP on loopback, 4 requests of 64 texts at a time",

@@ -1,190 +1,181 @@
-"""The driver's command line."""
+"""The driver's command line: endpoints that run, a Triton that it starts, `serve`, the tables."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from benchmarks.common import SPLIT, add_flags, renew, run_command
-from benchmarks.serving import steady
+from benchmarks.common import (
+    SPLIT,
+    Natural,
+    command,
+    command_line,
+    load,
+    record,
+    rendered,
+    renew,
+)
 from benchmarks.serving.load import run_precisely
 from benchmarks.serving.measure import Campaign, Plan
-from benchmarks.serving.noise import Others
-from benchmarks.serving.table import README, for_readme, for_terminal
+from benchmarks.serving.steady import serve
 from benchmarks.serving.target import (
     Endpoint,
     Target,
     choose_texts,
     find_targets,
-    open_answer,
     served_by_triton,
 )
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import add_setting, given_values, positive_int, settings
-from ov_emotions.cli.output import print_json, utf8_stdout
+from ov_emotions.cli.output import open_output, print_json, print_text
 from ov_emotions.client.check import check_server
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.url import parse_url
 from ov_emotions.errors import InputError, ServerError
-from ov_emotions.quantization.timing import judge_noise
+from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
 from ov_emotions.remote import expected_model
-from ov_emotions.system import environment
+from ov_emotions.schema import Count, Flag, to_json
 
+README = Path(__file__).with_name("README.md")
 LOCAL = "http://127.0.0.1:8000/emotions"
-PACKAGES = ("openvino", "tritonclient", "grpcio", "aiohttp", "tokenizers", "numpy")
+PACKAGES = "openvino tritonclient grpcio aiohttp tokenizers numpy"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
+@dataclass(frozen=True)
+class Sent:
+    """What is sent, and what becomes of the figures.
 
-    :param arguments: those of the command line if None.
-    :return: 0 fine, 1 failed, 2 wrong usage.
+    :param data: what `data prepare` wrote.
+    :param output: JSON to write.
+    :param batch: texts in a request.
+    :param texts: to send.
+    :param seed: of their choice and order.
+    :param timeout: seconds after which a request has failed.
+    :param json: print the JSON in place of tables.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serving",
-        description="Load on model servers that speak KServe v2; see benchmarks/serving/README.md.",
-    )
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    run = verbs.add_parser("run", help="measure endpoints; with several, in turns")
-    run.set_defaults(run=run_endpoints)
-    run.add_argument(
-        "endpoints",
-        nargs="*",
-        default=[LOCAL],
-        metavar="[NAME=]URL",
-        help=f"of served models, http(s):// or grpc(s)://; the later ones are compared with the "
-        f"first (default: {LOCAL})",
-    )
-    run.add_argument(
-        "--header",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="sent with every request, but not written to the output; repeatable",
-    )
-    add_flags(
-        run,
-        model=(
-            str,
-            None,
-            "the bundle that they serve: its answers are checked before, and its tokeniser makes "
-            "the tokens where a server takes them",
-        ),
-        ca_file=(Path, None, "certificates to trust, PEM"),
-    )
-    triton = verbs.add_parser("triton", help="start a real Triton server and measure it")
-    triton.set_defaults(run=run_triton)
-    triton.add_argument(
-        "--models", nargs="+", default=list(SHIPPED), help="bundles (default: those shipped)"
-    )
-    add_flags(triton, threads=(positive_int, None, "of each model (default: all cores)"))
-    for part in (run, triton):
-        add_flags(
-            part,
-            data=(Path, ..., "what `data prepare` wrote"),
-            output=(Path, None, "JSON to write"),
-            batch=(positive_int, 1, "texts in a request"),
-            texts=(positive_int, 2000, "to send"),
-            seed=(_seed, 20261125, "of their choice and order"),
-            timeout=(float, 5.0, "seconds after which a request has failed"),
-        )
-        for setting in settings(Plan):
-            add_setting(part, setting)
-        part.add_argument("--json", action="store_true", help="print the JSON in place of tables")
-    steady.add_parser(verbs)
-    shown = verbs.add_parser("table", help="the README's tables, from the committed figures")
-    shown.set_defaults(run=run_table)
-    shown.add_argument("--write", action="store_true", help="put them into the README")
-    return run_command(parser, arguments)
+
+    data: Path
+    output: Path | None = None
+    batch: Count = 1
+    texts: Count = 2000
+    seed: Natural = 20261125
+    timeout: float = 5.0
+    json: bool = False
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
+def run(
+    endpoints: tuple[str, ...] = (LOCAL,),
+    *,
+    header: Annotated[tuple[str, ...], Flag(metavar="NAME=VALUE", each=True)] = (),
+    model: str | None = None,
+    ca_file: Path | None = None,
+    sent: Sent,
+    plan: Plan,
+) -> int:
+    """Measure endpoints that run already; with several, in turns.
 
-
-def run_endpoints(args: argparse.Namespace) -> int:
-    """Measure endpoints that run already; 1 if nothing was answered."""
-    headers = {}
-    for text in args.header:
+    :param endpoints: URLs of served models, http(s):// or grpc(s)://, with `NAME=` before them or
+        not; the later ones are compared with the first.
+    :param header: sent with every request, but not written to the output.
+    :param model: the bundle that they serve: its answers are checked before, and its tokeniser
+        makes the tokens where a server takes them.
+    :param ca_file: certificates to trust, PEM.
+    :return: 1 if nothing was answered.
+    """
+    bundle = None if model is None else Bundle.load(model)
+    named = [_named(text) for text in endpoints]
+    found = [
+        Endpoint(name, url, bundle, named[0][0] if position else None)
+        for position, (name, url) in enumerate(named)
+    ]
+    written, headers = command_line(), {}
+    for text in header:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise InputError("a header is given as NAME=VALUE")
         headers[name] = value
-        args.command = args.command.replace(shlex.quote(text), f"{name}=...")
-    bundle = None if args.model is None else Bundle.load(args.model)
-    named = [_named(text) for text in args.endpoints]
-    endpoints = [
-        Endpoint(name, url, bundle, named[0][0] if position else None)
-        for position, (name, url) in enumerate(named)
-    ]
-    return _report(args, nullcontext(endpoints), headers=headers, ca_file=args.ca_file)
+        written = written.replace(shlex.quote(text), f"{name}=...")
+    return _report(nullcontext(found), sent, plan, written, headers=headers, ca_file=ca_file)
 
 
-def run_triton(args: argparse.Namespace) -> int:
-    """Start Triton with the bundles and measure it; 1 if nothing was answered."""
-    return _report(args, served_by_triton(args.models, args.threads))
+def triton(
+    *, models: tuple[str, ...] = SHIPPED, threads: Count | None = None, sent: Sent, plan: Plan
+) -> int:
+    """Start a real Triton server with bundles and measure it.
+
+    :param models: bundles.
+    :param threads: of each model (default: all cores).
+    :return: 1 if nothing was answered.
+    """
+    return _report(served_by_triton(models, threads), sent, plan, command_line())
 
 
-def run_table(args: argparse.Namespace) -> int:
-    """Print the README's tables, or put them there."""
-    if args.write:
+def table(*, write: bool = False) -> None:
+    """Print the README's tables, from the committed figures."""
+    if write:
         renew(README, for_readme())
     else:
-        print(for_readme(), file=utf8_stdout())
-    return 0
+        print_text(for_readme())
+
+
+def for_readme() -> str:
+    """Render the sections of README.md from the committed figures, with their marks."""
+    return rendered(
+        "serving.md",
+        results=load("serving.json"),
+        servers=load("servers-measured.json"),
+        graphs=[load(f"serving-graph{end}.json") for end in ("", "-tiny")],
+        memory=load("serving-memory.json"),
+        steady=load("server-load.json"),
+        goodput=load("goodput.json"),
+    )
 
 
 def _named(text: str) -> tuple[str, str]:
     name, equals, url = text.partition("=")
-    if equals and "://" not in name:
-        return name, url
-    return text, text
+    return (name, url) if equals and "://" not in name else (text, text)
 
 
 def _report(
-    args: argparse.Namespace, served: AbstractContextManager[list[Endpoint]], **connection: Any
+    served: AbstractContextManager[list[Endpoint]],
+    sent: Sent,
+    plan: Plan,
+    written: str,
+    **connection: Any,
 ) -> int:
     # Repetitions would hide failures; as many connections as there are requests under way.
     options = ServerOptions(
-        timeout=args.timeout, deadline=args.timeout, attempts=1, concurrency=512, **connection
+        timeout=sent.timeout, deadline=sent.timeout, attempts=1, concurrency=512, **connection
     )
-    plan = Plan(**given_values(settings(Plan), args))
-    texts = choose_texts(args.data, args.texts, args.seed)
+    texts = choose_texts(sent.data, sent.texts, sent.seed)
     # What was asked for is found to be possible before anything is started.
-    with open_answer(args.output) as write, served as endpoints:
-        others = Others(parse_url(endpoint.url) for endpoint in endpoints)
-        load = os.getloadavg()[0]
+    with open_output(sent.output) if sent.output else nullcontext() as file, served as endpoints:
+        before, busy = cpu_jiffies(), os.getloadavg()[0]
         with Bar("steps") as bar:
-            measured = run_precisely(_measure(endpoints, texts, args.batch, options, plan, bar))
-        answer = {
-            "command": args.command,
-            "split": SPLIT,
-            "seed": args.seed,
-            "texts": len(texts),
-            "texts_per_request": args.batch,
-            "load_average_before": round(load, 2),
-            "noise": {
-                **judge_noise(measured.round_latencies(), *others.since()),
-                "other_processes_counted": others.seen,
-            },
-            **environment(*PACKAGES),
-            "plan": asdict(plan),
+            measured = run_precisely(_measure(endpoints, texts, sent.batch, options, plan, bar))
+        answer = record(
+            None,
+            PACKAGES,
+            split=SPLIT,
+            seed=sent.seed,
+            texts=len(texts),
+            texts_per_request=sent.batch,
+            load_average_before=round(busy, 2),
+            noise=judge_noise(measured.round_latencies(), before, cpu_jiffies()),
+            plan=asdict(plan),
             **measured.to_dict(),
-        }
-        write(answer)
-        if args.json:
-            print_json(answer)
-        else:
-            print(for_terminal(answer), file=utf8_stdout())
+        )
+        answer["command"] = written
+        if file is not None:
+            file.write(to_json(answer))
+    if sent.json:
+        print_json(answer)
+    else:
+        print_text(rendered("driver_run.md", answer=answer))
     answered = any(level["requests"] for target in answer["targets"] for level in target["closed"])
     return 0 if answered else 1
 
@@ -200,17 +191,19 @@ async def _measure(
     targets: list[Target] = []
     for endpoint in endpoints:
         targets += await find_targets(endpoint, texts, batch, options)
-        if endpoint.bundle is not None:
-            await _check(endpoint, options)
+        if endpoint.bundle is None:
+            continue
+        # A server that answers something else than its bundle is not timed.
+        expected = expected_model(endpoint.bundle)
+        report = await check_server(endpoint.url, expected=expected, options=options, requests=1)
+        if not report.ok:
+            wrong = next(step for step in report.steps if not step.ok)
+            raise ServerError(f"{endpoint.url}: {wrong.name}: {wrong.detail}")
     campaign = Campaign(plan, targets, bar.update)
     await campaign.run()
     return campaign
 
 
-async def _check(endpoint: Endpoint, options: ServerOptions) -> None:
-    """Refuse to time a server that answers something else than its bundle."""
-    expected = expected_model(endpoint.bundle)
-    report = await check_server(endpoint.url, expected=expected, options=options, requests=1)
-    if not report.ok:
-        wrong = next(step for step in report.steps if not step.ok)
-        raise ServerError(f"{endpoint.url}: {wrong.name}: {wrong.detail}")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; see `benchmarks.common.command`."""
+    return command("benchmarks.serving", run, triton, serve, table, given=arguments)

@@ -11,61 +11,35 @@ once, by streams. `memory` sends the largest requests of the longest texts to so
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino as ov
-from numpy.typing import NDArray
 
-from benchmarks.common import RESULTS, SPLIT, add_flags, shuffled
+from benchmarks.common import RESULTS, SPLIT, command, record, shuffled
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-from ov_emotions.cli.frame import positive_int
+from ov_emotions.cli.output import print_json
 from ov_emotions.data.dataset import PreparedData
-from ov_emotions.files import write_json
+from ov_emotions.quantization.timing import spread
+from ov_emotions.schema import Count
 from ov_emotions.serving.config_rules import as_text
 from ov_emotions.serving.profile import ServingProfile
 from ov_emotions.serving.text_model import TextModelConfig, build_text_model
 from ov_emotions.serving.text_nodes import string_core
 from ov_emotions.serving.triton import TritonConfig
 from ov_emotions.serving.triton_model import _TextModel as TritonTextModel
-from ov_emotions.system import available_cores, environment, peak_mb, resident_mb
+from ov_emotions.system import available_cores, peak_mb, resident_mb
 
 _TURN = 50
 _WARM_SECONDS = 3.0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the two measurements."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.graph", description=__doc__)
-    verbs = parser.add_subparsers(required=True)
-    speed = verbs.add_parser("speed")
-    speed.set_defaults(run=_speed)
-    add_flags(
-        speed,
-        data=(Path, ..., "what `data prepare` wrote"),
-        texts=(positive_int, 1000, ""),
-        rounds=(positive_int, 5, ""),
-        threads=(positive_int, available_cores(), ""),
-        output=(Path, RESULTS / "serving-graph.json", ""),
-    )
-    memory = verbs.add_parser("memory")
-    memory.set_defaults(run=_memory)
-    memory.add_argument("--streams", type=int, nargs="+", default=[1, 2])
-    add_flags(memory, batch=(positive_int, 256, ""), output=(Path, None, ""))
-    memory.add_argument("--one", type=int, help=argparse.SUPPRESS)  # in a process of its own
-    for verb in (speed, memory):
-        verb.add_argument("--model", default=DEFAULT_MODEL)
-    args = parser.parse_args(arguments)
-    return int(args.run(args))
 
 
 def _compile(bundle: Bundle, profile: ServingProfile, *, few_widths: bool | None = None) -> Any:
@@ -77,14 +51,23 @@ def _compile(bundle: Bundle, profile: ServingProfile, *, few_widths: bool | None
         return string_core().compile_model(path, "CPU", options)
 
 
-def _speed(args: argparse.Namespace) -> int:
-    bundle = Bundle.load(args.model)
-    texts = shuffled(PreparedData.open(args.data).split(SPLIT).texts, 0, args.texts)
-    latency = ServingProfile("latency", args.threads)
+def speed(
+    *,
+    data: Path,
+    model: str = DEFAULT_MODEL,
+    texts: Count = 1000,
+    rounds: Count = 5,
+    threads: Count | None = None,
+    output: Path = RESULTS / "serving-graph.json",
+) -> None:
+    """Ask one text at a time, in turns; then many single texts at once, by streams."""
+    bundle, threads = Bundle.load(model), threads or available_cores()
+    chosen = shuffled(PreparedData.open(data).split(SPLIT).texts, 0, texts)
+    latency = ServingProfile("latency", threads)
     graph = _compile(bundle, latency).create_infer_request()
     plain = _compile(bundle, latency, few_widths=False).create_infer_request()
-    classifier = EmotionClassifier(bundle, threads=args.threads)
-    triton = TritonTextModel(bundle, TritonConfig(threads=args.threads), _Requests())
+    classifier = EmotionClassifier(bundle, threads=threads)
+    triton = TritonTextModel(bundle, TritonConfig(threads=threads), _Requests())
     ways: dict[str, Callable[[str], Any]] = {
         "graph": lambda text: graph.infer({"text": [text]}),
         "graph without widths": lambda text: plain.infer({"text": [text]}),
@@ -94,61 +77,53 @@ def _speed(args: argparse.Namespace) -> int:
     for ask in ways.values():  # the library makes its models of few widths meanwhile
         end = time.perf_counter() + _WARM_SECONDS
         while time.perf_counter() < end:
-            for text in texts[:100]:
+            for text in chosen[:100]:
                 ask(text)
-    shape = (args.rounds, len(texts))
-    seconds = {name: np.zeros(shape) for name in ways}
-    busy = {name: np.zeros(shape) for name in ways}
-    for turn in range(args.rounds):
-        for start in range(0, len(texts), _TURN):
+    seconds, busy = ({name: np.zeros((rounds, len(chosen))) for name in ways} for _ in range(2))
+    for turn in range(rounds):
+        for start in range(0, len(chosen), _TURN):
             for name, ask in ways.items():
-                for i, text in enumerate(texts[start : start + _TURN], start):
+                for i, text in enumerate(chosen[start : start + _TURN], start):
                     before, used = time.perf_counter(), time.process_time()
                     ask(text)
                     seconds[name][turn, i] = time.perf_counter() - before
                     busy[name][turn, i] = time.process_time() - used
-    result = {
-        "model": bundle.manifest.name,
-        "environment": environment("openvino", "openvino-tokenizers"),
-        "threads": args.threads,
-        "plugin_config": dict(latency.plugin_config),
-        "texts": len(texts),
-        "rounds": args.rounds,
-        "one_text": {
+    library = np.median(seconds["EmotionClassifier"], axis=1)
+    answer = record(
+        output,
+        "openvino openvino-tokenizers",
+        model=bundle.manifest.name,
+        threads=threads,
+        plugin_config=dict(latency.plugin_config),
+        texts=len(chosen),
+        rounds=rounds,
+        one_text={
             name: {
                 "p50_ms": _ms(np.median(found)),
                 "cpu_ms": _ms(np.median(busy[name])),
                 "p95_ms": _ms(np.percentile(found, 95)),
-                "of_the_library": _ratio(found, seconds["EmotionClassifier"]),
+                "of_the_library": _ends((np.median(found, axis=1) / library).tolist()),
             }
             for name, found in seconds.items()
         },
-        "many_single_texts": _many(bundle, texts, args.threads, args.rounds),
-    }
-    write_json(args.output, result)
-    print(json.dumps(result, indent=2, ensure_ascii=False))
-    return 0
+        many_single_texts=_many(bundle, chosen, threads, rounds),
+    )
+    print_json(answer)
 
 
 def _ms(seconds: Any) -> float:
     return round(1e3 * float(seconds), 3)
 
 
-def _ratio(ours: NDArray[np.float64], library: NDArray[np.float64]) -> dict[str, float]:
-    """Compare the medians of each round."""
-    ratios = np.median(ours, axis=1) / np.median(library, axis=1)
-    told = {"median": np.median(ratios), "lowest": ratios.min(), "highest": ratios.max()}
-    return {name: round(float(value), 3) for name, value in told.items()}
+def _ends(values: list[float], name: str = "median") -> dict[str, float]:
+    found = spread(values)
+    return {name: found["median"], "lowest": found["min"], "highest": found["max"]}
 
 
 def _many(bundle: Bundle, texts: list[str], threads: int, rounds: int) -> list[dict[str, Any]]:
     """Answer many single texts at once, by the number of streams, in turns."""
     numbers = sorted({1, max(1, threads // 2), threads})
-    profiles = {n: ServingProfile("throughput", threads, tuned_streams=n) for n in numbers}
-    queues = {
-        n: ov.AsyncInferQueue(_compile(bundle, profile), profile.infer_requests)
-        for n, profile in profiles.items()
-    }
+    queues = {n: _queue(bundle, threads, n)[0] for n in numbers}
     rates: dict[int, list[float]] = {n: [] for n in numbers}
     for turn in range(rounds + 1):
         for n, queue in queues.items():
@@ -157,43 +132,46 @@ def _many(bundle: Bundle, texts: list[str], threads: int, rounds: int) -> list[d
                 queue.start_async({"text": [text]})
             queue.wait_all()
             if turn:  # the first is to warm up
-                rates[n].append(len(texts) / (time.perf_counter() - before))
-    return [
-        {
-            "streams": n,
-            "texts_a_second": round(float(np.median(found)), 1),
-            "lowest": round(min(found), 1),
-            "highest": round(max(found), 1),
-        }
-        for n, found in rates.items()
-    ]
+                rates[n].append(round(len(texts) / (time.perf_counter() - before), 1))
+    return [{"streams": n, **_ends(found, "texts_a_second")} for n, found in rates.items()]
 
 
-def _memory(args: argparse.Namespace) -> int:
-    if args.one is None:
-        told: list[dict[str, int]] = []
-        for streams in args.streams:
-            command = [sys.executable, "-m", "benchmarks.serving.graph", "memory"]
-            command += ["--model", args.model, "--batch", str(args.batch), "--one", str(streams)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            print(done.stdout, end="", flush=True)
-            told.append(json.loads(done.stdout))
-        if args.output is not None:
-            result = {"model": args.model, "environment": environment("openvino"), "memory": told}
-            write_json(args.output, result)
-        return 0
-    bundle = Bundle.load(args.model)
-    before = round(resident_mb())
-    profile = ServingProfile("throughput", max(args.one, 1), tuned_streams=args.one)
-    queue = ov.AsyncInferQueue(_compile(bundle, profile), profile.infer_requests)
+def _queue(bundle: Bundle, threads: int, streams: int) -> tuple[Any, int]:
+    """Give a queue of requests to the graph, and how many it takes at a time."""
+    profile = ServingProfile("throughput", threads, tuned_streams=streams)
+    requests = profile.infer_requests
+    return ov.AsyncInferQueue(_compile(bundle, profile), requests), requests
+
+
+def memory(
+    *,
+    model: str = DEFAULT_MODEL,
+    streams: tuple[int, ...] = (1, 2),
+    batch: Count = 256,
+    output: Path | None = None,
+) -> None:
+    """Send the largest requests of the longest texts to so many streams, each in a process."""
+    told = []
+    for number in streams:
+        words = ["one", "--model", model, "--batch", str(batch), "--streams", str(number)]
+        words = [sys.executable, "-m", "benchmarks.serving.graph", *words]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+        print(done.stdout, end="", flush=True)
+        told.append(json.loads(done.stdout))
+    record(output, "openvino", model=model, memory=told)
+
+
+def one(*, model: str, batch: int, streams: int) -> None:
+    """Measure the memory of this process."""
+    bundle, before = Bundle.load(model), round(resident_mb())
+    queue, requests = _queue(bundle, streams, streams)
     loaded = round(resident_mb())
-    longest = ["слово " * bundle.manifest.max_length] * args.batch
-    for _ in range(profile.infer_requests + 1):
+    longest = ["слово " * bundle.manifest.max_length] * batch
+    for _ in range(requests + 1):
         queue.start_async({"text": longest})
     queue.wait_all()
-    seen = {"streams": args.one, "batch": args.batch, "before_mb": before, "loaded_mb": loaded}
+    seen = {"streams": streams, "batch": batch, "before_mb": before, "loaded_mb": loaded}
     print(json.dumps(seen | {"peak_mb": round(peak_mb())}))
-    return 0
 
 
 class _Requests:
@@ -209,4 +187,4 @@ class _Requests:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("benchmarks.serving.graph", speed, memory, one))

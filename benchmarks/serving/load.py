@@ -45,7 +45,6 @@ _KINDS = (
 class Limits:
     """What ends one step.
 
-    :param seconds: for which requests are sent.
     :param requests: that are sent at most.
     :param in_flight: arrivals that may be under way; further ones are not sent, and counted.
     """

@@ -7,21 +7,28 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from math import isfinite
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from benchmarks.serving.load import Limits, Run, closed_loop, open_loop
 from benchmarks.serving.target import Target
 from ov_emotions.errors import InputError
 from ov_emotions.quantization.timing import spread
+from ov_emotions.schema import Count, check_fields
 
 Kind = Literal["closed", "open"]
 Spread = dict[str, float]
 
 TOLERATED = 0.01
 """The share of failed requests up to which a level of load counts as one that was borne."""
+
+_WARMING_CLIENTS = 4
+"""Before arrivals at a fixed rate: enough for a few connections."""
+
+Tell = Callable[[int, int, str], None]
+"""Hears how many steps are done, of how many, and which comes now."""
 
 
 @dataclass(frozen=True)
@@ -71,41 +78,35 @@ class Figures:
 
 def summarise(kind: Kind, level: float, runs: Sequence[Run]) -> Figures:
     """Put the rounds of one level of load together, at least one."""
-    pooled = 1000 * np.concatenate([run.latencies for run in runs])
-    errors: Counter[str] = Counter()
-    for run in runs:
-        errors.update(run.errors)
-    throughput = [len(run.latencies) / run.seconds for run in runs]
-    medians = [
-        round(1000 * float(np.median(run.latencies)), 4) if len(run.latencies) else None
-        for run in runs
-    ]
-    told = [median for median in medians if median is not None]
+    pooled = np.concatenate([run.latencies for run in runs])
     late = np.concatenate([run.lateness for run in runs])
-    mean, p50, p90, p99, largest = _latency(pooled.tolist())
+    rates = [len(run.latencies) / run.seconds for run in runs]
+    medians = [_milliseconds(np.median, run.latencies) for run in runs]
+    told = [median for median in medians if median is not None]
+
+    def percentile(share: int) -> float | None:
+        return _milliseconds(lambda values: np.percentile(values, share), pooled)
+
     return Figures(
         kind=kind,
         level=level,
         requests=len(pooled),
-        errors=dict(sorted(errors.items())),
-        mean_ms=mean,
-        p50_ms=p50,
-        p90_ms=p90,
-        p99_ms=p99,
-        max_ms=largest,
-        throughput=spread(throughput),
+        errors=dict(sorted(sum((Counter(run.errors) for run in runs), Counter()).items())),
+        mean_ms=_milliseconds(np.mean, pooled),
+        p50_ms=percentile(50),
+        p90_ms=percentile(90),
+        p99_ms=percentile(99),
+        max_ms=_milliseconds(np.max, pooled),
+        throughput=spread(rates),
         round_p50_ms=spread(told) if told else None,
         driver_cpu=round(max(run.cpu_seconds / run.seconds for run in runs), 3),
-        late_p99_ms=round(1000 * float(np.percentile(late, 99)), 4) if len(late) else None,
-        rounds={"throughput": [round(rate, 4) for rate in throughput], "p50_ms": list(medians)},
+        late_p99_ms=_milliseconds(lambda values: np.percentile(values, 99), late),
+        rounds={"throughput": [round(rate, 4) for rate in rates], "p50_ms": medians},
     )
 
 
-def _latency(milliseconds: Sequence[float]) -> tuple[float | None, ...]:
-    if not milliseconds:
-        return (None,) * 5
-    found = [np.mean(milliseconds), *np.percentile(milliseconds, [50, 90, 99]), max(milliseconds)]
-    return tuple(round(float(value), 4) for value in found)
+def _milliseconds(of: Callable[[Any], Any], seconds: Any) -> float | None:
+    return round(1000 * float(of(seconds)), 4) if len(seconds) else None
 
 
 def knee(closed: Sequence[Figures]) -> Figures | None:
@@ -139,12 +140,9 @@ def ratios(ours: Figures, theirs: Figures) -> dict[str, Spread] | None:
     return found
 
 
-Tell = Callable[[int, int, str], None]
-"""Hears how many steps are done, of how many, and which comes now."""
-
-
-_WARMING_CLIENTS = 4
-"""Before arrivals at a fixed rate: enough for a few connections."""
+Positive = Annotated[float, Meta(gt=0, lt=1e9)]
+Open = Annotated[int, Meta(ge=1, le=512)]
+"""select() takes no more than 1,024 files, and each request may have a connection."""
 
 
 @dataclass(frozen=True)
@@ -165,39 +163,22 @@ class Plan:
     :raises InputError: if a value makes no sense.
     """
 
-    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    rates: tuple[float, ...] = ()
-    shares: tuple[float, ...] = (0.5, 0.8)
-    rounds: int = 2
-    seconds: float = 1.0
-    warm_up: float = 0.15
-    requests: int = 20_000
-    in_flight: int = 256
-    limit: float = 280.0
+    clients: Annotated[tuple[Open, ...], Meta(min_length=1)] = (1, 2, 4, 8, 16, 32, 64)
+    rates: tuple[Positive, ...] = ()
+    shares: tuple[Positive, ...] = (0.5, 0.8)
+    rounds: Count = 2
+    seconds: Positive = 1.0
+    warm_up: Positive = 0.15
+    requests: Count = 20_000
+    in_flight: Open = 256
+    limit: Positive = 280.0
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "requests", "in_flight"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("seconds", "warm_up", "limit"):
-            _check_positive(name, getattr(self, name))
-        for name in ("clients", "rates", "shares"):
-            for value in getattr(self, name):
-                _check_positive(name, value)
-        if not self.clients:
-            raise InputError("clients must name at least one level of load")
-        if max(*self.clients, self.in_flight) > 512:
-            # select() takes no more than 1,024 files, and each request may have a connection.
-            raise InputError("clients and in_flight may be 512 at most")
+        check_fields(self, InputError)
 
     @property
     def steps(self) -> int:
         return self.rounds * (len(self.clients) + len(self.rates or self.shares))
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not isfinite(value) or value <= 0:
-        raise InputError(f"{name} must be above 0, not {value}")
 
 
 @dataclass
@@ -216,7 +197,6 @@ class Campaign:
     left_out: int = 0
     seconds: float = 0.0
     runs: dict[tuple[str, Kind, float], list[Run]] = field(default_factory=dict)
-    rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len({target.name for target in self.targets}) < len(self.targets):
@@ -224,28 +204,24 @@ class Campaign:
 
     async def run(self) -> None:
         """Measure all of it; what there is no time for is left out and counted."""
-        started = time.perf_counter()
-        for number in range(self.plan.rounds):
+        plan, rates, started = self.plan, {}, time.perf_counter()
+        for number in range(plan.rounds):
             # Each second round the other way round, so that none always follows the same one.
             order = list(self.targets)[:: -1 if number % 2 else 1]
-            for clients in self.plan.clients:
+            for clients in plan.clients:
                 for target in order:
                     await self._step(target, "closed", clients, started)
-            for target in order if not number else ():
-                self.rates[target.name] = self._choose_rates(target)
-            for position in range(len(self.plan.rates or self.plan.shares)):
+            # A target that answered nothing has no rates of arrival.
+            rates = rates or {t.name: plan.rates or self._rates(t) for t in order}
+            for position in range(len(plan.rates or plan.shares)):
                 for target in order:
-                    rates = self.rates[target.name]
-                    if position < len(rates):
-                        await self._step(target, "open", rates[position], started)
+                    if position < len(rates[target.name]):
+                        await self._step(target, "open", rates[target.name][position], started)
                     else:
                         self.done += 1
         self.seconds = time.perf_counter() - started
 
-    def _choose_rates(self, target: Target) -> tuple[float, ...]:
-        """Choose the rates of arrival; none for a target that answered nothing."""
-        if self.plan.rates:
-            return self.plan.rates
+    def _rates(self, target: Target) -> tuple[float, ...]:
         highest = peak(self.figures(target, "closed"))
         return tuple(round(share * highest, 1) for share in self.plan.shares if highest >= 1)
 
@@ -278,23 +254,19 @@ class Campaign:
         """Give the median latencies of each target's first level of load, round by round."""
         found = {}
         for target in self.targets:
-            first = self.figures(target, "closed")[:1]
-            if told := [p50 for level in first for p50 in level.rounds["p50_ms"] if p50]:
-                found[target.name] = told
+            for level in self.figures(target, "closed")[:1]:
+                if told := [p50 for p50 in level.rounds["p50_ms"] if p50]:
+                    found[target.name] = told
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
+        pairs = itertools.permutations(self.targets, 2)
         return {
             "seconds": round(self.seconds, 1),
             "steps_left_out": self.left_out,
             "targets": [self._told(target) for target in self.targets],
-            "comparisons": [
-                found
-                for ours, theirs in itertools.permutations(self.targets, 2)
-                if ours.endpoint.against == theirs.endpoint.name and self._comparable(ours, theirs)
-                for found in self._compared(ours, theirs)
-            ],
+            "comparisons": [found for pair in pairs for found in self._compared(*pair)],
         }
 
     def _told(self, target: Target) -> dict[str, Any]:
@@ -313,16 +285,16 @@ class Campaign:
             "open": [asdict(figures) for figures in self.figures(target, "open")],
         }
 
-    def _comparable(self, ours: Target, theirs: Target) -> bool:
-        """Compare by the same protocol, where the other endpoint speaks it."""
-        spoken = {t.protocol for t in self.targets if t.endpoint.name == theirs.endpoint.name}
-        return ours.protocol not in spoken or ours.protocol == theirs.protocol
-
     def _compared(self, ours: Target, theirs: Target) -> Iterator[dict[str, Any]]:
+        """Compare with what is to be compared: by the same protocol, where the other speaks it."""
+        if ours.endpoint.against != theirs.endpoint.name:
+            return
+        spoken = {t.protocol for t in self.targets if t.endpoint.name == theirs.endpoint.name}
+        if ours.protocol in spoken and ours.protocol != theirs.protocol:
+            return
         others = {figures.level: figures for figures in self.figures(theirs, "closed")}
         for figures in self.figures(ours, "closed"):
             there = others.get(figures.level)
-            ratio = None if there is None else ratios(figures, there)
-            if ratio is not None:
+            if there is not None and (ratio := ratios(figures, there)) is not None:
                 names = {"target": ours.name, "against": theirs.name}
                 yield {**names, "clients": int(figures.level), **ratio}

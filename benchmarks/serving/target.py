@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,18 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.common import SPLIT, shuffled
+from benchmarks.common import ROOT, SPLIT, shuffled
 from benchmarks.serving.load import Send
 from ov_emotions.bundle import Bundle
-from ov_emotions.cli.output import open_output
 from ov_emotions.client.caller import connect
 from ov_emotions.client.options import ServerOptions
-from ov_emotions.client.transport import (
-    ModelMetadata,
-    Tensor,
-    TensorSpec,
-    text_bytes,
-)
+from ov_emotions.client.transport import ModelMetadata, Tensor, text_bytes
 from ov_emotions.client.url import parse_model_url
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.encoding import TextEncoder
@@ -33,9 +26,9 @@ from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.normalize import normalize
 from ov_emotions.serving.triton import TritonConfig, build_repository
 
-_TESTS = Path(__file__).resolve().parents[2] / "tests" / "serving"
-
 Protocol = Literal["REST JSON", "REST binary", "gRPC"]
+Takes = Literal["text", "tokens"]
+Request = tuple[Tensor, ...]
 
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -71,9 +64,9 @@ class Target:
     endpoint: Endpoint
     protocol: Protocol
     server: str
-    takes: Literal["text", "tokens"]
+    takes: Takes
     output: str
-    requests: tuple[tuple[Tensor, ...], ...]
+    requests: tuple[Request, ...]
     rows: tuple[int, ...]
     options: ServerOptions
 
@@ -130,21 +123,19 @@ async def find_targets(
             server = await transport.server(options.timeout)
     finally:
         await transport.close()
-    takes, requests = _requests(endpoint, metadata, texts, batch)
+    parts = [texts[i : i + batch] for i in range(0, len(texts) - batch + 1, batch)]
+    takes, requests = _requests(endpoint, metadata, parts)
+    outputs = [spec.name for spec in metadata.outputs]
+    if not outputs:
+        raise ServerError(f"{endpoint.url} names no output")
+    output = next((name for name in ("probabilities", "logits") if name in outputs), outputs[0])
+    rows = tuple(len(tensors[0].array) for tensors in requests)
     protocols: tuple[Protocol, ...] = ("gRPC",) if address.grpc else ("REST JSON", "REST binary")
     return [
-        Target(
-            endpoint,
-            protocol,
-            server,
-            takes,
-            _output(metadata, endpoint),
-            tuple(tensors for tensors, _ in requests),
-            tuple(rows for _, rows in requests),
-            replace(options, binary=protocol != "REST JSON"),
-        )
+        Target(endpoint, protocol, server, takes, output, requests, rows,
+               replace(options, binary=protocol != "REST JSON"))
         for protocol in protocols
-    ]
+    ]  # fmt: skip
 
 
 def readable(texts: Sequence[str]) -> list[str]:
@@ -157,24 +148,20 @@ def choose_texts(prepared: Path, count: int, seed: int) -> list[str]:
     return shuffled(readable(PreparedData.open(prepared).split(SPLIT).texts), seed, count)
 
 
-@contextmanager
-def open_answer(path: Path | None) -> Iterator[Callable[[Any], None]]:
-    """Yield what writes an answer to a file, which is known to be writable; to nothing for None."""
-    if path is None:
-        yield lambda _answer: None
-        return
-    with open_output(path) as output:
-        yield lambda answer: print(json.dumps(answer, ensure_ascii=False, indent=2), file=output)
-
-
 def _requests(
-    endpoint: Endpoint, metadata: ModelMetadata, texts: Sequence[str], batch: int
-) -> tuple[Literal["text", "tokens"], list[tuple[tuple[Tensor, ...], int]]]:
-    parts = [texts[i : i + batch] for i in range(0, len(texts) - batch + 1, batch)]
-    inputs = {spec.name: spec for spec in metadata.inputs}
-    if len(inputs) == 1 and metadata.inputs[0].datatype == "BYTES":
-        return "text", [((_text_tensor(metadata.inputs[0], part),), len(part)) for part in parts]
-    if not {"input_ids", "attention_mask"} <= set(inputs) <= set(_TOKENS):
+    endpoint: Endpoint, metadata: ModelMetadata, parts: Sequence[Sequence[str]]
+) -> tuple[Takes, tuple[Request, ...]]:
+    """Make a request of each part of the texts, as the model takes it."""
+    names = [spec.name for spec in metadata.inputs]
+    if len(names) == 1 and (spec := metadata.inputs[0]).datatype == "BYTES":
+        made = []
+        for part in parts:
+            array = np.array([text_bytes(text) for text in part], dtype=np.object_)
+            # Some servers want a column.
+            column = array[:, None] if len(spec.shape) == 2 else array
+            made.append((Tensor(spec.name, "BYTES", column),))
+        return "text", tuple(made)
+    if not {"input_ids", "attention_mask"} <= set(names) <= set(_TOKENS):
         told = ", ".join(f"{s.name} {s.datatype} {list(s.shape)}" for s in metadata.inputs)
         raise ServerError(
             f"{endpoint.url} takes {told or 'nothing'}; the driver sends one BYTES input, or "
@@ -186,35 +173,14 @@ def _requests(
         )
     manifest = endpoint.bundle.manifest
     encoder = TextEncoder(endpoint.bundle.tokenizer(), manifest.max_length, "truncate")
-    return "tokens", [_token_tensors(encoder, part, inputs) for part in parts]
-
-
-def _text_tensor(spec: TensorSpec, texts: Sequence[str]) -> Tensor:
-    raw = [text_bytes(text) for text in texts]
-    array = np.array(raw, dtype=np.object_)
-    # Some servers want a column.
-    return Tensor(spec.name, "BYTES", array[:, None] if len(spec.shape) == 2 else array)
-
-
-def _token_tensors(
-    encoder: TextEncoder, texts: Sequence[str], inputs: dict[str, TensorSpec]
-) -> tuple[tuple[Tensor, ...], int]:
-    encoded = encoder.encode(texts)
-    rows = np.arange(len(encoded.lengths))
-    batch = next(encoded.batches([rows]))
-    arrays = {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "token_type_ids": np.zeros_like(batch.input_ids),
-    }
-    return tuple(Tensor(name, "INT64", arrays[name]) for name in inputs), len(rows)
-
-
-def _output(metadata: ModelMetadata, endpoint: Endpoint) -> str:
-    names = [spec.name for spec in metadata.outputs]
-    if not names:
-        raise ServerError(f"{endpoint.url} names no output")
-    return next((name for name in ("probabilities", "logits") if name in names), names[0])
+    made = []
+    for part in parts:
+        encoded = encoder.encode(part)
+        batch = next(encoded.batches([np.arange(len(encoded.lengths))]))
+        arrays = (batch.input_ids, batch.attention_mask, np.zeros_like(batch.input_ids))
+        found = dict(zip(_TOKENS, arrays, strict=True))
+        made.append(tuple(Tensor(name, "INT64", found[name]) for name in names))
+    return "tokens", tuple(made)
 
 
 @contextmanager
@@ -226,22 +192,20 @@ def served_by_triton(models: Sequence[str], threads: int | None) -> Iterator[lis
     :raises OvEmotionsError: if Triton cannot be had on this machine, or does not start.
     """
     # The tests start the same server; what they know of it stands there once.
-    if str(_TESTS) not in sys.path:
-        sys.path.append(str(_TESTS))
+    sys.path.append(str(ROOT / "tests" / "serving"))
     triton: Any = importlib.import_module("triton_server")
 
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        repository = Path(folder) / "models"
+        repository, found = Path(folder) / "models", []
         try:
             environment = triton.find_triton(Path(folder))
         except triton.NoTritonError as error:
             raise OvEmotionsError(str(error)) from error
-        found = []
         server = triton.TritonServer(environment, repository, Path(folder) / "log")
         for model in models:
             bundle = Bundle.load(model)
-            text, tokens = bundle.manifest.name, f"{bundle.manifest.name}-tokens"
-            for name, token_in in ((text, False), (tokens, True)):
+            text = bundle.manifest.name
+            for name, token_in in ((text, False), (f"{text}-tokens", True)):
                 config = TritonConfig(
                     name=name, long_texts="truncate", threads=threads, token_in=token_in
                 )

@@ -102,6 +102,9 @@ class Place:
     data: Path
     work: Path
 
+    def read(self) -> Plan:
+        return read_plan(self.plan)
+
     def run(self, change: Change, seed: int) -> Path:
         return self.work / "runs" / f"{change.name}-{seed}"
 
@@ -109,14 +112,23 @@ class Place:
         """Name the prepared folder that a row learns from."""
         return self.work / "data" / change.name if change.augment else self.data
 
+    def is_done(self, change: Change, seed: int) -> bool:
+        return (self.run(change, seed) / RESULT).is_file()
 
-def run_one(place: Place, plan: Plan, change: Change, seed: int) -> None:
+    def result(self, change: Change, seed: int) -> tuple[dict[str, Any], NDArray[np.float32]]:
+        """Read what a run left: its result, and its probabilities on validation."""
+        folder = self.run(change, seed)
+        result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return result, np.load(folder / PROBABILITIES)
+
+
+def run_one(place: Place, change: Change, seed: int) -> None:
     """Train, and keep the minutes and what the model says of validation."""
     from ov_emotions.training.run import BEST_NAME, train
     from ov_emotions.training.teachers import ask_checkpoint
 
     folder = place.run(change, seed)
-    config = plan.config(change, seed, place.prepared(change), folder)
+    config = place.read().config(change, seed, place.prepared(change), folder)
     started = time.perf_counter()
     facts = train(config)
     minutes = (time.perf_counter() - started) / 60
@@ -124,35 +136,24 @@ def run_one(place: Place, plan: Plan, change: Change, seed: int) -> None:
     probabilities = ask_checkpoint(folder / BEST_NAME, validation.texts, config)
     with atomic_path(folder / PROBABILITIES) as path, path.open("wb") as file:
         np.save(file, probabilities)
-    write_json(
-        folder / RESULT,
-        {"minutes": round(minutes, 2), "rows": facts.training_rows, "steps": facts.step},
-    )
+    result = {"minutes": round(minutes, 2), "rows": facts.training_rows, "steps": facts.step}
+    write_json(folder / RESULT, result)
 
 
-def augment(place: Place, change: Change) -> None:
-    """Make the prepared folder with a row's augmented texts, if it has some and there is none."""
-    folder = place.prepared(change)
-    if not change.augment or folder.is_dir():
-        return
-    command = [sys.executable, "-m", "ov_emotions", "data", "augment", str(place.data)]
-    subprocess.run([*command, "--output", str(folder), *change.augment], check=True)
-
-
-def run_all(place: Place, plan: Plan, jobs: int) -> None:
+def run_all(place: Place, jobs: int) -> None:
     """Do every run that is not done yet, so many at a time; they share out the cores evenly."""
+    plan = place.read()
     for change in plan.changes:
-        augment(place, change)
-    todo = [
-        (change, seed)
-        for change in plan.rows
-        for seed in plan.seeds
-        if not (place.run(change, seed) / RESULT).is_file()
-    ]
+        if change.augment and not place.prepared(change).is_dir():
+            words = ["data", "augment", str(place.data), "--output", str(place.prepared(change))]
+            command = [sys.executable, "-m", "ov_emotions", *words, *change.augment]
+            subprocess.run(command, check=True)
+    runs = [(change, seed) for change in plan.rows for seed in plan.seeds]
+    todo = [one for one in runs if not place.is_done(*one)]
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
 
-    def work(item: tuple[Change, int]) -> None:
-        change, seed = item
+    def work(one: tuple[Change, int]) -> None:
+        change, seed = one
         command = [sys.executable, "-m", "benchmarks.training", "one", change.name, str(seed)]
         for flag, path in (("plan", place.plan), ("data", place.data), ("work", place.work)):
             command += [f"--{flag}", str(path)]
@@ -168,16 +169,8 @@ def run_all(place: Place, plan: Plan, jobs: int) -> None:
         )
         if done.returncode:
             (folder / ERRORS).write_text(done.stderr, encoding="utf-8")
-        finished = sum((place.run(c, s) / RESULT).is_file() for c, s in todo)
         state = f"failed, see {folder / ERRORS}" if done.returncode else "done"
-        say(f"{change.name}, seed {seed}: {state} ({finished} of {len(todo)})")
+        say(f"{change.name}, seed {seed}: {state} ({sum(place.is_done(*x) for x in todo)})")
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(work, todo))
-
-
-def read_run(place: Place, change: Change, seed: int) -> tuple[dict[str, Any], NDArray[np.float32]]:
-    """Read what a run left: its result, and its probabilities on validation."""
-    folder = place.run(change, seed)
-    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    return result, np.load(folder / PROBABILITIES)

@@ -9,22 +9,18 @@ that were fitted on the other folds of all sets together, and no test split is r
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import RESULTS, ROOT, SEED, load, rendered, renew
+from benchmarks.common import RESULTS, ROOT, SEED, command, load, record, rendered, renew
 from ov_emotions import EmotionClassifier
 from ov_emotions.conversion.run import open_fp32
 from ov_emotions.data.dataset import PreparedData
-from ov_emotions.files import write_json
+from ov_emotions.errors import InputError
 from ov_emotions.metrics import score
-from ov_emotions.system import environment
 from ov_emotions.thresholds import cross_fit, fit_thresholds
 
 OUTPUT = RESULTS / "last-stage.json"
@@ -71,31 +67,32 @@ def render(path: Path = OUTPUT) -> str:
     return rendered("stages.md", mark=path.stem, sets=SETS, models=models)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="*", metavar="NAME=MODEL")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--write", action="store_true")
-    args = parser.parse_args(arguments)
-    if args.models:
-        if args.data is None:
-            parser.error("--data is needed")
-        named = dict(one.partition("=")[::2] for one in args.models)
-        answer = {
-            "command": shlex.join(["python", "-m", "benchmarks.training.stages", *sys.argv[1:]]),
-            "split": "validation, thresholds cross-fitted in 5 folds",
-            **environment("openvino"),
-            "seed": SEED,
-            "models": measure(named, PreparedData.open(args.data)),
-        }
-        write_json(args.output, answer)
-    section = render(args.output)
-    print(section)
-    if args.write:
-        renew(PAGE, section)
+def stages(
+    models: tuple[str, ...] = (),
+    *,
+    data: Path | None = None,
+    output: Path = OUTPUT,
+    write: bool = False,
+) -> None:
+    """Measure, and render the page.
+
+    :param models: of the form NAME=MODEL; none are measured where none is named.
+    :param write: put the figures into the page.
+    """
+    if models:
+        if data is None:
+            raise InputError("--data is needed")
+        named = dict(one.partition("=")[::2] for one in models)
+        record(
+            output,
+            "openvino",
+            split="validation, thresholds cross-fitted in 5 folds",
+            seed=SEED,
+            models=measure(named, PreparedData.open(data)),
+        )
+    section = render(output)
+    renew(PAGE, section) if write else print(section)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command("benchmarks.training.stages", stages))

@@ -22,7 +22,7 @@ from benchmarks.peers.goals import EARLIER, LIMIT, OURS, memory_goal, model_goal
 from benchmarks.peers.page import PLOTS, README, render_page
 from benchmarks.peers.plan import LARGE, SMALL
 from benchmarks.scaling import conclude, contention, predict, sizing
-from benchmarks.serving import table
+from benchmarks.serving import cli as serving
 from benchmarks.serving.load import NOT_SENT, Limits, Run, closed_loop, open_loop, run_precisely
 from benchmarks.serving.measure import Figures, knee, peak, summarise
 from benchmarks.training import __main__ as leaderboard
@@ -41,8 +41,8 @@ def test_pages_and_plots_are_rendered_from_the_committed_figures():
     assert text == README.read_text(encoding="utf-8")
     for name, plot in plots.items():
         assert (PLOTS / name).read_text(encoding="utf-8") == plot
-    text = table.README.read_text(encoding="utf-8")
-    assert renewed(text, table.for_readme()) == text
+    text = serving.README.read_text(encoding="utf-8")
+    assert renewed(text, serving.for_readme()) == text
     text = leaderboard.README.read_text(encoding="utf-8")
     assert renewed(text, render(load("training.json"))) == text
     answer = load("cluster.json")
