@@ -22,9 +22,9 @@ import numpy as np
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.frame import Parser, add_setting, given_values, settings
 from ov_emotions.errors import OvEmotionsError
-from ov_emotions.files import write_json, write_text
+from ov_emotions.files import write_text
 from ov_emotions.quantization.timing import spread
-from ov_emotions.schema import param_texts
+from ov_emotions.schema import param_texts, write_json
 from ov_emotions.system import environment
 
 T = TypeVar("T")

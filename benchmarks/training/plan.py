@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from benchmarks.common import say
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import TrainingError
-from ov_emotions.files import atomic_path, write_json
-from ov_emotions.schema import field_values
+from ov_emotions.files import atomic_path
+from ov_emotions.schema import field_values, write_json
 from ov_emotions.training.settings import TrainConfig
 
 RESULT, PROBABILITIES, ERRORS = "result.json", "validation.npy", "errors.txt"
