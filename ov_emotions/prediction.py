@@ -75,17 +75,20 @@ def rank(
     :param present: bool, shape (texts, labels): which labels the predictions have.
     :param scores: float32, same shape.
     """
-    order = np.argsort(-scores, axis=1, kind="stable").tolist()
-    return [
-        Prediction(
-            labels=tuple(labels[i] for i in best if there[i]),
-            scores={labels[i]: values[i] for i in best},
-            truncated=cut,
+    columns = range(len(labels))
+    predictions = []
+    rows = zip(present.tolist(), scores.tolist(), truncated, strict=True)
+    for there, values, cut in rows:
+        # Stable in reverse too: of equal scores the first label comes first.
+        best = sorted(columns, key=values.__getitem__, reverse=True)
+        predictions.append(
+            Prediction(
+                labels=tuple(labels[i] for i in best if there[i]),
+                scores={labels[i]: values[i] for i in best},
+                truncated=cut,
+            )
         )
-        for best, there, values, cut in zip(
-            order, present.tolist(), scores.tolist(), truncated, strict=True
-        )
-    ]
+    return predictions
 
 
 def check_count(name: str, value: int) -> int:

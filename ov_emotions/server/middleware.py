@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from fastapi import Request, Response
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers
@@ -49,6 +50,7 @@ _FIELDS = "fields"
 _LOG_SECONDS = 0.1
 _LOG_END_SECONDS = 2.0
 _MOST_LINES = 50_000
+_NOT_TOLD = ("_srcfile", "logThreads", "logMultiprocessing", "logProcesses")
 _GZIP = 31  # what zlib calls the gzip format
 
 
@@ -83,7 +85,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return replace_surrogates(json.dumps(line, ensure_ascii=False))
+        try:
+            return msgspec.json.encode(line).decode()
+        except UnicodeEncodeError:
+            return replace_surrogates(json.dumps(line, ensure_ascii=False))
 
 
 Direct = tuple[str, Callable[[Request], Awaitable[Response]]]
@@ -148,6 +153,10 @@ def json_log() -> Iterator[None]:
     handler.setFormatter(JsonFormatter())
     loggers = [logging.getLogger(name) for name in ("ov_emotions", "uvicorn")]
     before = [(logger, logger.handlers, logger.level) for logger in loggers]
+    # What a line does not tell need not be found out for each; Python's logging HOWTO names these.
+    found_out = {name: getattr(logging, name) for name in _NOT_TOLD}
+    for name in _NOT_TOLD:
+        setattr(logging, name, None)
     for logger in loggers:
         logger.handlers = [handler]
         logger.setLevel(logging.INFO)
@@ -157,6 +166,8 @@ def json_log() -> Iterator[None]:
         for logger, handlers, level in before:
             logger.handlers = handlers
             logger.setLevel(level)
+        for name, value in found_out.items():
+            setattr(logging, name, value)
         handler.close()
 
 

@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from ov_emotions import __version__
@@ -228,20 +227,10 @@ def build_router(service: Service) -> tuple[APIRouter, dict[str, Direct]]:
 
 
 def _emotions(scored: Scored) -> dict[str, Any]:
-    rounded = np.round(scored.probabilities.astype(np.float64), _DIGITS)
-    model = scored.model
-    rows = [dict(zip(model.labels, row, strict=True)) for row in rounded.tolist()]
     return {
-        "model": model.name,
-        "version": model.version,
-        "predictions": [
-            {
-                "labels": prediction.labels,
-                "scores": {label: row[label] for label in prediction.scores},
-                "truncated": prediction.truncated,
-            }
-            for prediction, row in zip(scored.predictions(), rows, strict=True)
-        ],
+        "model": scored.model.name,
+        "version": scored.model.version,
+        "predictions": [one.to_dict(rounded=True) for one in scored.predictions()],
     }
 
 
