@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import numpy as np
 import openvino as ov
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -59,12 +58,6 @@ def test_what_is_written_is_what_is_loaded(tiny_bundle: Bundle, tiny_manifest: M
     assert loaded.manifest.replace(files={}) == tiny_manifest
     assert set(loaded.manifest.files) == {MODEL_NAME, WEIGHTS_NAME, TOKENIZER_NAME, CARD_NAME}
     assert pickle.loads(pickle.dumps(loaded)) == loaded
-
-
-def test_threshold_array_follows_the_order_of_the_labels(tiny_manifest: Manifest) -> None:
-    array = tiny_manifest.threshold_array()
-    assert array.dtype == np.float32
-    np.testing.assert_allclose(array, [0.7, 0.6, 0.9])
 
 
 def test_the_facts_are_stamped_into_the_model_as_texts(tiny_bundle: Bundle) -> None:
@@ -282,12 +275,6 @@ def test_shipped_names_win_over_folders(
         shipped(SHIPPED[1])
     with pytest.raises(BundleNotFoundError, match=r"'\.\.' is installed"):
         shipped("..")
-
-
-def test_each_tokenizer_is_the_callers_own(tiny_bundle: Bundle) -> None:
-    first = tiny_bundle.tokenizer()
-    first.enable_truncation(5)
-    assert tiny_bundle.tokenizer().truncation is None
 
 
 def test_a_tokenizer_that_cannot_be_read_names_the_file(copy: Path) -> None:

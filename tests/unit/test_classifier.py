@@ -113,13 +113,6 @@ def test_a_text_without_letters_or_digits_never_reaches_the_model(
         classifier("слово")
 
 
-@pytest.mark.parametrize("text", ["日本語", "hello world", "שלום", "1" * 300, "a\ud800b"])
-def test_other_scripts_get_finite_scores(tiny_classifier: EmotionClassifier, text: str) -> None:
-    probabilities = tiny_classifier.predict_proba([text])
-    assert np.isfinite(probabilities).all()
-    assert (probabilities > 0).all()
-
-
 @pytest.mark.parametrize(
     ("texts", "problem"),
     [
@@ -343,15 +336,6 @@ def test_saving_and_loading_gives_the_same_predictions(
         assert loaded("злость и радость") == tiny_classifier("злость и радость")
     with pytest.raises(DeviceError, match="closed"):
         loaded("слово")
-
-
-def test_no_model_means_the_default_one(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(Bundle, "load", lambda source: asked.append(source) or tiny_bundle)
-    EmotionClassifier(threads=1)
-    assert asked == ["emotions-ru-small"]
 
 
 def test_a_tilde_in_cache_dir_is_the_home_folder(tiny_bundle, tmp_path, monkeypatch):

@@ -93,10 +93,6 @@ SRT = """1
     ("name", "content"),
     [
         ("a.json", json.dumps(WHISPERX)),
-        ("a.srt", SRT),
-        ("a.vtt", "WEBVTT\n\n" + SRT.replace(",", ".")),
-        ("a.txt", "1.0 SPEAKER_00 добрый день\n7.0 SPEAKER_01 я злюсь на вас\n"),
-        ("a.txt", "[1.0 - 2.0] SPEAKER_00: добрый день\n[7.0 - 9.0] SPEAKER_01: я злюсь на вас\n"),
         ("a.csv", "Start;SPEAKER; Text\n1;SPEAKER_00;добрый день\n7;SPEAKER_01;я злюсь на вас\n"),
     ],
 )

@@ -26,7 +26,6 @@ from ov_emotions.demo.models import Models
 from ov_emotions.demo.tables import Tables, open_upload, unreadable
 from ov_emotions.demo.text import (
     MAX_CHARACTERS,
-    MAX_WORDS,
     analyse,
     attribute,
 )
@@ -411,21 +410,6 @@ def test_every_word_is_left_out_once_and_all_of_it_is_one_call():
     assert pieces == ["я", "рад", "и", "зол"]
     np.testing.assert_allclose(logits, [2.0, -1.0])
     np.testing.assert_allclose(effects, [[0, 0], [2, 0], [0, 0], [0, -1]])
-
-
-def test_a_text_of_too_many_words_is_classified_and_not_explained():
-    model = Counting(lambda text: [float(len(text))])
-    pieces, _, _ = attribute(model, "да " * (MAX_WORDS + 1))
-    assert pieces == []
-    assert [len(call) for call in model.calls] == [1]
-
-
-def test_what_cannot_be_compared_is_no_effect():
-    """Without its only readable word a text has logits of -inf."""
-    model = Counting(lambda text: [1.0 if "да" in text else -np.inf])
-    _, _, effects = attribute(model, "да !")
-    assert np.isnan(effects[0, 0])
-    assert effects[1, 0] == 0
 
 
 def test_words_are_marked_by_sign_without_colour_too(tiny_classifier: EmotionClassifier):

@@ -42,12 +42,6 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def _version(folder: Path, *names: str) -> None:
-    folder.mkdir(parents=True)
-    for name in names:
-        (folder / name).write_text("x", encoding="utf-8")
-
-
 def test_the_first_version_is_one_pair_under_the_number_one(tmp_path):
     published = publish(_model(), tmp_path / "a" / "repo")
     assert (published.version, published.changed, published.pruned) == (1, True, ())
@@ -91,31 +85,26 @@ def test_the_server_may_read_what_is_published(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("made", "message"),
     [
-        (("model.xml", "model.bin", "tokenizer.xml"), "holds 2 models"),
-        (("model.bin",), "holds no .xml"),
-        (("model.xml",), "is not one pair"),
-        (("model.xml", "other.bin"), "is not one pair"),
-        (("model.xml", "model.bin", "other.bin"), "is not one pair"),
-        ((), "holds no .xml"),
+        (("3/model.xml", "3/model.bin", "3/tokenizer.xml"), "holds 2 models"),
+        (("3/model.bin",), "holds no .xml"),
+        (("3/model.xml", "3/other.bin"), "is not one pair"),
+        (("3/model.xml", "3/model.bin", "3/other.bin"), "is not one pair"),
+        (("3/",), "holds no .xml"),
+        *(
+            ((name,), f"holds '{name.strip('/')}'.* no version folder")
+            for name in ("notes.txt", "latest/", "0/", "01/", "1.5/", "-1/", "٣/")
+        ),
     ],
 )
-def test_a_version_that_is_not_one_pair_is_refused(tmp_path, names, message):
-    _version(tmp_path / "emotions" / "3", *names)
+def test_a_folder_that_holds_more_than_versions_of_one_pair_is_refused(tmp_path, made, message):
+    for name in made:
+        path = tmp_path / "emotions" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.write_text("x", encoding="utf-8")
     before = _tree(tmp_path)
     with pytest.raises(RepositoryError, match=message):
-        publish(_model(), tmp_path)
-    assert _tree(tmp_path) == before
-
-
-@pytest.mark.parametrize("name", ["notes.txt", "latest/", "0/", "01/", "1.5/", "-1/", "٣/"])
-def test_what_is_no_version_in_the_model_s_folder_is_refused(tmp_path, name):
-    path = tmp_path / "emotions" / name
-    path.parent.mkdir()
-    path.mkdir() if name.endswith("/") else path.write_text("x", encoding="utf-8")
-    before = _tree(tmp_path)
-    with pytest.raises(RepositoryError, match=f"holds '{name.strip('/')}'.* no version folder"):
         publish(_model(), tmp_path)
     assert _tree(tmp_path) == before
 

@@ -363,9 +363,6 @@ NO_HOME = {"HOME": "/proc/none", "XDG_CACHE_HOME": ""}
         (CLASSIFY, NO_HOME),
         (CLASSIFY, {"HOME": "", "XDG_CACHE_HOME": "/proc/none"}),
         (CLASSIFY, {"OV_EMOTIONS_CACHE": "/proc/none"}),
-        (CLASSIFY, {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}),
-        ((*CLASSIFY[:3], "info"), NO_HOME),
-        ((*CLASSIFY[:3], "--help"), NO_HOME),
     ],
 )
 def test_a_verb_works_where_nothing_can_be_kept(
@@ -385,7 +382,7 @@ def test_a_verb_works_where_nothing_can_be_kept(
     assert len(told.splitlines()) <= 1
 
 
-@pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("after", [0.05, 0.2])
 def test_ctrl_c_of_the_first_moments_is_quiet(after: float) -> None:
     process = subprocess.Popen(CLASSIFY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(after)
