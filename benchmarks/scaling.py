@@ -42,11 +42,11 @@ from benchmarks.common import (
     shuffled,
     token_lengths,
 )
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import OvEmotionsError
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise, spread
-from ov_emotions.schema import Count
+from ov_emotions.schema import DEFAULT_MODEL, Count
 
 BATCHES = (1, 4, 16, 64, 256, 1024)
 TOKEN_BUDGETS = (512, 1024, 2048, 4096, 8192)

@@ -46,7 +46,7 @@ from ov_emotions.manifest import MANIFEST_NAME, Manifest, TrainingSource
 from ov_emotions.metrics import MEANS, bootstrap_intervals, paired_comparison, score
 from ov_emotions.normalize import NO_NORMALIZER, normalize
 from ov_emotions.progress import Progress, Tell
-from ov_emotions.schema import Schema, Task, check_fields, to_builtins
+from ov_emotions.schema import Flag, Schema, Task, check_fields, to_builtins
 from ov_emotions.system import environment, shared_core
 from ov_emotions.thresholds import (
     Metric,
@@ -99,8 +99,8 @@ class AdaptConfig:
     :param seed: of the folds and resamples.
     """
 
-    model: str
-    output: Path
+    model: Annotated[str, Flag(positional=True)]
+    output: Annotated[Path, Flag(positional=True)]
     data: tuple[Path, ...]
     labels: Literal["auto", "keep", "drop"] = "auto"
     metric: Metric = "macro"

@@ -35,14 +35,14 @@ from ov_emotions.manifest import (
     stamp,
 )
 from ov_emotions.normalize import NO_NORMALIZER, build_normalizer
+from ov_emotions.schema import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import openvino as ov
 
 _LOGGER = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "emotions-ru-small"
-SHIPPED = ("emotions-ru-small", "emotions-ru-tiny")
+SHIPPED = (DEFAULT_MODEL, "emotions-ru-tiny")
 
 _LFS_POINTER = b"version https://git-lfs"
 

@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.errors import DeviceError, InputError, OvEmotionsError
 from ov_emotions.manifest import threshold_array
@@ -21,7 +21,6 @@ from ov_emotions.prediction import (
     Texts,
     Thresholds,
     as_texts,
-    check_count,
     decide,
     kind,
     merge_thresholds,
@@ -31,7 +30,7 @@ from ov_emotions.prediction import (
 from ov_emotions.process import NATIVE
 from ov_emotions.runtime.cache import cache_dir_from_environment
 from ov_emotions.runtime.models import OpenVINOModels
-from ov_emotions.schema import LongTexts, Task
+from ov_emotions.schema import DEFAULT_MODEL, LongTexts, Task, check_choice, check_count
 from ov_emotions.system import inference_defaults
 from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
@@ -216,8 +215,7 @@ class EmotionClassifier(TextClassifier):
         profile: TuningProfile | str | os.PathLike[str] | None = None,
         mmap: bool = True,
     ) -> None:
-        if long_texts not in get_args(LongTexts):
-            raise InputError(f"long_texts must be 'window' or 'truncate', not {long_texts!r}")
+        check_choice("long_texts", long_texts, LongTexts)
         given = {"threads": threads, "streams": streams, "batch_tokens": batch_tokens}
         threads, streams, batch_tokens = (
             value if value is None else check_count(name, value) for name, value in given.items()

@@ -91,13 +91,6 @@ def rank(
     return predictions
 
 
-def check_count(name: str, value: int) -> int:
-    """Give a whole number of at least 1; raise InputError for anything else."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return int(value)
-
-
 def merge_thresholds(
     ours: Mapping[str, float],
     given: Thresholds | None,

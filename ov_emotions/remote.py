@@ -25,12 +25,11 @@ from ov_emotions.prediction import (
     Texts,
     Thresholds,
     as_texts,
-    check_count,
     decide,
     merge_thresholds,
     not_a_text,
 )
-from ov_emotions.schema import LongTexts
+from ov_emotions.schema import LongTexts, check_count
 
 __all__ = ["AsyncEmotionClassifier", "ServerClassifier", "expected_model"]
 

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import math
+import operator
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin,
 
 import msgspec
 
-from ov_emotions.errors import OvEmotionsError
+from ov_emotions.errors import InputError, OvEmotionsError
 from ov_emotions.files import write_text
 
 Task = Literal["multi_label", "single_label"]
@@ -32,6 +33,9 @@ LabelNames = Literal["ru", "en"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 """A whole number above 0."""
 
+DEFAULT_MODEL = "emotions-ru-small"
+"""The shipped model that is taken where none is named."""
+
 _T = TypeVar("_T")
 _AT = re.compile(r" - at `\$?\.?(.*)`$")
 
@@ -41,6 +45,7 @@ class Flag:
     """What a field of a settings class says to a command line, beside its type, in `Annotated`.
 
     :param metavar: what stands for a value in the help, where the type says too little.
+    :param name: of the flag, with underscores, where the field is called otherwise.
     :param short: a one-letter flag too.
     :param positional: whether it is given without a flag.
     :param each: whether each flag takes one value, of a field of several; else it takes all that
@@ -48,6 +53,7 @@ class Flag:
     """
 
     metavar: str = ""
+    name: str = ""
     short: str = ""
     positional: bool = False
     each: bool = False
@@ -123,6 +129,24 @@ def check_fields(value: Any, error: type[OvEmotionsError]) -> None:
         except msgspec.ValidationError as caught:
             told = _told(caught, hints[field.name])
             raise error(f"{field.name}: {told}, not {found!r}") from caught
+
+
+def check_choice(name: str, value: object, kind: Any) -> None:
+    """Refuse what is none of the values of a `Literal`; raises InputError."""
+    if value not in get_args(kind):
+        choices = " or ".join(map(repr, get_args(kind)))
+        raise InputError(f"{name} must be {choices}, not {value!r}")
+
+
+def check_count(name: str, value: Any) -> int:
+    """Give a whole number of at least 1, NumPy's too; raise InputError for anything else."""
+    try:
+        count = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return count
 
 
 def field_values(

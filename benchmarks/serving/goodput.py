@@ -34,10 +34,9 @@ from benchmarks.common import command, record, say
 from benchmarks.serving.load import Limits, Run, Send, closed_loop, open_loop
 from benchmarks.serving.steady import percentiles, served
 from benchmarks.serving.target import choose_texts
-from ov_emotions.bundle import DEFAULT_MODEL
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import ServerError
-from ov_emotions.schema import Count
+from ov_emotions.schema import DEFAULT_MODEL, Count
 from ov_emotions.server.settings import ENVIRONMENT
 from ov_emotions.system import cpu_budget
 

@@ -25,16 +25,16 @@ import openvino as ov
 
 from benchmarks.common import RESULTS, SPLIT, command, record, shuffled
 from ov_emotions import EmotionClassifier
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.cli.output import print_json
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.quantization.timing import spread
-from ov_emotions.schema import Count
+from ov_emotions.schema import DEFAULT_MODEL, Count
 from ov_emotions.serving.config_rules import as_text
 from ov_emotions.serving.profile import ServingProfile
-from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.settings import TextModelConfig, TritonConfig
+from ov_emotions.serving.text_model import build_text_model
 from ov_emotions.serving.text_nodes import string_core
-from ov_emotions.serving.triton import TritonConfig
 from ov_emotions.serving.triton_model import _TextModel as TritonTextModel
 from ov_emotions.system import available_cores, peak_mb, resident_mb
 

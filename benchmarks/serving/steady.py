@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.common import SPLIT, record, rendered
 from benchmarks.serving.load import Limits, Run, closed_loop, run_precisely
 from benchmarks.serving.target import choose_texts
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cli.output import print_json, print_text
 from ov_emotions.client.caller import connect
@@ -36,7 +36,7 @@ from ov_emotions.client.transport import Tensor, Transport, text_bytes
 from ov_emotions.client.url import parse_model_url
 from ov_emotions.errors import OvEmotionsError, ServerError, ServerUnavailableError
 from ov_emotions.quantization.timing import cpu_jiffies, judge_noise
-from ov_emotions.schema import Count
+from ov_emotions.schema import DEFAULT_MODEL, Count
 from ov_emotions.system import require, resident_mb
 
 APIS = ("/v1/emotions", "KServe v2")

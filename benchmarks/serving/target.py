@@ -24,7 +24,8 @@ from ov_emotions.data.dataset import PreparedData
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, OvEmotionsError, ServerError
 from ov_emotions.normalize import normalize
-from ov_emotions.serving.triton import TritonConfig, build_repository
+from ov_emotions.serving.settings import TritonConfig
+from ov_emotions.serving.triton import build_repository
 
 Protocol = Literal["REST JSON", "REST binary", "gRPC"]
 Takes = Literal["text", "tokens"]

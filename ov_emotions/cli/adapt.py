@@ -19,7 +19,7 @@ _NAMES = {
 }
 
 
-@verb(positional=("model", "output"), config=True)
+@verb(config=True)
 def adapt(config: AdaptConfig, answer: Answer) -> int:
     """Fit a model to a few hundred labelled texts of your own, in minutes on a CPU.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.frame import Answer, verb
 from ov_emotions.cli.output import table
-from ov_emotions.schema import Count, Flag
+from ov_emotions.schema import DEFAULT_MODEL, Count, Flag
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
@@ -38,7 +38,7 @@ class BenchOptions:
     :param output: write the tuning profile there.
     """
 
-    model: Annotated[str | None, Flag(positional=True)] = None
+    model: Annotated[str, Flag(positional=True)] = DEFAULT_MODEL
     texts: Annotated[Path | None, Flag("FILE")] = None
     text_column: Annotated[str, Flag("NAME")] = "text"
     goal: Literal["balanced", "latency", "throughput"] = "balanced"
@@ -60,10 +60,10 @@ def bench(options: BenchOptions, answer: Answer) -> int:
     nothing beside. The profile that --output writes is for EmotionClassifier(profile=FILE),
     `ov-emotions classify --profile FILE` and `ov-emotions ovms render --tuning-profile FILE`.
     """
-    from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+    from ov_emotions.bundle import Bundle
     from ov_emotions.system import environment
 
-    bundle = Bundle.load(DEFAULT_MODEL if options.model is None else options.model)
+    bundle = Bundle.load(options.model)
     bar = Bar("texts", enabled=False)
     texts, bad = _texts(options, bar)
     profiles = _profiles(bundle, texts, options)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ov_emotions.cli.bar import Bar
 from ov_emotions.cli.classify import PredictionOptions
-from ov_emotions.cli.frame import verb
-from ov_emotions.cli.output import print_json, print_text
+from ov_emotions.cli.frame import Answer, verb
 from ov_emotions.schema import Count, Flag
 from ov_emotions.texts.table import ReadSettings
 
@@ -25,14 +24,12 @@ class ManyOptions:
     :param target: a folder to write.
     :param prefix: before the names of the columns that are added.
     :param restart: delete what OUT holds, begin anew.
-    :param json: print the summary as JSON.
     """
 
     source: Annotated[Path, Flag("IN", positional=True)]
     target: Annotated[Path, Flag("OUT", positional=True)]
     prefix: str = ""
     restart: bool = False
-    json: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,13 @@ class ManyResources:
     address: str | None = None
 
 
-@verb()
+@verb(texts={"json": "print the summary as JSON"})
 def classify_many(
     options: ManyOptions,
     reading: ReadSettings,
     prediction: PredictionOptions,
     resources: ManyResources,
+    answer: Answer,
 ) -> int:
     """Find the emotions of all rows of a folder of files, on Ray Data.
 
@@ -100,10 +98,7 @@ def classify_many(
             bar.message(f"not done: {sentence}")
         if summary.rows_bad:
             bar.message(f"{summary.rows_bad:,} rows were set aside: {options.target / '_bad'}")
-    if options.json:
-        print_json(asdict(summary))
-    else:
-        print_text(_sentence(summary))
+    answer.give(summary, _sentence(summary))
     return 1 if summary.rows_bad or summary.failed else 0
 
 

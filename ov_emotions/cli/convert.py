@@ -32,7 +32,7 @@ class PublishOptions:
     repository: Path | None = None
 
 
-@verb(positional=("model", "output"), config=True)
+@verb(config=True)
 def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer) -> int:
     """Convert a fine-tuned classifier to a served INT8 model, with the evidence.
 
@@ -49,8 +49,8 @@ def convert(config: ConversionConfig, publishing: PublishOptions, answer: Answer
     from ov_emotions.manifest import MANIFEST_NAME
     from ov_emotions.reports.run import write_report
     from ov_emotions.reports.verdict import decide
+    from ov_emotions.serving.settings import TextModelConfig
     from ov_emotions.serving.text_check import checked_model
-    from ov_emotions.serving.text_model import TextModelConfig
 
     check_output_folder(config.output, MANIFEST_NAME)
     if config.report is not None:

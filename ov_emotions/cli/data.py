@@ -14,11 +14,11 @@ from ov_emotions.cli.output import (
     make_output_folder,
     table,
 )
-from ov_emotions.data.settings import AugmentConfig, ImportConfig, PrepareConfig
+from ov_emotions.data.settings import AugmentConfig, ImportConfig, PrepareConfig, StatsConfig
 from ov_emotions.labels import EKMAN
 from ov_emotions.progress import Progress
 from ov_emotions.reports.language import LanguageCode
-from ov_emotions.schema import Count, Flag, to_builtins
+from ov_emotions.schema import Flag, write_json
 from ov_emotions.system import require
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def data_prepare(given: Given[PrepareConfig], answer: Answer) -> int:
     check_output_folder(config.output, MANIFEST_NAME)
     with Bar("rows") as bar:
         manifest = prepare(config, bar)
-    return answer.give(to_builtins(manifest), _summary(manifest, config.output))
+    return answer.give(manifest, _summary(manifest, config.output))
 
 
-@verb(positional=("files",), texts=_MANIFEST_AS_JSON, config=True)
+@verb(texts=_MANIFEST_AS_JSON, config=True)
 def data_import(config: ImportConfig, answer: Answer) -> int:
     """Make a prepared folder of your own labelled texts.
 
@@ -102,11 +102,11 @@ def data_import(config: ImportConfig, answer: Answer) -> int:
             lacking = [label for label, n in facts.labels.items() if not n["present"]]
             if lacking:
                 bar.message(f"{split} has no row with {', '.join(lacking)}")
-    answer.give(to_builtins(manifest), _summary(manifest, config.output))
+    answer.give(manifest, _summary(manifest, config.output))
     return 1 if bad else 0
 
 
-@verb(positional=("data",), texts=_MANIFEST_AS_JSON, config=True)
+@verb(texts=_MANIFEST_AS_JSON, config=True)
 def data_augment(config: AugmentConfig, answer: Answer) -> int:
     """Write a new prepared folder whose train split has additional rows.
 
@@ -150,7 +150,7 @@ def data_augment(config: AugmentConfig, answer: Answer) -> int:
         told.append(table([("not made or left out", "rows"), *left_out]))
     rows = manifest.splits["train"].rows
     told.append(f"written to {config.output}: {rows:,} training rows")
-    return answer.give(to_builtins(manifest), "\n\n".join(told))
+    return answer.give(manifest, "\n\n".join(told))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,38 +159,27 @@ class StatsOptions:
 
     :param prepared: prepared folder.
     :param output: folder to write stats.json and stats.html to (default: print only).
-    :param model: bundle whose tokeniser counts tokens: shipped name, folder or Hub id (default: the
-        shipped default).
-    :param split: split whose telling words are sought, and which the plots show.
-    :param words: of a label.
     :param language: of the page.
     """
 
     prepared: Annotated[Path, Flag(positional=True)]
     output: Annotated[Path | None, Flag("DIR")] = None
-    model: str | None = None
-    split: Annotated[str, Flag("NAME")] = "train"
-    words: Count = 40
     language: LanguageCode = "en"
 
 
-@verb(texts={"json": "print the statistics as JSON"})
-def data_stats(options: StatsOptions, answer: Answer) -> int:
+@verb(
+    without=("least_texts", "prior_words", "near_threshold"),
+    texts={"json": "print the statistics as JSON"},
+)
+def data_stats(options: StatsOptions, config: StatsConfig, answer: Answer) -> int:
     """Describe a prepared folder: labels, lengths, telling words, repeated texts.
 
     They are counted by split and set; --output writes stats.json and stats.html.
     """
-    from ov_emotions.bundle import DEFAULT_MODEL
-    from ov_emotions.data.statistics import StatsConfig, describe
+    from ov_emotions.data.statistics import describe
     from ov_emotions.files import write_text
     from ov_emotions.reports.data import render_data_page
-    from ov_emotions.schema import write_json
 
-    config = StatsConfig(
-        model=options.model or DEFAULT_MODEL,
-        words_split=options.split,
-        words=options.words,
-    )
     if options.output is not None:
         require("vl_convert", extra="reports")  # now, and not after a minute of counting
         make_output_folder(options.output)

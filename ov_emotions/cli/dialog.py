@@ -45,7 +45,6 @@ class DialogOptions:
 
 
 @verb(
-    each=("client", "operator", "negative"),
     texts={
         "client": "a speaker who is the client; may be given several times",
         "operator": "a speaker who is the operator; may be given several times",

@@ -84,7 +84,8 @@ class Answer:
 class Setting:
     """One field of a settings class, as flags, files and tables see it.
 
-    :param name: of the field.
+    :param name: of the flag, and of the key in files.
+    :param field: of the class.
     :param kind: type of one value, without `None` and annotations.
     :param several: whether it takes several values.
     :param hint: the whole annotation.
@@ -96,6 +97,7 @@ class Setting:
     """
 
     name: str
+    field: str
     kind: Any
     several: bool
     hint: Any
@@ -183,8 +185,8 @@ def settings(kind: type[Any]) -> tuple[Setting, ...]:
         default = field.default
         if default is MISSING and field.default_factory is not MISSING:
             default = field.default_factory()
-        text = texts.get(field.name, "")
-        found.append(Setting(field.name, bare, several, hint, default, text, limits, flag))
+        text, name = texts.get(field.name, ""), flag.name or field.name
+        found.append(Setting(name, field.name, bare, several, hint, default, text, limits, flag))
     return tuple(found)
 
 
@@ -224,8 +226,7 @@ class Verb:
     """A function with what its command line needs to know.
 
     :param run: takes the dataclasses of its annotations, gives the exit code.
-    :param positional: fields of a room's class that are given without a flag.
-    :param each: fields of a room's class of which each flag takes one value.
+    :param without: fields of a room's class that are no flags of this verb.
     :param texts: help texts by field, where the verb means something other than the dataclass says.
     :param defaults: default values by field in place of the dataclass's, of a verb that fills them
         in itself.
@@ -236,8 +237,7 @@ class Verb:
     """
 
     run: Callable[..., int]
-    positional: tuple[str, ...] = ()
-    each: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     config: bool = False
@@ -254,25 +254,23 @@ class Verb:
             kinds[name] = (get_args(hints[name])[0] if partial else hints[name], partial)
         return kinds
 
+    def settings_of(self, kind: type[Any]) -> list[Setting]:
+        """Give what can be set of one of its dataclasses, as that says it."""
+        return [setting for setting in settings(kind) if setting.field not in self.without]
+
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
         """What can be set, in the order of the help: what is positional first."""
         found = []
         for kind, partial in self.kinds.values():
-            for setting in settings(kind):
-                name, own = setting.name, setting.command
-                default = self.defaults.get(name, setting.default)
+            for setting in self.settings_of(kind):
+                default = self.defaults.get(setting.name, setting.default)
                 found.append(
                     dataclasses.replace(
                         setting,
-                        text=self.texts.get(name, setting.text),
+                        text=self.texts.get(setting.name, setting.text),
                         default=default,
                         asked_for=default is MISSING and not partial,
-                        command=dataclasses.replace(
-                            own,
-                            positional=own.positional or name in self.positional,
-                            each=own.each or name in self.each,
-                        ),
                     )
                 )
         return tuple(sorted(found, key=lambda setting: not setting.command.positional))
@@ -431,7 +429,7 @@ def parse(verb: Verb, parser: Parser, arguments: Sequence[str]) -> tuple[dict[st
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     values: dict[str, Any] = {}
     for parameter, (kind, partial) in verb.kinds.items():
-        own = {f.name: given[f.name] for f in dataclasses.fields(kind) if f.name in given}
+        own = {s.field: given[s.name] for s in verb.settings_of(kind) if s.name in given}
         values[parameter] = Given(own) if partial else kind(**own)
     return values, getattr(found, "verbose", False)
 

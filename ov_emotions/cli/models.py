@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +13,10 @@ from ov_emotions.cli.bar import Bar, usable_texts
 from ov_emotions.cli.frame import Answer, UsageError, verb
 from ov_emotions.cli.output import check_output_folder, table
 from ov_emotions.progress import counted
-from ov_emotions.schema import Flag
+from ov_emotions.schema import DEFAULT_MODEL, Flag
 from ov_emotions.system import Machine, read_machine, shared_core
 from ov_emotions.texts import open_table
+from ov_emotions.training.settings import PruneConfig
 
 if TYPE_CHECKING:
     from ov_emotions.manifest import Manifest
@@ -28,7 +29,7 @@ class InfoOptions:
     :param model: a shipped name, a bundle's folder or a Hub id (default: the shipped model).
     """
 
-    model: Annotated[str | None, Flag(positional=True)] = None
+    model: Annotated[str, Flag(positional=True)] = DEFAULT_MODEL
 
 
 @verb()
@@ -36,9 +37,9 @@ def info(options: InfoOptions, answer: Answer) -> int:
     """Show a model's card and what this machine's CPU offers."""
     import openvino as ov
 
-    from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+    from ov_emotions.bundle import Bundle
 
-    bundle = Bundle.load(DEFAULT_MODEL if options.model is None else options.model)
+    bundle = Bundle.load(options.model)
     machine, core = read_machine(), shared_core()
     devices = list(core.available_devices)
     runtime = {
@@ -120,47 +121,40 @@ def _machine_lines(machine: Machine) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneOptions:
-    """Which encoder loses which part of its vocabulary.
+    """Of which texts the vocabulary stays.
 
-    :param base: folder of the base encoder.
-    :param output: folder to write as a whole.
     :param text: text files of the corpus, one text a line (.txt, .txt.gz).
     :param data: a prepared folder, whose train and validation texts join the corpus.
     :param keep_cyrillic: keep unused pieces of Cyrillic letters and digits (the default).
     :param keep_digits: of unused pieces, keep only those of digits.
     """
 
-    base: Annotated[Path, Flag(positional=True)]
-    output: Annotated[Path, Flag(positional=True)]
     text: Annotated[tuple[Path, ...], Flag("FILE")] = ()
     data: Annotated[Path | None, Flag("PREPARED")] = None
     keep_cyrillic: bool = False
     keep_digits: bool = False
 
 
-@verb()
-def prune(options: PruneOptions, answer: Answer) -> int:
+@verb(without=("keep", "max_positions"))
+def prune(config: PruneConfig, options: PruneOptions, answer: Answer) -> int:
     """Make a base encoder ready for fine-tuning, with a smaller vocabulary.
 
     Write a copy with the normaliser inside its tokeniser and without the vocabulary that a corpus
     of normalised Russian never uses.
     """
-    from ov_emotions.training.prune import PruneConfig, prune_base
+    from ov_emotions.training.prune import prune_base
 
     if options.keep_cyrillic and options.keep_digits:
         raise UsageError("--keep-cyrillic and --keep-digits exclude each other")
     if not options.text and options.data is None:
         raise UsageError("a corpus is needed: give --text, --data or both")
-    check_output_folder(options.output, "tokenizer.json")
+    check_output_folder(config.output, "tokenizer.json")
+    if options.keep_digits:
+        config = replace(config, keep="digits")
     with Bar("texts") as bar:
-        config = PruneConfig(
-            base=options.base,
-            output=options.output,
-            keep="digits" if options.keep_digits else "cyrillic",
-        )
         sizes = prune_base(config, _corpus(options, bar))
-    told = f"vocabulary {sizes['before']:,} -> {sizes['after']:,}, written to {options.output}"
-    return answer.give({"vocabulary": sizes, "output": str(options.output)}, told)
+    told = f"vocabulary {sizes['before']:,} -> {sizes['after']:,}, written to {config.output}"
+    return answer.give({"vocabulary": sizes, "output": config.output}, told)
 
 
 def _corpus(options: PruneOptions, bar: Bar) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import Answer, UsageError, verb
+from ov_emotions.cli.frame import Answer, Given, UsageError, verb
 from ov_emotions.cli.output import (
     check_output_folder,
     command_line,
@@ -21,6 +21,7 @@ from ov_emotions.quantization.recipe import (
     recipe_names,
     with_subset_size,
 )
+from ov_emotions.quantization.settings import StudyConfig
 from ov_emotions.reports.language import LanguageCode
 from ov_emotions.schema import Count, Flag, InferencePrecision, to_builtins
 
@@ -108,43 +109,32 @@ def quantize(options: QuantizeOptions, answer: Answer) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """What is compared, and how.
+    """What is measured on, and where the report goes.
 
-    :param source: checkpoint or fp32 bundle: folder or Hub id.
     :param output: folder of the report.
     :param data: labelled texts: a prepared folder or a file (no default; not for --from-study).
-    :param recipe: recipe or .toml file; repeatable (default: all that come with the library).
-    :param precision: repeatable (default: those that this CPU has).
-    :param final_split: split that confirms the choice, which validation makes; none for no such
-        split (default: the first test split of the prepared folder, if it has one).
-    :param max_drop: weighted F1 that may be lost to fp32.
-    :param subset_size: calibration texts (default: each recipe's); for own data that have fewer.
-    :param rounds: of timing.
-    :param single_texts: classified one by one in a round.
-    :param offline_texts: classified in one call in a round.
-    :param bundles: folder to keep the bundles in (default: they are not kept).
     :param from_study: render an earlier study again.
     :param language: of report.md, report.html, the plot and what is printed.
     """
 
-    source: Annotated[str | None, Flag(positional=True)] = None
     output: Annotated[Path, Flag(positional=True)]
     data: Path | None = None
-    recipe: Annotated[tuple[str, ...], Flag(each=True)] = ()
-    precision: Annotated[tuple[InferencePrecision, ...], Flag(each=True)] = ()
-    final_split: Annotated[str | None, Flag("SPLIT")] = None
-    max_drop: float = 0.003
-    subset_size: Count | None = None
-    rounds: Count = 5
-    single_texts: Count = 150
-    offline_texts: Count = 400
-    bundles: Annotated[Path | None, Flag("FOLDER")] = None
     from_study: Annotated[Path | None, Flag("JSON")] = None
     language: LanguageCode = "en"
 
 
-@verb(texts={"json": "print the study as JSON"}, config=True)
-def report(options: ReportOptions, answer: Answer) -> int:
+@verb(
+    without=("seed",),
+    texts={
+        "json": "print the study as JSON",
+        "rounds": "of timing",
+        "final_split": "split that confirms the choice, which validation makes; none for no such "
+        "split (default: the first test split of the prepared folder, if it has one)",
+    },
+    defaults={"source": None, "recipe": ()},
+    config=True,
+)
+def report(study: Given[StudyConfig], options: ReportOptions, answer: Answer) -> int:
     """Compare recipes by accuracy and latency, and say which to ship.
 
     Quantize a model by several recipes, score and time them beside fp32 and torch, and write
@@ -153,47 +143,39 @@ def report(options: ReportOptions, answer: Answer) -> int:
     from ov_emotions.reports.run import read_study, write_report
     from ov_emotions.reports.verdict import decide
 
-    source, data = options.source, options.data
     if options.from_study is not None:
-        if source is not None or data is not None:
+        if "source" in study or options.data is not None:
             raise UsageError("--from-study goes without a source and --data")
         make_output_folder(options.output)
-        study = read_study(options.from_study)
+        made = read_study(options.from_study)
     else:
-        if source is None or data is None:
+        if "source" not in study or options.data is None:
             raise UsageError("a source and --data are required, or --from-study")
+        if study.get("rounds") == 0:
+            raise UsageError("--rounds: must be at least 1, not 0")
         make_output_folder(options.output)
-        study = _study(options, source, data)
-    files = write_report(study, options.output, options.language)
-    verdict = decide(study, options.language)
+        made = _study(study, options.data)
+    files = write_report(made, options.output, options.language)
+    verdict = decide(made, options.language)
     lines = [
         verdict["sentence"],
         *(f"- {reason}" for reason in verdict["reasons"]),
         "wrote " + ", ".join(map(str, files)),
     ]
-    return answer.give({**study, "verdict": decide(study)}, "\n".join(lines))
+    return answer.give({**made, "verdict": decide(made)}, "\n".join(lines))
 
 
-def _study(options: ReportOptions, source: str, data: Path) -> dict[str, Any]:
+def _study(given: Given[StudyConfig], data: Path) -> dict[str, Any]:
     from ov_emotions.conversion.run import open_fp32, source_data
-    from ov_emotions.quantization.study import StudyConfig, run_study
+    from ov_emotions.quantization.study import run_study
 
+    source = given["source"]
     prepared = source_data(source, data)
-    final = prepared.test_split if options.final_split is None else options.final_split
+    final = given.get("final_split", prepared.test_split)
     if final not in (None, "none"):
         prepared.check_splits([final])
-    config = StudyConfig(
-        source=source,
-        recipes=options.recipe or recipe_names(),
-        precisions=options.precision,
-        final_split=None if final == "none" else final,
-        max_drop=options.max_drop,
-        subset_size=options.subset_size,
-        rounds=options.rounds,
-        single_texts=options.single_texts,
-        offline_texts=options.offline_texts,
-        bundles=options.bundles,
-    )
+    chosen = {"final_split": None if final == "none" else final}
+    config = StudyConfig(**{"recipes": recipe_names(), **given, **chosen})
     with Bar("steps") as bar:
         bar(Progress(0, None, "steps", "opening"))
         with open_fp32(source, prepared) as (bundle, checkpoint):

@@ -3,61 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from ov_emotions.cli.bar import Bar, usable_texts
-from ov_emotions.cli.frame import Answer, UsageError, verb
+from ov_emotions.cli.frame import Answer, Given, UsageError, verb
 from ov_emotions.cli.output import check_output_folder
-from ov_emotions.errors import DataError, InputError, OvEmotionsError
+from ov_emotions.errors import DataError, OvEmotionsError
 from ov_emotions.progress import counted
-from ov_emotions.schema import Count, Flag, LongTexts
+from ov_emotions.schema import DEFAULT_MODEL, Count, Flag
+from ov_emotions.serving.profile import ServingProfile, VersionPolicy, make_profile
+from ov_emotions.serving.repository import Published, default_name
+from ov_emotions.serving.settings import TextModelConfig, TritonConfig
+from ov_emotions.serving.validate import ServerTraits
 
 if TYPE_CHECKING:
-    from ov_emotions.serving.profile import Goal, ServingProfile
-    from ov_emotions.serving.repository import Published
     from ov_emotions.serving.text_check import Comparison
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """Which bundle is published, where, and what its model takes and gives.
+class PlaceOptions:
+    """Which bundle is published, and where.
 
     :param bundle: a shipped name, a bundle's folder or a Hub id.
     :param repository: the server's folder; made if need be.
-    :param name: of the model on the server (default: emotions; emotions-tokens with --token-in).
-    :param names: Russian names of the emotions or English ones.
-    :param separator: between two names.
-    :param token_in: take input_ids and attention_mask, from callers who tokenise themselves, and
-        give probabilities without names.
     """
 
     bundle: Annotated[str, Flag(positional=True)]
     repository: Annotated[Path, Flag(positional=True)]
-    name: str | None = None
-    names: Literal["ru", "en"] = "ru"
-    separator: str = ", "
-    token_in: bool = False
+
+
+_NAME = "of the model on the server (default: emotions; emotions-tokens with --token-in)"
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a request may hold, what is kept, and what is looked at before.
+    """What is kept, and what is looked at before.
 
-    :param max_batch: texts of one request at most; the server refuses more.
+    :param name: of the model on the server (default: emotions; emotions-tokens with --token-in).
     :param keep: versions to keep, the new one included; older ones are removed (default: all).
     :param check: compare with the classifier on the texts of this file too (.txt, .csv, .tsv,
         .jsonl or .parquet), and list every text that differs, with the reason.
     """
 
-    max_batch: Count = 256
+    name: str | None = None
     keep: Count | None = None
     check: Annotated[Path | None, Flag("FILE")] = None
 
 
-@verb()
-def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> int:
+@verb(without=("few_widths",))
+def ovms_build(
+    place: PlaceOptions, model: TextModelConfig, options: BuildOptions, answer: Answer
+) -> int:
     """Publish a bundle as a model that takes raw text.
 
     Build one model that takes raw text and gives probabilities and the names of the emotions, check
@@ -65,27 +63,23 @@ def ovms_build(model: ModelOptions, options: BuildOptions, answer: Answer) -> in
     longer than the model reads is cut off at its end.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.serving.repository import default_name, publish
+    from ov_emotions.serving.repository import publish
     from ov_emotions.serving.text_check import checked_model, compare, require_parity
-    from ov_emotions.serving.text_model import TextModelConfig
     from ov_emotions.texts import open_table
 
-    config = TextModelConfig(
-        model.names, model.separator, model.token_in, max_batch=options.max_batch
-    )
     if options.check is not None:
         open_table(options.check)
-    bundle = Bundle.load(model.bundle)
-    built = checked_model(bundle, config)
+    bundle = Bundle.load(place.bundle)
+    built = checked_model(bundle, model)
     lines, comparison = [], None
     if options.check is not None:
         with Bar("texts") as bar:
             texts = counted(usable_texts(options.check, bar), bar, unit="texts")
-            comparison = compare(bundle, built, config, texts)
+            comparison = compare(bundle, built, model, texts)
         require_parity(comparison, bundle)
         lines += _comparison_lines(comparison)
-    name = default_name(model.token_in) if model.name is None else model.name
-    published = publish(built, model.repository, name, keep=options.keep)
+    name = default_name(model.token_in) if options.name is None else options.name
+    published = publish(built, place.repository, name, keep=options.keep)
     lines += published_lines(published)
     if not model.token_in:
         length = bundle.manifest.max_length
@@ -124,56 +118,44 @@ def published_lines(published: Published) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """What is served where, and which files say so.
+    """Which files are written, and for what.
 
     :param output: folder to write.
-    :param profile: what matters: the time of one request, or how many are answered (default:
-        latency, or what --tuning-profile was measured for).
-    :param cores: cores of the container (default: what this machine, its cpuset and its quota
-        give).
+    :param bundle: whose precision to serve at (default: the shipped model).
     :param tuning_profile: streams, threads, cores and goal as `ov-emotions bench` measured them on
         the machine that will serve.
-    :param bundle: whose precision to serve at (default: the shipped model).
-    :param concurrency: requests that clients keep in flight.
-    :param exclusive_cores: the cores are this container's alone: pin threads to them.
-    :param name: of the model in URLs.
-    :param base_path: the model's folder as the server sees it, or s3://... (default: /models/NAME).
-    :param token_model: list the model that takes token ids too, as NAME-tokens in the folder beside
-        (`ovms build --token-in`).
-    :param max_batch: texts of one request at most (default: 256, shared among the streams).
-    :param versions: latest:COUNT, specific:VERSION,... or all.
-    :param metrics: expose /metrics.
-    :param cache: keep compiled models in /opt/cache of the container.
+    :param policy: latest:COUNT, specific:VERSION,... or all.
     :param deployment: write the deployment files as well.
     """
 
     output: Annotated[Path, Flag("DIR")]
-    profile: Literal["latency", "throughput"] | None = None
-    cores: Count | None = None
+    bundle: Annotated[str, Flag("MODEL")] = DEFAULT_MODEL
     tuning_profile: Annotated[Path | None, Flag("FILE")] = None
-    bundle: Annotated[str | None, Flag("MODEL")] = None
-    concurrency: Count | None = None
-    exclusive_cores: bool = False
-    name: str = "emotions"
-    base_path: Annotated[str | None, Flag("PATH")] = None
-    token_model: bool = False
-    max_batch: Count | None = None
-    versions: Annotated[str, Flag("POLICY")] = "latest:1"
-    metrics: bool = True
-    cache: bool = False
+    policy: Annotated[str, Flag("POLICY", name="versions")] = "latest:1"
     deployment: bool = False
 
 
-@verb(texts={"json": "print what was written as JSON"})
-def ovms_render(options: RenderOptions, answer: Answer) -> int:
+@verb(
+    without=("precision", "versions", "tuned_streams", "tuned_threads"),
+    texts={"json": "print what was written as JSON"},
+    defaults={
+        "profile": "latency, or what --tuning-profile was measured for",
+        "cores": "what this machine, its cpuset and its quota give",
+        "base_path": "/models/NAME",
+    },
+)
+def ovms_render(options: RenderOptions, given: Given[ServingProfile], answer: Answer) -> int:
     """Write config.json and config.md, which says why each value is what it is.
 
     With --deployment the files for Docker, Kubernetes and KServe as well.
     """
+    from ov_emotions.bundle import Bundle
     from ov_emotions.serving.deploy import write_deployment
     from ov_emotions.serving.render import NOTES_NAME, write_config
 
-    profile, budget = _profile(options)
+    versions = VersionPolicy.parse(options.policy)
+    manifest = Bundle.load(options.bundle).manifest
+    profile, budget = make_profile(manifest, options.tuning_profile, versions=versions, **given)
     if options.deployment:  # they have a README.md and more, which nobody's own shall give way to
         check_output_folder(options.output, NOTES_NAME)
     write = write_deployment if options.deployment else write_config
@@ -181,61 +163,15 @@ def ovms_render(options: RenderOptions, answer: Answer) -> int:
         written = write(options.output, profile, budget)
     except OSError as error:
         raise DataError(f"{options.output} cannot be written: {error.strerror}") from error
-    files = [str(path) for path in written]
     lines = [
         f"profile    {profile.goal}, {profile.cores} core(s) ({budget})",
         f"streams    {profile.streams}, {profile.infer_requests} requests inside the server",
         f"batch      {profile.batch} texts of one request at most",
         f"memory     {profile.memory_mib} MiB",
         f"precision  {profile.precision}",
-        *(f"wrote      {path}" for path in files),
+        *(f"wrote      {path}" for path in written),
     ]
-    return answer.give({"files": files, "profile": asdict(profile)}, "\n".join(lines))
-
-
-def _profile(options: RenderOptions) -> tuple[ServingProfile, str]:
-    """Make the profile, and say where its cores come from."""
-    from ov_emotions.bundle import DEFAULT_MODEL, Bundle
-    from ov_emotions.serving.profile import ServingProfile, VersionPolicy
-    from ov_emotions.system import CpuBudget, cpu_budget
-    from ov_emotions.tuning.profile import TuningProfile
-
-    bundle = Bundle.load(DEFAULT_MODEL if options.bundle is None else options.bundle)
-    budget = CpuBudget(options.cores, "given") if options.cores else None
-    goal: Goal = "latency"
-    streams = threads = None
-    if options.tuning_profile is not None:
-        tuned = TuningProfile.read(options.tuning_profile)
-        tuned.check_model(bundle.manifest)
-        if options.cores and options.cores != tuned.cores:
-            raise InputError(
-                f"{options.tuning_profile} was measured on {tuned.cores} core(s), not on "
-                f"{options.cores}; leave --cores out, or run `ov-emotions bench` on a machine like "
-                "the server's"
-            )
-        machine = tuned.fingerprint
-        source = f"measured on {machine.cpu} with OpenVINO {machine.openvino}"
-        budget = budget or CpuBudget(tuned.cores, source)
-        goal = "throughput" if tuned.goal == "throughput" else "latency"
-        streams, threads = tuned.settings.streams, tuned.settings.threads
-    budget = budget or cpu_budget()
-    profile = ServingProfile(
-        goal=options.profile or goal,
-        cores=budget.cores,
-        precision=bundle.manifest.inference_precision,
-        concurrency=options.concurrency,
-        exclusive_cores=options.exclusive_cores,
-        name=options.name,
-        base_path=options.base_path or f"/models/{options.name}",
-        token_model=options.token_model,
-        max_batch=options.max_batch,
-        versions=VersionPolicy.parse(options.versions),
-        metrics=options.metrics,
-        cache=options.cache,
-        tuned_streams=streams,
-        tuned_threads=threads,
-    )
-    return profile, budget.source
+    return answer.give({"files": written, "profile": profile}, "\n".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,19 +182,17 @@ class ValidateOptions:
     :param mount: look into DIR of this machine for what the server sees as PATH, /models=models
         say; repeatable.
     :param check_paths: look for the folders on this machine as named.
-    :param device: a device of the server; repeatable.
     :param strict: let warnings fail as well.
     """
 
     config: Annotated[Path, Flag("FILE", positional=True)]
     mount: Annotated[tuple[str, ...], Flag("PATH=DIR", each=True)] = ()
     check_paths: bool = False
-    device: Annotated[tuple[str, ...], Flag("NAME", each=True)] = ("CPU",)
     strict: bool = False
 
 
-@verb()
-def ovms_validate(options: ValidateOptions, answer: Answer) -> int:
+@verb(without=("mediapipe",))
+def ovms_validate(options: ValidateOptions, traits: ServerTraits, answer: Answer) -> int:
     """Say what a server does with a config.json, at its start and when it reloads the file.
 
     Errors are what the server refuses, at a start or at a reload; warnings are what it accepts
@@ -266,20 +200,12 @@ def ovms_validate(options: ValidateOptions, answer: Answer) -> int:
     start, and a reload takes it. Exit code 1 for errors, and for warnings with --strict.
     """
     from ov_emotions.serving.config_files import LocalFiles
-    from ov_emotions.serving.validate import (
-        ServerTraits,
-        reload_status,
-        start_verdict,
-        validate_file,
-    )
+    from ov_emotions.serving.validate import reload_status, start_verdict, validate_file
 
     look = options.check_paths or options.mount
     mounts = dict(_mount(text) for text in options.mount)
     files = LocalFiles(mounts, options.config.resolve().parent) if look else None
-    try:
-        findings = validate_file(options.config, ServerTraits(devices=options.device), files)
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    findings = validate_file(options.config, traits, files)
     errors = sum(finding.severity == "error" for finding in findings)
     start, status = start_verdict(findings), reload_status(findings)
     starts = {
@@ -300,7 +226,7 @@ def ovms_validate(options: ValidateOptions, answer: Answer) -> int:
         "valid": errors == 0,
         "start": start,
         "reload_status": status,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": findings,
     }
     answer.give(found, "\n".join(lines))
     return 1 if errors or (options.strict and findings) else 0
@@ -395,24 +321,8 @@ def _header(text: str) -> tuple[str, str]:
     return name, value
 
 
-@dataclass(frozen=True)
-class TritonOptions:
-    """How Triton runs the model.
-
-    :param backend: which of Triton's backends runs it.
-    :param long_texts: read a long text whole in windows, or its beginning only.
-    :param instances: copies of the model, each works on one request at a time.
-    :param threads: CPU threads of a copy (default: all).
-    """
-
-    backend: Literal["python", "openvino"] = "python"
-    long_texts: LongTexts = "window"
-    instances: Count = 1
-    threads: Count | None = None
-
-
-@verb()
-def triton_build(model: ModelOptions, options: TritonOptions, answer: Answer) -> int:
+@verb(texts={"name": _NAME}, defaults={"name": None})
+def triton_build(place: PlaceOptions, given: Given[TritonConfig], answer: Answer) -> int:
     """Publish a bundle as the next version of a model in Triton's repository.
 
     The Python backend takes texts (text BYTES [N]) and gives probabilities FP32 [N, labels] and
@@ -432,23 +342,14 @@ def triton_build(model: ModelOptions, options: TritonOptions, answer: Answer) ->
     strings.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.serving.repository import default_name
-    from ov_emotions.serving.triton import TritonConfig, build_repository
+    from ov_emotions.serving.triton import build_repository
 
-    config = TritonConfig(
-        backend=options.backend,
-        name=default_name(model.token_in) if model.name is None else model.name,
-        names=model.names,
-        separator=model.separator,
-        long_texts=options.long_texts,
-        instances=options.instances,
-        threads=options.threads,
-        token_in=model.token_in,
-    )
-    published = build_repository(Bundle.load(model.bundle), model.repository, config)
+    name = default_name(given.get("token_in", False))
+    config = TritonConfig(**{"name": name, **given})
+    published = build_repository(Bundle.load(place.bundle), place.repository, config)
     done = "wrote" if published.changed else "already there:"
     return answer.give(
         {name: value for name, value in published.to_dict().items() if name != "pruned"},
         f"{done} version {published.version} in {published.folder}\n"
-        f"serve it: tritonserver --model-repository={model.repository}",
+        f"serve it: tritonserver --model-repository={place.repository}",
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ov_emotions.errors import InputError
+from ov_emotions.schema import check_count
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 _RESERVED = ("transfer-encoding", "content-length", "inference-header-content-length")
@@ -70,9 +71,7 @@ class ServerOptions:
         for name in ("timeout", "deadline", "backoff", "max_backoff", "recheck"):
             _check_seconds(name, getattr(self, name))
         for name in ("attempts", "batch_texts", "batch_bytes", "batch_tokens", "concurrency"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+            check_count(name, getattr(self, name))
         _check_headers(self.headers)
         for name in ("ca_file", "cert_file", "key_file"):
             path = getattr(self, name)

@@ -20,7 +20,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,7 @@ from ov_emotions.client.verify import Scores, ServedModel, Verifier, scores_of, 
 from ov_emotions.encoding import TextEncoder
 from ov_emotions.errors import InputError, ServerError, ServerMismatchError
 from ov_emotions.normalize import NO_NORMALIZER, normalize
-from ov_emotions.schema import LongTexts
+from ov_emotions.schema import LongTexts, check_choice
 from ov_emotions.thresholds import to_probabilities
 
 _LOGGER = logging.getLogger(__name__)
@@ -105,12 +104,9 @@ class ServerSession:
         address = parse_model_url(url)
         if not verify and expected is None:
             raise InputError("verify=False believes a bundle without asking: give one as model")
-        if long_texts is not None and long_texts not in get_args(LongTexts):
-            raise InputError(f"long_texts must be 'window', 'truncate' or None, not {long_texts!r}")
-        if on_model_change not in get_args(OnModelChange):
-            raise InputError(
-                f"on_model_change must be 'error' or 'follow', not {on_model_change!r}"
-            )
+        if long_texts is not None:
+            check_choice("long_texts", long_texts, LongTexts)
+        check_choice("on_model_change", on_model_change, OnModelChange)
         options = options or ServerOptions()
         beside = None if metadata_url is None else _beside(metadata_url, address)
         verifier = Verifier(address, beside, options, expected, believes=not verify)

@@ -8,12 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ov_emotions import __version__
-from ov_emotions.bundle import DEFAULT_MODEL, SHIPPED, Bundle
+from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.manifest import MANIFEST_NAME
-from ov_emotions.prediction import check_count, merge_thresholds
-from ov_emotions.schema import Schema, read_json, to_builtins
+from ov_emotions.prediction import merge_thresholds
+from ov_emotions.schema import DEFAULT_MODEL, Schema, check_count, read_json, to_builtins
 from ov_emotions.texts import FORMATS, ReadSettings, Start, is_readable, open_table, text_format
 from ov_emotions.texts.streams import reading
 from ov_emotions.texts.writing import WRITTEN, Added, check_added

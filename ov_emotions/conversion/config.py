@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from ov_emotions.errors import InputError
-from ov_emotions.schema import InferencePrecision, Task
+from ov_emotions.schema import Flag, InferencePrecision, Task
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class ConversionConfig:
     :param seed: of the parts that rows are dealt to, and of the texts that are compared.
     """
 
-    model: str
-    output: Path
+    model: Annotated[str, Flag(positional=True)]
+    output: Annotated[Path, Flag(positional=True)]
     data: tuple[Path, ...] = ()
     text_column: str = "text"
     name: str = ""

@@ -33,7 +33,8 @@ from ov_emotions.progress import Progress, Tell
 from ov_emotions.quantization.ptq import is_quantized
 from ov_emotions.quantization.quantize import quantize_bundle
 from ov_emotions.quantization.recipe import DEFAULT_RECIPE, Recipe, load_recipe, recipe_names
-from ov_emotions.quantization.study import StudyConfig, run_study
+from ov_emotions.quantization.settings import StudyConfig
+from ov_emotions.quantization.study import run_study
 from ov_emotions.quantization.study_schema import Study
 from ov_emotions.reports.verdict import decide
 from ov_emotions.schema import Task, to_builtins

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from ov_emotions.errors import InputError
 from ov_emotions.labels import EKMAN, GOEMOTIONS
-from ov_emotions.schema import Count, check_fields
+from ov_emotions.schema import DEFAULT_MODEL, Count, Flag, check_fields
 
 SEED = 20261122
 Device = Literal["auto", "cpu", "cuda"]
@@ -108,7 +108,7 @@ class ImportConfig:
     :param device: cpu, cuda, or auto for CUDA where there is one; of the translation.
     """
 
-    files: tuple[Path, ...]
+    files: Annotated[tuple[Path, ...], Flag(positional=True)]
     output: Path
     validation: tuple[Path, ...] = ()
     test: tuple[Path, ...] = ()
@@ -225,7 +225,7 @@ class AugmentConfig:
     :param device: cpu, cuda, or auto for CUDA where there is one; of these models.
     """
 
-    data: Path
+    data: Annotated[Path, Flag(positional=True)]
     output: Path
     method: tuple[Method, ...] = ()
     seed: Seed = SEED
@@ -298,3 +298,27 @@ _PARAMETERS: dict[Method, tuple[str, ...]] = {
     "emoji": ("share",),
     "oversample": ("oversample",),
 }
+
+
+@dataclass(frozen=True)
+class StatsConfig:
+    """How a prepared folder is described.
+
+    :param model: bundle whose tokeniser counts tokens: shipped name, folder or Hub id (default: the
+        shipped default).
+    :param words_split: split whose telling words are sought, and which the plots show.
+    :param words: of a label.
+    :param least_texts: texts with the label that must have a word.
+    :param prior_words: weight of the prior of the log-odds ratio, in words.
+    :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
+    """
+
+    model: str = DEFAULT_MODEL
+    words_split: Annotated[str, Flag("NAME", name="split")] = "train"
+    words: Count = 40
+    least_texts: Count = 3
+    prior_words: Annotated[float, Meta(gt=0)] = 1000.0
+    near_threshold: Similarity = 0.8
+
+    def __post_init__(self) -> None:
+        check_fields(self, InputError)

@@ -7,23 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import MANIFEST_NAME, UNKNOWN, LabelledTexts, PreparedData
 from ov_emotions.data.near_duplicates import near_duplicate_pairs
-from ov_emotions.data.settings import Similarity
+from ov_emotions.data.settings import StatsConfig
 from ov_emotions.data.telling_words import TellingWord, lemmas, telling_words
-from ov_emotions.errors import DataError, InputError
+from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.manifest import TOKENIZER_NAME
 from ov_emotions.normalize import normalize, replace_surrogates
 from ov_emotions.progress import Progress, Tell
-from ov_emotions.schema import Count, check_fields, to_builtins
+from ov_emotions.schema import to_builtins
 from ov_emotions.system import environment
 
 STATISTICS_SCHEMA = 1
@@ -147,29 +146,6 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, in an order that does not change from run to run."""
         return {"schema": STATISTICS_SCHEMA, **to_builtins(self)}
-
-
-@dataclass(frozen=True)
-class StatsConfig:
-    """How a prepared folder is described.
-
-    :param model: bundle whose tokeniser counts tokens: a shipped name, a folder or a Hub id.
-    :param words_split: split that the telling words come from.
-    :param words: telling words of a label.
-    :param least_texts: texts with the label that must have a word.
-    :param prior_words: weight of the prior of the log-odds ratio, in words.
-    :param near_threshold: Jaccard similarity from which two texts count as nearly equal.
-    """
-
-    model: str = DEFAULT_MODEL
-    words_split: str = "train"
-    words: Count = 40
-    least_texts: Count = 3
-    prior_words: Annotated[float, Meta(gt=0)] = 1000.0
-    near_threshold: Similarity = 0.8
-
-    def __post_init__(self) -> None:
-        check_fields(self, InputError)
 
 
 def describe(folder: Path, config: StatsConfig, tell: Tell = lambda _: None) -> Statistics:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from ov_emotions.errors import InputError
+from ov_emotions.schema import Flag
 
 SegmentBy = Literal["share", "quantile"]
 NEGATIVE = frozenset(
@@ -78,9 +79,9 @@ class DialogueSettings:
     :param seed: of the permutation test.
     """
 
-    negative: tuple[str, ...] = ()
-    client: tuple[str, ...] = ()
-    operator: tuple[str, ...] = ()
+    negative: Annotated[tuple[str, ...], Flag(each=True)] = ()
+    client: Annotated[tuple[str, ...], Flag(each=True)] = ()
+    operator: Annotated[tuple[str, ...], Flag(each=True)] = ()
     full_words: int = 3
     bandwidth: float | None = None
     confidence: float = 0.95

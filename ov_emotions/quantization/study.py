@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from msgspec import Meta
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
@@ -26,6 +25,7 @@ from ov_emotions.progress import Progress, Tell
 from ov_emotions.quantization.compare import Answers, compare
 from ov_emotions.quantization.quantize import quantize_bundle
 from ov_emotions.quantization.recipe import load_recipe, recipe_names, with_subset_size
+from ov_emotions.quantization.settings import StudyConfig
 from ov_emotions.quantization.study_schema import (
     KIND,
     SCHEMA,
@@ -51,7 +51,7 @@ from ov_emotions.quantization.timing import (
     run_probe,
     spread,
 )
-from ov_emotions.schema import InferencePrecision, check_fields
+from ov_emotions.schema import InferencePrecision
 from ov_emotions.system import (
     available_cores,
     environment,
@@ -68,41 +68,6 @@ REFERENCE = "fp32/f32"
 CHOICE_SPLIT = "validation"
 CALIBRATION_SPLIT = "validation:calibration"
 _CUDA: list[tuple[Any, str]] = [("torch-cuda", "fp16"), ("torch-cuda", "bf16")]
-
-
-@dataclass(frozen=True)
-class StudyConfig:
-    """What is compared, and how.
-
-    :param source: what the model is called in the report: its folder or Hub id.
-    :param recipes: names or files; fp32 is added, as the reference.
-    :param precisions: inference precisions; those that the CPU multiplies fast where empty.
-    :param final_split: what the verdict is confirmed on; None for nothing.
-    :param max_drop: weighted F1 that a model may lose to fp32.
-    :param subset_size: calibration texts; None takes each recipe's own number.
-    :param rounds: of timing; 0 for none.
-    :param single_texts: classified one by one in a round.
-    :param offline_texts: classified in one call in a round.
-    :param seed: of the choice of texts, and of the folds.
-    :param bundles: folder to keep the bundles in; they are deleted where None.
-    """
-
-    source: str
-    recipes: tuple[str, ...]
-    precisions: tuple[InferencePrecision, ...] = ()
-    final_split: str | None = "test_goemotions"
-    max_drop: Annotated[float, Meta(ge=0)] = 0.003
-    subset_size: int | None = None
-    rounds: Annotated[int, Meta(ge=0)] = 5
-    single_texts: Annotated[int, Meta(ge=1)] = 150
-    offline_texts: Annotated[int, Meta(ge=1)] = 400
-    seed: int = 20261122
-    bundles: Path | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self, QuantizationError)
-        if self.precisions and "f32" not in self.precisions:
-            raise QuantizationError("precisions must hold f32: the reference is fp32 in f32")
 
 
 @dataclass

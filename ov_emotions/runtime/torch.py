@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.errors import InputError
-from ov_emotions.prediction import check_count
 from ov_emotions.runtime.models import in_order
-from ov_emotions.schema import LongTexts
+from ov_emotions.schema import LongTexts, check_count
 from ov_emotions.system import require
 
 TorchPrecision = Literal["fp32", "bf16", "fp16"]

@@ -20,16 +20,18 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from ov_emotions.bundle import DEFAULT_MODEL, Bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.errors import OvEmotionsError
 from ov_emotions.manifest import HASH_KEY
 from ov_emotions.prediction import Prediction, decide
+from ov_emotions.schema import DEFAULT_MODEL
 from ov_emotions.server.answers import ClientGoneError, RefusedError
 from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport
 from ov_emotions.server.settings import ServerSettings
+from ov_emotions.serving.settings import TritonConfig
 from ov_emotions.serving.text_model import label_names
-from ov_emotions.serving.triton import TritonConfig, facts
+from ov_emotions.serving.triton import facts
 from ov_emotions.system import cpu_budget
 
 _LOGGER = logging.getLogger(__name__)

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from ov_emotions.errors import InputError
-from ov_emotions.schema import INFERENCE_PRECISIONS
+from ov_emotions.schema import INFERENCE_PRECISIONS, Count, Flag
+
+if TYPE_CHECKING:
+    from ov_emotions.manifest import Manifest
 
 IMAGE = "openvino/model_server:2026.4.1"
 """The image that the rendered files name."""
@@ -106,35 +110,35 @@ class VersionPolicy:
 class ServingProfile:
     """One model on one server.
 
-    :param goal: "latency" computes one request at a time on all cores, "throughput" several side by
-        side on fewer cores each.
+    :param goal: what matters: the time of one request, which is computed on all cores, or how many
+        are answered, of which several are computed side by side on fewer cores each.
     :param cores: whole cores that the container has; 1 to 1024.
     :param precision: INFERENCE_PRECISION_HINT, the bundle's: "f32" or "bf16".
-    :param concurrency: requests that clients keep in flight, if known; at least 1.
-    :param exclusive_cores: whether the cores are the container's alone (a cpuset, or Kubernetes'
-        static CPU manager); only then are threads pinned.
+    :param concurrency: requests that clients keep in flight.
+    :param exclusive_cores: the cores are this container's alone (a cpuset, or Kubernetes' static
+        CPU manager): pin threads to them.
     :param name: of the model in URLs.
     :param base_path: its folder as the server sees it, or an s3:// address.
-    :param token_model: serve the model that takes token ids beside it, as `NAME-tokens` from the
-        folder beside.
-    :param max_batch: texts of one request at most; None is 256, shared among the streams.
+    :param token_model: list the model that takes token ids too, as NAME-tokens in the folder beside
+        (`ovms build --token-in`).
+    :param max_batch: texts of one request at most (default: 256, shared among the streams).
     :param versions: which versions are loaded.
-    :param metrics: whether /metrics answers.
-    :param cache: whether compiled models are kept in a folder, for a faster start.
+    :param metrics: expose /metrics.
+    :param cache: keep compiled models in /opt/cache of the container.
     :param tuned_streams: requests computed side by side, where that was measured.
     :param tuned_threads: CPU threads of all streams, where that was measured; `cores` at most.
     :raises InputError: if a value is out of range.
     """
 
-    goal: Goal
-    cores: int
+    goal: Annotated[Goal, Flag(name="profile")]
+    cores: Count
     precision: str = "f32"
-    concurrency: int | None = None
+    concurrency: Count | None = None
     exclusive_cores: bool = False
     name: str = "emotions"
-    base_path: str = "/models/emotions"
+    base_path: Annotated[str, Flag("PATH")] = "/models/emotions"
     token_model: bool = False
-    max_batch: int | None = None
+    max_batch: Count | None = None
     versions: VersionPolicy = field(default_factory=VersionPolicy)
     metrics: bool = True
     cache: bool = False
@@ -258,3 +262,41 @@ class ServingProfile:
             "--log_level=INFO",
         ]
         return [*arguments, "--cache_dir=/opt/cache"] if self.cache else arguments
+
+
+def make_profile(
+    manifest: Manifest, tuning_profile: Path | None, **given: Any
+) -> tuple[ServingProfile, str]:
+    """Make the profile of a bundle's model, and say where its cores come from.
+
+    :param tuning_profile: what `ov-emotions bench` wrote on the machine that will serve.
+    :param given: fields of the profile, which win over what was measured.
+    :raises InputError: if a value is out of range, or the tuning profile is of another model or
+        machine.
+    """
+    from ov_emotions.system import CpuBudget, cpu_budget
+    from ov_emotions.tuning.profile import TuningProfile
+
+    cores = given.get("cores")
+    budget = CpuBudget(cores, "given") if cores else None
+    found: dict[str, Any] = {"goal": "latency", "precision": manifest.inference_precision}
+    if tuning_profile is not None:
+        tuned = TuningProfile.read(tuning_profile)
+        tuned.check_model(manifest)
+        if cores and cores != tuned.cores:
+            raise InputError(
+                f"{tuning_profile} was measured on {tuned.cores} core(s), not on {cores}; leave "
+                "--cores out, or run `ov-emotions bench` on a machine like the server's"
+            )
+        machine = tuned.fingerprint
+        source = f"measured on {machine.cpu} with OpenVINO {machine.openvino}"
+        budget = budget or CpuBudget(tuned.cores, source)
+        found |= {
+            "goal": "throughput" if tuned.goal == "throughput" else "latency",
+            "tuned_streams": tuned.settings.streams,
+            "tuned_threads": tuned.settings.threads,
+        }
+    budget = budget or cpu_budget()
+    if "name" in given:
+        found["base_path"] = f"/models/{given['name']}"
+    return ServingProfile(**{**found, **given, "cores": budget.cores}), budget.source

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from ov_emotions.errors import InputError, RepositoryError
 from ov_emotions.files import folder_lock, sha256_file, write_text
-from ov_emotions.schema import to_builtins
+from ov_emotions.schema import check_count, to_builtins
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -111,8 +111,8 @@ def publish_version(
         it is left as it was.
     """
     check_name(name)
-    if keep is not None and (not isinstance(keep, int) or isinstance(keep, bool) or keep < 1):
-        raise InputError(f"keep must be a whole number of at least 1, not {keep!r}")
+    if keep is not None:
+        check_count("keep", keep)
     folder = Path(repository) / name
     try:
         with _folder_of(folder), folder_lock(folder) as ours:

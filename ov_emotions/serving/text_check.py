@@ -33,12 +33,12 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.encoding import EncodedBatch, TextEncoder
 from ov_emotions.errors import ExportError
 from ov_emotions.normalize import NO_NORMALIZER, replace_surrogates
+from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_model import (
     LABELS,
     PROBABILITIES,
     TEXT_INPUT,
     TOKEN_INPUTS,
-    TextModelConfig,
     build_text_model,
     label_names,
 )

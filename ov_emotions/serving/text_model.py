@@ -18,20 +18,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import openvino as ov
 import openvino.opset15 as ops
-from msgspec import Meta
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import BundleIntegrityError, BundleSchemaError, InputError
 from ov_emotions.manifest import Manifest, stamp
 from ov_emotions.runtime.models import WIDTHS
-from ov_emotions.schema import LabelNames, Task, check_fields
-from ov_emotions.serving.profile import MAX_BATCH
+from ov_emotions.schema import LabelNames, Task
+from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_nodes import (
     bounded,
     constant,
@@ -49,40 +47,6 @@ LABELS = "labels"
 
 _SMALL_WEIGHTS = 64 * 2**20
 _OF_THE_CLASSIFIER = "ov_emotions_classifier"
-
-
-@dataclass(frozen=True)
-class ServedConfig:
-    """What a served model takes and gives, on any server.
-
-    :param names: whose names `labels` holds: `ru` are the manifest's Russian ones, `en` its
-        identifiers.
-    :param separator: between the names of one text.
-    :param token_in: take `input_ids` and `attention_mask`, i64 [N, tokens], instead of `text`, and
-        give `probabilities` alone, for callers who tokenise themselves.
-    :raises InputError: if a value makes no sense.
-    """
-
-    names: LabelNames = "ru"
-    separator: Annotated[str, Meta(min_length=1)] = ", "
-    token_in: bool = False
-
-    def __post_init__(self) -> None:
-        check_fields(self, InputError)
-
-
-@dataclass(frozen=True)
-class TextModelConfig(ServedConfig):
-    """What the served model takes and gives.
-
-    :param max_batch: texts of one request at most; the server refuses more. Memory grows with it.
-    :param few_widths: hold copies of the classifier for single texts of few widths, which answer
-        one and a half times as soon; None does so for models of up to 64 MiB. They cost seconds
-        when the model is loaded.
-    """
-
-    max_batch: Annotated[int, Meta(ge=1, le=100_000)] = MAX_BATCH
-    few_widths: bool | None = None
 
 
 def label_names(bundle: Bundle, names: LabelNames, separator: str) -> list[str]:

@@ -8,21 +8,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import openvino as ov
 import openvino.opset13 as ops
-from msgspec import Meta
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.errors import BundleError, BundleIntegrityError, RepositoryError
 from ov_emotions.manifest import HASH_KEY, MODEL_INPUTS, MODEL_NAME, model_info, stamp
-from ov_emotions.schema import LongTexts
-from ov_emotions.serving.profile import MAX_CORES
-from ov_emotions.serving.repository import Layout, Published, check_name, publish_version, read_text
-from ov_emotions.serving.text_model import ServedConfig, label_names
+from ov_emotions.serving.repository import Layout, Published, publish_version, read_text
+from ov_emotions.serving.settings import TritonConfig
+from ov_emotions.serving.text_model import label_names
 from ov_emotions.system import shared_core
 
 CONFIG_NAME = "config.pbtxt"
@@ -36,41 +32,6 @@ __all__ = ["TritonPythonModel"]
 '''
 
 _TAKES = re.compile(r'key: "input", value: \{ string_value: "(\w+)" \}')
-
-
-_Copies = Annotated[int, Meta(ge=1, le=MAX_CORES)]
-
-
-@dataclass(frozen=True)
-class TritonConfig(ServedConfig):
-    """How Triton shall serve a bundle.
-
-    :param backend: `python` takes texts (or, with `token_in`, token ids) and needs the ov-emotions
-        wheel in the server's Python (with numpy below 2, for Triton 2.51 at least: its Python
-        backend misreads texts otherwise);
-        `openvino` takes token ids and needs Triton's OpenVINO backend, which knows no strings and
-        cannot be told to compute in f32 where the CPU would rather use bf16.
-    :param name: of the model on the server.
-    :param long_texts: what the Python backend does with long texts; see `EmotionClassifier`.
-    :param instances: copies of the model, each in a process of its own with the Python backend;
-        each works on one request at a time.
-    :param threads: CPU threads of each copy at most; None leaves it to OpenVINO, all cores.
-    """
-
-    backend: Literal["python", "openvino"] = "python"
-    name: str = "emotions"
-    long_texts: LongTexts = "window"
-    instances: _Copies = 1
-    threads: _Copies | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_name(self.name)
-
-    @property
-    def takes(self) -> Literal["text", "tokens"]:
-        """What goes into the served model."""
-        return "tokens" if self.token_in or self.backend == "openvino" else "text"
 
 
 def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:

@@ -22,8 +22,9 @@ from ov_emotions.encoding import EncodedBatch
 from ov_emotions.errors import BundleIntegrityError, InputError, OvEmotionsError
 from ov_emotions.manifest import HASH_KEY
 from ov_emotions.runtime.openvino import OpenVINOBackend
+from ov_emotions.serving.settings import TritonConfig
 from ov_emotions.serving.text_model import label_names
-from ov_emotions.serving.triton import BUNDLE_FOLDER, TritonConfig, facts
+from ov_emotions.serving.triton import BUNDLE_FOLDER, facts
 from ov_emotions.thresholds import to_probabilities
 
 _LOGGER = logging.getLogger(__name__)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ov_emotions.errors import DataError
+from ov_emotions.schema import Flag
 from ov_emotions.serving.config_files import ModelFiles, check_path, check_versions, served_versions
 from ov_emotions.serving.config_rules import (
     REFUSED_AS_JSON,
@@ -45,11 +46,11 @@ from ov_emotions.system import require
 class ServerTraits:
     """What differs between servers.
 
-    :param devices: OpenVINO devices that it has.
+    :param devices: a device of the server; repeatable.
     :param mediapipe: whether it was built with MediaPipe, as the published image is.
     """
 
-    devices: tuple[str, ...] = ("CPU",)
+    devices: Annotated[tuple[str, ...], Flag("NAME", name="device", each=True)] = ("CPU",)
     mediapipe: bool = True
 
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tokenizers import Tokenizer
 
-from ov_emotions.errors import CheckpointError, TrainingError
+from ov_emotions.errors import CheckpointError
 from ov_emotions.files import atomic_folder
 from ov_emotions.schema import write_json
 from ov_emotions.system import require
 from ov_emotions.training.checkpoint import with_asr_normalizer
+from ov_emotions.training.settings import PruneConfig
 
 _EMBEDDINGS = "embeddings.word_embeddings.weight"
 _POSITIONS = "embeddings.position_embeddings.weight"
@@ -30,30 +29,6 @@ _POSITIONS = "embeddings.position_embeddings.weight"
 
 _KEPT = {"cyrillic": r"[а-яё0-9]+", "digits": r"[0-9]+"}
 _CHARACTERS = r"[а-яёa-z0-9]?"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruneConfig:
-    """A base encoder with the normaliser inside its tokeniser and a smaller vocabulary.
-
-    :param base: folder with config.json, model.safetensors and tokenizer.json of a BERT-like
-        encoder.
-    :param output: folder to write; replaced as a whole.
-    :param keep: unused pieces that stay all the same: those of Cyrillic letters and digits, or
-        only those of digits.
-    :param max_positions: position embeddings beyond these are dropped.
-    """
-
-    base: Path
-    output: Path
-    keep: Literal["cyrillic", "digits"] = "cyrillic"
-    max_positions: int = 512
-
-    def __post_init__(self) -> None:
-        if self.keep not in _KEPT:
-            raise TrainingError(f"keep must be one of {', '.join(_KEPT)}, not {self.keep!r}")
-        if self.max_positions < 4:
-            raise TrainingError(f"max_positions must be at least 4, not {self.max_positions}")
 
 
 def used_pieces(tokenizer: Tokenizer, texts: Iterable[str]) -> set[str]:

@@ -16,7 +16,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from msgspec import Meta
 
 from ov_emotions.errors import TrainingError
-from ov_emotions.schema import check_fields, field_values, param_texts, read_toml, to_builtins
+from ov_emotions.schema import (
+    Count,
+    Flag,
+    check_fields,
+    field_values,
+    param_texts,
+    read_toml,
+    to_builtins,
+)
 from ov_emotions.system import require
 
 Pooling = Literal["cls", "mean", "cls+mean"]
@@ -28,7 +36,6 @@ _Config = TypeVar("_Config", bound="RunConfig")
 CONFIG_NAME, BEST_NAME = "config.toml", "best"
 _PRESETS = Path(__file__).parent / "presets"
 
-Count = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 Length = Annotated[int, Meta(ge=4)]
 """In tokens: two special ones, and room for two more, a bundle's window at the least."""
@@ -261,6 +268,27 @@ class Text2TextConfig(RunConfig):
     constrained: bool = False
     # Not fp16, in which T5's activations overflow.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig:
+    """A base encoder with the normaliser inside its tokeniser and a smaller vocabulary.
+
+    :param base: folder of the base encoder: config.json, model.safetensors and tokenizer.json of a
+        BERT-like model.
+    :param output: folder to write as a whole.
+    :param keep: unused pieces that stay all the same: those of Cyrillic letters and digits, or
+        only those of digits.
+    :param max_positions: position embeddings beyond these are dropped.
+    """
+
+    base: Annotated[Path, Flag(positional=True)]
+    output: Annotated[Path, Flag(positional=True)]
+    keep: Literal["cyrillic", "digits"] = "cyrillic"
+    max_positions: Length = 512
+
+    def __post_init__(self) -> None:
+        check_fields(self, TrainingError)
 
 
 def preset_names() -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import pytest
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.normalize import normalize
 from ov_emotions.serving.repository import publish
+from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_check import PROBES, TOLERANCE, compare
-from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.text_model import build_text_model
 from ov_emotions.serving.text_nodes import string_core
 from ov_emotions.serving.text_tokenizer import tokenizer_model
 from ov_emotions.texts import read_texts

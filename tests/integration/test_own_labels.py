@@ -24,7 +24,8 @@ from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.errors import CheckpointError, DataError, InputError
 from ov_emotions.evaluation.run import evaluate
 from ov_emotions.labels import GOEMOTIONS, LabelSet
-from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.settings import TextModelConfig
+from ov_emotions.serving.text_model import build_text_model
 from ov_emotions.serving.text_nodes import string_core
 from ov_emotions.training.run import train
 

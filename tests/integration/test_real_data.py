@@ -21,7 +21,8 @@ from ov_emotions.errors import CheckpointError
 from ov_emotions.labels import EKMAN
 from ov_emotions.normalize import normalize
 from ov_emotions.training.checkpoint import with_asr_normalizer
-from ov_emotions.training.prune import PruneConfig, prune_base
+from ov_emotions.training.prune import prune_base
+from ov_emotions.training.settings import PruneConfig
 
 SIZES = {
     "test_goemotions": 5427,

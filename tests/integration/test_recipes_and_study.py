@@ -34,7 +34,8 @@ from ov_emotions.quantization.recipe import (
     PtqConfig,
     Recipe,
 )
-from ov_emotions.quantization.study import StudyConfig, fast_precisions, run_study
+from ov_emotions.quantization.settings import StudyConfig
+from ov_emotions.quantization.study import fast_precisions, run_study
 from ov_emotions.quantization.study_schema import parse_study
 from ov_emotions.schema import to_builtins
 from ov_emotions.system import shared_core

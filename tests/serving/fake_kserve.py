@@ -22,7 +22,8 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.client import ServerOptions
 from ov_emotions.encoding import EncodedBatch
 from ov_emotions.runtime.openvino import OpenVINOBackend
-from ov_emotions.serving.triton import TritonConfig, facts
+from ov_emotions.serving.settings import TritonConfig
+from ov_emotions.serving.triton import facts
 from ov_emotions.thresholds import apply_thresholds, to_probabilities
 
 FAST = ServerOptions(timeout=2.0, deadline=5.0, attempts=3, backoff=0.01, max_backoff=0.02)

@@ -42,7 +42,8 @@ from ov_emotions.errors import (
     ServerUnavailableError,
 )
 from ov_emotions.remote import AsyncEmotionClassifier
-from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.settings import TextModelConfig
+from ov_emotions.serving.text_model import build_text_model
 from ov_emotions.system import shared_core
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")

@@ -25,7 +25,8 @@ from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.client import ServerOptions
 from ov_emotions.errors import ServerError, ServerMismatchError, ServerUnavailableError
-from ov_emotions.serving.triton import TritonConfig, build_repository
+from ov_emotions.serving.settings import TritonConfig
+from ov_emotions.serving.triton import build_repository
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -24,8 +24,9 @@ from ov_emotions.last_layer import (
     text_losses,
 )
 from ov_emotions.runtime.packed_graph import pack_graph
+from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_check import compare, require_parity
-from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.text_model import build_text_model
 from ov_emotions.system import shared_core
 
 ANGRY = [f"злость {a}{b}" for a in "абвгде" for b in "жзик"]

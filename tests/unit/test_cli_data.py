@@ -14,6 +14,7 @@ from ov_emotions.data.settings import PrepareConfig
 from ov_emotions.labels import EKMAN
 from ov_emotions.texts import BadRow
 from ov_emotions.training import prune
+from ov_emotions.training.settings import PruneConfig
 
 COUNTS = {"present": 2, "absent": 1, "unknown": 0}
 MANIFEST = Manifest(
@@ -139,7 +140,7 @@ def test_prune_joins_text_files_plain_and_compressed(pruned, tmp_path, capsys):
     texts = ["--text", str(tmp_path / "a.txt"), str(tmp_path / "b.txt.gz")]
     assert main(["prune", "base", str(tmp_path / "out"), *texts]) == 0
     captured = capsys.readouterr()
-    config = prune.PruneConfig(base=Path("base"), output=tmp_path / "out")
+    config = PruneConfig(base=Path("base"), output=tmp_path / "out")
     assert pruned == [(config, ["раз", "два", "три"])]
     assert "3,000 -> 1,000" in captured.out
     assert "a.txt: 2 lines without a usable text were left out" in captured.err

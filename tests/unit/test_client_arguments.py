@@ -12,7 +12,8 @@ from ov_emotions.client.facts import facts_of, parse_facts, refused_bound, signa
 from ov_emotions.client.transport import ModelMetadata, TensorSpec
 from ov_emotions.client.url import ServerAddress, parse_model_url, parse_url
 from ov_emotions.errors import InputError, ServerMismatchError
-from ov_emotions.serving.triton import TritonConfig, facts
+from ov_emotions.serving.settings import TritonConfig
+from ov_emotions.serving.triton import facts
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,8 @@ from raw_sets import FILES, write_raw
 from ov_emotions.cli.main import main
 from ov_emotions.data.dataset import LabelledTexts
 from ov_emotions.data.prepare import prepare
-from ov_emotions.data.settings import PrepareConfig
-from ov_emotions.data.statistics import (
-    StatsConfig,
-    describe_splits,
-)
+from ov_emotions.data.settings import PrepareConfig, StatsConfig
+from ov_emotions.data.statistics import describe_splits
 from ov_emotions.data.telling_words import fightin_words, lemmas
 from ov_emotions.labels import LabelSet
 from ov_emotions.reports.data import render_data_page

@@ -16,8 +16,9 @@ from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleSchemaError, ExportError, InputError
 from ov_emotions.normalize import normalize
+from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_check import PROBES, compare, require_parity
-from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.text_model import build_text_model
 from ov_emotions.serving.text_nodes import string_core
 from ov_emotions.serving.text_tokenizer import tokenizer_model
 
@@ -296,7 +297,7 @@ def test_a_model_that_answers_differently_is_not_published(
     [
         (["none", "REPO"], 1, "there is no folder 'none'"),
         (["BUNDLE", "REPO", "--name", "a/b"], 1, "cannot name a model"),
-        (["BUNDLE", "REPO", "--separator", ""], 1, "not empty"),
+        (["BUNDLE", "REPO", "--separator", ""], 1, "separator"),
         (["BUNDLE", "REPO", "--check", "none.txt"], 1, "none.txt"),
         (["BUNDLE", "REPO", "--keep", "0"], 2, "must be at least 1, not 0"),
         (["BUNDLE", "REPO", "--names", "de"], 2, "'de' is not one of ru, en"),
@@ -338,7 +339,9 @@ def test_one_request_is_bounded_and_the_facts_say_by_how_much(tiny_bundle, token
 
 
 def test_a_single_text_takes_a_copy_of_its_width_and_answers_alike(tiny_bundle):
-    models = {few: build_text_model(tiny_bundle, TextModelConfig(few_widths=few)) for few in (0, 1)}
+    models = {
+        few: build_text_model(tiny_bundle, TextModelConfig(few_widths=few)) for few in (False, True)
+    }
     found = {few: [op.get_type_name() for op in m.get_ops()] for few, m in models.items()}
     assert (found[0].count("If"), found[1].count("If")) == (0, 1)  # a bundle of up to 16 tokens
     plain, copied = (_compile(model) for model in models.values())

@@ -15,8 +15,9 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.errors import BundleSchemaError
+from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_check import PROBES, compare, require_parity
-from ov_emotions.serving.text_model import TextModelConfig, build_text_model
+from ov_emotions.serving.text_model import build_text_model
 from ov_emotions.serving.text_nodes import string_core
 from ov_emotions.serving.text_tokenizer import tokenizer_model
 

@@ -13,7 +13,8 @@ import pytest
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleIntegrityError, RepositoryError
-from ov_emotions.serving.triton import TritonConfig, build_repository, facts, render_config
+from ov_emotions.serving.settings import TritonConfig
+from ov_emotions.serving.triton import build_repository, facts, render_config
 from ov_emotions.serving.triton_model import TritonPythonModel
 from ov_emotions.system import shared_core
 

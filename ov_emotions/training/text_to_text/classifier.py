@@ -19,7 +19,8 @@ from ov_emotions.errors import DataError, InputError
 from ov_emotions.evaluation.results import Result, SplitScores
 from ov_emotions.evaluation.run import read_rows, split_scores
 from ov_emotions.files import sha256_file
-from ov_emotions.prediction import Prediction, Texts, as_texts, check_count, rank
+from ov_emotions.prediction import Prediction, Texts, as_texts, rank
+from ov_emotions.schema import check_count
 from ov_emotions.system import environment, require
 from ov_emotions.training.checkpoint import WEIGHTS_NAME
 from ov_emotions.training.text_to_text.targets import OutputCounts, Text2TextManifest
