@@ -57,21 +57,16 @@ class Field:
     """
 
     def __init__(
-        self,
-        work: Path,
-        model: str,
-        texts: Sequence[str],
-        count: int,
-        only: Sequence[str] = (),
+        self, work: Path, model: str, texts: Sequence[str], count: int, only: Sequence[str] = ()
     ) -> None:
         self.facts = model_facts(work, model)
         self.failed: dict[str, str] = {}
         self.facts_of: dict[str, dict[str, Any]] = {}
         self.workers: dict[str, WorkerProcess] = {}
+        self.peers = [peer for peer in PEERS if not only or peer.name in only]
         self._work, self._folder = work, work / model
         self._warm_up = list(texts[: min(WARM_UP_TEXTS, max(count // 4, 1))])
         self._trial = list(texts[: min(TRIAL_TEXTS, count)])
-        self.peers = [peer for peer in PEERS if not only or peer.name in only]
 
     def start(self) -> None:
         """Start and load a worker for each that is needed; those that fail are noted."""
@@ -80,29 +75,27 @@ class Field:
                 continue
             say(f"loading {peer.worker}")
             worker = self._spawn(peer.worker, peer.environment)
+            paths = {k: str(self._folder / peer.options[k]) for k in _PATHS if k in peer.options}
+            options = {**self.facts, "trial": self._trial, **peer.options, **paths}
             try:
-                loaded = worker.ask(
-                    "load", ANSWER_SECONDS, module=peer.module, options=self._options(peer)
-                )
+                loaded = worker.ask("load", ANSWER_SECONDS, module=peer.module, options=options)
             except PeerError as error:
-                self._drop(peer.worker, f"does not load: {error}")
+                say(f"{peer.worker} does not load: {error}")
+                self.workers.pop(peer.worker).close()
+                alike = (one.name for one in self.peers if one.worker == peer.worker)
+                self.failed |= dict.fromkeys(alike, f"does not load: {error}")
                 continue
-            self.facts_of[peer.worker] = {
-                "load_s": round(loaded["seconds"], 2),
-                "versions": loaded["versions"],
-            }
-        for peer in list(self.running()):
+            facts = {"load_s": round(loaded["seconds"], 2), "versions": loaded["versions"]}
+            self.facts_of[peer.worker] = facts
+        for peer in self.running():
             # Every way once, so that what is made at the first call is there; a text alone is
             # another shape, for which torch.compile compiles anew.
             for texts in (self._warm_up, self._warm_up[:1]):
                 if peer.name not in self.failed:
                     self.ask(peer, "labels", texts=texts)
-        self._end_failed()
-
-    def _end_failed(self) -> None:
-        """End the workers that no running peer needs: memory and stopped processes."""
+        # What no running peer needs goes: memory and stopped processes.
         needed = {peer.worker for peer in self.running()}
-        for name in [n for n in self.workers if n not in needed and n != "rates"]:
+        for name in [n for n in self.workers if n not in needed]:
             self.workers.pop(name).close()
 
     def running(self) -> list[Peer]:
@@ -140,19 +133,6 @@ class Field:
         self.workers[name] = WorkerProcess(python, log, peer_variables(self._work))
         return self.workers[name]
 
-    def _drop(self, worker: str, reason: str) -> None:
-        say(f"{worker}: {reason}")
-        self.workers.pop(worker).close()
-        for peer in self.peers:
-            if peer.worker == worker:
-                self.failed[peer.name] = reason
-
-    def _options(self, peer: Peer) -> dict[str, Any]:
-        paths = {
-            key: str(self._folder / peer.options[key]) for key in _PATHS if key in peer.options
-        }
-        return {**self.facts, "trial": self._trial, **peer.options, **paths}
-
 
 def measure_model(
     work: Path,
@@ -180,7 +160,9 @@ def measure_model(
             rows = np.arange(number * settings.texts, (number + 1) * settings.texts) % len(texts)
             taken.append(rows.tolist())
             rates.append(field.rates())
-            _round(field, [texts[i] for i in rows], settings, found)
+            for peer in field.running():
+                if figures := _round(field, peer, [texts[i] for i in rows], settings):
+                    found[peer.name].append(figures)
         for peer in field.running() if settings.quality else []:
             say(f"{model}: {peer.name} classifies the test split")
             if answer := field.ask(peer, "labels", texts=list(test)):
@@ -200,22 +182,17 @@ def measure_model(
 
 
 def _round(
-    field: Field,
-    texts: list[str],
-    settings: Settings,
-    found: dict[str, list[dict[str, Any]]],
-) -> None:
-    singles = texts[: settings.singles]
-    for peer in field.running():
-        many = field.ask(peer, "measure", texts=texts, seconds=settings.seconds)
-        times = field.ask(peer, "singles", texts=singles) if many else None
-        if many and times:
-            p50, p99 = np.percentile(times["milliseconds"], [50, 99])
-            found[peer.name].append(
-                {
-                    "texts_per_second": round(many["texts"] / many["seconds"], 3),
-                    "p50_ms": round(float(p50), 4),
-                    "p99_ms": round(float(p99), 4),
-                    "rss_mb": round(many["rss_mb"]),
-                }
-            )
+    field: Field, peer: Peer, texts: list[str], settings: Settings
+) -> dict[str, float] | None:
+    """Take a peer's figures of one round; None if it fails."""
+    many = field.ask(peer, "measure", texts=texts, seconds=settings.seconds)
+    times = field.ask(peer, "singles", texts=texts[: settings.singles]) if many else None
+    if not many or not times:
+        return None
+    p50, p99 = np.percentile(times["milliseconds"], [50, 99]).tolist()
+    return {
+        "texts_per_second": round(many["texts"] / many["seconds"], 3),
+        "p50_ms": round(p50, 4),
+        "p99_ms": round(p99, 4),
+        "rss_mb": round(many["rss_mb"]),
+    }

@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import ROOT, SEED
 from benchmarks.peers.plan import ENVIRONMENTS, LARGE, SMALL, TORCH, WORKERS, Environment
@@ -57,21 +56,6 @@ def _make(python: Path, environment: Environment) -> None:
     subprocess.run([*install, *environment.requirements], check=True)
 
 
-@dataclass(frozen=True)
-class _Place:
-    work: Path
-    model: str
-    data: Path
-
-    @property
-    def folder(self) -> Path:
-        return self.work / self.model
-
-    @property
-    def checkpoint(self) -> Path:
-        return CHECKPOINTS / SMALL if self.model == SMALL else self.folder / "checkpoint"
-
-
 def peer_variables(work: Path) -> dict[str, str]:
     """Give the variables that peers run with: no hub is asked, and caches lie in the folder."""
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -84,105 +68,88 @@ def peer_variables(work: Path) -> dict[str, str]:
     }
 
 
-def make_artefacts(work: Path, model: str, data: Path) -> dict[str, str]:
-    """Make what is missing of a model; say why, by artefact, for those that could not be made.
-
-    :param data: prepared folder; calibration texts come from its validation split.
-    """
-    place = _Place(work, model, data)
-    place.folder.mkdir(parents=True, exist_ok=True)
-    failed = {}
-    for target, make in _STEPS.items():
-        if (place.folder / target).exists() or (make is _random_checkpoint and model == SMALL):
-            continue
-        print(f"{model}: making {target}", flush=True)
-        try:
-            make(place)
-        except subprocess.CalledProcessError as error:
-            failed[target] = (
-                f"{Path(str(error.cmd[1])).name} failed with exit code {error.returncode}"
-            )
-            print(failed[target], flush=True)
-    return failed
+def _checkpoint(work: Path, model: str) -> Path:
+    return CHECKPOINTS / SMALL if model == SMALL else work / model / "checkpoint"
 
 
-def _run(place: _Place, python: str | Path, *arguments: str | Path) -> None:
-    variables = peer_variables(place.work)
-    if str(python) == sys.executable:
-        variables["PYTHONPATH"] = str(ROOT)
-    words = [str(python), *map(str, arguments)]
-    subprocess.run(words, check=True, cwd=ROOT, env=variables)
-
-
-def _random_checkpoint(place: _Place) -> None:
-    script = ROOT / "benchmarks" / "random_checkpoint.py"
-    tokenizer = CHECKPOINTS / "emotions-ru-tiny"
-    _run(place, sys.executable, script, "--tokenizer", tokenizer, "--output", place.checkpoint)
-
-
-def _int8(place: _Place) -> None:
-    if place.model == SMALL:
-        Bundle.load(SMALL).save(place.folder / "int8")
-        return
-    tool = (sys.executable, "-m", "ov_emotions")
-    fp32 = place.folder / "fp32"
-    _run(place, *tool, "export", place.checkpoint, fp32, "--data", place.data)
-    subset = ("--subset-size", str(CALIBRATION_TEXTS[place.model]))
-    _run(place, *tool, "quantize", fp32, place.folder / "int8", "--data", place.data, *subset)
-
-
-def _calibration(place: _Place) -> None:
-    part = PreparedData.open(place.data).validation_part("calibration")
-    rows = stratified_rows(part.targets, CALIBRATION_TEXTS[place.model], SEED)
-    texts = json.dumps([part.texts[i] for i in rows], ensure_ascii=False)
-    (place.folder / "calibration.json").write_text(texts, encoding="utf-8")
-
-
-def model_facts(work: Path, model: str) -> dict[str, object]:
+def model_facts(work: Path, model: str) -> dict[str, Any]:
     """Read what every peer of a model is told; thresholds are the bundle's, for all alike."""
     manifest = Bundle.load(work / model / "int8").manifest
-    config = json.loads(
-        (_Place(work, model, work).checkpoint / "config.json").read_text(encoding="utf-8")
-    )
+    config = json.loads((_checkpoint(work, model) / "config.json").read_text(encoding="utf-8"))
+    shape = ("hidden_size", "intermediate_size", "num_hidden_layers")
     return {
         "labels": list(manifest.labels),
         "thresholds": [manifest.thresholds[label] for label in manifest.labels],
         "max_length": manifest.max_length,
         "pad_id": config["pad_token_id"],
         "precision": manifest.inference_precision,
-        "config": {
-            key: config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers")
-        },
+        "config": {key: config[key] for key in shape},
     }
 
 
-def _transformers(place: _Place) -> None:
-    python = python_of(place.work, "torch")
-    _run(place, python, WORKERS / "convert.py", place.checkpoint, place.folder / "transformers")
+def make_artefacts(work: Path, model: str, data: Path) -> dict[str, str]:
+    """Make what is missing of a model; say why, by artefact, for those that could not be made.
 
+    :param data: prepared folder; calibration texts come from its validation split.
+    """
+    folder, checkpoint = work / model, _checkpoint(work, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    subset, calibration = CALIBRATION_TEXTS[model], folder / "calibration.json"
 
-def _onnx_int8(place: _Place) -> None:
-    facts, converted = model_facts(place.work, place.model), place.folder / "transformers"
-    given = [converted / "onnx" / "model.onnx", place.folder / "onnx-int8"]
-    given += [converted / "tokenizer.json", place.folder / "calibration.json"]
-    lengths = [str(facts["max_length"]), str(facts["pad_id"])]
-    python = python_of(place.work, "onnxruntime")
-    _run(place, python, WORKERS / "quantize_onnx.py", *given, *lengths)
+    def run(environment: str, *arguments: object) -> None:
+        own = environment == "own"
+        python = sys.executable if own else str(python_of(work, environment))
+        variables = peer_variables(work) | ({"PYTHONPATH": str(ROOT)} if own else {})
+        subprocess.run([python, *map(str, arguments)], check=True, cwd=ROOT, env=variables)
 
+    def random_checkpoint() -> None:
+        if model == LARGE:
+            tokenizer = ("--tokenizer", CHECKPOINTS / "emotions-ru-tiny")
+            run("own", "-m", "benchmarks.random_checkpoint", *tokenizer, "--output", checkpoint)
 
-def _optimum(place: _Place) -> None:
-    given = [place.folder / name for name in ("transformers", "optimum", "calibration.json")]
-    length = str(model_facts(place.work, place.model)["max_length"])
-    python = python_of(place.work, "optimum")
-    _run(place, python, WORKERS / "quantize_optimum.py", *given, length)
+    def int8() -> None:
+        if model == SMALL:
+            Bundle.load(SMALL).save(folder / "int8")
+            return
+        tool, fp32, given = ("-m", "ov_emotions"), folder / "fp32", ("--data", data)
+        run("own", *tool, "export", checkpoint, fp32, *given)
+        run("own", *tool, "quantize", fp32, folder / "int8", *given, "--subset-size", subset)
 
+    def calibration_texts() -> None:
+        part = PreparedData.open(data).validation_part("calibration")
+        texts = [part.texts[i] for i in stratified_rows(part.targets, subset, SEED)]
+        calibration.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
 
-_STEPS: dict[str, Callable[[_Place], None]] = {
-    "checkpoint/checkpoint.json": _random_checkpoint,
-    "int8/model.xml": _int8,
-    "calibration.json": _calibration,
-    "transformers/onnx/model.onnx": _transformers,
-    "onnx-int8/static.onnx": _onnx_int8,
-    "optimum/int8/openvino_model.xml": _optimum,
-}
-"""What is made, by the file that is there then; each may need those before it."""
+    def transformers() -> None:
+        run("torch", WORKERS / "convert.py", checkpoint, folder / "transformers")
+
+    def onnx_int8() -> None:
+        facts, given = model_facts(work, model), folder / "transformers"
+        files = (given / "onnx" / "model.onnx", folder / "onnx-int8", given / "tokenizer.json")
+        lengths = (facts["max_length"], facts["pad_id"])
+        run("onnxruntime", WORKERS / "quantize_onnx.py", *files, calibration, *lengths)
+
+    def optimum() -> None:
+        files = (folder / "transformers", folder / "optimum", calibration)
+        length = model_facts(work, model)["max_length"]
+        run("optimum", WORKERS / "quantize_optimum.py", *files, length)
+
+    failed = {}
+    # By the file that is there then; each may need those before it.
+    for target, make in (
+        ("checkpoint/checkpoint.json", random_checkpoint),
+        ("int8/model.xml", int8),
+        ("calibration.json", calibration_texts),
+        ("transformers/onnx/model.onnx", transformers),
+        ("onnx-int8/static.onnx", onnx_int8),
+        ("optimum/int8/openvino_model.xml", optimum),
+    ):
+        if (folder / target).exists():
+            continue
+        print(f"{model}: making {target}", flush=True)
+        try:
+            make()
+        except subprocess.CalledProcessError as error:
+            failed[target] = f"{Path(error.cmd[1]).name} failed with exit code {error.returncode}"
+            print(failed[target], flush=True)
+    return failed

@@ -36,7 +36,7 @@ from ov_emotions.quantization.recipe import DEFAULT_RECIPE, Recipe, load_recipe,
 from ov_emotions.quantization.settings import StudyConfig
 from ov_emotions.quantization.study import run_study
 from ov_emotions.quantization.study_schema import Study
-from ov_emotions.reports.verdict import decide
+from ov_emotions.reports.choice import choose
 from ov_emotions.schema import Task, to_builtins
 from ov_emotions.system import environment
 from ov_emotions.thresholds import fit_thresholds, with_thresholds
@@ -390,7 +390,7 @@ def _studied(
     study = run_study(
         settings, draft, data, checkpoint=found.checkpoint, readings=readings, tell=tell
     )
-    ships = decide(study)["ship"] or study.reference
+    ships = choose(study).chosen or study.reference
     chosen = study.candidate(ships)
     recipe = load_recipe(str(chosen.recipe))
     return study, quantize_bundle(draft, data, config.output, recipe, chosen.precision)

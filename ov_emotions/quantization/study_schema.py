@@ -45,6 +45,11 @@ class Spread(Schema, frozen=True):
                 f"{self.max:g}"
             )
 
+    @property
+    def around_one(self) -> bool:
+        """Whether a ratio is not told from 1."""
+        return self.min <= 1 <= self.max
+
     def overlaps(self, other: Spread) -> bool:
         """Tell whether two spreads share a value, so that they cannot be told apart."""
         return self.min <= other.max and other.min <= self.max
@@ -118,6 +123,11 @@ class Quality(Schema, frozen=True):
     ece_labels: dict[str, Share] | None = None
     largest_changes: tuple[Change, ...] | None = None
     cross_fitted: Count = 0
+
+    @property
+    def change(self) -> Interval:
+        """Of weighted F1 to the reference, at thresholds of its own."""
+        return self.refitted.difference.weighted_f1
 
 
 class _Rates(Schema, frozen=True):

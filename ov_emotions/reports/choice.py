@@ -94,16 +94,9 @@ def _refusal(study: Study, candidate: Candidate) -> Refusal | None:
         return "not scored"
     if candidate.id == study.reference:
         return None
-    difference = quality.refitted.difference.weighted_f1
-    if difference.value < -study.max_drop:
+    if quality.change.value < -study.max_drop:
         return "loses"
-    return "too few rows" if difference.low < -SURE_ENOUGH * study.max_drop else None
-
-
-def keeps_accuracy(study: Study, candidate: Candidate) -> bool:
-    """Tell whether the interval itself rules out a loss of more than is allowed."""
-    quality = study.on_choice(candidate)
-    return quality is not None and quality.refitted.difference.weighted_f1.low >= -study.max_drop
+    return "too few rows" if quality.change.low < -SURE_ENOUGH * study.max_drop else None
 
 
 def _p50(candidate: Candidate) -> Spread:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from ov_emotions.data.statistics import Group, Lengths, Statistics
 from ov_emotions.data.telling_words import TellingWord
@@ -26,15 +26,7 @@ def render_data_page(stats: Statistics, language: str = "en") -> str:
     :raises MissingExtraError: if what draws or writes pages is not installed.
     """
     say = Language(language)
-    rows = sum(group.rows for group in stats.splits.values())
-    about = say(
-        "Prepared data: {}, {}",
-        "Подготовленные данные: {}, {}",
-        say.count(rows, "text|texts", "текст|текста|текстов"),
-        say.count(len(stats.labels), *_LABELS),
-    )
-    page = _DataPage(stats, say)
-    return render("data.html.j2", say, title=page.found(), about=about, page=page, stats=stats)
+    return render("data.html.j2", say, page=_DataPage(stats, say), stats=stats)
 
 
 class _DataPage:
@@ -51,58 +43,17 @@ class _DataPage:
         }
         self.shared = sum(o.equal + o.near for o in stats.overlaps if o.split == self.main)
 
-    def found(self) -> str:
-        """Say what the data come to: rows that stand in two splits, or the balance of labels."""
-        say = self.say
-        if self.shared:
-            return say(
-                "{} of {} stand in other splits too, or nearly",
-                "{} из {} есть и в других выборках, точно или почти",
-                *(say.count(self.shared, "row|rows", "строка|строки|строк"), self.main),
-            )
-        known = {label: share for label, share in self.shares.items() if share}
-        if not known:
-            return say("{} has no labelled row", "В {} нет размеченных строк", self.main)
-        often, seldom = _ends(known)
-        ratio = known[often] / known[seldom]
-        shown = say.number(ratio, 1) + say(" times", " раза")
-        if ratio >= 10:
-            shown = say.count(round(ratio), "time|times", "раз|раза|раз")
-        return say(
-            "In {main}, {often} is {ratio} as frequent as {seldom}",
-            "В {main} метка «{often}» встречается в {ratio} чаще, чем «{seldom}»",
-            main=self.main,
-            often=self.name(often),
-            ratio=shown,
-            seldom=self.name(seldom),
-        )
+    def ends(self, *, some: bool = False) -> tuple[tuple[str, float], tuple[str, float]] | None:
+        """Name the most and the least frequent label, with shares; None where none is known.
 
-    def lead(self) -> Iterator[str]:
-        """Say more of it, a sentence each."""
-        say, stats = self.say, self.stats
-        if self.shares:
-            often, seldom = _ends(self.shares)
-            yield say(
-                "{} stands in {} of the rows where it is known, {} in {}.",
-                "«{}» есть в {} строк, где она размечена, «{}» — в {}.",
-                *(self.name(often), say.percent(self.shares[often], 1)),
-                *(self.name(seldom), say.percent(self.shares[seldom], 1)),
-            )
-        if self.group.words is not None:
-            median = int(self.group.words.quantiles["50"])
-            yield say(
-                "Half of the texts have {} or fewer.",
-                "В половине текстов не больше {}.",
-                say.count(median, "word|words", "слова|слов|слов"),
-            )
-        if len(stats.splits) > 1 and not self.shared:
-            yield say(
-                "No text of {} is in another split.",
-                "Ни один текст из {} не встречается в других выборках.",
-                self.main,
-            )
-        sizes = (f"{name} {say.count(group.rows)}" for name, group in stats.splits.items())
-        yield say("Rows by split: {}.", "Строк в выборках: {}.", ", ".join(sizes))
+        :param some: leave out those that no row has.
+        """
+        shares = {label: share for label, share in self.shares.items() if share or not some}
+        if not shares:
+            return None
+        ends = (choose(shares, key=shares.__getitem__) for choose in (max, min))
+        often, seldom = ((self.name(label), shares[label]) for label in ends)
+        return often, seldom
 
     def name(self, label: str) -> str:
         """Name a label in the page's language."""
@@ -287,11 +238,6 @@ class _DataPage:
         for key, value in stats.settings.items():
             yield key.replace("_", " "), str(value)
         yield from stats.versions.items()
-
-
-def _ends(shares: Mapping[str, float]) -> tuple[str, str]:
-    """Find the most and the least frequent label."""
-    return max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
 
 
 def _sized(telling: tuple[TellingWord, ...]) -> list[tuple[str, float]]:

@@ -30,7 +30,7 @@ def render_evaluation(answer: Mapping[str, Any], language: str = "en") -> str:
     return render(
         "evaluation.html.j2",
         say,
-        title=_compared(comparisons[0], say) if comparisons else _reached(best, say),
+        best_model=best["model"],
         models=[result["model"] for result in results],
         split=split,
         scores=scores,
@@ -38,7 +38,7 @@ def render_evaluation(answer: Mapping[str, Any], language: str = "en") -> str:
         best=max(f1, key=f1.__getitem__),
         worst=min(f1, key=f1.__getitem__),
         means=_means(results, say),
-        comparisons=[(pair, _comparison(pair, say)) for pair in comparisons],
+        comparisons=[(pair, _first(pair), _comparison(pair, say)) for pair in comparisons],
         parts=[
             (f"m{i}-s{j}", f"{result['model']}, {split}", _Split(scores, say))
             for i, result in enumerate(results)
@@ -50,34 +50,6 @@ def render_evaluation(answer: Mapping[str, Any], language: str = "en") -> str:
 def _first(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     split, scores = next(iter(result["splits"].items()))
     return split, scores
-
-
-def _compared(pair: Mapping[str, Any], say: Language) -> str:
-    split, found = _first(pair)
-    entry = found["weighted_f1"]
-    if entry["low"] > 0:
-        told = say("{model} is better than {reference}", "{model} лучше, чем {reference}")
-    elif entry["high"] < 0:
-        told = say("{model} is worse than {reference}", "{model} хуже, чем {reference}")
-    else:
-        told = say(
-            "{model} and {reference} cannot be told apart", "{model} и {reference} неотличимы"
-        )
-    told += say(
-        " on {split}: weighted F1 differs by {change}",
-        " на {split}: взвешенная F1 отличается на {change}",
-    )
-    change = f"{say.signed(entry['value'])} ({say.signed_range(entry['low'], entry['high'])})"
-    return told.format(model=pair["model"], reference=pair["reference"], split=split, change=change)
-
-
-def _reached(result: Mapping[str, Any], say: Language) -> str:
-    split, scores = _first(result)
-    return say(
-        "{} reaches a weighted F1 of {} on {}",
-        "{}: взвешенная F1 равна {} на {}",
-        *(result["model"], say.score(scores["weighted_f1"]), split),
-    )
 
 
 def _means(results: Sequence[Mapping[str, Any]], say: Language) -> Rows:
@@ -209,7 +181,6 @@ def render_calibration(answer: Mapping[str, Any], language: str = "en") -> str:
     """
     say = Language(language)
     before, after = answer["before"], answer["after"]
-    title, worse = _calibrated(before, after, say)
     everything = say("all labels", "все метки")
     temperatures = {everything: None, **answer["temperatures"]}
     befores = {everything: before["all"], **before["labels"]}
@@ -239,34 +210,7 @@ def render_calibration(answer: Mapping[str, Any], language: str = "en") -> str:
     return render(
         "calibration.html.j2",
         say,
-        title=title,
-        worse=worse,
         answer=answer,
         errors=errors,
         plot=charts.reliability(points, say, titles=titles, described=described),
     )
-
-
-def _calibrated(
-    before: Mapping[str, Any], after: Mapping[str, Any], say: Language
-) -> tuple[str, bool]:
-    """Say whether calibration helped, and whether it made things worse."""
-    old, new = before["all"]["ece"], after["all"]["ece"]
-    if old is None or new is None:
-        return say("The calibration error is not known", "Ошибка калибровки неизвестна"), False
-    loss = after["log_loss"] - before["log_loss"]
-    worse = new > old and loss >= 0
-    if worse:
-        told = say("Calibration made things worse: ", "Калибровка сделала хуже: ")
-    elif new < old and loss <= 0:
-        told = say("Calibration helped: ", "Калибровка помогла: ")
-    elif new == old and not loss:
-        told = say("Calibration changed nothing: ", "Калибровка ничего не изменила: ")
-    else:
-        told = say("Calibration is a trade: ", "Калибровка дала и плюс, и минус: ")
-    told += say(
-        "calibration error {} before, {} after",
-        "ошибка калибровки была {}, стала {}",
-        *(say.score(old, 4), say.score(new, 4)),
-    )
-    return told, worse

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ov_emotions.errors import InputError
+
+if TYPE_CHECKING:
+    from ov_emotions.evaluation.results import Interval
+    from ov_emotions.quantization.study_schema import Spread
 
 LanguageCode = Literal["en", "ru"]
 NONE = "–"
@@ -81,6 +85,15 @@ class Language:
     def signed_range(self, low: float, high: float) -> str:
         """Write an interval of a difference: `−0.0019 to +0.0007`."""
         return self("{} to {}", "от {} до {}", self.signed(low), self.signed(high))
+
+    def change(self, of: Interval) -> str:
+        """Write a difference with its interval: `−0.0006 (−0.0019 to +0.0007)`."""
+        return f"{self.signed(of.value)} ({self.signed_range(of.low, of.high)})"
+
+    def times(self, ratio: Spread) -> str:
+        """Write a ratio with the range of its rounds: `2.80× (2.61–3.02)`."""
+        median, low, high = map(self.quantity, (ratio.median, ratio.min, ratio.max))
+        return f"{median}× ({low}–{high})"
 
     def within(self, text: str, low: float, high: float) -> str:
         """Put an interval behind a value: `0.644 (0.634–0.653)`."""

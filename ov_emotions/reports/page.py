@@ -139,6 +139,14 @@ def render(template: str, language: Language, **values: Any) -> str:
     return _environment().get_template(template).render(say=language, **values)
 
 
+def words(template: str, language: Language, **values: Any) -> Any:
+    """Give what a file of `templates` sets, and its macros, as attributes.
+
+    :raises MissingExtraError: if jinja2 is not installed.
+    """
+    return _environment().get_template(template).make_module({"say": language, **values})
+
+
 @cache
 def _environment() -> Environment:
     require("jinja2", extra="reports")

@@ -18,7 +18,7 @@ from ov_emotions.reports.language import Language
 from ov_emotions.reports.page import render
 from ov_emotions.reports.study_charts import StudyCharts
 from ov_emotions.reports.study_tables import StudyTables
-from ov_emotions.reports.verdict import decide, judge, shipped_note
+from ov_emotions.reports.verdict import decide, judge
 
 __all__ = ["PLOT_NAME", "STUDY_NAME", "read_study", "write_report"]
 
@@ -106,23 +106,17 @@ def _json(study: Mapping[str, Any]) -> str:
 
 def _shown(study: Study, say: Language, shipped_id: str | None) -> dict[str, Any]:
     """Give what the page and the Markdown show."""
-    verdict = judge(study, say)
-
-    def named(split: str) -> str:
-        return _named(study, split, say)
-
+    verdict = judge(study, say, shipped_id)
     return {
         "study": study,
         "verdict": verdict,
         "names": [candidate.id for candidate in study.candidates],
-        "named": named,
-        "note": shipped_note(study, verdict, shipped_id, say),
         "tables": StudyTables(study, verdict, say),
         "charts": StudyCharts(study, verdict, say),
         "base": study.on_choice(study.candidate(study.reference)),
         "limits": choice,
         "recipes": _recipes(study, say),
-        "measured": list(_how_measured(study, say)),
+        "plain": _plain,
         "facts": _facts(study, say),
         "seeds": [
             f"{k.replace('_', ' ')} {v}" for k, v in study.settings.items() if k.endswith("seed")
@@ -143,111 +137,6 @@ def _plot(charts: StudyCharts, say: Language) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{told}" '
         f'width="820" height="56" viewBox="0 0 820 56">{text}</svg>'
     )
-
-
-def _how_measured(study: Study, say: Language) -> Iterator[str]:
-    """Say how the figures came about, a paragraph each."""
-    if not study.model.random_weights:
-        yield _splits(study, say)
-    yield from _timings(study, say)
-    if study.parity:
-        yield say(
-            "The fp32 IR was held against the original model: {}.",
-            "IR в fp32 сверен с исходной моделью: {}.",
-            _plain(study.parity),
-        )
-    if found := study.readings:
-        yield say(
-            "On {} ({}) the fp32 model's weighted F1 is {} on texts as they are written and {} "
-            "stripped to what a recogniser writes: a difference of {} ({}).",
-            "На {} ({}) взвешенная F1 модели fp32 равна {} на текстах как они написаны и {} на "
-            "текстах в том виде, в каком их пишет распознаватель: разница {} ({}).",
-            found.split,
-            say.count(found.rows, "row|rows", "строка|строки|строк"),
-            say.score(found.as_written.value),
-            say.score(found.as_recognised.value),
-            say.signed(found.difference.value),
-            say.signed_range(found.difference.low, found.difference.high),
-        )
-    by_reason: dict[str, list[str]] = {}
-    for absent in study.not_measured or ():
-        by_reason.setdefault(absent.why, []).append(absent.id)
-    for why, ids in by_reason.items():
-        told = say("Not measured: {}, as {}.", "Не измерены: {}, потому что {}.")
-        yield told.format(say.joined(ids), why)
-
-
-def _splits(study: Study, say: Language) -> str:
-    data = study.data
-    uses = (
-        (data.calibration_split, say("{} to calibrate", "{} для калибровки")),
-        (data.thresholds_split, say("{} to fit thresholds", "{} для подбора порогов")),
-        (data.choice_split, say("{} to choose", "{} для выбора")),
-        (data.final_split, say("{} to confirm the choice", "{} для проверки выбора")),
-    )
-    roles = [use.format(_named(study, split, say)) for split, use in uses if split]
-    samples = study.settings.get("bootstrap_samples")
-    drawn = say("a bootstrap", "бутстрепа")
-    if isinstance(samples, int):
-        drawn = say.count(
-            samples,
-            "bootstrap sample|bootstrap samples",
-            "выборки бутстрепа|выборок бутстрепа|выборок бутстрепа",
-        )
-    return say(
-        "What served what: {}. Intervals are 95 % intervals of {} of the rows. A change to the "
-        "reference is paired: both models are scored on the same rows of each sample, so it is "
-        "told more finely than either score.",
-        "Что для чего: {}. Интервалы — 95-процентные, по {} из строк. Изменение относительно "
-        "эталона парное: обе модели оцениваются на одних и тех же строках каждой выборки, поэтому "
-        "оно известно точнее, чем каждая оценка.",
-        *(say.joined(roles), drawn),
-    )
-
-
-def _named(study: Study, split: str, say: Language) -> str:
-    """Name a split and tell its rows, if they were counted."""
-    rows = study.data.rows.get(split)
-    counted = "" if rows is None else f" ({say.count(rows, 'row|rows', 'строка|строки|строк')})"
-    return split + counted
-
-
-def _timings(study: Study, say: Language) -> Iterator[str]:
-    if not any(c.latency or c.throughput for c in study.candidates):
-        yield say("Nothing was timed.", "Время не измеряли.")
-        return
-
-    def count(key: str, en: str, ru: str) -> str:
-        value = study.settings.get(key)
-        several = say("several", "нескольким")
-        return say.count(value, en, ru) if isinstance(value, int) else several
-
-    texts = "text|texts", "тексту|текстам|текстам"
-    told = say(
-        "Timings interleave the candidates in one run of {rounds}: each round times every "
-        "candidate on {threads}. Latency is that of {single}, one at a time; throughput that of "
-        "{many} at once. A figure is the median of the rounds with the smallest and the largest. A "
-        "ratio is taken within each round, so that what slows the machine for a while slows both "
-        "sides of it.",
-        "Модели измеряются вперемешку за один прогон из {rounds}: в каждом раунде — все, "
-        "{threads}. Время одного текста — по {single} по одному; скорость на потоке — по {many} "
-        "сразу. Цифра — медиана раундов, рядом наименьшее и наибольшее. Отношение берётся внутри "
-        "раунда, чтобы временная помеха мешала обеим сторонам.",
-        rounds=count("rounds", "round|rounds", "раунда|раундов|раундов"),
-        threads=count("threads", "thread|threads", "поток|потока|потоков"),
-        single=count("single_texts", *texts),
-        many=count("offline_texts", *texts),
-    )
-    if study.settings.get("starts"):
-        fresh = "новому процессу|новым процессам|новым процессам"
-        told += say(
-            " Load, first inference and memory are of {}.",
-            " Загрузка, первый ответ и память — по {}.",
-            count("starts", "fresh process|fresh processes", fresh),
-        )
-    yield told
-    if study.noise and (noise := (study.noise.sentence or "").strip()):
-        yield noise
 
 
 def _facts(study: Study, say: Language) -> Facts:

@@ -9,7 +9,7 @@ from ov_emotions.reports import charts
 from ov_emotions.reports.charts import Chart
 from ov_emotions.reports.language import Language
 from ov_emotions.reports.study_tables import role, role_names
-from ov_emotions.reports.verdict import Verdict, change, times
+from ov_emotions.reports.verdict import Verdict
 
 # Plots draw a loss of at least this as the allowed one, so that they show some depth.
 _LEAST_DROP = 0.001
@@ -65,8 +65,8 @@ class StudyCharts:
             return _ends(rate.texts_per_second) if rate else None
         if quality is None:
             return None
-        origin, change_ = self._base.refitted.weighted_f1, quality.refitted.difference.weighted_f1
-        return quality.refitted.weighted_f1, origin + change_.low, origin + change_.high
+        origin, change = self._base.refitted.weighted_f1, quality.change
+        return quality.refitted.weighted_f1, origin + change.low, origin + change.high
 
     def pareto(self) -> Chart | None:
         """Draw accuracy against latency; without accuracy throughput, without latency size."""
@@ -126,8 +126,7 @@ class StudyCharts:
         if candidate.size_bytes:
             parts.append(say.megabytes(candidate.size_bytes))
         if quality := self.study.on_choice(candidate):
-            shown = change(quality.refitted.difference.weighted_f1, say)
-            parts.append(f"F1 {say.score(y)}: {shown}")
+            parts.append(f"F1 {say.score(y)}: {say.change(quality.change)}")
         elif candidate.throughput is not None:
             parts.append(say.unit(y, "texts/s", "текстов/с"))
         return "\n".join(parts)
@@ -146,9 +145,9 @@ class StudyCharts:
         for candidate in study.candidates:
             quality = study.on_choice(candidate)
             if quality is not None and candidate.id != study.reference:
-                found = quality.refitted.difference.weighted_f1
+                found = quality.change
                 ends = found.value, found.low, found.high
-                rows.append(self._row(candidate, ends, change(found, say)))
+                rows.append(self._row(candidate, ends, say.change(found)))
         rows.sort(key=lambda row: -row["value"])
         low = max(min((row["low"] for row in rows), default=0.0), -_DEEPEST * drop)
         high = max((row["high"] for row in rows), default=0.0)
@@ -175,7 +174,7 @@ class StudyCharts:
             pairs = ((one, candidate.ratios.p50), (many, candidate.ratios.throughput))
             found = [(kind, spread) for kind, spread in pairs if spread is not None]
             for kind, spread in reversed(found):
-                rows.append(self._row(candidate, _ends(spread), times(spread, say), kind))
+                rows.append(self._row(candidate, _ends(spread), say.times(spread), kind))
                 fastest[candidate.id] = found[-1][1].median
         rows.sort(key=lambda row: -fastest[row["name"]])
         ends = [row[key] for row in rows for key in ("low", "high")]

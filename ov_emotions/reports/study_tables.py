@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ov_emotions.quantization.study_schema import Candidate, Scoring, Spread, Study
 from ov_emotions.reports.language import NONE, Language
 from ov_emotions.reports.page import Cell, Row, figure, row
-from ov_emotions.reports.verdict import Verdict, change, times
+from ov_emotions.reports.verdict import Verdict
 
 
 def role(study: Study, verdict: Verdict, candidate: Candidate) -> str:
@@ -57,7 +57,7 @@ class StudyTables:
             yield name, NONE, NONE, self._unscored()
         else:
             scores = [say.score(quality.refitted.weighted_f1) for quality in (before, after)]
-            yield name, *scores, change(after.refitted.difference.weighted_f1, say)
+            yield name, *scores, say.change(after.change)
         pair = [c.latency.p50_ms.median for c in (old, new) if c.latency]
         if len(pair) == 2:
             gain = self._gain(new.ratios.p50 if new.ratios else None)
@@ -90,8 +90,8 @@ class StudyTables:
             return say("too noisy to tell", "слишком шумно")
         if ratio is None:
             return NONE
-        told = say(", not told from 1", ", от 1 не отличить") if ratio.min <= 1 <= ratio.max else ""
-        return times(ratio, say) + say(" as fast", "") + told
+        told = say(", not told from 1", ", от 1 не отличить") if ratio.around_one else ""
+        return say.times(ratio) + say(" as fast", "") + told
 
     def _each(self, rest: Callable[[Candidate], Sequence[Cell] | str]) -> Iterator[Row]:
         """Make a row a candidate; a text stands in place of its figures."""
@@ -117,9 +117,9 @@ class StudyTables:
             refitted = quality.refitted
             changes: Sequence[Cell] = (Cell(NONE),) * 3
             if candidate.id != self.study.reference:
-                pair = refitted.difference.weighted_f1, quality.frozen.difference.weighted_f1
+                pair = quality.change, quality.frozen.difference.weighted_f1
                 flipped = figure(say.percent, refitted.flipped_rows, 1)
-                changes = (*(Cell(change(one, say), one.value) for one in pair), flipped)
+                changes = (*(Cell(say.change(one), one.value) for one in pair), flipped)
             shown = refitted.weighted
             weighted = say.within(say.score(shown.value), shown.low, shown.high)
             macro, ece = figure(say.score, refitted.macro_f1), figure(say.score, quality.ece)
@@ -150,7 +150,7 @@ class StudyTables:
         return self._each(rest)
 
     def _times(self, ratio: Spread | None) -> Cell:
-        return Cell(NONE) if ratio is None else Cell(times(ratio, self.say), ratio.median)
+        return Cell(NONE) if ratio is None else Cell(self.say.times(ratio), ratio.median)
 
     def _spread(self, found: Spread | None) -> Cell:
         if found is None:

@@ -24,7 +24,7 @@ from report_examples import (
 
 from ov_emotions.quantization.study_schema import parse_study
 from ov_emotions.reports.language import Language
-from ov_emotions.reports.verdict import decide, judge, shipped_note
+from ov_emotions.reports.verdict import decide, judge
 
 
 def _int8(name, **changes):
@@ -149,11 +149,9 @@ def test_a_verdict_in_russian_is_the_same_verdict_and_the_study_stays_as_it_is(m
 
 def test_what_ships_and_is_not_what_the_verdict_names_is_told():
     parsed, say = parse_study(eight()), Language("en")
-    verdict = judge(parsed, say)
-    assert shipped_note(parsed, verdict, None, say) is None
-    assert shipped_note(parsed, verdict, "int8-mixed/bf16", say) is None
-    note = shipped_note(parsed, verdict, "int8-mixed/f32", say)
+    assert judge(parsed, say).note is judge(parsed, say, "int8-mixed/bf16").note is None
+    note = judge(parsed, say, "int8-mixed/f32").note
     assert "What ships as emotions-example is int8-mixed/f32, not int8-mixed/bf16." in note
     assert f"−0.0004 (−0.0016 to +0.0008) on {CHOICE}" in note
     assert f"On {FINAL} the two cannot be told apart." in note
-    assert "did not measure" in shipped_note(parsed, verdict, "int8-gone/f32", say)
+    assert "did not measure" in judge(parsed, say, "int8-gone/f32").note
