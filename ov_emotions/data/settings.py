@@ -67,8 +67,30 @@ class PrepareConfig:
             raise InputError(f"desk has rows with the labels of {EKMAN.name}, not {self.labels}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rewriting:
+    """How a sequence-to-sequence model writes texts anew.
+
+    :param prefix: put before each text that is translated or paraphrased, as T5-like models want
+        it; nothing is put before what goes there and back.
+    :param beams: of the beam search; 1 takes the likeliest token at each step.
+    :param batch_size: texts translated at once, of about the same length.
+    :param max_tokens: longer texts are not translated or paraphrased, and longer results are cut.
+    :param translations: folder where translations are kept for runs that go on after a kill, or
+        that share them; beside the output, with `.translations` at its name's end, if not given.
+    :param device: cpu, cuda, or auto for CUDA where there is one; of these models.
+    """
+
+    prefix: str = ""
+    beams: Count = 4
+    batch_size: Count = 32
+    max_tokens: Tokens = 256
+    translations: Path | None = None
+    device: Device = "auto"
+
+
 @dataclass(frozen=True)
-class ImportConfig:
+class ImportConfig(Rewriting):
     """What is read, how its labels are told, and how it is split.
 
     :param files: .csv, .tsv, .jsonl or .parquet with the rows to train on; validation and test rows
@@ -99,13 +121,6 @@ class ImportConfig:
         sequence-to-sequence model, Hub id or folder.
     :param translate_to: code of the language to write in, of models that know several: rus_Cyrl,
         ru_RU or ru, as the model has it; they read their default language, mostly English.
-    :param prefix: put before each text that is translated, as T5-like models want it.
-    :param beams: of the translation's search; 1 takes the likeliest token at each step.
-    :param batch_size: texts translated at once, of about the same length.
-    :param max_tokens: longer texts are left out, and longer translations are cut.
-    :param translations: folder where translations are kept for runs that go on after a kill;
-        beside the output, with `.translations` at its name's end, if not given.
-    :param device: cpu, cuda, or auto for CUDA where there is one; of the translation.
     """
 
     files: Annotated[tuple[Path, ...], Flag(positional=True)]
@@ -129,12 +144,6 @@ class ImportConfig:
     near_threshold: Similarity = 0.8
     translate: str | None = None
     translate_to: str | None = None
-    prefix: str = ""
-    beams: Count = 4
-    batch_size: Count = 32
-    max_tokens: Tokens = 256
-    translations: Path | None = None
-    device: Device = "auto"
 
     def __post_init__(self) -> None:
         check_fields(self, InputError)
@@ -176,7 +185,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Rewriting):
     """How rows are added; the same values give the same rows, whatever the number of processes.
 
     Every rate is a chance in [0, 1].
@@ -214,15 +223,8 @@ class AugmentConfig:
         included; the largest factor where a row has several. What is left over a whole number is
         the chance of one more.
     :param model: sequence-to-sequence model that writes paraphrases; Hub id or folder.
-    :param prefix: put before each text that is paraphrased, as T5-like models want it.
     :param forward_model: Marian model from Russian, for back-translation; Hub id or folder.
     :param backward_model: Marian model back to Russian; Hub id or folder.
-    :param beams: of the beam search; 1 takes the likeliest token at each step.
-    :param batch_size: texts translated at once, of about the same length.
-    :param max_tokens: longer texts are not translated or paraphrased, and longer results are cut.
-    :param translations: folder where translations are kept for runs that go on after a kill, or
-        that share them; beside the output, with `.translations` at its name's end, if not given.
-    :param device: cpu, cuda, or auto for CUDA where there is one; of these models.
     """
 
     data: Annotated[Path, Flag(positional=True)]
@@ -247,14 +249,8 @@ class AugmentConfig:
     noise_filler: Rate = 0.03
     oversample: dict[str, Annotated[float, Meta(ge=1, le=1000)]] | None = None
     model: str | None = None
-    prefix: str = ""
     forward_model: str = "Helsinki-NLP/opus-mt-ru-en"
     backward_model: str = "Helsinki-NLP/opus-mt-en-ru"
-    beams: Count = 4
-    batch_size: Count = 32
-    max_tokens: Tokens = 256
-    translations: Path | None = None
-    device: Device = "auto"
 
     def __post_init__(self) -> None:
         check_fields(self, InputError)

@@ -123,7 +123,7 @@ def judge(study: Study, say: Language, shipped: str | None = None) -> Verdict:
         note=told.note(shipped, _told_apart(study, chosen, shipped) is False)
         if shipped not in (None, choice.chosen)
         else None,
-        compared=compared and compared.id,
+        compared=compared.id if compared else None,
         choice=choice,
         refused={id_: told.why_not(study.candidate(id_)) for id_ in choice.refused},
     )

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from ov_emotions.data.augment.rows import NewRows
-from ov_emotions.data.settings import AugmentConfig, ImportConfig
+from ov_emotions.data.settings import AugmentConfig, Rewriting
 from ov_emotions.errors import DataError
 from ov_emotions.files import sha256_file
 from ov_emotions.normalize import normalize
@@ -127,7 +127,7 @@ class Translator:
     def __init__(
         self,
         name: str,
-        search: AugmentConfig | ImportConfig,
+        search: Rewriting,
         folder: Path,
         *,
         prefix: str | None = None,
