@@ -24,7 +24,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts, PreparedData
 from ov_emotions.data.own_labels import some
@@ -584,7 +584,7 @@ def _write(bundle: Bundle, manifest: Manifest, head: Head, folder: Path) -> Bund
         replace_last_layer(model, head.layer)
     if head.temperature is not None:
         scale_logits(model, np.full(len(head.labels), 1 / head.temperature))
-    return write_bundle(folder, manifest, model, bundle.tokenizer().to_str())
+    return bundle.write_changed(folder, manifest, model)
 
 
 def _check(draft: Bundle, texts: Sequence[str], expected: NDArray[np.bool_]) -> None:

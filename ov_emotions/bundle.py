@@ -36,6 +36,7 @@ from ov_emotions.manifest import (
 )
 from ov_emotions.normalize import NO_NORMALIZER, build_normalizer
 from ov_emotions.schema import DEFAULT_MODEL
+from ov_emotions.system import shared_core
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -103,6 +104,17 @@ class Bundle:
             raise BundleIntegrityError(
                 f"{path} is not a tokeniser that the installed tokenizers library reads: {error}"
             ) from error
+
+    def write_changed(
+        self, folder: Path, manifest: Manifest, model: ov.Model | None = None
+    ) -> Bundle:
+        """Write it with other facts, and with another model if one is given.
+
+        :raises BundleError: as `write_bundle`.
+        """
+        if model is None:
+            model = shared_core().read_model(self.model_path)
+        return write_bundle(folder, manifest, model, self.tokenizer().to_str())
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Copy the bundle; a crash leaves the old folder or none.

@@ -125,7 +125,7 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
     anything. A device or a pipe is written to as it is, and a link stays.
     """
     if path.exists() and not path.is_file():
-        with path.open("wb") as file:
+        with _written(path.open("wb")) as file:
             yield file
         return
     path = path.resolve()
@@ -134,20 +134,27 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
         path.lstat()  # a name that no file can have is told now
     descriptor = _unnamed(path.parent)
     if descriptor is None:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
+        with atomic_path(path) as temporary, _written(temporary.open("wb")) as file:
             yield file
         return
-    with os.fdopen(descriptor, "wb") as file:
+    with _written(os.fdopen(descriptor, "wb")) as file:
+        yield file
+        file.flush()
+        temporary = _sibling(path)
+        _name(descriptor, temporary)
+        temporary.replace(path)
+
+
+@contextmanager
+def _written(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Close a file after the block, whose own error counts where both fail."""
+    with file:
         try:
             yield file
-            file.flush()
         except BaseException:
             with suppress(OSError):  # there is no more room for the rest than before
                 file.close()
             raise
-        temporary = _sibling(path)
-        _name(descriptor, temporary)
-        temporary.replace(path)
 
 
 def _unnamed(folder: Path) -> int | None:

@@ -10,15 +10,14 @@ import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.client.options import OnModelChange, ServerOptions
-from ov_emotions.client.session import Scored, ServerSession
+from ov_emotions.client.session import Scored, ServerSession, SessionOptions
 from ov_emotions.errors import ServerError
 from ov_emotions.prediction import (
     Prediction,
@@ -29,7 +28,7 @@ from ov_emotions.prediction import (
     merge_thresholds,
     not_a_text,
 )
-from ov_emotions.schema import LongTexts, check_count
+from ov_emotions.schema import check_count
 
 __all__ = ["AsyncEmotionClassifier", "ServerClassifier", "expected_model"]
 
@@ -221,44 +220,20 @@ def open_classifier(
     url: str,
     *,
     model: Model | None,
-    metadata_url: str | None,
-    verify: bool,
     thresholds: Thresholds | None,
-    long_texts: LongTexts | None,
-    on_model_change: OnModelChange,
-    options: ServerOptions | None,
+    **talk: Unpack[SessionOptions],
 ) -> ServerClassifier:
     """Connect to a server; the arguments are those of `EmotionClassifier.from_server`."""
     expected = expected_model(model)
     loop = shared_loop()
-    session = loop.run(
-        ServerSession.open(
-            url,
-            expected=expected,
-            metadata_url=metadata_url,
-            verify=verify,
-            long_texts=long_texts,
-            on_model_change=on_model_change,
-            options=options,
-        )
-    )
+    session = loop.run(ServerSession.open(url, expected=expected, **talk))
     try:
         classifier = ServerClassifier(session, loop, expected, thresholds)
-        classifier.opened_by = partial(
-            open_classifier,
-            url,
-            model=model,
-            metadata_url=metadata_url,
-            verify=verify,
-            thresholds=thresholds,
-            long_texts=long_texts,
-            on_model_change=on_model_change,
-            options=options,
-        )
-        return classifier
     except BaseException:
         loop.run(session.close())
         raise
+    classifier.opened_by = partial(open_classifier, url, model=model, thresholds=thresholds, **talk)
+    return classifier
 
 
 class AsyncEmotionClassifier(_Served):
@@ -282,34 +257,19 @@ class AsyncEmotionClassifier(_Served):
         url: str,
         *,
         model: Model | None = None,
-        metadata_url: str | None = None,
-        verify: bool = True,
         thresholds: Thresholds | None = None,
-        long_texts: LongTexts | None = None,
-        on_model_change: OnModelChange = "error",
-        options: ServerOptions | None = None,
+        **talk: Unpack[SessionOptions],
     ) -> Self:
-        """Connect to a server and verify it; the arguments are those of `EmotionClassifier`'s.
+        """Connect to a server and verify it; see `EmotionClassifier.from_server`.
 
         :param url: of the served model, as there.
         :param model: the bundle that the server must serve.
-        :param metadata_url: REST URL of the same server.
-        :param verify: False to believe `model`.
         :param thresholds: by label.
-        :param long_texts: where the server takes tokens.
-        :param on_model_change: `error` or `follow`.
-        :param options: time limits and the rest.
+        :param talk: `metadata_url`, `verify`, `long_texts`, `on_model_change` and `options`, as
+            there.
         :return: the classifier.
         """
-        session = await ServerSession.open(
-            url,
-            expected=expected_model(model),
-            metadata_url=metadata_url,
-            verify=verify,
-            long_texts=long_texts,
-            on_model_change=on_model_change,
-            options=options,
-        )
+        session = await ServerSession.open(url, expected=expected_model(model), **talk)
         try:
             return cls(session, thresholds)
         except BaseException:

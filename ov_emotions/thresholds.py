@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.errors import ExportError, InputError
 from ov_emotions.metrics import score
 from ov_emotions.schema import Task
-from ov_emotions.system import shared_core
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -309,8 +308,7 @@ def with_thresholds(
         metrics={},
         provenance={**manifest.provenance, "thresholds": record},
     )
-    model = shared_core().read_model(bundle.model_path)
-    return write_bundle(output, changed, model, bundle.tokenizer().to_str())
+    return bundle.write_changed(output, changed)
 
 
 def scale_logits(model: ov.Model, factors: NDArray[np.float64]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from ov_emotions.progress import Progress
+from ov_emotions.texts import BadRow, read_texts
+from ov_emotions.texts.transcripts import clock
 
 _FIRST_LINE_SECONDS = 10.0
 _LINE_SECONDS = 30.0
@@ -109,7 +111,7 @@ class Bar:
             share = f"{progress.done / progress.total:.0%}"
             parts = [f"{progress.done:,} of {progress.total:,} {progress.unit}", share]
             if rate:
-                parts.append(f"{_clock((progress.total - progress.done) / rate)} left")
+                parts.append(f"{clock((progress.total - progress.done) / rate)} left")
         elif rate:
             parts.append(f"{rate:,.0f}/s")
         return ", ".join([*parts, *([progress.note] if progress.note else [])])
@@ -117,8 +119,6 @@ class Bar:
 
 def usable_texts(path: Path, bar: Bar, kind: str = "rows") -> Iterator[str]:
     """Read the texts of a file; how many rows had none is told at the end."""
-    from ov_emotions.texts import BadRow, read_texts
-
     left_out = 0
     for row in read_texts(path):
         if isinstance(row, BadRow):
@@ -127,9 +127,3 @@ def usable_texts(path: Path, bar: Bar, kind: str = "rows") -> Iterator[str]:
             yield row
     if left_out:
         bar.message(f"{path}: {left_out} {kind} without a usable text were left out")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

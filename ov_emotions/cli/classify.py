@@ -1,22 +1,25 @@
-"""`ov-emotions classify`: texts in, emotions out."""
+"""`ov-emotions classify` and `classify-many`: texts in, emotions out."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from msgspec import structs
 
 from ov_emotions.cli.bar import Bar
-from ov_emotions.cli.frame import UsageError, verb
+from ov_emotions.cli.frame import Answer, UsageError, verb
 from ov_emotions.cli.output import open_bytes, open_output
-from ov_emotions.cli.render import HumanWriter, JsonWriter
 from ov_emotions.errors import InputError
+from ov_emotions.normalize import replace_surrogates
 from ov_emotions.schema import Count, Flag, InferencePrecision, LongTexts
 from ov_emotions.texts import (
     FORMATS,
@@ -33,6 +36,8 @@ from ov_emotions.texts.writing import WRITTEN, Added, RowWriter, Written, free, 
 
 if TYPE_CHECKING:
     from ov_emotions.classifier import TextClassifier
+    from ov_emotions.cluster.run import Summary
+    from ov_emotions.prediction import Prediction
 
 _GROUP = 1024
 
@@ -287,4 +292,184 @@ def _writer(
     nothing = "none named" if hasattr(classifier, "counts") else "nothing to read"
     return HumanWriter(
         out, {label: names.get(label, label) for label in classifier.labels}, nothing
+    )
+
+
+_DIM, _RESET = "\x1b[2m", "\x1b[0m"
+_COLOURS = {
+    "anger": "\x1b[31m",
+    "disgust": "\x1b[32m",
+    "fear": "\x1b[35m",
+    "joy": "\x1b[33m",
+    "sadness": "\x1b[34m",
+    "surprise": "\x1b[36m",
+    "neutral": _DIM,
+}
+
+
+def coloured(out: TextIO) -> bool:
+    """Tell whether colours are welcome: on a terminal that has them, and without NO_COLOR."""
+    return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def one_line(text: str) -> str:
+    """Make a text one line, with nothing that a terminal would obey, such as escape sequences."""
+    words = " ".join(replace_surrogates(text).split())
+    return "".join(character if character.isprintable() else "�" for character in words)
+
+
+class JsonWriter:
+    """Writes `{"text", "labels", "scores", "truncated"}`, a line each."""
+
+    def __init__(self, out: TextIO, names: Mapping[str, str]) -> None:
+        self.out = out
+        self.names = names
+
+    def write(self, row: Row, prediction: Prediction) -> None:
+        """Write one prediction; halves of surrogate pairs in the text become U+FFFD."""
+        value = {"text": replace_surrogates(row.text), **prediction.to_dict(rounded=True)}
+        if self.names:
+            value["labels"] = [self.names.get(label, label) for label in value["labels"]]
+            value["scores"] = {self.names.get(k, k): v for k, v in value["scores"].items()}
+        self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+class HumanWriter:
+    """Writes the emotions in a column, then the text, cut to the width of a terminal.
+
+    `nothing` stands for a text that scores 0 everywhere.
+    """
+
+    def __init__(self, out: TextIO, names: Mapping[str, str], nothing: str) -> None:
+        self.out = out
+        self.names = names
+        self.nothing = nothing
+        self.coloured = coloured(out)
+        self.columns = shutil.get_terminal_size().columns if out.isatty() else None
+        # Room for the two longest names from the start; the column grows if a row needs more.
+        longest = sorted(map(len, names.values()))[-2:]
+        self.width = sum(longest) + len(" 99%, ") + len(" 99%")
+
+    def write(self, row: Row, prediction: Prediction) -> None:
+        """Write one prediction as one line."""
+        parts = [(label, self._part(prediction, label)) for label in prediction.labels]
+        if not parts:
+            parts = [("neutral", self._nothing(prediction))]
+        plain = ", ".join(part for _, part in parts)
+        self.width = max(self.width, len(plain))
+        shown = plain
+        if self.coloured:
+            shown = ", ".join(f"{_COLOURS.get(k, '')}{part}{_RESET}" for k, part in parts)
+        padding = " " * (self.width - len(plain) + 2)
+        text = one_line(row.text)
+        mark = " (only its beginning was read)" if prediction.truncated else ""
+        if self.columns is not None:
+            room = max(self.columns - self.width - 2 - len(mark), 12)
+            text = text if len(text) <= room else text[: room - 1] + "…"
+        self.out.write(f"{shown}{padding}{text}{mark}\n")
+
+    def _part(self, prediction: Prediction, label: str) -> str:
+        return f"{self.names[label]} {prediction.scores[label]:.0%}"
+
+    def _nothing(self, prediction: Prediction) -> str:
+        best = max(prediction.scores, key=lambda label: prediction.scores[label])
+        if prediction.scores[best] == 0:
+            return f"— {self.nothing}"
+        return f"— at most {self._part(prediction, best)}"
+
+
+@dataclass(frozen=True)
+class ManyOptions:
+    """Which files are classified, and where their rows go.
+
+    :param source: a folder of files, or one file.
+    :param target: a folder to write.
+    :param prefix: before the names of the columns that are added.
+    :param restart: delete what OUT holds, begin anew.
+    """
+
+    source: Annotated[Path, Flag("IN", positional=True)]
+    target: Annotated[Path, Flag("OUT", positional=True)]
+    prefix: str = ""
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class ManyResources:
+    """What does the work.
+
+    :param actors: processes (default: as cores allow).
+    :param threads: of each.
+    :param part_rows: rows of a part at most; what a kill loses is the parts under way.
+    :param address: of a Ray cluster, `auto` or HOST:PORT.
+    """
+
+    actors: Count | None = None
+    threads: Count = 1
+    part_rows: Count = 10_000
+    address: str | None = None
+
+
+@verb(texts={"json": "print the summary as JSON"})
+def classify_many(
+    options: ManyOptions,
+    reading: ReadSettings,
+    prediction: PredictionOptions,
+    resources: ManyResources,
+    answer: Answer,
+) -> int:
+    """Find the emotions of all rows of a folder of files, on Ray Data.
+
+    IN is searched for the files that `classify` reads; names that begin with a dot or an underscore
+    are left out. The rows are cut into parts, and each is written to OUT in the format of its file
+    (.jsonl for texts without columns and transcripts): all columns as they were, then source_file,
+    labels, scores and truncated. Rows without a usable text are set aside in OUT/_bad with file,
+    row and reason; then the exit code is 1.
+
+    A run that was stopped or killed goes on when the same command is given again: parts that stand
+    are not done twice. OUT/_SUCCESS is there when all are. Other input or options are refused;
+    --actors, --threads and --address may differ.
+
+    On one machine, Ray is started for the length of the command. With --address, IN, OUT and a
+    model that is a folder must be where every node of the cluster sees them.
+    """
+    from ov_emotions.cluster import run
+    from ov_emotions.cluster.plan import resolve_settings
+
+    with Bar("rows") as bar:
+        settings = resolve_settings(
+            prediction.model,
+            thresholds=prediction.threshold or None,
+            reading=reading,
+            prefix=options.prefix,
+            long_texts=prediction.long_texts,
+            precision=prediction.precision,
+            part_rows=resources.part_rows,
+        )
+        summary = run.classify_many(
+            options.source,
+            options.target,
+            settings,
+            actors=resources.actors,
+            threads=resources.threads,
+            address=resources.address,
+            restart=options.restart,
+            tell=bar,
+        )
+        for sentence in summary.failed:
+            bar.message(f"not done: {sentence}")
+        if summary.rows_bad:
+            bar.message(f"{summary.rows_bad:,} rows were set aside: {options.target / '_bad'}")
+    answer.give(summary, _sentence(summary))
+    return 1 if summary.rows_bad or summary.failed else 0
+
+
+def _sentence(summary: Summary) -> str:
+    rows = f"{summary.rows_out:,} of {summary.rows_in:,} rows classified"
+    if summary.rows_per_second is None:
+        return f"{rows}; nothing was left to do"
+    before = f", {summary.parts_before:,} of {summary.parts:,} parts before"
+    return (
+        f"{rows}{before if summary.parts_before else ''}; {summary.rows_per_second:,.0f} rows/s in "
+        f"{summary.seconds:,.1f} s ({summary.actors} actors, {summary.threads} threads each)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from ov_emotions.cli.render import coloured, one_line
+from ov_emotions.cli.classify import coloured, one_line
 from ov_emotions.dialogues.results import Analysis, DialogueAnalysis, SpeakerAnalysis
 from ov_emotions.reports.dialogue_sentences import (
     handover_sentence,

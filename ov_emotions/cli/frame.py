@@ -472,11 +472,6 @@ def _from_file(path: Path, verb: Verb) -> dict[str, Any]:
     }
 
 
-def positive_int(text: str) -> int:
-    """Read a whole number above zero; an `argparse` type."""
-    return int(_in_range(_value(text, int), {"ge": 1}))
-
-
 def _choice(text: str, choices: Sequence[Any]) -> Any:
     for choice in choices:
         if text == str(choice):

@@ -31,7 +31,7 @@ PROG = "ov-emotions"
 VERBS = {
     "classify": ("classify", "find the emotions of texts"),
     "classify-many": (
-        "classify_many",
+        "classify",
         "find the emotions of folders of texts, on all cores or a Ray cluster",
     ),
     "dialog": ("dialog", "follow the emotions of dialogues: curves, turning points, upset clients"),
@@ -47,7 +47,7 @@ VERBS = {
     "train": ("training", "fine-tune a base encoder on a prepared folder"),
     "distill": ("training", "train a small student on what teachers say"),
     "convert": ("convert", "make a served INT8 model of any fine-tuned checkpoint"),
-    "adapt": ("adapt", "fit a model to a few hundred labelled texts, in minutes on a CPU"),
+    "adapt": ("evaluation", "fit a model to a few hundred labelled texts, in minutes on a CPU"),
     "export": ("convert", "convert a checkpoint to an fp32 OpenVINO bundle"),
     "quantize": ("quantize", "make a model smaller and faster by a recipe"),
     "thresholds": ("evaluation", "fit decision thresholds, and compare ways to"),

@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -76,13 +76,8 @@ def open_bytes(path: Path | None) -> Iterator[BinaryIO]:
                 raise PermissionError(0, "no permission")
             file = stack.enter_context(open_whole(path))
         with _named_failure(str(path), of_others=False):
-            try:
-                yield file
-                file.flush()
-            except BaseException:
-                with suppress(OSError):  # there is no more room for the rest than before
-                    file.close()
-                raise
+            yield file
+            file.flush()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,16 @@ class Scored:
     facts: ServedFacts
     scores: Scores
     truncated: list[bool | None]
+
+
+class SessionOptions(TypedDict, total=False):
+    """The keyword arguments of `ServerSession.open` but for the bundle that is expected."""
+
+    metadata_url: str | None
+    verify: bool
+    long_texts: LongTexts | None
+    on_model_change: OnModelChange
+    options: ServerOptions | None
 
 
 class _ModelChanged(Exception):  # noqa: N818

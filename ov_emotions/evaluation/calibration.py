@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import ExportError
 from ov_emotions.evaluation.run import open_bundle, predict_rows
@@ -106,7 +106,7 @@ def with_temperatures(
         thresholds=dict(zip(manifest.labels, moved.tolist(), strict=True)),
         provenance={**manifest.provenance, "temperature": [*earlier, record]},
     )
-    return write_bundle(output, changed, model, bundle.tokenizer().to_str())
+    return bundle.write_changed(output, changed, model)
 
 
 def calibration_facts(

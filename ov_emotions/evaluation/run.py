@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ov_emotions.bundle import Bundle, write_bundle
+from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
 from ov_emotions.errors import DataError, InputError
@@ -20,7 +20,7 @@ from ov_emotions.files import sha256_file
 from ov_emotions.manifest import CHECKLIST, WEIGHTS_NAME, threshold_array
 from ov_emotions.metrics import LabelF1, bootstrap_intervals, score
 from ov_emotions.schema import to_builtins
-from ov_emotions.system import environment, shared_core
+from ov_emotions.system import environment
 from ov_emotions.thresholds import apply_thresholds
 
 BOOTSTRAP_SAMPLES = 2000
@@ -248,7 +248,7 @@ def record_metrics(bundle: Bundle, results: Sequence[Result]) -> Bundle:
         raise InputError("two of the figures are of weights of the same precision; record one")
     metrics = {result.weights: to_builtins(result.splits) for result in results}
     kept = {name: manifest.metrics[name] for name in (CHECKLIST,) if name in manifest.metrics}
-    return _rewritten(bundle, {**metrics, **kept})
+    return bundle.write_changed(bundle.folder, manifest.replace(metrics={**metrics, **kept}))
 
 
 def record_checklist(bundle: Bundle, source: Source, result: CheckListResult) -> Bundle:
@@ -276,10 +276,5 @@ def record_checklist(bundle: Bundle, source: Source, result: CheckListResult) ->
             for group in result.groups
         ],
     }
-    return _rewritten(bundle, {**manifest.metrics, CHECKLIST: record})
-
-
-def _rewritten(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
-    model = shared_core().read_model(bundle.model_path)
-    manifest = bundle.manifest.replace(metrics=metrics)
-    return write_bundle(bundle.folder, manifest, model, bundle.tokenizer().to_str())
+    changed = manifest.replace(metrics={**manifest.metrics, CHECKLIST: record})
+    return bundle.write_changed(bundle.folder, changed)
