@@ -15,6 +15,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -88,7 +89,12 @@ def from_builtins(value: object, kind: type[_T], where: str, error: type[OvEmoti
 
 def read_json(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:
     """Read a JSON file as a class; see `from_builtins`."""
-    return _read(path, json.loads, "JSON", kind, error)
+    strict = partial(json.loads, parse_constant=_refuse_constant)
+    return _read(path, strict, "JSON", kind, error)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"it has no number {name}")
 
 
 def read_toml(path: Path, kind: type[_T], error: type[OvEmotionsError]) -> _T:

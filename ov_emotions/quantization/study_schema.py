@@ -11,9 +11,7 @@ may be absent or null: studies of before the field was there stay readable.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +20,7 @@ from msgspec import Meta, field
 from ov_emotions.errors import DataError
 from ov_emotions.evaluation.results import Interval, Readings
 from ov_emotions.metrics import Count, LabelF1, Share
-from ov_emotions.schema import Schema, from_builtins
+from ov_emotions.schema import Schema, from_builtins, read_json
 
 SCHEMA = 1
 KIND = "ov-emotions study"
@@ -341,14 +339,7 @@ def read_study(path: Path | str) -> Study:
 
     :raises DataError: if it cannot be read, is no study, or is newer than this library.
     """
-    path = Path(path)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read the study {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON, so it is no study: {error}") from error
-    return parse_study(value, str(path))
+    return parse_study(read_json(Path(path), dict[str, Any], DataError), str(path))
 
 
 def parse_study(value: object, where: str = "the study") -> Study:
@@ -365,18 +356,4 @@ def parse_study(value: object, where: str = "the study") -> Study:
         raise DataError(
             f"{where} has schema {schema}, and this library reads schema {SCHEMA}: {remedy}"
         )
-    for at in _infinite(value, ""):
-        raise DataError(f"{where}: {at} must be a finite number")
     return from_builtins(value, Study, where, DataError)
-
-
-def _infinite(value: object, at: str) -> Iterator[str]:
-    """Find numbers that JSON has no word for, but Python's reader lets pass."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield at
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _infinite(item, f"{at}.{key}" if at else str(key))
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from _infinite(item, f"{at}[{i}]")

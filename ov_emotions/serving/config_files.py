@@ -6,37 +6,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from ov_emotions.serving.config_rules import REFUSED_PATH, Finding, accepted, refused
 
-Kind = Literal["folder", "file", "missing", "unknown"]
-
-
-class ModelFiles(Protocol):
-    """What a check asks of a file system; every path is one that the server sees."""
-
-    def kind(self, path: str) -> Kind:
-        """Tell what lies at a path; "unknown" where that cannot be said from here."""
-        ...
-
-    def versions(self, path: str) -> Sequence[int]:
-        """List the versions in a model's folder, ascending."""
-        ...
-
-    def models(self, path: str, version: int) -> Sequence[str]:
-        """List the files of a version."""
-        ...
-
-    def inputs(self, path: str, version: int) -> Mapping[str, int | None] | None:
-        """Give the number of dimensions by input of a version; None what cannot be told."""
-        ...
-
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """Files of this machine, under the paths that a container has for them.
+    """Files of this machine, under the paths that a container, the server, has for them.
 
     :param mounts: folder of this machine by folder of the container; with none, paths are taken as
         they stand.
@@ -46,22 +24,26 @@ class LocalFiles:
     mounts: Mapping[str, Path] = field(default_factory=dict)
     base: Path = Path()
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> Literal["folder", "file", "missing", "unknown"]:
+        """Tell what lies at a path; "unknown" where that cannot be said from here."""
         local = self._local(path)
         if local is None:
             return "unknown"
         return "folder" if local.is_dir() else "file" if local.exists() else "missing"
 
     def versions(self, path: str) -> list[int]:
+        """List the versions in a model's folder, ascending."""
         local = self._local(path)
         names = [entry.name for entry in local.iterdir() if entry.is_dir()] if local else []
         return sorted(int(name) for name in names if re.fullmatch(r"[1-9][0-9]*", name))
 
     def models(self, path: str, version: int) -> list[str]:
+        """List the files of a version."""
         local = self._local(path)
         return sorted(entry.name for entry in (local / str(version)).iterdir()) if local else []
 
     def inputs(self, path: str, version: int) -> dict[str, int | None] | None:
+        """Give the number of dimensions by input of a version; None what cannot be told."""
         local = self._local(path)
         found = sorted((local / str(version)).glob("*.xml")) if local else []
         try:
@@ -105,7 +87,7 @@ def served_versions(policy: Mapping[str, Mapping[str, Any]], found: Sequence[int
     return list(found[-policy.get("latest", {"num_versions": 1})["num_versions"] :])
 
 
-def check_path(files: ModelFiles, path: str, where: str) -> Iterator[Finding]:
+def check_path(files: LocalFiles, path: str, where: str) -> Iterator[Finding]:
     """Check the value of `base_path`."""
     kind = files.kind(path)
     if ".." in PurePosixPath(path).parts:
@@ -127,7 +109,7 @@ def check_path(files: ModelFiles, path: str, where: str) -> Iterator[Finding]:
 
 
 def check_versions(
-    files: ModelFiles, path: str, policy: Mapping[str, Mapping[str, Any]], where: str
+    files: LocalFiles, path: str, policy: Mapping[str, Mapping[str, Any]], where: str
 ) -> Iterator[Finding]:
     """Check the versions that the policy picks of a folder that is there."""
     found = files.versions(path)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ov_emotions.errors import InputError
@@ -27,6 +24,7 @@ BUCKET = "s3://emotions-models"
 
 _COPIES_MIB = 256
 
+_TEMPLATES = Path(__file__).parent / "templates"
 _PLACEHOLDER = re.compile(r"@\{(\w+)\}")
 _HIDDEN = {"gitignore": ".gitignore"}
 
@@ -48,8 +46,10 @@ def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[st
         f"{overlays}/throughput/{CONFIG_NAME}": render_config(_throughput(profile)),
     }
     values = _values(profile)
-    for path, template in _templates(files("ov_emotions.serving") / "templates").items():
-        texts[path] = _fill(template, values)
+    for file in filter(Path.is_file, _TEMPLATES.rglob("*")):
+        path = file.relative_to(_TEMPLATES).as_posix()
+        template = file.read_text(encoding="utf-8")
+        texts[_HIDDEN.get(path, path)] = _PLACEHOLDER.sub(lambda m: values[m[1]], template)
     # One configuration of the front, which Compose and Kubernetes both mount.
     texts[f"{overlays}/front/nginx.conf"] = texts["nginx/nginx.conf"]
     return dict(sorted(texts.items()))
@@ -142,18 +142,3 @@ def _yaml_list(items: list[str], indent: int) -> str:
         " " * indent + "- " + (item if re.fullmatch(r"[\w\-=./]+", item) else json.dumps(item))
         for item in items
     )
-
-
-def _templates(folder: Traversable, prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for entry in folder.iterdir():
-        path = prefix + _HIDDEN.get(entry.name, entry.name)
-        if entry.is_dir():
-            found |= _templates(entry, path + "/")
-        else:
-            found[path] = entry.read_text(encoding="utf-8")
-    return found
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta
 
 from ov_emotions.errors import InputError
-from ov_emotions.schema import INFERENCE_PRECISIONS, Count, Flag
+from ov_emotions.schema import Count, Flag, InferencePrecision, check_fields
 
 if TYPE_CHECKING:
     from ov_emotions.manifest import Manifest
@@ -25,7 +27,6 @@ GRPC_PORT = 9000
 REST_PORT = 8000
 
 Goal = Literal["latency", "throughput"]
-GOALS: tuple[Goal, ...] = get_args(Goal)
 
 DEFAULT_METRICS = (
     "ovms_current_requests",
@@ -131,8 +132,8 @@ class ServingProfile:
     """
 
     goal: Annotated[Goal, Flag(name="profile")]
-    cores: Count
-    precision: str = "f32"
+    cores: Annotated[int, Meta(ge=1, le=MAX_CORES)]
+    precision: InferencePrecision = "f32"
     concurrency: Count | None = None
     exclusive_cores: bool = False
     name: str = "emotions"
@@ -146,24 +147,13 @@ class ServingProfile:
     tuned_threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.goal not in GOALS:
-            raise InputError(f"profile is {self.goal!r}; it must be {' or '.join(GOALS)}")
-        if not 1 <= self.cores <= MAX_CORES:
-            raise InputError(f"cores is {self.cores}; it must lie between 1 and {MAX_CORES}")
-        if self.precision not in INFERENCE_PRECISIONS:
-            raise InputError(
-                f"precision is {self.precision!r}; it must be one of "
-                f"{', '.join(INFERENCE_PRECISIONS)}"
-            )
+        check_fields(self, InputError)
         for name, value in (("streams", self.tuned_streams), ("threads", self.tuned_threads)):
             if value is not None and not 1 <= value <= self.cores:
                 raise InputError(
                     f"the tuned {name} are {value}; they must lie between 1 and the cores, "
                     f"{self.cores}"
                 )
-        for name, value in (("concurrency", self.concurrency), ("max_batch", self.max_batch)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
         if not _NAME.fullmatch(self.name):
             raise InputError(
                 f"the model's name is {self.name!r}; it becomes a part of URLs and must be made of "

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from ov_emotions.errors import DataError
 from ov_emotions.schema import Flag
-from ov_emotions.serving.config_files import ModelFiles, check_path, check_versions, served_versions
+from ov_emotions.serving.config_files import LocalFiles, check_path, check_versions, served_versions
 from ov_emotions.serving.config_rules import (
     REFUSED_AS_JSON,
     REFUSED_MODEL,
@@ -73,7 +73,7 @@ def reload_status(findings: Sequence[Finding]) -> int | None:
 
 
 def validate_file(
-    path: Path, traits: ServerTraits = DEFAULT_TRAITS, files: ModelFiles | None = None
+    path: Path, traits: ServerTraits = DEFAULT_TRAITS, files: LocalFiles | None = None
 ) -> list[Finding]:
     """Check a file.
 
@@ -87,7 +87,7 @@ def validate_file(
 
 
 def validate_text(
-    data: bytes, traits: ServerTraits = DEFAULT_TRAITS, files: ModelFiles | None = None
+    data: bytes, traits: ServerTraits = DEFAULT_TRAITS, files: LocalFiles | None = None
 ) -> list[Finding]:
     """Check the content of a file."""
     twice: list[Finding] = []
@@ -130,7 +130,7 @@ def _not_a_number(text: str) -> Any:
 
 
 def validate(
-    config: object, traits: ServerTraits = DEFAULT_TRAITS, files: ModelFiles | None = None
+    config: object, traits: ServerTraits = DEFAULT_TRAITS, files: LocalFiles | None = None
 ) -> list[Finding]:
     """Check a parsed configuration.
 
@@ -192,7 +192,7 @@ def _sentences(error: Any) -> Iterator[Finding]:
 
 
 def _check_content(
-    config: Mapping[str, Any], traits: ServerTraits, files: ModelFiles | None
+    config: Mapping[str, Any], traits: ServerTraits, files: LocalFiles | None
 ) -> Iterator[Finding]:
     models: Sequence[Mapping[str, Any]] = [item["config"] for item in config["model_config_list"]]
     yield from check_metrics(config.get("monitoring", {}).get("metrics", {}))
@@ -217,7 +217,7 @@ def _check_model(
     model: Mapping[str, Any],
     where: str,
     traits: ServerTraits,
-    files: ModelFiles | None,
+    files: LocalFiles | None,
     *,
     first: bool,
 ) -> Iterator[Finding]:
@@ -241,7 +241,7 @@ def _check_model(
         yield from check_device(device, f"{where}.target_device", traits.devices)
 
 
-def _ranks(model: Mapping[str, Any], files: ModelFiles | None) -> Mapping[str, int | None] | None:
+def _ranks(model: Mapping[str, Any], files: LocalFiles | None) -> Mapping[str, int | None] | None:
     """Give the number of dimensions by input of the model that would be loaded, if it is seen."""
     path = model.get("base_path")
     if files is None or not path or files.kind(path) != "folder":
@@ -253,7 +253,7 @@ def _ranks(model: Mapping[str, Any], files: ModelFiles | None) -> Mapping[str, i
 def _check_folder(
     model: Mapping[str, Any],
     where: str,
-    files: ModelFiles | None,
+    files: LocalFiles | None,
     ranks: Mapping[str, int | None] | None,
 ) -> Iterator[Finding]:
     """Check what shows when the server loads the model."""

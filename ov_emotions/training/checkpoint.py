@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from msgspec import Meta
 from tokenizers import Tokenizer
 
 from ov_emotions.errors import CheckpointError, MissingExtraError, first_line
@@ -66,41 +67,48 @@ class DataFacts(Schema, frozen=True, kw_only=True):
     seed: int | None = None
 
 
-class CheckpointFacts(Schema, frozen=True, kw_only=True):
-    """What checkpoint.json holds.
+class RunFacts(Schema, frozen=True, kw_only=True):
+    """What is told beside every model that a run wrote.
 
-    :param thresholds: per label, fitted on their part of validation.
-    :param max_length: tokens that training texts were cut to.
-    :param earlier_training: how the checkpoint that it went on from was trained, if it did.
-    :param drawn_rows: texts that only teachers labelled, by how they were made.
+    :param earlier_training: how the model that it went on from was trained, if it did.
     :param selection: scores on the selection part of validation.
-    :param random_weights: of a checkpoint that only memory and time are measured with.
     """
 
     schema: Literal[1] = 1
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], Meta(min_length=1)]
     label_names_ru: dict[str, str]
-    thresholds: dict[str, float]
     normalizer: str
-    max_length: int
     base_model: str
     training: dict[str, Any]
     earlier_training: dict[str, Any] | None = None
     training_rows: int | None = None
-    drawn_rows: dict[str, int] | None = None
     data: DataFacts
     selection: dict[str, Any] | None = None
     step: int
     precision: str | None = None
     device: str | None = None
-    processes: int = 1
     provenance: dict[str, Any]
-    random_weights: bool = False
 
     def run_facts(self) -> dict[str, Any]:
-        """Return how the checkpoint was trained, for one that goes on from it."""
+        """Return how the model was trained, for one that goes on from it."""
         names = ("training", "earlier_training", "step", "precision", "device", "provenance")
         return {name: getattr(self, name) for name in names}
+
+
+class CheckpointFacts(RunFacts, frozen=True, kw_only=True):
+    """What checkpoint.json holds.
+
+    :param thresholds: per label, fitted on their part of validation.
+    :param max_length: tokens that training texts were cut to.
+    :param drawn_rows: texts that only teachers labelled, by how they were made.
+    :param random_weights: of a checkpoint that only memory and time are measured with.
+    """
+
+    thresholds: dict[str, float]
+    max_length: int
+    drawn_rows: dict[str, int] | None = None
+    processes: int = 1
+    random_weights: bool = False
 
 
 def is_checkpoint(folder: str | Path) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import TrainingArguments
@@ -30,6 +29,7 @@ from ov_emotions.training.checkpoint import (
     CheckpointFacts,
     DataFacts,
     HeadConfig,
+    RunFacts,
     check_base,
     check_labels,
     is_checkpoint,
@@ -118,7 +118,7 @@ def _trainer(
     fitted, selection = (prepared.validation_part(name) for name in ("thresholds", "selection"))
     scored = tokenize(tokenizer, [*fitted.texts, *selection.texts], config.max_length)
 
-    def score_selection() -> Evaluation[NDArray[np.float32]]:
+    def score_selection() -> Evaluation:
         """Fit thresholds on their part and score the selection part with them."""
         rank, count = args.process_index, args.world_size
         probabilities = np.zeros((len(scored), len(labels)), dtype=np.float32)
@@ -131,16 +131,16 @@ def _trainer(
         thresholds = fit_thresholds(probabilities[: len(fitted)], fitted.targets)
         predicted = apply_thresholds(probabilities[len(fitted) :], thresholds)
         scores = score(selection.targets, predicted, labels)
-        return Evaluation(scores, (scores.weighted_f1 + scores.macro_f1) / 2, thresholds)
-
-    def keep(evaluation: Evaluation[NDArray[np.float32]], step: int) -> None:
         found = facts.replace(
-            thresholds=dict(zip(labels, map(float, evaluation.found), strict=True)),
-            selection=evaluation.scores.to_dict(),
-            step=step,
+            thresholds=dict(zip(labels, map(float, thresholds), strict=True)),
+            selection=scores.to_dict(),
         )
-        with writing(best):
-            save_checkpoint(best, model, tokenizer, found)
+
+        def keep(step: int) -> None:
+            with writing(best):
+                save_checkpoint(best, model, tokenizer, found.replace(step=step))
+
+        return Evaluation(scores, (scores.weighted_f1 + scores.macro_f1) / 2, keep)
 
     return LabelTrainer(
         model,
@@ -149,13 +149,12 @@ def _trainer(
         [len(row) for row in ids],
         partial(examples.batch, pad_id=model.pad_id),
         score_selection,
-        keep,
         tell,
         [tracker] if tracker else [],
     )
 
 
-class LabelTrainer(RunTrainer[NDArray[np.float32]]):
+class LabelTrainer(RunTrainer):
     """Learns labels: the loss over those that are known, mixed with what teachers say."""
 
     config: TrainConfig
@@ -297,35 +296,55 @@ def _facts(
         rows=len(drawn.unlabelled),
     )
     further = [unlabelled] if drawn.unlabelled else []
+    known = run_facts(config, device, prepared, data, earlier, further)
     return CheckpointFacts(
-        labels=data.label_set.labels,
-        label_names_ru=dict(data.label_set.russian),
+        **known | {"training_rows": len(data) + len(drawn.texts)},
         thresholds={},
-        normalizer=NORMALIZER_VERSION,
         max_length=config.max_length,
-        base_model=config.base,
-        training=config.to_dict(),
-        earlier_training=earlier.run_facts() if earlier else None,
-        training_rows=len(data) + len(drawn.texts),
         drawn_rows={
             "unlabelled": len(drawn.unlabelled),
             "recombined": len(drawn.recombined),
             "left_out_as_held_out": drawn.held_out,
         },
-        data=data_facts(prepared, data.origins, earlier.data if earlier else None, further),
-        step=0,
-        precision=device.precision,
-        device=device.torch_device.type,
         processes=args.world_size,
-        provenance=environment("torch", "transformers", "tokenizers"),
     )
 
 
-def data_facts(
+def run_facts(
+    config: RunConfig,
+    device: Device,
+    prepared: PreparedData,
+    data: LabelledTexts,
+    earlier: RunFacts | None,
+    further: Sequence[TrainingSource] = (),
+) -> dict[str, Any]:
+    """Say of a run what is known before it, in the fields of `RunFacts`.
+
+    :param data: the rows that it learns from.
+    :param earlier: of the run that it goes on from.
+    :param further: sources beside the prepared folder's.
+    """
+    return {
+        "labels": data.label_set.labels,
+        "label_names_ru": dict(data.label_set.russian),
+        "normalizer": NORMALIZER_VERSION,
+        "base_model": config.base,
+        "training": config.to_dict(),
+        "earlier_training": earlier.run_facts() if earlier else None,
+        "training_rows": len(data),
+        "data": _data_facts(prepared, data.origins, earlier.data if earlier else None, further),
+        "step": 0,
+        "precision": device.precision,
+        "device": device.torch_device.type,
+        "provenance": environment("torch", "transformers", "tokenizers"),
+    }
+
+
+def _data_facts(
     prepared: PreparedData,
     origins: Iterable[str],
-    earlier: DataFacts | None = None,
-    further: Sequence[TrainingSource] = (),
+    earlier: DataFacts | None,
+    further: Sequence[TrainingSource],
 ) -> DataFacts:
     """Say what a model learned from, for its card: the sets with their licences."""
     rows = Counter(origins)

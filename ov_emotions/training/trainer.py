@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,22 +47,19 @@ _SAVE_EVERY_SECONDS = 120.0
 _MEAN_OVER = 100
 _COLUMNS = ("epoch", "step", "loss", "weighted_f1", "macro_f1", "unparseable_share")
 
-Found = TypeVar("Found")
-"""What an evaluation finds beside the scores, for the best weights to be kept with."""
-
 
 @dataclass(frozen=True)
-class Evaluation(Generic[Found]):
+class Evaluation:
     """How good the model in its present state is on the selection part.
 
     :param value: what the best weights have most of.
-    :param found: what is kept with them.
+    :param keep: writes `best/`, given the step.
     :param also: further numbers for the history.
     """
 
     scores: Scores
     value: float
-    found: Found
+    keep: Callable[[int], None]
     also: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -125,7 +122,7 @@ class Course(TrainerCallback, ExportableState):
     def mean_loss(self) -> float:
         return float(np.mean(self.losses))
 
-    def take_in(self, evaluation: Evaluation[Any], step: int) -> bool:
+    def take_in(self, evaluation: Evaluation, step: int) -> bool:
         """Add an evaluation to the history; say whether it is the best so far."""
         numbers = {
             "loss": self.mean_loss,
@@ -250,14 +247,12 @@ class _Numbers(torch.utils.data.Dataset[int]):
         return row
 
 
-class RunTrainer(Trainer, Generic[Found]):
+class RunTrainer(Trainer):
     """A run over rows that are tokenised already, from the last saved state on.
 
     :param lengths: tokens of every row.
     :param batch: makes a batch of rows by their numbers; -1 is a row that teaches nothing.
     :param score: scores the model in its present state on the selection part.
-    :param keep: called with every evaluation that is the best so far, and its step, to write
-        `best/`.
     :param trackers: told of every evaluation.
     """
 
@@ -271,13 +266,12 @@ class RunTrainer(Trainer, Generic[Found]):
         args: TrainingArguments,
         lengths: list[int],
         batch: Callable[[list[int]], dict[str, Tensor]],
-        score: Callable[[], Evaluation[Found]],
-        keep: Callable[[Evaluation[Found], int], None],
+        score: Callable[[], Evaluation],
         tell: Tell | None,
         trackers: Sequence[TrainerCallback] = (),
     ) -> None:
         self.config = config
-        self._score, self._keep = score, keep
+        self._score = score
         self._rows = _Numbers(len(lengths))
         self._batches = LengthBatches(
             lengths, config.batch_size, config.seed, args.process_index, args.world_size
@@ -341,7 +335,7 @@ class RunTrainer(Trainer, Generic[Found]):
             if self.args.should_save:
                 write_history(self.config.output, self.course.history)
                 if better:
-                    self._keep(evaluation, step)
+                    evaluation.keep(step)
         latest = self.course.history[-1]
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics=latest

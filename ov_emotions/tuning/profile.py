@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from ov_emotions.errors import InputError
 from ov_emotions.manifest import MODEL_NAME, WEIGHTS_NAME, Manifest
-from ov_emotions.schema import from_builtins, write_json
+from ov_emotions.schema import Count, from_builtins, read_json, write_json
 from ov_emotions.system import read_machine
 
 SCHEMA_VERSION = 1
@@ -62,18 +61,12 @@ class Settings:
         beside it for lists and for single texts.
     :param batch_tokens: tokens of a batch at most, padding included; at least 1.
     :param chunk_size: texts that `stream` classifies together; at least 1.
-    :raises InputError: if a number is out of range.
     """
 
-    threads: int
-    streams: int
-    batch_tokens: int
-    chunk_size: int
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
+    threads: Count
+    streams: Count
+    batch_tokens: Count
+    chunk_size: Count
 
 
 @dataclass(frozen=True)
@@ -111,12 +104,7 @@ class TuningProfile:
         :raises InputError: if it is no profile, or of a newer library.
         """
         where = f"tuning profile {os.fspath(path)}"
-        try:
-            table = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{where} cannot be read: {error}") from error
-        if not isinstance(table, dict):
-            raise InputError(f"{where} is no table of settings; `ov-emotions bench` writes one")
+        table = read_json(Path(path).expanduser(), dict[str, Any], InputError)
         version = table.get("schema_version")
         if version != SCHEMA_VERSION:
             raise InputError(

@@ -103,10 +103,10 @@ def test_what_is_no_version_policy_is_one_sentence(text):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"goal": "speed"}, "latency or throughput"),
-        ({"cores": 0}, "between 1 and 1024"),
-        ({"precision": "int8"}, "f32, bf16"),
-        ({"concurrency": 0}, "at least 1"),
+        ({"goal": "speed"}, "goal: .*latency, throughput"),
+        ({"cores": 0}, "cores: "),
+        ({"precision": "int8"}, "precision: .*f32, bf16"),
+        ({"concurrency": 0}, "concurrency: "),
         ({"name": "a/b"}, "part of URLs"),
         ({"base_path": "models"}, "absolute folder"),
     ],

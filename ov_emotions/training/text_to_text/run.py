@@ -16,18 +16,16 @@ from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import atomic_folder
 from ov_emotions.metrics import score
-from ov_emotions.normalize import NORMALIZER_VERSION, normalize
+from ov_emotions.normalize import normalize
 from ov_emotions.progress import Tell
 from ov_emotions.schema import write_json
-from ov_emotions.system import environment
 from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, check_labels
 from ov_emotions.training.device import choose_device, launched
 from ov_emotions.training.examples import Ids, pad, tokenize
 from ov_emotions.training.folder import run_folder, writing
-from ov_emotions.training.run import data_facts, open_prepared
+from ov_emotions.training.run import open_prepared, run_facts
 from ov_emotions.training.settings import BEST_NAME, Text2TextConfig
 from ov_emotions.training.text_to_text.targets import (
-    OutputCounts,
     TargetFormat,
     Text2TextManifest,
     is_text_to_text,
@@ -92,6 +90,8 @@ def train(config: Text2TextConfig, tell: Tell | None = None) -> Text2TextManifes
         model.to(device.torch_device)
         writer = LabelWriter(model, tokenizer, target, config, device)
         sources, targets = make_pairs(data, tokenizer, target, config)
+        known = run_facts(config, device, prepared, data, earlier)
+        known |= {name: getattr(config, name) for name in _READ}
         pad_id = int(model.generation_config.pad_token_id or 0)
 
         def batch(rows: list[int]) -> dict[str, Tensor]:
@@ -99,37 +99,23 @@ def train(config: Text2TextConfig, tell: Tell | None = None) -> Text2TextManifes
             written, _ = pad([targets[row] for row in rows], IGNORED)
             return {"input_ids": ids, "attention_mask": mask, "labels": written}
 
-        def score_selection() -> Evaluation[OutputCounts]:
+        def score_selection() -> Evaluation:
             written = writer.write(selection.texts)
             scores = score(selection.targets, written.predicted, labels)
             also = {"unparseable_share": written.counts.unparseable_share}
-            return Evaluation(scores, scores.weighted_f1, written.counts, also)
+            outputs = written.counts.to_dict()
 
-        def keep(evaluation: Evaluation[OutputCounts], step: int) -> None:
-            manifest = Text2TextManifest(
-                labels=labels,
-                label_names_ru=dict(data.label_set.russian),
-                **{name: getattr(config, name) for name in _READ},
-                normalizer=NORMALIZER_VERSION,
-                base_model=config.base,
-                training=config.to_dict(),
-                earlier_training=earlier.run_facts() if earlier else None,
-                training_rows=len(data),
-                left_out=left_out,
-                data=data_facts(prepared, data.origins, earlier.data if earlier else None),
-                selection=evaluation.scores.to_dict(),
-                outputs=evaluation.found.to_dict(),
-                step=step,
-                precision=device.precision,
-                device=device.torch_device.type,
-                provenance=environment("torch", "transformers", "tokenizers"),
-            )
-            with writing(best), atomic_folder(best) as folder:
-                save_model(folder, model, tokenizer)
-                write_json(folder / TEXT2TEXT_NAME, manifest)
+            def keep(step: int) -> None:
+                found = {"step": step, "selection": scores.to_dict(), "outputs": outputs}
+                manifest = Text2TextManifest(**known | found, left_out=left_out)
+                with writing(best), atomic_folder(best) as folder:
+                    save_model(folder, model, tokenizer)
+                    write_json(folder / TEXT2TEXT_NAME, manifest)
+
+            return Evaluation(scores, scores.weighted_f1, keep, also)
 
         lengths = [len(source) for source in sources]
-        RunTrainer(model, config, args, lengths, batch, score_selection, keep, tell).run()
+        RunTrainer(model, config, args, lengths, batch, score_selection, tell).run()
         return Text2TextManifest.read(best)
 
 

@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from msgspec import Meta
+from typing import Any
 
 from ov_emotions.errors import CheckpointError, TrainingError
 from ov_emotions.normalize import NORMALIZER_VERSION
-from ov_emotions.schema import Schema, read_json, to_builtins
-from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, DataFacts, not_here
+from ov_emotions.schema import Count, read_json, to_builtins
+from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, RunFacts, not_here
 from ov_emotions.training.settings import Names
 
 SEPARATOR = ", "
-Positive = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -155,39 +152,22 @@ def is_text_to_text(source: str | os.PathLike[str] | None) -> bool:
     return source is not None and (Path(source) / TEXT2TEXT_NAME).is_file()
 
 
-class Text2TextManifest(Schema, frozen=True, kw_only=True):
+class Text2TextManifest(RunFacts, frozen=True, kw_only=True):
     """What is known of a trained text-to-text model; `Text2TextConfig` says what the settings are.
 
-    :param labels: in the order of writing.
-    :param earlier_training: how the base was trained, where it is an earlier run's; else None.
     :param left_out: by set, rows not trained on because some label of theirs is unknown.
-    :param selection: scores on the selection part of validation.
-    :param outputs: how many of the outputs there could be read.
+    :param outputs: how many of the outputs of the selection part could be read.
     """
 
-    schema: Literal[1] = 1
-    labels: Annotated[tuple[str, ...], Meta(min_length=1)]
-    label_names_ru: dict[str, str]
     names: Names
     no_emotion: str
     prefix: str
-    max_source_length: Positive
-    max_target_length: Positive
-    beams: Positive
+    max_source_length: Count
+    max_target_length: Count
+    beams: Count
     constrained: bool
-    normalizer: str
-    base_model: str
-    training: dict[str, Any]
-    earlier_training: dict[str, Any] | None = None
-    training_rows: int
     left_out: dict[str, int]
-    data: DataFacts
-    selection: dict[str, Any]
     outputs: dict[str, Any]
-    step: int
-    precision: str
-    device: str
-    provenance: dict[str, Any]
 
     def target_format(self) -> TargetFormat:
         """Return how its outputs are read."""
@@ -197,11 +177,6 @@ class Text2TextManifest(Schema, frozen=True, kw_only=True):
         """Return plain values for JSON."""
         values: dict[str, Any] = to_builtins(self)
         return values
-
-    def run_facts(self) -> dict[str, Any]:
-        """Return how the model was trained, for one that goes on from it."""
-        names = ("training", "earlier_training", "step", "provenance")
-        return {name: getattr(self, name) for name in names}
 
     @staticmethod
     def read(folder: Path) -> Text2TextManifest:
