@@ -14,11 +14,11 @@ from pathlib import Path
 
 from benchmarks.common import command
 from ov_emotions.data.dataset import PreparedData
+from ov_emotions.encoding import tokenize
 from ov_emotions.metrics import score
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
 from ov_emotions.training.device import choose_device
-from ov_emotions.training.examples import tokenize
 from ov_emotions.training.model import EmotionModel, predict_logits, save_checkpoint
 
 
@@ -41,7 +41,7 @@ def average(before: Path, after: Path, out: Path, *, share: float, data: Path) -
     tokenizer, device = load_tokenizer(str(after)), choose_device("cpu", "fp32")
     fitted, selection = (prepared.validation_part(name) for name in ("thresholds", "selection"))
     scores = [
-        sigmoid(predict_logits(model, tokenize(tokenizer, list(p.texts), facts.max_length), device))
+        sigmoid(predict_logits(model, tokenize(tokenizer, p.texts, facts.max_length), device))
         for p in (fitted, selection)
     ]
     thresholds = fit_thresholds(scores[0], fitted.targets)

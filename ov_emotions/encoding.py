@@ -227,6 +227,29 @@ class TextEncoder:
         )
 
 
+Ids = NDArray[np.int32]
+"""Token ids of one text, shape (tokens,), special tokens included."""
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Ids]:
+    """Tokenise each text to a row of its own, cut at a length; the tokeniser stays as it is."""
+    own = Tokenizer.from_str(tokenizer.to_str())
+    own.encode_special_tokens = True
+    own.no_padding()
+    own.enable_truncation(max_length)
+    return [np.array(e.ids, dtype=np.int32) for e in own.encode_batch_fast(list(texts))]
+
+
+def pad(rows: Sequence[NDArray[np.integer]], pad_id: int) -> EncodedBatch:
+    """Pad rows to the longest of them, one token at the least."""
+    ids = np.full((len(rows), max([1, *map(len, rows)])), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return EncodedBatch(ids, mask)
+
+
 def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
     """Cut a list, at least once, so that the encodings of one part fit in memory."""
     remaining = iter(texts)

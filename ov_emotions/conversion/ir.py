@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from ov_emotions.encoding import EncodedBatch, pad
 from ov_emotions.errors import ExportError, OvEmotionsError, first_line
 from ov_emotions.manifest import MODEL_INPUTS
 from ov_emotions.system import quiet_transformers, require, shared_core
@@ -31,8 +33,6 @@ _BATCHES = (1, 2, 16)
 _ATTENTION, _MASK_PORT = "ScaledDotProductAttention", 3
 
 Rows = Sequence[NDArray[np.int32]]
-Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Token ids and attention mask, each int64, shape (rows, tokens)."""
 Reference = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """The original's own forward: token ids and mask to logits, float32, shape (rows, labels)."""
 
@@ -224,19 +224,11 @@ def sample_by_length(ids: Rows, per_group: int, seed: int) -> dict[str, list[NDA
     return chosen
 
 
-def padded_batches(rows: Rows, pad_id: int) -> Iterator[Batch]:
+def padded_batches(rows: Rows, pad_id: int) -> Iterator[EncodedBatch]:
     """Pad rows to batches of several sizes: alone without padding, two by two, many."""
-    start, turn = 0, 0
-    while start < len(rows):
-        part = rows[start : start + _BATCHES[turn % len(_BATCHES)]]
-        start, turn = start + len(part), turn + 1
-        width = max(map(len, part))
-        ids = np.full((len(part), width), pad_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for i, row in enumerate(part):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        yield ids, mask
+    remaining, sizes = iter(rows), cycle(_BATCHES)
+    while part := list(islice(remaining, next(sizes))):
+        yield pad(part, pad_id)
 
 
 class ParityCheck:
@@ -251,7 +243,13 @@ class ParityCheck:
     ) -> None:
         self._what = what
         self._groups = {
-            name: (len(rows), [(*b, reference(*b)) for b in padded_batches(rows, pad_id)])
+            name: (
+                len(rows),
+                [
+                    (batch, reference(batch.input_ids, batch.attention_mask))
+                    for batch in padded_batches(rows, pad_id)
+                ],
+            )
             for name, rows in groups.items()
         }
 
@@ -266,8 +264,8 @@ class ParityCheck:
         exact = True
         for name, (texts, batches) in self._groups.items():
             largest = 0.0
-            for ids, mask, expected in batches:
-                logits = compiled(dict(zip(MODEL_INPUTS, (ids, mask), strict=True)))["logits"]
+            for batch, expected in batches:
+                logits = compiled(batch.inputs())["logits"]
                 if logits.shape != expected.shape:
                     raise ExportError(
                         f"the IR of {self._what} gives logits of shape {logits.shape}, the "

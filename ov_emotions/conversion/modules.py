@@ -18,7 +18,7 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, 
 from ov_emotions.errors import CheckpointError, first_line
 from ov_emotions.schema import Task
 from ov_emotions.system import quiet_transformers, require
-from ov_emotions.training.model import ACTIVATIONS, WRAPPER
+from ov_emotions.training.model import ACTIVATIONS, WRAPPER, pool
 from ov_emotions.training.settings import Activation
 
 # Around a state dict, where a checkpoint holds an optimiser's state too.
@@ -120,7 +120,14 @@ class Described(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         found = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        features = self._pooled(found, attention_mask)
+        hidden, pooling = found.last_hidden_state, self._head.pooling
+        if pooling == "pooler":
+            features: Tensor = found.pooler_output
+        elif pooling == "max":
+            lowest = torch.finfo(hidden.dtype).min
+            features = hidden.masked_fill(attention_mask.unsqueeze(-1) == 0, lowest).amax(1)
+        else:
+            features = pool(hidden, attention_mask, pooling)
         for layer in self.linear[:-1]:
             features = ACTIVATIONS[self._head.activation](layer(features))
         logits: Tensor = self.linear[-1](features)
@@ -128,21 +135,6 @@ class Described(nn.Module):
 
     def set_attention(self, kind: str) -> None:
         self.encoder.set_attn_implementation(kind)
-
-    def _pooled(self, found: Any, mask: Tensor) -> Tensor:
-        hidden: Tensor = found.last_hidden_state
-        pooling = self._head.pooling
-        if pooling == "pooler":
-            pooled: Tensor = found.pooler_output
-            return pooled
-        if pooling == "cls":
-            return hidden[:, 0]
-        present = mask.unsqueeze(-1)
-        if pooling == "max":
-            return hidden.masked_fill(present == 0, torch.finfo(hidden.dtype).min).amax(1)
-        weights = present.to(hidden.dtype)
-        mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
-        return mean if pooling == "mean" else torch.cat([hidden[:, 0], mean], dim=-1)
 
 
 def read_state(files: Sequence[Path]) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from ov_emotions.conversion.sources import Found, open_source
 from ov_emotions.conversion.tokenizer import PROBES, check_words, same_reading
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.data.plain import PlainData, open_data
+from ov_emotions.encoding import tokenize
 from ov_emotions.errors import DataError, ExportError, InputError
 from ov_emotions.evaluation.analysis import score_readings
 from ov_emotions.evaluation.results import Readings, SplitScores
@@ -250,7 +251,7 @@ def _fp32(
         if data is not None:
             check_words(found.path, tokenizer, texts[:_VOCABULARY_TEXTS])
         tokenizer = same_reading(found.tokenizer_folder, tokenizer, texts[:_VOCABULARY_TEXTS])
-    ids = _tokenize(tokenizer, texts, min(2 * found.max_length, found.positions))
+    ids = tokenize(tokenizer, texts, min(2 * found.max_length, found.positions))
     groups = sample_by_length(ids, _PARITY_ROWS, config.seed)
     if not groups:
         raise ExportError("there are no texts to check the conversion with")
@@ -292,14 +293,6 @@ def _exact_ir(found: Found, groups: dict[str, list[NDArray[np.int32]]]) -> tuple
     accepted: list[Parity] = []
     model = to_ir(original, found.positions, lambda ir, way: accepted.append(check(ir, way)))
     return model, accepted[-1]
-
-
-def _tokenize(tokenizer: Tokenizer, texts: list[str], length: int) -> list[NDArray[np.int32]]:
-    own = Tokenizer.from_str(tokenizer.to_str())
-    own.encode_special_tokens = True
-    own.no_padding()
-    own.enable_truncation(length)
-    return [np.array(e.ids, dtype=np.int32) for e in own.encode_batch_fast(texts)]
 
 
 def _tokenizer_json(found: Found, tokenizer: Tokenizer) -> str:

@@ -7,7 +7,7 @@ only when `Found.load` is called.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,20 +17,13 @@ import openvino as ov
 from tokenizers import Tokenizer
 
 from ov_emotions.bundle import resolve
-from ov_emotions.conversion.checks import (
-    check_head,
-    check_kind,
-    has_weights,
-    labels_and_task,
-    read_config,
-    russian_names,
-)
 from ov_emotions.conversion.config import ConversionConfig
 from ov_emotions.conversion.ir import Reference
 from ov_emotions.conversion.optimum import find_graph, read_graph
 from ov_emotions.conversion.tokenizer import padding_id, read_tokenizer, token_window
 from ov_emotions.errors import BundleNotFoundError, CheckpointError, InputError
 from ov_emotions.files import best_inside
+from ov_emotions.labels import LABEL_SETS
 from ov_emotions.manifest import MANIFEST_NAME, TrainingSource
 from ov_emotions.normalize import NO_NORMALIZER, NORMALIZER_VERSION
 from ov_emotions.schema import Task, read_json, read_toml
@@ -42,6 +35,7 @@ _LOGGER = logging.getLogger(__name__)
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.toml")
 _WEIGHTS = ("model.safetensors", "model-*.safetensors", "adapter_model.safetensors")
 _OPENVINO = ("openvino_model.xml", "openvino_model.bin")
+_CLASSIFIER = "ForSequenceClassification"
 _HEAD = {"classifier", "score", "out_proj"}
 """What transformers calls that which stands on the encoder."""
 _LATE_WEIGHTS = ("pytorch_model*.bin", "adapter_model.bin", "model.onnx", "model.onnx_data")
@@ -100,7 +94,7 @@ def _bundle(_kind: str, path: Path, _config: ConversionConfig) -> Never:
 def _own_checkpoint(kind: str, path: Path, _config: ConversionConfig) -> Found:
     """Read what `ov-emotions train` wrote: it says all itself."""
     facts = read_checkpoint_facts(path)
-    described = read_config(path)
+    described = _read_config(path)
 
     def load() -> Any:
         modules = require("ov_emotions.conversion.modules", extra="train")
@@ -137,9 +131,9 @@ def _own_checkpoint(kind: str, path: Path, _config: ConversionConfig) -> Found:
 
 def _transformers(kind: str, path: Path, config: ConversionConfig) -> Found:
     """Read what `save_pretrained` or Trainer wrote."""
-    facts = read_config(path)
-    check_head(path, facts)
-    check_kind(path, facts)
+    facts = _read_config(path)
+    _check_head(path, facts)
+    _check_kind(path, facts)
 
     def load() -> Any:
         modules = require("ov_emotions.conversion.modules", extra="train")
@@ -159,9 +153,9 @@ def _adapter(kind: str, path: Path, config: ConversionConfig) -> Found:
         )
     named = str(adapter.get("base_model_name_or_path") or "")
     base = _adapted(path, named, config)
-    facts = read_config(base)
-    check_head(base, facts, adapted=True)
-    check_kind(base, facts)
+    facts = _read_config(base)
+    _check_head(base, facts, adapted=True)
+    _check_kind(base, facts)
     own = sorted(path.glob("adapter_model.*"))
     if not own:
         raise CheckpointError(f"{path} has adapter_config.json, but no adapter_model weights")
@@ -189,7 +183,7 @@ def _adapted(path: Path, named: str, config: ConversionConfig) -> Path:
     if config.base is not None:
         return resolve(config.base, files=(*_SMALL_FILES, *_WEIGHTS))
     for folder in (path, Path(named), path.parent / named, path.parent / Path(named).name):
-        if named and (folder / "config.json").is_file() and has_weights(folder):
+        if named and (folder / "config.json").is_file() and _has_weights(folder):
             return folder
     try:
         return resolve(named, files=(*_SMALL_FILES, *_WEIGHTS))
@@ -204,8 +198,8 @@ def _optimum(kind: str, path: Path, config: ConversionConfig) -> Found:
     """Read what optimum-cli wrote: the model is an IR, or ONNX, already."""
     graph = find_graph(path)
     assert graph is not None  # it fits
-    facts = read_config(path)
-    check_head(path, facts)
+    facts = _read_config(path)
+    _check_head(path, facts)
     written = "OpenVINO"
     if graph.suffix == ".onnx":
         written = "ONNX"
@@ -226,7 +220,7 @@ def _described(kind: str, path: Path, config: ConversionConfig) -> Found:
     return _found(
         kind,
         path,
-        read_config(base) | outputs,
+        _read_config(base) | outputs,
         replace(config, task=config.task or head.task),
         tokenizer_folder=base,
         base_model=head.base,
@@ -258,7 +252,7 @@ KINDS = (
     ),
     Kind(
         "transformers sequence classification",
-        lambda path: (path / "config.json").is_file() and has_weights(path),
+        lambda path: (path / "config.json").is_file() and _has_weights(path),
         _transformers,
     ),
     Kind(
@@ -304,7 +298,7 @@ def _found(
     ir: Callable[[], tuple[ov.Model, Reference]] | None = None,
 ) -> Found:
     """Describe a checkpoint of others: what config.json, tokeniser and the caller say of it."""
-    labels, task, said = labels_and_task(path, facts, config)
+    labels, task, said = _labels_and_task(path, facts, config)
     folder = tokenizer_folder or path
     tokenizer, settings = read_tokenizer(folder)
     window, positions = token_window(facts, settings, tokenizer, config.max_length)
@@ -328,7 +322,7 @@ def _found(
         ),
         load=load,
         ir=ir,
-        label_names_ru=russian_names(labels),
+        label_names_ru=_russian_names(labels),
         facts={
             "converted_from": {
                 "kind": kind.partition(" (")[0],
@@ -340,3 +334,105 @@ def _found(
         },
         tokenizer_folder=folder,
     )
+
+
+# What small files tell
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json.
+
+    :raises CheckpointError: if there is none, or it is no JSON object.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no config.json")
+    return read_json(path, dict[str, Any], CheckpointError)
+
+
+def _check_head(path: Path, config: Mapping[str, Any], *, adapted: bool = False) -> None:
+    """Refuse what is no classifier, or one that cannot be built.
+
+    :param adapted: whether the head comes from an adapter.
+    :raises CheckpointError: says why.
+    """
+    architectures = config.get("architectures") or []
+    if config.get("auto_map"):
+        raise CheckpointError(
+            f"{path} brings code of its own (auto_map in config.json), which is not run here"
+        )
+    if architectures and not adapted and not any(a.endswith(_CLASSIFIER) for a in architectures):
+        raise CheckpointError(
+            f"{path} is a {architectures[0]}, which classifies no texts; it takes a "
+            f"…{_CLASSIFIER}, and `ov-emotions train --base` puts a head on an encoder"
+        )
+
+
+def _check_kind(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a model of a type that transformers puts no classifier on.
+
+    :raises CheckpointError: names the type.
+    """
+    transformers = require("transformers", extra="train")
+    kinds = transformers.models.auto.modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    if config.get("model_type") not in kinds:
+        raise CheckpointError(
+            f"{path}: transformers {transformers.__version__} has no sequence classification of "
+            f"type {config.get('model_type')!r}"
+        )
+
+
+def _labels_and_task(
+    path: Path, facts: Mapping[str, Any], config: ConversionConfig
+) -> tuple[tuple[str, ...], Task, bool]:
+    """Decide what the outputs are called, and whether one or several of them count.
+
+    :param facts: config.json.
+    :return: labels, task, and whether the task was decided by anything.
+    :raises CheckpointError: for a regression.
+    :raises InputError: if the labels wished for are not as many as the outputs.
+    """
+    kind = facts.get("problem_type")
+    id2label = facts.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        found = tuple(str(id2label[k]) for k in sorted(id2label, key=int))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: id2label in config.json is no map of labels") from error
+    if kind == "regression" or (len(found) == 1 and kind != "multi_label_classification"):
+        raise CheckpointError(
+            f"{path} has a regression head, which gives a number and no label; nothing here "
+            "reads it"
+        )
+    if config.labels:
+        if len(config.labels) != len(found):
+            raise InputError(
+                f"--labels names {len(config.labels)} labels, and {path} has {len(found)} outputs"
+            )
+        found = config.labels
+    elif any(label == f"LABEL_{i}" for i, label in enumerate(found)):
+        _LOGGER.warning(
+            "%s does not say what its outputs are called: they stay %s; name them with --labels",
+            path,
+            ", ".join(found[:3]) + (" …" if len(found) > 3 else ""),
+        )
+    if len(set(found)) < len(found) or not all(label.strip() for label in found):
+        raise CheckpointError(f"{path}: labels must differ, none blank: {', '.join(found)}")
+    if config.task is not None:
+        return found, config.task, True
+    if kind == "multi_label_classification":
+        return found, "multi_label", True
+    # As transformers' own pipeline takes it where nothing is said.
+    return found, "single_label", kind == "single_label_classification"
+
+
+def _russian_names(labels: Sequence[str]) -> dict[str, str]:
+    """Give Russian names to labels: their own, if Russian, or those of a known label set."""
+    known = {name: r for s in LABEL_SETS.values() for name, r in s.russian.items()}
+    known |= {label: label for label in labels if any("а" <= c <= "я" for c in label.lower())}
+    return {label: known[label] for label in labels if label in known}
+
+
+def _has_weights(folder: Path) -> bool:
+    """Say whether a folder holds a checkpoint's weights: one file, or the index of several."""
+    names = ("model.safetensors", "pytorch_model.bin")
+    return any((folder / name).is_file() for one in names for name in (one, f"{one}.index.json"))

@@ -11,10 +11,10 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from ov_emotions.encoding import Ids, pad
 from ov_emotions.errors import QuantizationError
 from ov_emotions.metrics import score
 from ov_emotions.quantization.ptq import (
-    Ids,
     advanced_parameters,
     check_calibration,
     compile_exactly,
@@ -88,8 +88,7 @@ def _logits(compiled: ov.CompiledModel, ids: Sequence[Ids]) -> NDArray[np.float3
     for positions in by_length.values():
         for start in range(0, len(positions), _BATCH):
             batch = positions[start : start + _BATCH]
-            rows = np.stack([ids[i] for i in batch]).astype(np.int64)
-            fed = {"input_ids": rows, "attention_mask": np.ones_like(rows)}
+            fed = pad([ids[i] for i in batch], 0).inputs()
             found.update(zip(batch, np.array(compiled(fed)["logits"], np.float32), strict=True))
     return np.stack([found[i] for i in range(len(ids))])
 

@@ -14,12 +14,10 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
+from ov_emotions.encoding import Ids, pad
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.quantization.recipe import AlphaSearch, Compression, PtqConfig
 from ov_emotions.system import quiet_nncf, require, shared_core
-
-Ids = NDArray[np.int32]
-"""Token ids of one text, shape (tokens,), without padding."""
 
 Probabilities = Callable[[ov.Model], NDArray[np.float32]]
 """Runs a model on texts kept apart for a comparison: float32, shape (texts, labels)."""
@@ -164,10 +162,9 @@ def advanced_parameters(nncf: Any, config: PtqConfig) -> Any:
     return nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
 
 
-def feed(ids: Ids) -> dict[str, NDArray[np.int64]]:
+def feed(ids: Ids) -> dict[str, NDArray[np.generic]]:
     """Make a model's inputs of one text: `input_ids` and `attention_mask`, shape (1, tokens)."""
-    row = ids.astype(np.int64)[np.newaxis]
-    return {"input_ids": row, "attention_mask": np.ones_like(row)}
+    return pad([ids], 0).inputs()
 
 
 def compile_exactly(model: ov.Model) -> ov.CompiledModel:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
+from ov_emotions.encoding import Ids, tokenize
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.manifest import Manifest
 from ov_emotions.metrics import score
 from ov_emotions.progress import Tell, counted
 from ov_emotions.quantization.accuracy_control import Validation, quantize_with_accuracy_control
 from ov_emotions.quantization.ptq import (
-    Ids,
     compile_exactly,
     compress_weights,
     feed,
@@ -193,12 +193,7 @@ def _calibration_part(data: PreparedData, config: PtqConfig) -> LabelledTexts:
 
 
 def _tokenized(bundle: Bundle, texts: Sequence[str]) -> list[Ids]:
-    """Tokenise as the bundle does."""
-    tokenizer = bundle.tokenizer()
-    tokenizer.encode_special_tokens = True
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(bundle.manifest.max_length)
-    return [np.array(e.ids, dtype=np.int32) for e in tokenizer.encode_batch_fast(list(texts))]
+    return tokenize(bundle.tokenizer(), texts, bundle.manifest.max_length)
 
 
 class _Counted(list[Ids]):

@@ -33,6 +33,18 @@ class ServedConfig:
     def __post_init__(self) -> None:
         check_fields(self, InputError)
 
+    @property
+    def takes(self) -> Literal["text", "tokens"]:
+        """What goes into the served model."""
+        return "tokens" if self.token_in else "text"
+
+    def facts(self, long_texts: LongTexts) -> dict[str, str]:
+        """Return what clients are told of it beside the bundle's own facts."""
+        if self.takes == "tokens":
+            return {"input": "tokens"}
+        names = {"label_names": self.names, "separator": self.separator}
+        return {"input": "text", "long_texts": long_texts, **names}
+
 
 @dataclass(frozen=True)
 class TextModelConfig(ServedConfig):

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.classifier import EmotionClassifier
-from ov_emotions.encoding import EncodedBatch, TextEncoder
+from ov_emotions.encoding import EncodedBatch, pad, tokenize
 from ov_emotions.errors import ExportError
 from ov_emotions.normalize import NO_NORMALIZER, replace_surrogates
 from ov_emotions.serving.settings import TextModelConfig
@@ -43,7 +43,7 @@ from ov_emotions.serving.text_model import (
     label_names,
 )
 from ov_emotions.serving.text_nodes import string_core
-from ov_emotions.serving.text_tokenizer import tokenizer_model
+from ov_emotions.serving.text_tokenizer import pad_id, special_tokens, tokenizer_model
 from ov_emotions.thresholds import apply_thresholds
 
 if TYPE_CHECKING:
@@ -205,7 +205,8 @@ class _Checker:
         names = label_names(bundle, config.names, config.separator)
         self._names = dict(zip(manifest.labels, names, strict=True))
         self._thresholds, self._task = manifest.threshold_array(), manifest.task
-        self._encoder = TextEncoder(bundle.tokenizer(), manifest.max_length, "truncate")
+        self._tokenizer, self._max_length = bundle.tokenizer(), manifest.max_length
+        self._special, self._pad_id = special_tokens(bundle), pad_id(bundle)
         self._tokens = _TokenComparison(bundle)
 
     def check(self, texts: list[str]) -> tuple[list[Difference], float]:
@@ -245,15 +246,8 @@ class _Checker:
 
     def _encode(self, texts: list[str]) -> EncodedBatch:
         """Tokenise as a caller of a token-in model does; an empty text is a row of padding."""
-        encoded = self._encoder.encode(texts)
-        width = int(max([1, *encoded.lengths]))
-        ids = np.full((len(texts), width), encoded.pad_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        starts = np.cumsum(encoded.lengths) - encoded.lengths
-        for owner, start, length in zip(encoded.owners, starts, encoded.lengths, strict=True):
-            ids[owner, :length] = encoded.ids[start : start + length]
-            mask[owner, :length] = 1
-        return EncodedBatch(ids, mask)
+        rows = tokenize(self._tokenizer, texts, self._max_length)
+        return pad([row if len(row) > self._special else row[:0] for row in rows], self._pad_id)
 
     def _join(self, labels: Sequence[str]) -> str:
         return self._config.separator.join(self._names[label] for label in labels)

@@ -242,13 +242,9 @@ def _name_nodes(model: Any, prefix: str) -> None:
 def _stamp_serving(model: Any, bundle: Bundle, config: TextModelConfig) -> None:
     manifest = json.loads(bundle.manifest.to_json())
     facts = {
-        "input": "tokens" if config.token_in else "text",
         "manifest": json.dumps(manifest, ensure_ascii=False, separators=(",", ":")),
         "batch_size": f"1:{config.max_batch}",
+        **config.facts("truncate"),
     }
-    if not config.token_in:
-        facts["long_texts"] = "truncate"
-        facts["label_names"] = config.names
-        facts["separator"] = config.separator
     for key, text in facts.items():
         model.set_rt_info(text, ["model_info", key])

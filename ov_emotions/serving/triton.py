@@ -40,14 +40,8 @@ def facts(bundle: Bundle, config: TritonConfig) -> dict[str, str]:
     found: dict[str, object] = {
         **model_info(manifest),
         HASH_KEY: manifest.sha256,
-        "input": config.takes,
+        **config.facts(config.long_texts),
     }
-    if config.takes == "text":
-        found |= {
-            "long_texts": config.long_texts,
-            "label_names": config.names,
-            "separator": config.separator,
-        }
     return {
         key: fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
         for key, fact in found.items()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.encoding import Ids, pad
 from ov_emotions.errors import InputError, TrainingError
 from ov_emotions.training.settings import TrainConfig
 
@@ -20,7 +20,6 @@ _POOL = 40
 """Batches whose rows are sorted by length together: enough to make padding rare, few enough that
 the order of the rows stays random."""
 
-Ids = NDArray[np.int32]
 _BLANK = -1
 """Stands for a row that teaches nothing."""
 Elementwise = Callable[[Tensor, Tensor], Tensor]
@@ -146,7 +145,7 @@ class Examples:
 
     def batch(self, rows: list[int], pad_id: int) -> dict[str, Tensor]:
         """Make a batch of rows: padded ids and their mask, and what is learned from them."""
-        ids, mask = pad([self.ids[row] for row in rows], pad_id)
+        ids, mask = padded([self.ids[row] for row in rows], pad_id)
         counts = (np.array(rows) != _BLANK).astype(np.float32)
         learned = {
             "targets": self.targets[rows],
@@ -159,35 +158,13 @@ class Examples:
         return {"input_ids": ids, "attention_mask": mask, **tensors}
 
 
-def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Ids]:
-    """Tokenise, cutting long texts."""
-    tokenizer.enable_truncation(max_length)
-    try:
-        encodings = tokenizer.encode_batch_fast(texts)
-    finally:
-        tokenizer.no_truncation()
-    return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-
-
-def pad(ids: list[Ids], pad_id: int) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[Ids], pad_id: int) -> tuple[Tensor, Tensor]:
     """Pad rows to the longest of them.
 
     :return: ids and mask, int64, shape (rows, tokens); the mask is 0 at padding.
     """
-    width = max(map(len, ids))
-    tokens = np.full((len(ids), width), pad_id, dtype=np.int64)
-    mask = np.zeros((len(ids), width), dtype=np.int64)
-    for i, row in enumerate(ids):
-        tokens[i, : len(row)] = row
-        mask[i, : len(row)] = 1
-    return torch.from_numpy(tokens), torch.from_numpy(mask)
-
-
-def by_length(ids: list[Ids], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    """Group rows of like length, for evaluation."""
-    order = np.argsort([len(row) for row in ids], kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    batch = pad(rows, pad_id)
+    return torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
 
 
 class LengthBatches(torch.utils.data.Sampler[list[int]]):

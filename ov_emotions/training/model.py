@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from ov_emotions.encoding import Ids
 from ov_emotions.errors import CheckpointError, TrainingError
 from ov_emotions.files import atomic_folder
 from ov_emotions.schema import write_json
@@ -37,8 +38,8 @@ from ov_emotions.training.checkpoint import (
     read_head,
 )
 from ov_emotions.training.device import Device
-from ov_emotions.training.examples import Ids, by_length, pad
-from ov_emotions.training.settings import Activation, Attention
+from ov_emotions.training.examples import padded
+from ov_emotions.training.settings import Activation, Attention, Pooling
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,15 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 }
 WRAPPER = r"^(?:_orig_mod\.|module\.)+"
 """What torch.compile and DataParallel put before the names of weights."""
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Make one vector of token states: of the first, the mean of those of the text, or both."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+    return mean if pooling == "mean" else torch.cat([hidden[:, 0], mean], dim=-1)
 
 
 class EmotionModel(nn.Module):
@@ -87,14 +97,7 @@ class EmotionModel(nn.Module):
         :return: logits, float, shape (batch, labels).
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled = []
-        if self.head.pooling != "mean":
-            pooled.append(hidden[:, 0])
-        if self.head.pooling != "cls":
-            weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            pooled.append((hidden * weights).sum(1) / weights.sum(1).clamp(min=1))
-        features = torch.cat(pooled, dim=-1) if len(pooled) > 1 else pooled[0]
-        features = self.dropout(features)
+        features = self.dropout(pool(hidden, attention_mask, self.head.pooling))
         if self.head.hidden_size:
             features = self.hidden_dropout(self.activate(self.hidden(features)))
         logits: Tensor = self.classifier(features)
@@ -185,8 +188,10 @@ def predict_logits(
     logits = np.zeros((len(ids), model.head.labels), dtype=np.float32)
     done = 0
     with torch.inference_mode(), device.context():
-        for rows in by_length(ids, batch_size):
-            tokens, mask = pad([ids[row] for row in rows], model.pad_id)
+        order = np.argsort([len(row) for row in ids], kind="stable")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            tokens, mask = padded([ids[row] for row in rows], model.pad_id)
             out = model(tokens.to(device.torch_device), mask.to(device.torch_device))
             logits[rows] = out.float().cpu().numpy()
             done += len(rows)

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from ov_emotions.data.dataset import MANIFEST_NAME, LabelledTexts, PreparedData
+from ov_emotions.encoding import Ids, tokenize
 from ov_emotions.errors import DataError, TrainingError, first_line
 from ov_emotions.files import sha256_file
 from ov_emotions.manifest import TrainingSource
@@ -40,14 +41,12 @@ from ov_emotions.training.checkpoint import (
 from ov_emotions.training.device import Device, choose_device
 from ov_emotions.training.examples import (
     Examples,
-    Ids,
     choose_loss,
     chosen_rows,
     entry_weights,
     loss_scale,
     masked_sum,
     row_weights,
-    tokenize,
 )
 from ov_emotions.training.folder import run_folder, writing
 from ov_emotions.training.model import EmotionModel, predict_logits, save_checkpoint

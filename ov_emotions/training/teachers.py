@@ -18,6 +18,7 @@ from ov_emotions.bundle import Bundle, resolve
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.data.near_duplicates import NearDuplicateIndex
+from ov_emotions.encoding import tokenize
 from ov_emotions.errors import BundleError, CheckpointError, DataError, TrainingError
 from ov_emotions.files import atomic_path, sha256_file
 from ov_emotions.manifest import MANIFEST_NAME
@@ -32,7 +33,6 @@ from ov_emotions.training.checkpoint import (
     read_checkpoint_facts,
 )
 from ov_emotions.training.device import choose_device
-from ov_emotions.training.examples import tokenize
 from ov_emotions.training.model import EmotionModel, predict_logits
 from ov_emotions.training.settings import TrainConfig
 
@@ -183,7 +183,7 @@ def ask_checkpoint(
     # still known must not change the student's random numbers.
     with torch.random.fork_rng(devices=[]):
         teacher = EmotionModel.load(folder, config.attention).to(device.torch_device)
-    ids = tokenize(load_tokenizer(str(folder)), list(texts), config.max_length)
+    ids = tokenize(load_tokenizer(str(folder)), texts, config.max_length)
     return sigmoid(predict_logits(teacher, ids, device, report=report))
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("tomli_w", reason="settings are written with tomli-w", exc_t
 import torch
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
-from ov_emotions.encoding import TextEncoder
+from ov_emotions.encoding import TextEncoder, tokenize
 from ov_emotions.errors import TrainingError
 from ov_emotions.labels import EKMAN
 from ov_emotions.training import settings as settings_module
@@ -37,7 +37,6 @@ from ov_emotions.training.examples import (
     loss_scale,
     masked_sum,
     row_weights,
-    tokenize,
 )
 from ov_emotions.training.settings import (
     DistillConfig,

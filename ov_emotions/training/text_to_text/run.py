@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
+from ov_emotions.encoding import Ids, tokenize
 from ov_emotions.errors import TrainingError
 from ov_emotions.files import atomic_folder
 from ov_emotions.metrics import score
@@ -21,7 +22,7 @@ from ov_emotions.progress import Tell
 from ov_emotions.schema import write_json
 from ov_emotions.training.checkpoint import TEXT2TEXT_NAME, check_labels
 from ov_emotions.training.device import choose_device, launched
-from ov_emotions.training.examples import Ids, pad, tokenize
+from ov_emotions.training.examples import padded
 from ov_emotions.training.folder import run_folder, writing
 from ov_emotions.training.run import open_prepared, run_facts
 from ov_emotions.training.settings import BEST_NAME, Text2TextConfig
@@ -95,8 +96,8 @@ def train(config: Text2TextConfig, tell: Tell | None = None) -> Text2TextManifes
         pad_id = int(model.generation_config.pad_token_id or 0)
 
         def batch(rows: list[int]) -> dict[str, Tensor]:
-            ids, mask = pad([sources[row] for row in rows], pad_id)
-            written, _ = pad([targets[row] for row in rows], IGNORED)
+            ids, mask = padded([sources[row] for row in rows], pad_id)
+            written, _ = padded([targets[row] for row in rows], IGNORED)
             return {"input_ids": ids, "attention_mask": mask, "labels": written}
 
         def score_selection() -> Evaluation:
