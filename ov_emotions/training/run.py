@@ -51,7 +51,7 @@ from ov_emotions.training.examples import (
 from ov_emotions.training.folder import run_folder, writing
 from ov_emotions.training.model import EmotionModel, predict_logits, save_checkpoint
 from ov_emotions.training.settings import BEST_NAME, RunConfig, TrainConfig
-from ov_emotions.training.teachers import DrawnTexts, draw_texts, find_teachers, teach
+from ov_emotions.training.teachers import draw_texts, find_teachers, teach
 from ov_emotions.training.tracking import MlflowTracker
 from ov_emotions.training.trainer import Evaluation, RunTrainer, trainer_arguments
 
@@ -113,7 +113,14 @@ def _trainer(
     _check_tokens(config, tokenizer, ids, model)
     taught = teach(texts, teachers, config, tell) if teachers else None
     examples = Examples.of(data, ids, taught, config)
-    facts = _facts(config, args, device, prepared, data, drawn, earlier)
+    facts = CheckpointFacts(
+        **run_facts(config, device, prepared, data, earlier, drawn.sources(config))
+        | {"training_rows": len(texts)},
+        thresholds={},
+        max_length=config.max_length,
+        drawn_rows=drawn.counts(),
+        processes=args.world_size,
+    )
     fitted, selection = (prepared.validation_part(name) for name in ("thresholds", "selection"))
     scored = tokenize(tokenizer, [*fitted.texts, *selection.texts], config.max_length)
 
@@ -275,38 +282,6 @@ def _check_tokens(
             f"{share:.0%} of the words of the training texts are unknown to the tokeniser of "
             f"{config.base}, once they are in lower case: it is made for other texts"
         )
-
-
-def _facts(
-    config: TrainConfig,
-    args: TrainingArguments,
-    device: Device,
-    prepared: PreparedData,
-    data: LabelledTexts,
-    drawn: DrawnTexts,
-    earlier: CheckpointFacts | None,
-) -> CheckpointFacts:
-    """Say of a checkpoint all that is known before it is trained."""
-    unlabelled = TrainingSource(
-        name="unlabelled",
-        licence=config.unlabelled_licence,
-        url=config.unlabelled_url,
-        attribution=config.unlabelled_source,
-        rows=len(drawn.unlabelled),
-    )
-    further = [unlabelled] if drawn.unlabelled else []
-    known = run_facts(config, device, prepared, data, earlier, further)
-    return CheckpointFacts(
-        **known | {"training_rows": len(data) + len(drawn.texts)},
-        thresholds={},
-        max_length=config.max_length,
-        drawn_rows={
-            "unlabelled": len(drawn.unlabelled),
-            "recombined": len(drawn.recombined),
-            "left_out_as_held_out": drawn.held_out,
-        },
-        processes=args.world_size,
-    )
 
 
 def run_facts(

@@ -21,7 +21,7 @@ from ov_emotions.data.near_duplicates import NearDuplicateIndex
 from ov_emotions.encoding import tokenize
 from ov_emotions.errors import BundleError, CheckpointError, DataError, TrainingError
 from ov_emotions.files import atomic_path, sha256_file
-from ov_emotions.manifest import MANIFEST_NAME
+from ov_emotions.manifest import MANIFEST_NAME, TrainingSource
 from ov_emotions.manifest import WEIGHTS_NAME as BUNDLE_WEIGHTS
 from ov_emotions.normalize import normalize
 from ov_emotions.progress import Progress, Tell
@@ -55,6 +55,25 @@ class DrawnTexts:
     def texts(self) -> tuple[str, ...]:
         """All of them."""
         return self.unlabelled + self.recombined
+
+    def counts(self) -> dict[str, int]:
+        """Count them, for the facts of a checkpoint."""
+        return {
+            "unlabelled": len(self.unlabelled),
+            "recombined": len(self.recombined),
+            "left_out_as_held_out": self.held_out,
+        }
+
+    def sources(self, config: TrainConfig) -> list[TrainingSource]:
+        """Say where those come from that are not made of training texts."""
+        source = TrainingSource(
+            name="unlabelled",
+            licence=config.unlabelled_licence,
+            url=config.unlabelled_url,
+            attribution=config.unlabelled_source,
+            rows=len(self.unlabelled),
+        )
+        return [source] if self.unlabelled else []
 
 
 def draw_texts(

@@ -234,19 +234,6 @@ def make_optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.Optimize
     return kind(sets, fused=True)
 
 
-class _Numbers(torch.utils.data.Dataset[int]):
-    """The numbers of rows, of which batches are made at once; -1 stays what it is."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, row: int) -> int:
-        return row
-
-
 class RunTrainer(Trainer):
     """A run over rows that are tokenised already, from the last saved state on.
 
@@ -272,7 +259,8 @@ class RunTrainer(Trainer):
     ) -> None:
         self.config = config
         self._score = score
-        self._rows = _Numbers(len(lengths))
+        # Numbers of rows, of which batches are made at once; the last, -1, stays what it is.
+        self._rows: Any = [*range(len(lengths)), -1]
         self._batches = LengthBatches(
             lengths, config.batch_size, config.seed, args.process_index, args.world_size
         )
