@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Meta
-
 from ov_emotions.errors import InputError
 from ov_emotions.schema import Count, Flag, InferencePrecision, check_fields
 
@@ -117,7 +115,7 @@ class ServingProfile:
     """
 
     goal: Annotated[Goal, Flag(name="profile")]
-    cores: Annotated[int, Meta(ge=1, le=MAX_CORES)]
+    cores: Count
     precision: InferencePrecision = "f32"
     concurrency: Count | None = None
     exclusive_cores: bool = False
@@ -133,6 +131,8 @@ class ServingProfile:
 
     def __post_init__(self) -> None:
         check_fields(self, InputError)
+        if self.cores > MAX_CORES:
+            raise InputError(f"cores is {self.cores}; it must lie between 1 and {MAX_CORES}")
         for name, value in (("streams", self.tuned_streams), ("threads", self.tuned_threads)):
             if value is not None and not 1 <= value <= self.cores:
                 raise InputError(

@@ -68,7 +68,7 @@ def test_every_flag_of_render_reaches_the_config(tiny_bundle, tmp_path):
             ["render", "--output", "OUT", "--base-path", "/srv/m", "--deployment"],
             "name a folder below it",
         ),
-        (["render", "--output", "OUT", "--cores", "99999"], "cores: expected int <= 1024"),
+        (["render", "--output", "OUT", "--cores", "99999"], "between 1 and 1024"),
         (["render", "--output", "OUT", "--bundle", "DIR"], "emotions.json is missing"),
         (["render", "--output", "FILE"], "file cannot be written"),
         (["validate", "DIR/none.json"], "none.json cannot be read: No such file or directory"),
