@@ -165,7 +165,8 @@ def _summary(draws: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"draws": draws}
     for key in METRICS:
         values = np.array([draw[key] for draw in draws])
-        found[key] = {"mean": round(values.mean(), 6), "spread": round(values.std(), 6)}
+        mean, spread = float(values.mean()), float(values.std())
+        found[key] = {"mean": round(mean, 6), "spread": round(spread, 6)}
     return found
 
 
