@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import io
-import logging
 import os
 import platform
 import sys
@@ -13,7 +11,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -445,39 +443,3 @@ def import_gradio() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return require("gradio", extra="demo")
-
-
-class _Collector(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
-@contextmanager
-def quiet_nncf() -> Iterator[list[str]]:
-    """Keep NNCF's log, progress bars and tables off standard output; errors are still logged.
-
-    Its models are compiled by this process's one core. Yields the list that its messages are
-    collected in, for what it tells nowhere else.
-    """
-    # Imported first: its log handler keeps the standard output that it finds at import.
-    require("nncf", extra="quantize")
-    log = logging.getLogger("nncf")
-    collector, level = _Collector(), log.level
-    levels = {handler: handler.level for handler in log.handlers}
-    log.setLevel(logging.INFO)
-    for handler in levels:
-        handler.setLevel(logging.ERROR)
-    log.addHandler(collector)
-    try:
-        # Its bars have no switch; they go to what standard output is when they start.
-        with redirect_stdout(io.StringIO()), core_for_others():
-            yield collector.messages
-    finally:
-        log.removeHandler(collector)
-        for handler, previous in levels.items():
-            handler.setLevel(previous)
-        log.setLevel(level)

@@ -1,1 +1,1 @@
-"""The `ov-emotions` command: one thin module a verb, each importing what it needs when it runs."""
+"""The `ov-emotions` command: thin verbs by theme, which import what they need when they run."""

@@ -18,8 +18,7 @@ from tokenizers import Tokenizer
 
 from ov_emotions.bundle import resolve
 from ov_emotions.conversion.config import ConversionConfig
-from ov_emotions.conversion.ir import Reference
-from ov_emotions.conversion.optimum import find_graph, read_graph
+from ov_emotions.conversion.ir import Reference, find_graph, read_graph
 from ov_emotions.conversion.tokenizer import padding_id, read_tokenizer, token_window
 from ov_emotions.errors import BundleNotFoundError, CheckpointError, InputError
 from ov_emotions.files import best_inside

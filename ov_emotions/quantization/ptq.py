@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +19,48 @@ from openvino import opset13 as ops
 from ov_emotions.encoding import Ids, pad
 from ov_emotions.errors import AlreadyQuantizedError, QuantizationError
 from ov_emotions.quantization.recipe import AlphaSearch, Compression, PtqConfig
-from ov_emotions.system import quiet_nncf, require, shared_core
+from ov_emotions.system import core_for_others, require, shared_core
 
 Probabilities = Callable[[ov.Model], NDArray[np.float32]]
 """Runs a model on texts kept apart for a comparison: float32, shape (texts, labels)."""
 
 _LOW = ("i8", "u8", "i4", "u4", "nf4", "f8e4m3", "f8e5m2")
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def quiet_nncf() -> Iterator[list[str]]:
+    """Keep NNCF's log, progress bars and tables off standard output; errors are still logged.
+
+    Its models are compiled by this process's one core. Yields the list that its messages are
+    collected in, for what it tells nowhere else.
+    """
+    # Imported first: its log handler keeps the standard output that it finds at import.
+    require("nncf", extra="quantize")
+    log = logging.getLogger("nncf")
+    collector, level = _Collector(), log.level
+    levels = {handler: handler.level for handler in log.handlers}
+    log.setLevel(logging.INFO)
+    for handler in levels:
+        handler.setLevel(logging.ERROR)
+    log.addHandler(collector)
+    try:
+        # Its bars have no switch; they go to what standard output is when they start.
+        with redirect_stdout(io.StringIO()), core_for_others():
+            yield collector.messages
+    finally:
+        log.removeHandler(collector)
+        for handler, previous in levels.items():
+            handler.setLevel(previous)
+        log.setLevel(level)
 
 
 def is_quantized(model: ov.Model) -> bool:

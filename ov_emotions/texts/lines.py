@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -60,11 +61,7 @@ def open_txt(source: Source, kind: str, settings: ReadSettings) -> Table:
             else:
                 yield BadRow(number, "the text is empty")
 
-    def cut(rows: int) -> Iterator[tuple[Start, int]]:
-        return _cut_lines(lines, rows, blank=True)
-
-    cutter = cut if cuttable(lines) else None
-    return Table(source, kind, ("text",), "text", read, lines, _cut=cutter)
+    return Table(source, kind, ("text",), "text", read, lines, _cut=_cutter(lines, blank=True))
 
 
 def _spoken(
@@ -163,11 +160,8 @@ def open_jsonl(source: Source, kind: str, settings: ReadSettings) -> Table:
         objects = _objects(lines.read(start.offset), start.line)
         return _object_rows(objects, text, wanted, known=fields)
 
-    def cut(rows: int) -> Iterator[tuple[Start, int]]:
-        return _cut_lines(lines, rows, blank=False)
-
-    cutter = cut if cuttable(lines) else None
-    return Table(source, kind, fields or (text,), text, read, lines, _cut=cutter)
+    cut = _cutter(lines, blank=False)
+    return Table(source, kind, fields or (text,), text, read, lines, _cut=cut)
 
 
 def _objects(lines: Iterable[str], before: int = 0) -> Objects:
@@ -216,6 +210,14 @@ def _object_rows(
 def cuttable(lines: Lines) -> bool:
     """Tell whether reading may begin at any line: its bytes can be counted."""
     return lines.source.seekable and lines.encoding in ("utf-8", "cp1251")
+
+
+def _cutter(lines: Lines, *, blank: bool) -> Callable[[int], Iterator[tuple[Start, int]]] | None:
+    """Give what cuts lines into ranges of rows, if they can be cut.
+
+    :param blank: whether blank lines are rows.
+    """
+    return partial(_cut_lines, lines, blank=blank) if cuttable(lines) else None
 
 
 def _cut_lines(lines: Lines, rows: int, *, blank: bool) -> Iterator[tuple[Start, int]]:
