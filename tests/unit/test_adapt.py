@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 import ov_emotions
 from ov_emotions import Bundle, DataError, EmotionClassifier, InputError
-from ov_emotions.bundle import write_bundle
+from ov_emotions.bundle import shipped, write_bundle
 from ov_emotions.cli.main import main
 from ov_emotions.errors import ExportError
 from ov_emotions.last_layer import (
@@ -65,6 +66,21 @@ def test_the_last_layer_is_found_in_the_ir(name: str, tiny_bundle: Bundle) -> No
     far = 1e-6 if name == "tiny" else 0.05
     off = np.abs(layer.logits(vectors.windows) - vectors.logits).max()
     assert off <= far * np.ptp(vectors.logits, axis=0).max()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_done_to_the_logits_is_part_of_the_layer(turned: bool) -> None:
+    rng = np.random.default_rng(1)
+    weights, bias, factor = rng.normal(size=(3, 4)), rng.normal(size=3), np.array([0.5, 1, 2])
+    vectors = ops.parameter([-1, 4], np.float32)
+    held = ops.constant((weights if turned else weights.T).astype(np.float32))
+    logits = ops.matmul(vectors, held, False, turned)
+    logits = ops.add(ops.constant(bias[None].astype(np.float32)), logits)
+    logits = ops.multiply(logits, ops.constant(factor[None].astype(np.float32)))
+    logits.output(0).set_names({"logits"})
+    _, layer = find_last_layer(ov.Model([logits], [vectors], "head"))
+    np.testing.assert_allclose(layer.weights, factor[:, None] * weights, rtol=1e-6)
+    np.testing.assert_allclose(layer.bias, factor * bias, rtol=1e-6)
 
 
 def test_a_model_that_ends_in_something_else_is_refused() -> None:
@@ -266,3 +282,16 @@ def test_an_adapted_int8_model_runs_wherever_others_do(
     model = shared_core().read_model(adapted.model_path)
     pack_graph(model, adapted.manifest.max_length)  # raises where it cannot
     require_parity(compare(adapted, build_text_model(adapted), TextModelConfig(), texts), adapted)
+
+
+@pytest.mark.slow
+def test_a_thousand_texts_take_less_than_two_minutes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    words = [w for text in (*COMPLAINTS, *QUESTIONS) for w in text.split()]
+    texts = [" ".join(rng.choice(words, 12)) for _ in range(1000)]
+    rows = [(t, int("деньги" in t), int("где" in t), int("я" in t.split())) for t in texts]
+    data = _write(tmp_path / "mine.csv", ("text", "anger", "joy", "sadness"), rows)
+    begun = time.perf_counter()
+    made = ov_emotions.adapt(shipped("emotions-ru-tiny"), tmp_path / "out", data=data)
+    assert time.perf_counter() - begun < 120
+    assert made.bundle is not None

@@ -182,6 +182,16 @@ def test_unknown_labels_and_damaged_folders_are_told(folder):
     assert not (folder.parent / "out").exists()
 
 
+def test_a_disk_that_is_full_leaves_nothing_behind(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(DataError, match="out cannot be written: No space left on device"):
+        _augmented(folder, oversample={"fear": 2.0})
+    assert [path.name for path in folder.parent.iterdir()] == ["prepared"]
+
+
 def test_the_command_prints_a_table_or_the_manifest(folder, capsys):
     output = folder.parent / "out"
     flags = ["data", "augment", str(folder), "--output", str(output)]

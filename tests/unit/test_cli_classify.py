@@ -18,6 +18,7 @@ import pytest
 
 from ov_emotions.cli import classify
 from ov_emotions.cli.main import main
+from ov_emotions.errors import BundleNotFoundError
 from ov_emotions.labels import EKMAN
 from ov_emotions.prediction import Prediction
 from ov_emotions.texts import ReadSettings, Row, open_table
@@ -349,6 +350,48 @@ def test_the_flags_reach_the_classifier(monkeypatch):
         "profile": None,
         "cache_dir": None,
     }
+
+
+def test_an_error_on_the_way_leaves_the_old_output(fake, tmp_path, monkeypatch):
+    def break_off(_texts: object) -> Iterator[Any]:
+        yield fake.predict("ура)")
+        raise BundleNotFoundError("gone")
+
+    def stream(texts: Iterable[str], **_: object) -> Iterator[Any]:
+        next(iter(texts))
+        return break_off(texts)
+
+    monkeypatch.setattr(fake, "stream", stream)
+    output = tmp_path / "out.txt"
+    output.write_text("before", encoding="utf-8")
+    assert main(["classify", "-o", str(output), "ура)", "два"]) == 1
+    assert output.read_text(encoding="utf-8") == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_memory_is_bounded_by_the_chunk(fake, tmp_path, monkeypatch):
+    waiting = longest = 0
+    rows, write = classify._Input.rows, classify.JsonWriter.write
+
+    def read(*args: Any) -> Iterator[Any]:
+        nonlocal waiting, longest
+        for row in rows(*args):
+            waiting += 1
+            longest = max(longest, waiting)
+            yield row
+
+    def count(*args: Any) -> None:
+        nonlocal waiting
+        waiting -= 1
+        write(*args)
+
+    monkeypatch.setattr(classify._Input, "rows", read)
+    monkeypatch.setattr(classify.JsonWriter, "write", count)
+    path = tmp_path / "a.txt"
+    path.write_text("ура)\n" * 5000, encoding="utf-8")
+    flags = ["--json", "--chunk-size", "16", "-i", str(path), "-o", str(tmp_path / "out")]
+    assert main(["classify", *flags]) == 0
+    assert (fake.chunks, longest) == ([16], 16)
 
 
 SLOW = textwrap.dedent(

@@ -121,6 +121,18 @@ def test_a_folder_with_other_files_is_not_replaced(prepared, tmp_path, capsys):
     assert len(prepared) == 1, "an older prepared folder is replaced"
 
 
+def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(prepared, tmp_path, capsys):
+    path = tmp_path / "file"
+    path.touch()
+    for output, message in ((path, "is a file"), (path / "sub", "cannot be written")):
+        assert main(["data", "prepare", "--output", str(output)]) == 1
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
+    assert prepared == []
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.fixture
 def pruned(monkeypatch):
     """The configurations and texts that a base is pruned with."""

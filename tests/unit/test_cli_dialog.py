@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -144,6 +146,13 @@ def test_a_model_without_the_label_of_the_hand_over_rule_says_so(call, monkeypat
 
 
 @pytest.mark.usefixtures("words")
+def test_roles_that_there_are_not_are_wrong_usage(call, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["dialog", str(call), "--roles", "Клиент=boss"])
+    assert (error.value.code, "'Клиент=boss'" in capsys.readouterr().err) == (2, True)
+
+
+@pytest.mark.usefixtures("words")
 def test_columns_are_named_by_flags_and_bad_rows_reported(tmp_path, capsys):
     path = tmp_path / "calls.csv"
     path.write_text("id,who,said\n1,А,раз\n1,,два\n2,А,три\n", encoding="utf-8")
@@ -177,6 +186,25 @@ def test_a_folder_of_many_dialogues_is_summed_up(tmp_path, capsys):
     assert "the 20 most urgent of 25" in out
     assert "1 of 25 dialogues needed another operator" in out
     assert out.startswith("00\n")
+
+
+@pytest.mark.usefixtures("words")
+def test_colours_are_for_terminals_and_not_with_no_color(call, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = {}
+    for name, kind in (("terminal", Terminal), ("file", io.StringIO), ("no colour", Terminal)):
+        if name == "no colour":
+            monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr("sys.stdout", kind())
+        assert main(["dialog", str(call)]) == 0
+        shown[name] = sys.stdout.getvalue()
+    assert "\x1b[31mHand over" in shown["terminal"]
+    assert "\x1b" not in shown["file"] + shown["no colour"]
 
 
 @pytest.mark.usefixtures("words")

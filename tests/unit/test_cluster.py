@@ -24,7 +24,7 @@ from ov_emotions.cluster.output import PLAN_NAME, SUCCESS_NAME, Output, take_out
 from ov_emotions.cluster.plan import Plan, Settings, differences, make_plan, resolve_settings
 from ov_emotions.cluster.run import classify_many
 from ov_emotions.cluster.worker import Outcome, PartWorker
-from ov_emotions.errors import DataError
+from ov_emotions.errors import DataError, InputError
 from ov_emotions.schema import write_json
 from ov_emotions.texts import open_table
 
@@ -317,6 +317,17 @@ def test_a_part_that_kills_its_process_each_time_is_given_up(source, tmp_path, s
     assert not outcome.fatal
 
 
+def test_a_part_done_by_a_process_that_died_before_its_answer_is_counted_once(
+    source, tmp_path, settings
+):
+    (source / "a.csv").write_text("text,x\nрад,1\nNaN,2\n", encoding="utf-8")
+    plan = make_plan(source, settings)
+    with take_output(tmp_path / "out", source, restart=False) as output:
+        worker = PartWorker(plan, output, threads=1)
+        first, again = worker.do(plan.parts[0]), worker.do(plan.parts[0])
+    assert (first.bad, again.bad) == (1, 1)
+
+
 def test_a_file_that_shrank_after_the_plan_is_told_and_nothing_is_written(
     source, tmp_path, settings
 ):
@@ -360,6 +371,13 @@ def test_a_prefix_makes_room_beside_columns_of_the_same_name(source, tmp_path, s
     _do(source, tmp_path / "out", replace(settings, prefix="emotion_"))
     row = json.loads((tmp_path / "out/part-000000.jsonl").read_text("utf-8"))
     assert (row["labels"], row["emotion_labels"]) == ("own", ["joy"])
+
+
+def test_wrong_options_are_input_errors(tiny_bundle):
+    with pytest.raises(InputError, match="part_rows"):
+        resolve_settings(str(tiny_bundle.folder), part_rows=0)
+    with pytest.raises(InputError, match="thresholds name 'glee'"):
+        resolve_settings(str(tiny_bundle.folder), thresholds={"glee": 0.5})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can pin threads")

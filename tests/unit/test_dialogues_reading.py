@@ -175,6 +175,18 @@ def test_a_blank_line_begins_another_dialogue_and_a_heading_names_it():
     assert [len(d.utterances) for d in reading.dialogues] == [2, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        *((content, "the transcript is empty") for content in ("", "\n \n", "\ufeff")),
+        ("раз\nдва", r"names no speaker.*speaker: text"),
+    ],
+)
+def test_a_transcript_without_anything_said_is_refused(content, message):
+    with pytest.raises(DataError, match=message):
+        parse_transcript(content, "t")
+
+
 def test_a_line_made_to_be_slow_is_not():
     start = time.perf_counter()
     with pytest.raises(DataError):

@@ -273,6 +273,16 @@ def test_columns_and_names_that_cannot_be_are_refused(tmp_path, header, values, 
     _refused(tmp_path, message, _file(tmp_path / "a.csv", _one_hot(), header), **values)
 
 
+def test_columns_that_tell_no_labels_or_twice_are_refused(tmp_path):
+    one_hot = _file(tmp_path / "d.csv", _one_hot())
+    both = _file(tmp_path / "b.csv", [[*row, "joy"] for row in _one_hot()], (*HEADER, "labels"))
+    _refused(tmp_path, "name the one with --list-column", both)
+    other = _file(tmp_path / "c.csv", _one_hot(), ("text", "joy", "fear", "тоска"))
+    _refused(tmp_path, r"d\.csv has no column 'fear'", one_hot, other)
+    path = _file(tmp_path / "a.csv", [["раз", "x"], ["два", "y"]], ("text", "speaker"))
+    _refused(tmp_path, "no column of 0 and 1 and none called labels.*speaker", path)
+
+
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
@@ -298,6 +308,19 @@ def test_rows_from_which_nothing_is_learned_are_refused(tmp_path, rows, header, 
 def test_a_test_file_that_is_the_training_file_is_refused(tmp_path):
     leaked = _file(tmp_path / "c.csv", _one_hot())
     _refused(tmp_path, "no rows are left for training", leaked, test=(leaked,))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "has no column 'text'"),
+        (b"text,joy\n", "has no rows"),
+        (b"text,joy\nx,\n", "no column of 0 and 1"),
+    ],
+)
+def test_a_file_with_nothing_in_it_is_refused(tmp_path, content, message):
+    (tmp_path / "a.csv").write_bytes(content)
+    _refused(tmp_path, message, tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,21 @@ def test_all_pairs_are_found_once_and_in_order(some, threshold):
     pairs = [(i, j) for i in range(len(some)) for j in range(i + 1, len(some))]
     expected = [(i, j) for i, j in pairs if _alike(some[i], some[j], threshold)]
     assert near_duplicate_pairs(some, threshold) == expected
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference", "threshold", "found"),
+    [
+        ("я никогда не думал что это случится утра", "я никогда не думал что это случится утром",
+         0.8, True),
+        ("по тому что", "потому что", 1.0, True),
+        ("сегодня идёт дождь", "вчера светило солнце", 0.8, False),
+        ("", "а", 0.8, False),
+    ],
+)  # fmt: skip
+def test_spaces_do_not_count_and_a_letter_hardly_does(candidate, reference, threshold, found):
+    index = NearDuplicateIndex(["нет", reference], threshold)
+    assert index.find([candidate]) == [1 if found else None]
 
 
 def test_parts_of_a_long_list_are_found_as_the_whole(monkeypatch):

@@ -32,6 +32,31 @@ def batches(count: int) -> list[EncodedBatch]:
     return [batch(1 + i % 3, 2 + i % 7, seed=i) for i in range(count)]
 
 
+def test_padding_is_masked(backend: OpenVINOBackend) -> None:
+    ids = np.array([[5, 6, 0, 0]])
+    padded = EncodedBatch(ids, (ids > 0).astype(np.int64))
+    plain = EncodedBatch(ids[:, :2], np.ones((1, 2), dtype=np.int64))
+    np.testing.assert_allclose(backend.infer([padded])[0], backend.infer([plain])[0], atol=1e-6)
+
+
+def test_results_outlive_the_next_call(backend: OpenVINOBackend) -> None:
+    (first,) = backend.infer([batch(2, 3, seed=1)])
+    kept = first.copy()
+    backend.infer(batches(10))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_calls_from_many_threads_neither_mix_nor_deadlock(tiny_bundle: Bundle) -> None:
+    backend = OpenVINOBackend(tiny_bundle, threads=2, streams=2)
+    given = [batches(12)[i:] for i in range(6)]
+    expected = [backend.infer(part) for part in given]
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(backend.infer, given[i % 6]) for i in range(60)]
+        for i, call in enumerate(calls):
+            for one, other in zip(call.result(timeout=60), expected[i % 6], strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
 def test_a_failing_call_gives_its_requests_back(backend: OpenVINOBackend) -> None:
     def broken() -> Iterator[EncodedBatch]:
         yield batch(1, 3)

@@ -178,6 +178,13 @@ def test_the_published_image_differs_from_the_record_where_it_is_said_to(oracle)
     assert differing == list(DISAGREEMENTS)
 
 
+def test_no_case_that_serves_nothing_goes_by_in_silence(oracle):
+    for case in oracle:
+        if "AVAILABLE" not in case["states"]:
+            findings = validate(case["config"], RECORDED, RecordedFiles())
+            assert {f.rule for f in findings} - UNSAID, case["case"]
+
+
 GOOD: dict[str, Any] = {
     "model_config_list": [
         {

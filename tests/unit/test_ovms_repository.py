@@ -42,6 +42,12 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def _version(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_text("x", encoding="utf-8")
+
+
 def test_the_first_version_is_one_pair_under_the_number_one(tmp_path):
     published = publish(_model(), tmp_path / "a" / "repo")
     assert (published.version, published.changed, published.pruned) == (1, True, ())
@@ -82,6 +88,25 @@ def test_the_server_may_read_what_is_published(tmp_path):
         os.umask(before)
     assert folder.stat().st_mode & 0o777 == 0o755
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+
+
+def test_other_models_and_hidden_files_are_left_alone(tmp_path):
+    _version(tmp_path / "other" / "1", "model.onnx")
+    _version(tmp_path / "emotions", ".keep")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert publish(_model(), tmp_path).version == 1
+    assert (tmp_path / "emotions" / ".keep").is_file()
+    assert (tmp_path / "other" / "1" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("file", ["repo", "repo/emotions"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, file):
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x", encoding="utf-8")
+    with pytest.raises(RepositoryError, match=r"cannot publish to .*emotions: "):
+        publish(_model(), tmp_path / "repo")
+    assert path.read_text(encoding="utf-8") == "x"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +165,20 @@ def test_a_name_that_is_no_folder_of_the_repository_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="cannot name a model"):
         publish(_model(), tmp_path, name)
     assert not _names(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    publish(_model(), tmp_path)
+    before = _tree(tmp_path)
+
+    def refuse(*_args: object, **_options: object) -> int:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(RepositoryError, match=r"cannot publish to .*: Permission denied"):
+        publish(_model(2), tmp_path)
+    monkeypatch.undo()
+    assert _tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("versions", [0, 1])

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from ov_emotions.bundle import Bundle
+from ov_emotions.bundle import Bundle, write_bundle
 from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cli.main import main
 from ov_emotions.errors import BundleSchemaError, ExportError, InputError
-from ov_emotions.normalize import normalize
+from ov_emotions.normalize import build_normalizer, normalize
 from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_check import PROBES, compare, require_parity
 from ov_emotions.serving.text_model import build_text_model
@@ -216,6 +217,34 @@ def test_a_separator_that_stands_in_a_name_is_refused(tiny_bundle):
         TextModelConfig(separator="")
 
 
+def _unigram(tiny_tokenizer_json: str) -> str:
+    """A Unigram tokeniser in the manner of SentencePiece, of as many pieces as the model knows."""
+    vocab = Tokenizer.from_str(tiny_tokenizer_json).get_vocab()
+    special = ["<pad>", "<unk>", "<s>", "</s>"]
+    pieces = [(piece, 0.0) for piece in special]
+    pieces += [("▁злость", -3.0), ("▁радость", -3.5), ("▁", -4.0), ("рад", -6.0)]
+    letters = [(c, -8.0) for c in "абвгдеёжзийклмнопрстуфхцчшщъыьэюя0123456789"]
+    pieces += letters[: len(vocab) - len(pieces)]
+    tokenizer = Tokenizer(models.Unigram(pieces, 1, False))
+    tokenizer.add_special_tokens(special)
+    tokenizer.normalizer = build_normalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    return str(tokenizer.to_str())
+
+
+def test_a_unigram_tokeniser_reads_alike(
+    tmp_path, tiny_manifest, tiny_tokenizer_json, build_tiny_model
+):
+    json_text = _unigram(tiny_tokenizer_json)
+    bundle = write_bundle(tmp_path / "unigram", tiny_manifest, build_tiny_model(), json_text)
+    config = TextModelConfig()
+    found = compare(bundle, build_text_model(bundle, config), config, HOSTILE)
+    assert found.differences == ()
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [
@@ -237,6 +266,13 @@ def test_a_tokeniser_that_no_graph_can_hold_is_named(
     monkeypatch.setattr(Bundle, "tokenizer", lambda _self: Other())
     with pytest.raises(BundleSchemaError, match=f"{part}.*--token-in"):
         tokenizer_model(tiny_bundle)
+
+
+def test_a_bundle_whose_model_takes_something_else_is_refused(tiny_bundle, monkeypatch, tmp_path):
+    ov.save_model(tokenizer_model(tiny_bundle), tmp_path / "model.xml")
+    monkeypatch.setattr(Bundle, "model_path", tmp_path / "model.xml")
+    with pytest.raises(BundleSchemaError, match=r"takes \['text'\] and gives"):
+        build_text_model(tiny_bundle)
 
 
 def test_the_check_tells_characters_from_defects(tiny_bundle):
@@ -320,6 +356,13 @@ def test_wrong_usage_is_one_sentence_and_writes_nothing(
     assert message in told
     assert "Traceback" not in told
     assert not (tmp_path / "repo").exists()
+
+
+def test_an_unwanted_normaliser_step_cannot_come_in(tiny_tokenizer_json):
+    # The graph knows the steps of the current normaliser, whichever they are.
+    spec = json.loads(tiny_tokenizer_json)["normalizer"]["normalizers"]
+    assert {step["type"] for step in spec} <= {"NFKC", "Lowercase", "Replace", "Strip"}
+    assert isinstance(build_normalizer(), normalizers.Normalizer)
 
 
 @pytest.mark.parametrize("token_in", [False, True])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
 from raw_sets import FILES, telling_rows, write_csv, write_raw, write_set
 
 from ov_emotions.data.dataset import LabelledTexts, PreparedData
-from ov_emotions.data.prepare import prepare
+from ov_emotions.data.prepare import prepare, random_parts, stratified_parts
 from ov_emotions.data.settings import PrepareConfig
-from ov_emotions.errors import DataError
+from ov_emotions.errors import DataError, InputError
 from ov_emotions.files import sha256_file
 from ov_emotions.labels import EKMAN, GOEMOTIONS
 from ov_emotions.normalize import normalize
@@ -130,6 +132,20 @@ def test_a_folder_that_was_not_prepared_is_refused(tmp_path, content):
         PreparedData.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seed": -1},
+        {"brighter_test_share": 1.0},
+        {"without": ("ru_goemotions",)},
+        {"labels": "goemotions-28", "desk": Path("desk.csv")},
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(tmp_path, values):
+    with pytest.raises(InputError, match=list(values)[-1]):
+        PrepareConfig(tmp_path, tmp_path, **values)
+
+
 def test_goemotions_labels_come_from_goemotions_alone_and_reach_each_part(raw, tmp_path):
     # Every text has one of GoEmotions' own labels that the seven do not have.
     words = {"gratitude": "спасибо", "grief": "горюю", "curiosity": "интересно"}
@@ -194,6 +210,21 @@ def test_a_split_that_is_not_there_or_not_as_it_was_prepared_is_refused(changed)
     path.unlink()
     with pytest.raises(DataError, match=r"train\.parquet does not exist"):
         changed.split("train")
+
+
+def _targets(rows, rates):
+    rng = np.random.default_rng(3)
+    return (rng.random((rows, len(rates))) < rates).astype(np.int8)
+
+
+@pytest.mark.parametrize("deal", [random_parts, stratified_parts])
+def test_every_row_goes_to_one_part_and_the_parts_have_their_shares(deal):
+    targets = _targets(1000, (0.4, 0.1, 0.02))
+    rows = len(targets) if deal is random_parts else targets
+    parts = deal(rows, SHARES, np.random.default_rng(0))
+    assert sorted(i for part in parts.values() for i in part) == list(range(1000))
+    sizes = {name: len(part) for name, part in parts.items()}
+    assert sizes == {n: pytest.approx(1000 * share, abs=5) for n, share in SHARES.items()}
 
 
 # Sets that are added: the English original, a support desk

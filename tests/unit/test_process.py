@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -380,6 +381,14 @@ def test_a_verb_works_where_nothing_can_be_kept(
     assert "Traceback" not in told
     assert told.count("are not kept") <= 1
     assert len(told.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_a_verb_in_order(closed: str) -> None:
+    command = ["/bin/sh", "-c", f"{shlex.join(CLASSIFY)} {closed}"]
+    done = subprocess.run(command, capture_output=True, timeout=LIMIT, check=False)
+    assert done.returncode in (0, 1)
+    assert b"Traceback" not in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize("after", [0.05, 0.2])

@@ -5,6 +5,10 @@ import pytest
 from ov_emotions.errors import QuantizationError
 from ov_emotions.quantization.recipe import (
     DEFAULT_RECIPE,
+    AccuracyControl,
+    AlphaSearch,
+    Compression,
+    PtqConfig,
     load_recipe,
     recipe_names,
 )
@@ -89,3 +93,23 @@ def _check_refused(tmp_path, text, message):
 def test_a_recipe_that_is_not_there_is_refused(source):
     with pytest.raises(QuantizationError, match=r"there is no recipe|cannot be read"):
         load_recipe(source)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (PtqConfig, {"subset_size": 0}),
+        (PtqConfig, {"preset": "fast"}),
+        (PtqConfig, {"smooth_quant_alpha": 1.1}),
+        (PtqConfig, {"smooth_quant_alpha": -0.5}),
+        (PtqConfig, {"smooth_quant_alpha": float("nan")}),
+        (AccuracyControl, {"ranking_subset_size": 0}),
+        (AccuracyControl, {"max_drop": float("nan")}),
+        (AlphaSearch, {"rows": 0}),
+        (Compression, {"ratio": 1.5, "mode": "int4_sym"}),
+        (Compression, {"group_size": 0, "mode": "int4_sym"}),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(kind, values):
+    with pytest.raises(QuantizationError, match=next(iter(values))):
+        kind(**values)

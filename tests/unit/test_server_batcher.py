@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra server is not installed")
 
 from ov_emotions.errors import DeviceError
-from ov_emotions.server.answers import RefusedError
-from ov_emotions.server.batcher import Batcher, BatchLimits, token_ends
+from ov_emotions.server.answers import ClientGoneError, RefusedError
+from ov_emotions.server.batcher import Batcher, BatchLimits, BatchReport, Rate, token_ends
 
 ROOMY = BatchLimits(tokens=1000, wait=0.0, queue_tokens=100_000, queue_requests=1000)
 
@@ -210,6 +210,18 @@ def test_a_request_larger_than_the_queue_is_taken_where_nothing_waits() -> None:
     run(scenario, BatchLimits(tokens=60, wait=0, queue_tokens=60, queue_requests=2))
 
 
+def test_a_request_that_is_too_late_is_told_and_not_computed() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        async with model.busy(batcher) as first:
+            with pytest.raises(RefusedError, match="still waited in the queue") as error:
+                await ask(batcher, ["late"], seconds=0.05)
+            assert error.value.status == 504
+        await first
+        await ask(batcher, ["next"])
+
+    assert run(scenario).batches == [["first"], ["next"]]
+
+
 def test_a_request_that_is_too_late_while_it_is_computed_is_told_so() -> None:
     async def scenario(batcher: Batcher, model: Model) -> None:
         model.may.clear()
@@ -219,6 +231,25 @@ def test_a_request_that_is_too_late_while_it_is_computed_is_told_so() -> None:
         assert await ask(batcher, ["next"]) == [4.0]
 
     run(scenario)
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        async with model.busy(batcher) as first:
+            gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            deadline = asyncio.get_running_loop().time() + 10
+            leaving = asyncio.ensure_future(batcher.score(["leaves"], deadline, gone))
+            cancelled = begin(batcher, ["cancelled"])
+            stays = begin(batcher, ["stays"])
+            await asyncio.sleep(0.01)
+            gone.set_exception(ClientGoneError())
+            cancelled.cancel()
+            with pytest.raises(ClientGoneError):
+                await leaving
+            assert batcher.waiting_requests == 1
+        await asyncio.gather(first, stays)
+
+    assert run(scenario).batches == [["first"], ["stays"]]
 
 
 def test_the_rest_of_a_large_request_is_not_computed_once_its_client_is_gone() -> None:
@@ -256,6 +287,68 @@ def test_a_large_request_that_fails_in_its_first_part_is_over() -> None:
 
     limits = BatchLimits(tokens=60, wait=0, queue_tokens=1000, queue_requests=2)
     assert [len(batch) for batch in run(scenario, limits).batches] == [3, 1]
+
+
+def test_at_the_end_what_was_taken_is_computed_and_what_comes_is_refused() -> None:
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        async with model.busy(batcher) as first:
+            taken = begin(batcher, ["taken"])
+            await asyncio.sleep(0.01)
+            batcher.drain()
+            with pytest.raises(RefusedError, match="stopping") as error:
+                await ask(batcher, ["new"])
+            assert error.value.status == 503
+        assert await first == [5.0]
+        assert await taken == [5.0]
+
+    run(scenario)
+
+
+def test_every_batch_is_reported() -> None:
+    reports: list[BatchReport] = []
+
+    async def scenario(batcher: Batcher, model: Model) -> None:
+        async with model.busy(batcher):
+            tasks = [begin(batcher, ["x" * 8] * 3) for _ in range(2)]
+            await asyncio.sleep(0.03)
+        await asyncio.gather(*tasks)
+
+    run(scenario, report=reports.append)
+    assert [(r.requests, r.texts, r.tokens) for r in reports] == [(1, 1, 4), (2, 6, 30)]
+    assert reports[1].waited >= 0.03
+    assert all(report.seconds >= 0 for report in reports)
+
+
+def test_event_loops_of_several_threads_share_it() -> None:
+    model = Model()
+    batcher = Batcher(model, ROOMY)
+    found: list[list[float]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(asyncio.run(ask(batcher, ["abc"]))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    batcher.close(10)
+    assert found == [[3.0]] * 4
+
+
+def test_an_event_loop_that_ended_does_not_stop_it() -> None:
+    model = Model()
+    batcher = Batcher(model, ROOMY)
+    model.may.clear()
+
+    async def leave() -> None:
+        task = begin(batcher, ["x"])
+        await begun(model)
+        task.cancel()
+
+    asyncio.run(leave())
+    model.may.set()
+    assert asyncio.run(ask(batcher, ["four"])) == [4.0]
+    batcher.close(10)
 
 
 # --- what fits the deadline ---------------------------------------------------------------------
@@ -308,6 +401,27 @@ def test_of_large_requests_at_once_those_that_fit_are_answered_and_the_rest_refu
         assert min(answered) < 0.5
 
     paced(scenario)
+
+
+def test_what_was_taken_before_the_rate_was_known_is_told_as_soon_as_it_is() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+
+        async def one() -> tuple[bool, float]:
+            try:
+                await ask(batcher, LARGE, 1.5)
+            except RefusedError:
+                return False, loop.time() - start
+            return True, loop.time() - start
+
+        found = await asyncio.gather(*(one() for _ in range(20)))
+        answered = [took for well, took in found if well]
+        assert len(answered) >= 5, found
+        told = [took for well, took in found if not well]
+        assert sum(took < 0.6 for took in told) >= 8, found
+
+    paced(scenario, rate=0)
 
 
 def test_the_time_to_come_back_is_when_the_request_would_fit() -> None:
@@ -366,6 +480,22 @@ def test_small_requests_pass_a_large_one_only_as_long_as_it_is_in_time() -> None
         assert min(waits) < 0.2, "none got past"
 
     paced(scenario)
+
+
+def test_the_rate_is_learnt_of_full_batches_and_not_of_cold_or_small_ones() -> None:
+    rate = Rate(1000)
+    rate.learn(1000, 10.0)  # models are compiled
+    rate.learn(1000, 5.0)
+    assert rate.value == 0
+    rate.learn(10, 0.01)
+    assert rate.value == pytest.approx(1000)
+    rate.learn(1000, 0.2)
+    assert rate.value == pytest.approx(5000)
+    rate.learn(10, 0.1)  # small ones are slower, and say nothing of full ones
+    assert rate.value == pytest.approx(5000)
+    for _ in range(200):
+        rate.learn(1000, 1.0)
+    assert rate.value == pytest.approx(1000, rel=0.01)
 
 
 def test_a_large_request_that_can_no_longer_be_in_time_makes_room_for_others() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import threading
+import time
 import tracemalloc
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -17,6 +18,7 @@ import pytest
 from ov_emotions.errors import DataError, InputError
 from ov_emotions.prediction import Prediction
 from ov_emotions.texts import BadRow, ReadSettings, Row, open_table, read_texts, streams
+from ov_emotions.texts.streams import as_they_come
 from ov_emotions.texts.transcripts import cell_seconds
 from ov_emotions.texts.writing import Added, open_writer
 
@@ -221,6 +223,13 @@ def test_a_file_that_is_wrong_as_a_whole_is_one_sentence(tmp_path, name, content
     assert name in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["calls.txt", "calls.csv", "calls.parquet"])
+def test_a_folder_is_called_a_folder_whatever_its_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match="is a folder; name a file in it"):
+        open_table(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
@@ -323,6 +332,11 @@ def test_a_line_that_is_too_long_is_skipped(tmp_path, monkeypatch):
     assert [row if isinstance(row, str) else row.row for row in rows] == ["short", 2, "ok", 4]
 
 
+def test_a_cell_of_megabytes_is_read(tmp_path):
+    text = "слово\n" * 600_000
+    assert told(write(tmp_path / "a.csv", f'id,text\n1,"{text}"\n2,да\n')) == [text, "да"]
+
+
 def test_reading_is_lazy_and_bounded_in_memory(tmp_path):
     path = tmp_path / "a.csv"
     with path.open("w", encoding="utf-8") as file:
@@ -350,6 +364,33 @@ def test_a_named_pipe_is_read_once(tmp_path, files, kind):
     if kind == "csv":
         with pytest.raises(DataError, match="no plain file"):
             list(table.rows())
+
+
+def test_lines_of_a_slow_pipe_come_as_they_come():
+    read, write_end = os.pipe()
+
+    def fill():
+        with os.fdopen(write_end, "wb", buffering=0) as file:
+            for group in (b"1\n2\n", b"3\n"):
+                file.write(group)
+                time.sleep(0.4)
+
+    threading.Thread(target=fill, daemon=True).start()
+    with io.FileIO(read) as raw, io.TextIOWrapper(io.BufferedReader(raw)) as lines:
+        groups = [(group, time.monotonic()) for group in as_they_come(lines, 100)]
+    assert [group for group, _ in groups] == [["1\n", "2\n"], ["3\n"]]
+    assert groups[1][1] - groups[0][1] > 0.2
+
+
+def test_an_error_behind_a_slow_pipe_is_raised():
+    def items():
+        yield 1
+        raise DataError("damaged")
+
+    groups = as_they_come(items(), 10)
+    assert next(groups) == [1]
+    with pytest.raises(DataError, match="damaged"):
+        next(groups)
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "jsonl", "parquet"])

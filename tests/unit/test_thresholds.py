@@ -36,6 +36,12 @@ def test_sigmoid_has_its_known_values_and_does_not_overflow():
     np.testing.assert_allclose(result, [0.5, 0.75, 0.25, 1.0, 0.0, 0.0], atol=1e-6)
 
 
+@given(hnp.arrays(np.float32, (5, 3), elements=st.floats(allow_nan=False, width=32)))
+def test_probabilities_of_any_logits_lie_between_zero_and_one(logits):
+    result = sigmoid(logits)
+    assert ((result >= 0) & (result <= 1)).all()
+
+
 def test_a_separable_label_gets_a_threshold_between_its_rows():
     probabilities = np.repeat(np.float32([0.2, 0.3]), 40)[:, None]
     targets = np.repeat([0, 1], 40).astype(np.int8)[:, None]

@@ -21,7 +21,7 @@ import torch
 
 from ov_emotions.data.dataset import UNKNOWN, LabelledTexts
 from ov_emotions.encoding import TextEncoder, tokenize
-from ov_emotions.errors import TrainingError
+from ov_emotions.errors import CheckpointError, TrainingError
 from ov_emotions.labels import EKMAN
 from ov_emotions.training import settings as settings_module
 from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
@@ -405,3 +405,22 @@ def test_the_committed_checkpoints_are_read():
         assert facts.labels == EKMAN.labels
         assert sum(source.rows for source in facts.data.sources) > 10_000
         assert facts.run_facts()["training"]["seed"] == seed
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "message"),
+    [
+        (".", None, "it has no checkpoint.json"),
+        (".", "{", "not valid JSON"),
+        (".", "[1]", "expected object"),
+        (".", '{"schema": 2}', "schema"),
+        (".", '{"schema": 1, "labels": ["joy"]}', "label_names_ru"),
+        ("best", "{}", r"did you mean .*best"),  # the folder of the run was named
+    ],
+)
+def test_a_folder_that_is_no_checkpoint_is_told_in_a_sentence(tmp_path, folder, text, message):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    if text is not None:
+        (tmp_path / folder / "checkpoint.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint_facts(tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from ov_emotions.bundle import Bundle
 from ov_emotions.cli.main import main
-from ov_emotions.errors import BundleIntegrityError, RepositoryError
+from ov_emotions.errors import BundleIntegrityError, InputError, RepositoryError
 from ov_emotions.serving.settings import TritonConfig
 from ov_emotions.serving.triton import build_repository, facts, render_config
 from ov_emotions.serving.triton_model import TritonPythonModel
@@ -78,6 +78,31 @@ def test_a_token_model_is_described_as_one_with_its_own_settings(tiny_bundle, co
     assert told.items() >= {"input": "tokens", **settings}.items()
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"backend": "onnx"}, "backend: .* must be one of python, openvino"),
+        ({"names": "de"}, "names: .* must be one of ru, en"),
+        ({"long_texts": "cut"}, "long_texts: .* must be one of window, truncate"),
+        ({"name": "../x"}, "cannot name a model"),
+        ({"name": ""}, "cannot name a model"),
+        ({"separator": ""}, "separator: expected str of length >= 1"),
+        ({"instances": 0}, "instances: expected int >= 1"),
+        ({"threads": True}, "threads: expected int"),
+        ({"threads": 10**11}, "threads: expected int <= 1024"),
+    ],
+)
+def test_settings_that_make_no_sense(options, problem):
+    with pytest.raises(InputError, match=problem):
+        TritonConfig(**options)
+
+
+def test_a_separator_inside_a_name_is_refused_before_anything_is_written(tiny_bundle, tmp_path):
+    with pytest.raises(InputError, match="stands in the name 'гнев'"):
+        build_repository(tiny_bundle, tmp_path / "repository", TritonConfig(separator="н"))
+    assert not (tmp_path / "repository").exists()
+
+
 def test_the_same_bundle_once_more_changes_nothing(tiny_bundle, tmp_path):
     first = build_repository(tiny_bundle, tmp_path)
     assert (first.version, first.changed) == (1, True)
@@ -105,6 +130,19 @@ def test_what_is_not_ours_is_refused_and_left_alone(tiny_bundle, tmp_path):
     with pytest.raises(RepositoryError, match="not of a model for the python backend"):
         build_repository(tiny_bundle, tmp_path)
     assert listing(tmp_path) == {"emotions/config.pbtxt": b'backend: "openvino"'}
+
+
+def test_a_failure_leaves_the_repository_as_it_was(tiny_bundle, tmp_path, monkeypatch):
+    build_repository(tiny_bundle, tmp_path)
+    before = listing(tmp_path)
+
+    def fail(*_args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ov_emotions.serving.repository.write_text", fail)
+    with pytest.raises(RepositoryError, match="No space left"):
+        build_repository(tiny_bundle, tmp_path, TritonConfig(names="en"))
+    assert listing(tmp_path) == before
 
 
 def test_the_token_model_gives_the_probabilities_of_the_classifier(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ import pytest
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED, Bundle
-from ov_emotions.encoding import TextEncoder
+from ov_emotions.classifier import DEFAULT_CHUNK_SIZE
+from ov_emotions.encoding import EncodedTexts, TextEncoder
 from ov_emotions.runtime.models import default_batch_tokens
 from ov_emotions.runtime.packing import Packing
 from ov_emotions.tuning.search import sample_texts
@@ -25,6 +26,22 @@ from ov_emotions.tuning.search import sample_texts
 TINY = "emotions-ru-tiny"
 TEXTS = sample_texts(400, seed=7)
 ONE_CORE = default_batch_tokens(1)
+
+
+class Counter:
+    """Counts calls, and passes them on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *watched: tuple[Any, str]) -> None:
+        self.calls = {name: 0 for _, name in watched}
+        for owner, name in watched:
+            monkeypatch.setattr(owner, name, self._counted(name, getattr(owner, name)))
+
+    def _counted(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*args: Any, **kwargs: Any) -> Any:
+            self.calls[name] += 1
+            return original(*args, **kwargs)
+
+        return count
 
 
 class Requests:
@@ -96,6 +113,16 @@ def test_packed_rows_are_few_batches_of_few_shapes(encoder: TextEncoder) -> None
     assert len(set(shapes)) <= 16
 
 
+def test_a_list_is_few_batches_with_little_padding(encoder: TextEncoder) -> None:
+    encoded = encoder.encode(TEXTS)
+    shapes = [b.input_ids.shape for b in encoded.batches(encoded.groups(ONE_CORE))]
+    assert sum(rows for rows, _ in shapes) == len(TEXTS), "every text once"
+    assert len(shapes) in (17, 18), "of the small model and of the tiny one"
+    computed = [rows * columns for rows, columns in shapes]
+    assert sum(computed) <= 1.1 * len(encoded.ids), "padding is at most ten tokens in a hundred"
+    assert max(computed) <= ONE_CORE
+
+
 @pytest.mark.parametrize(
     ("texts", "shapes"),
     [
@@ -111,6 +138,49 @@ def test_a_text_is_one_batch_of_one_of_few_widths(
     classifier(texts)
     assert requests.shapes == shapes
     assert requests.computed() == sum(rows * columns for rows, columns in shapes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend", "layout"),
+    [
+        ("packed", "_lists", ((Packing, "__init__"), (Packing, "batches"))),
+        ("classifier", "_plain", ((EncodedTexts, "groups"), (EncodedTexts, "batches"))),
+    ],
+)
+def test_a_list_is_tokenised_laid_out_run_and_joined_once(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    backend: str,
+    layout: tuple[tuple[Any, str], ...],
+) -> None:
+    made: EmotionClassifier = request.getfixturevalue(kind)
+    runs = vars(made._models)[backend]
+    stages = ((made._encoder, "encode"), (getattr(runs, "_made", runs), "infer"), (made, "_join"))
+    counter = Counter(monkeypatch, *layout, *stages)
+    made(TEXTS)
+    assert len(counter.calls) == 5
+    assert counter.calls == dict.fromkeys(counter.calls, 1)
+
+
+def test_lists_and_chunks_of_a_stream_are_tokenised_and_run_in_one_call(
+    classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    original = classifier._encoder._tokenizer
+
+    class Tokenizer:
+        def encode_batch_fast(self, texts: list[str]) -> Any:
+            asked.append(len(texts))
+            return original.encode_batch_fast(texts)
+
+    monkeypatch.setattr(classifier._encoder, "_tokenizer", Tokenizer())
+    counter = Counter(monkeypatch, (vars(classifier._models)["_plain"], "infer"))
+    classifier(TEXTS)
+    classifier("да")
+    assert len(list(classifier.stream(iter(TEXTS)))) == len(TEXTS) < DEFAULT_CHUNK_SIZE
+    assert asked == [len(TEXTS), 1, len(TEXTS)]
+    assert counter.calls == {"infer": 3}
 
 
 IMPORTED = """
