@@ -271,6 +271,21 @@ def test_two_models_stand_side_by_side_with_their_times(open_page: Open) -> None
     assert "export" not in page.locator("#view-compare").inner_text()
 
 
+def test_a_model_that_fails_is_said_in_the_readers_language(open_page: Open) -> None:
+    page = open_page("compare")
+    page.locator("#compared textarea").fill(GLAD)
+    page.get_by_label("Вторая модель").select_option("emotions-ru-tiny · INT8 (2)")
+    page.get_by_role("button", name="Сравнить").click()
+    failure = page.get_by_role("alert").filter(has_text="Модель не справилась")
+    failure.wait_for()
+    assert "Попробуйте ещё раз" in failure.inner_text()
+    failure.get_by_text("Подробности", exact=True).click()
+    assert "weights" in failure.inner_text()
+    page.get_by_role("button", name="English").click()
+    assert "The model failed" in failure.inner_text()
+    assert "Модель не справилась" not in failure.inner_text()
+
+
 def test_the_switch_of_language_changes_every_word_and_is_remembered(open_page: Open) -> None:
     page = open_page(language="ru")
     assert page.get_by_role("heading", name="Что слышно в этих словах?").is_visible()
@@ -364,6 +379,22 @@ def test_a_server_that_is_gone_is_said_with_what_to_do_and_nothing_is_lost(
     assert page.get_by_role("button", name="Check now").is_visible()
 
 
+def test_a_slow_answer_is_shown_as_one_that_is_under_way(open_page: Open) -> None:
+    page = open_page()
+    write(page, GLAD)
+    page.locator("#result .verdict", has_text="радость").wait_for()
+    held: list[Any] = []
+    page.route("**/run/predict*", lambda route: held.append(route))
+    write(page, AFRAID)
+    page.wait_for_function(
+        """() => document.querySelector('#result').getAnimations({subtree: true})
+            .some(one => one.animationName === 'wait' && one.currentTime > 400)"""
+    )
+    held[0].continue_()
+    page.locator("#result .verdict", has_text="страх").wait_for()
+    settle(page)
+
+
 def test_a_telephone_shows_everything_within_its_width(open_page: Open) -> None:
     page = open_page(width=360, theme="dark")
     write(page, GLAD)
@@ -454,6 +485,41 @@ def test_an_answer_is_marked_as_old_when_the_next_one_does_not_come(
     page.locator("#result .verdict", has_text="страх").wait_for()
     old.wait_for(state="hidden")
     page.get_by_text("Сервер снова отвечает").wait_for()
+
+
+def test_a_result_of_lines_that_were_changed_is_marked_as_old(open_page: Open) -> None:
+    page = open_page("files")
+    lines = page.locator("#lines textarea")
+    lines.fill(GLAD)
+    page.get_by_role("button", name="Разобрать строки").click()
+    page.get_by_text("Разобрано строк: 1").first.wait_for()
+    old = page.get_by_text("Ответ относится к прежнему тексту").locator("visible=true")
+    lines.fill(AFRAID)
+    old.wait_for()
+    lines.fill(GLAD)
+    old.wait_for(state="hidden")
+    page.route("**/queue/join*", lambda route: route.abort())
+    page.get_by_role("button", name="Разобрать строки").click()
+    old.wait_for()
+    assert page.get_by_role("alert").filter(has_text="Сервер не отвечает").is_visible()
+
+
+def test_two_rows_do_not_wait_for_the_end_of_a_file_of_somebody_else(
+    open_page: Open, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.txt"
+    long.write_text("\n".join(f"{GLAD} {i}" for i in range(60_000)), "utf-8")
+    first = open_page("files")
+    upload(first, "files", long)
+    first.get_by_text(re.compile(r"Разобрано [1-9]")).wait_for()
+    second = open_page("files")
+    second.locator("#lines textarea").fill(f"{GLAD}\n{AFRAID}")
+    second.get_by_role("button", name="Разобрать строки").click()
+    second.get_by_text("Разобрано строк: 2").first.wait_for()
+    assert second.evaluate("scrollY") > 0, "the result is scrolled to"
+    assert first.get_by_role("progressbar").is_visible()
+    first.get_by_role("button", name="Остановить").locator("visible=true").click()
+    first.get_by_text("Здесь появится таблица").wait_for()
 
 
 def test_the_page_works_behind_nginx_below_a_path_with_tls(

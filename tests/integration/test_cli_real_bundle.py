@@ -48,6 +48,27 @@ def test_a_threshold_of_the_caller_s_is_heeded_and_a_wrong_one_is_told(tiny_bund
         assert message.count("\n") == 1
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_classifying_imports_only_what_it_needs(tiny_bundle, flags):
+    code = (
+        "import sys\n"
+        "from ov_emotions.cli.main import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "heavy = {'torch', 'transformers', 'nncf', 'optimum', 'pyarrow', 'huggingface_hub'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    arguments = ["classify", *flags, "--model", str(tiny_bundle.folder), "радость"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        check=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert "joy" in done.stdout
+    assert done.stderr == "[]\n"
+
+
 def test_a_locale_that_is_not_utf_8_does_not_matter(tiny_bundle, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     command = [sys.executable, "-m", "ov_emotions", "classify", "--russian"]

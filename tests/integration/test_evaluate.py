@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from ov_emotions.cli.main import main
+from ov_emotions.errors import DataError
+from ov_emotions.evaluation.run import Source, evaluate_source
 
 if TYPE_CHECKING:
     from ov_emotions.bundle import Bundle
@@ -81,3 +85,26 @@ def test_what_cannot_be_done_is_one_sentence(
         error = capsys.readouterr().err
         assert error.startswith("ov-emotions: error: ")
         assert error.count("\n") == 1
+
+
+def test_rows_that_cannot_be_scored_are_told(prepared: PreparedData) -> None:
+    rows = prepared.validation_part("selection")
+
+    def score(data, labels=rows.label_set.labels):
+        held = SimpleNamespace(
+            folder=prepared.folder,
+            split=lambda _name: data,
+            manifest={},
+            check_splits=lambda _names: None,
+        )
+        classifier = SimpleNamespace(labels=labels, thresholds={})
+        return evaluate_source(Source(classifier, {"model": "m"}), held, ["test"])
+
+    unknown = rows.select(np.arange(5))
+    unknown.targets[:] = -1
+    with pytest.raises(DataError, match="annotates no label"):
+        score(unknown)
+    with pytest.raises(DataError, match="no rows"):
+        score(rows.select([]))
+    with pytest.raises(DataError, match="other labels than m"):
+        score(rows, ("a", "b"))

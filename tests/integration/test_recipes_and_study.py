@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import textwrap
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -37,6 +40,7 @@ from ov_emotions.quantization.recipe import (
 from ov_emotions.quantization.settings import StudyConfig
 from ov_emotions.quantization.study import fast_precisions, run_study
 from ov_emotions.quantization.study_schema import parse_study
+from ov_emotions.runtime.torch import CheckpointClassifier
 from ov_emotions.schema import to_builtins
 from ov_emotions.system import shared_core
 from ov_emotions.thresholds import apply_thresholds
@@ -180,6 +184,14 @@ def test_the_command_says_whether_the_limit_was_reached_and_writes_its_record(
     assert {"openvino", "nncf"} <= set(written["environment"]["versions"])
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_weights_that_are_not_fp32_are_refused(fp32, prepared, tmp_path, precision):
+    other = Bundle(fp32.folder, fp32.manifest.replace(precision=precision))
+    with pytest.raises(AlreadyQuantizedError, match=f"has {precision} weights"):
+        quantize_bundle(other, prepared, tmp_path / "out", Recipe("x", "", "int8", PTQ))
+    assert not (tmp_path / "out").exists()
+
+
 # What it starts from
 
 
@@ -243,6 +255,47 @@ def test_few_calibration_texts_without_a_label_are_warned_of(
     assert record["quantization"]["calibration_texts"] == len(part)
     assert f"has {len(part)} texts, where the recipe asks for 5000" in caplog.text
     assert "no text that INT8 ranges are told by has fear" in caplog.text
+
+
+def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_one_and_the_next_run_tidies_up(
+    fp32, prepared, prepared_folder, tmp_path
+):
+    fp32.save(tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    program = textwrap.dedent(f"""
+        import sys, time
+        import ov_emotions.bundle as b
+        real = b.sha256_file
+        def slow(path):
+            if path.parent.name != "draft" and "draft" not in str(path):
+                print("writing", flush=True)
+                time.sleep(60)
+            return real(path)
+        from ov_emotions.cli import main as cli
+        import ov_emotions.quantization.quantize as run
+        real_write = run.write_bundle
+        def write(folder, *rest):
+            if folder.name == "out":
+                b.sha256_file = slow
+            return real_write(folder, *rest)
+        run.write_bundle = write
+        raise SystemExit(cli.main([
+            "quantize", {str(fp32.folder)!r}, {str(tmp_path / "out")!r},
+            "--data", {str(prepared_folder)!r}, "--recipe", "fp16"]))
+    """)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ}
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert after == before
+    assert len(list(tmp_path.iterdir())) == 2  # killed for good: nothing could tidy up
+    quantize_bundle(fp32, prepared, tmp_path / "out", Recipe("fp16", "", "fp16"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert Bundle.load(tmp_path / "out").manifest.precision == "fp16"
 
 
 # The study
@@ -344,6 +397,28 @@ def test_a_study_says_why_there_are_no_cuda_rows(study, fp32, prepared):
     assert "only checkpoints" in absent[0].why
 
 
+def test_cuda_rows_stand_beside_the_others_and_one_that_fails_is_told(
+    checkpoint, fp32, prepared, monkeypatch
+):
+    import torch
+
+    def on_cuda(folder, device, precision):
+        if (device, precision) == ("cuda", "bf16"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+        # No device here: what its row holds is taken from the CPU.
+        return CheckpointClassifier(folder, "cpu", "fp32")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("ov_emotions.runtime.torch.CheckpointClassifier", on_cuda)
+    found = run_study(_small(checkpoint), fp32, prepared, checkpoint=checkpoint)
+    rows = {c.id: c for c in found.candidates}
+    assert list(rows) == ["fp32/f32", "torch-cpu/fp32", "torch-cuda/fp16", "torch-cuda/bf16"]
+    assert rows["torch-cuda/fp16"].quality is not None
+    assert rows["torch-cuda/bf16"].status == "failed"
+    assert rows["torch-cuda/bf16"].error == "CUDA out of memory. Tried to allocate 2 GiB"
+    assert found.not_measured == ()
+
+
 def test_a_candidate_that_cannot_be_timed_is_failed_and_the_others_go_on(
     checkpoint, fp32, prepared, monkeypatch
 ):
@@ -376,3 +451,10 @@ def test_random_weights_are_not_scored(fp32, prepared, tmp_path):
     found = run_study(_small("random"), bundle, prepared)
     assert found.model.random_weights
     assert [c.quality for c in found.candidates] == [None]
+
+
+def test_a_study_without_f32_or_with_another_precision_is_refused(fp32):
+    with pytest.raises(QuantizationError, match="must be one of f32, bf16"):
+        StudyConfig(str(fp32.folder), (), precisions=("f16",))
+    with pytest.raises(QuantizationError, match="must hold f32"):
+        StudyConfig(str(fp32.folder), (), precisions=("bf16",))

@@ -24,10 +24,14 @@ from ov_emotions.conversion.ir import ParityCheck, to_ir, torch_reference
 from ov_emotions.conversion.run import to_fp32
 from ov_emotions.conversion.sources import open_source
 from ov_emotions.errors import (
+    AlreadyQuantizedError,
     CheckpointError,
+    DataError,
     ExportError,
+    InputError,
 )
 from ov_emotions.evaluation.run import evaluate, record_metrics
+from ov_emotions.quantization.quantize import quantize_bundle
 from ov_emotions.quantization.recipe import PtqConfig, Recipe
 
 INT8 = Recipe("int8", "", "int8", PtqConfig(subset_size=40))
@@ -89,6 +93,26 @@ def test_a_damaged_checkpoint_is_refused(checkpoint, tmp_path, name, spoil, mess
     assert not (tmp_path / "out").exists()
 
 
+def _element_types(bundle: Bundle, rows: int) -> list[str]:
+    model = ov.Core().read_model(bundle.model_path)
+    return [
+        node.get_output_element_type(0).get_type_name()
+        for node in model.get_ops()
+        if node.get_type_name() == "Constant"
+        and len(shape := list(node.get_output_shape(0))) == 2
+        and shape[0] == rows
+        and shape[1] == 32
+    ]
+
+
+def test_embeddings_are_int8_with_one_scale_a_row(fp32, int8):
+    words = fp32.tokenizer().get_vocab_size()
+    assert _element_types(fp32, words) == ["f32"]
+    assert _element_types(int8, words) == ["i8"]
+    sizes = [bundle.model_path.with_suffix(".bin").stat().st_size for bundle in (fp32, int8)]
+    assert sizes[1] < sizes[0] / 2
+
+
 # INT8
 
 
@@ -107,6 +131,22 @@ def test_thresholds_are_refitted_on_the_int8_model_and_it_says_how_it_was_made(
     assert record["smooth_quant_alpha"] == 0.95
     assert record["fake_quantize_operations"] > 0
     assert "parity" in int8.manifest.provenance
+
+
+def test_a_quantized_bundle_is_not_quantized_again(int8, prepared, tmp_path):
+    with pytest.raises(AlreadyQuantizedError, match="the fp32 bundle or the checkpoint"):
+        quantize_bundle(int8, prepared, tmp_path / "again", INT8)
+    # Even where the manifest says otherwise.
+    disguised = Bundle(int8.folder, int8.manifest.replace(precision="fp32"))
+    with pytest.raises(AlreadyQuantizedError):
+        quantize_bundle(disguised, prepared, tmp_path / "again", INT8)
+    assert not (tmp_path / "again").exists()
+
+
+def test_the_int8_model_decides_nearly_as_the_float_one(fp32, int8, prepared):
+    texts = list(prepared.split("test_goemotions").texts)
+    probabilities = [EmotionClassifier(b, threads=1).predict_proba(texts) for b in (fp32, int8)]
+    assert np.abs(probabilities[0] - probabilities[1]).mean() < 0.05
 
 
 # Evaluation and classification
@@ -130,6 +170,27 @@ def test_figures_are_recorded_in_the_manifest_and_the_card(fp32, int8, prepared,
     np.testing.assert_array_equal(
         before.predict_proba(["радость"]), after.predict_proba(["радость"])
     )
+
+
+def test_figures_of_something_else_are_not_recorded(fp32, int8, prepared):
+    own = evaluate(int8, prepared, ["test_cedr"])
+    float_figures = evaluate(fp32, prepared, ["test_cedr"])
+    with pytest.raises(InputError, match="none of the figures is of"):
+        record_metrics(int8, [float_figures])
+    with pytest.raises(InputError, match="none of the figures is of"):
+        record_metrics(int8, [own.replace(inference_precision="bf16")])
+    with pytest.raises(InputError, match="figures of another do not belong to tiny"):
+        record_metrics(int8, [own, float_figures.replace(model="another")])
+    with pytest.raises(InputError, match="same precision"):
+        record_metrics(int8, [own, own])
+
+
+@pytest.mark.parametrize(
+    "split", ["dev", "validation:rest", "validation:", "test_cedr:selection", "train:"]
+)
+def test_a_split_that_does_not_exist_is_refused(int8, prepared, split):
+    with pytest.raises(DataError):
+        evaluate(int8, prepared, [split])
 
 
 def test_what_a_check_list_says_is_recorded_and_the_card_tells_the_weak_groups(

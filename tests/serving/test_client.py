@@ -309,6 +309,16 @@ def test_a_call_that_is_cancelled_stops(served):
         asyncio.run(run(url))
 
 
+def test_after_closing_nothing_is_sent(served):
+    with rest(served.rest) as (url, seen):
+        remote = classify(url)
+        remote.close()
+        remote.close()
+        with pytest.raises(ServerError, match="was closed; make a new one"):
+            remote("слово")
+        assert not infers(seen)
+
+
 # What stays open, forks, logs and imports
 
 
@@ -451,3 +461,11 @@ def test_tls_where_there_is_none(rest_url, tmp_path):
     path.write_text("nothing")
     with pytest.raises(InputError, match="cannot be used"):
         classify("https://127.0.0.1:1/emotions", options=replace(FAST, ca_file=path))
+
+
+def test_a_manifest_that_was_altered_is_refused(tiny_bundle):
+    served = ServedIr(tiny_bundle, TextModelConfig())
+    served.facts["manifest"] = served.facts["manifest"].replace('"seed":1', '"seed":2')
+    altered = pytest.raises(ServerMismatchError, match="altered after it was written")
+    with rest(served.rest) as (url, _), altered:
+        classify(url, model=tiny_bundle)

@@ -62,6 +62,28 @@ def test_a_server_that_is_not_there_fails_without_more_ado(capsys):
     assert page.count("not tried") == 3
 
 
+def test_over_grpc_facts_come_from_beside(rest_url, grpc_url, capsys):
+    assert check(grpc_url, "--requests", "2") == 1
+    assert "metadata_url" in capsys.readouterr().out
+    assert check(grpc_url, "--metadata-url", rest_url, "--requests", "2") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["emotions"], "must start with one of"),
+        (["http://127.0.0.1:1"], "names no model"),
+        (["http://127.0.0.1:1/emotions", "--timeout", "0"], "timeout must be"),
+        (["http://127.0.0.1:1/emotions", "--ca-file", "/no/such"], "is no file"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments, problem, capsys):
+    assert check(*arguments) == 1
+    error = capsys.readouterr().err
+    assert problem in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -27,6 +27,8 @@ from fake_kserve import (
     rest,
 )
 
+from ov_emotions.client import verify
+from ov_emotions.client.probes import PROBES, Known
 from ov_emotions.errors import InputError, ServerError, ServerMismatchError, ServerUnavailableError
 
 pytest.importorskip("tritonclient", reason="the extra serving is not installed")
@@ -352,6 +354,13 @@ def test_believing_needs_a_bundle_and_asks_for_nothing(served, tiny_bundle):
             assert remote("злость").labels == ("anger",)
 
 
+@pytest.mark.parametrize("takes", ["text", "tokens"])
+def test_over_grpc_the_right_model_is_known_by_its_answers(served, grpc_url, tiny_bundle, takes):
+    served.takes = takes
+    with classify(grpc_url, model=tiny_bundle) as remote:
+        assert remote("злость").labels == ("anger",)
+
+
 # What is verified, by answers: gRPC tells no facts
 
 
@@ -376,6 +385,15 @@ def test_over_grpc_other_thresholds_are_seen_in_the_labels(
     served.thresholds[label] = cut
     side = "higher" if cut > 0.5 else "lower"
     with pytest.raises(ServerMismatchError, match=f"threshold of {label} is {side} than 0"):
+        classify(grpc_url, model=tiny_bundle)
+
+
+def test_a_bundle_to_which_all_known_texts_are_alike_cannot_be_verified_by_answers(
+    grpc_url, tiny_bundle, monkeypatch
+):
+    dull = Known(np.full((len(PROBES), 3), 0.2, np.float32), 0.02)
+    monkeypatch.setattr(verify, "known_answers", lambda *_expected: dull)
+    with pytest.raises(ServerMismatchError, match=r"cannot be verified by.*as metadata_url, or"):
         classify(grpc_url, model=tiny_bundle)
 
 

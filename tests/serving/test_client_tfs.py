@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_kserve import FAST, Reply, Request, ServedBundle, http_server
+from fake_kserve import FAST, Reply, Request, ServedBundle, http_server, raw_server
 
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import Bundle
@@ -264,6 +264,20 @@ def test_what_passes_is_tried_again(model, tiny_bundle):
         model.refusals = [Reply(delay=0.6)] * 2
         with pytest.raises(ServerUnavailableError, match="did not answer in time"):
             remote("злость")
+
+
+def test_answers_that_make_no_sense_are_told(model, tiny_bundle):
+    senseless = [Reply(200, b"<html></html>"), Reply(200, b"[" * 100_000), Reply.of([])]
+    with tfs_server(model, "http") as url, classify(url, tiny_bundle) as remote:
+        for reply in [*senseless, Reply.of({"outputs": {"x": [1]}})]:
+            model.refusals = [reply]
+            with pytest.raises(ServerError):
+                remote("злость")
+            assert remote("злость").labels == ("anger",)
+    for protocol in ("grpc", "http"):
+        for answer in (b"what?\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n[["):
+            with raw_server(answer) as port, pytest.raises(ServerError, match=f"127.0.0.1:{port}"):
+                classify(f"tfs+{protocol}://127.0.0.1:{port}/emotions", tiny_bundle)
 
 
 def test_what_the_old_client_cannot_do_is_told(tiny_bundle, monkeypatch):

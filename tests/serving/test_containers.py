@@ -117,6 +117,15 @@ def test_the_health_check_sees_whether_a_server_is_ready(name, status, healthy):
     ]
 
 
+def test_the_live_server_is_healthy_to_its_own_check(tiny_classifier):
+    from live_server import live
+
+    with live(tiny_classifier) as server:
+        words = [word.replace(":8000", f":{server.port}") for word in health("server.Dockerfile")]
+        words[0] = sys.executable
+        assert subprocess.run(words, check=False, timeout=20).returncode == 0
+
+
 def test_compose_runs_the_server_read_only_and_without_rights():
     loaded = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
     server = loaded["services"]["emotions"]

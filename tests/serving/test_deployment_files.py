@@ -17,6 +17,7 @@ import pytest
 import yaml
 from machine import run, tool
 
+from ov_emotions.bundle import DEFAULT_MODEL, Bundle
 from ov_emotions.cli.main import main
 from ov_emotions.serving.deploy import render_deployment
 from ov_emotions.serving.profile import IMAGE, ServingProfile
@@ -113,6 +114,12 @@ def test_an_address_in_object_storage_goes_into_the_files_that_use_one():
 )
 def test_every_config_is_one_that_the_validator_finds_nothing_in(path):
     assert validate_file(FOLDER / path) == []
+
+
+def test_the_precision_is_the_shipped_bundles(config):
+    plugin = config["model_config_list"][0]["config"]["plugin_config"]
+    manifest = Bundle.load(DEFAULT_MODEL).manifest
+    assert plugin["INFERENCE_PRECISION_HINT"] == manifest.inference_precision
 
 
 def test_no_file_holds_a_credential():

@@ -79,6 +79,16 @@ def test_kserves_sdk(server: Live, tiny_classifier: EmotionClassifier, form: str
     )
 
 
+def test_the_health_answers_are_the_open_inference_protocols(server: Live) -> None:
+    for path, answer in (
+        ("/v2/health/live", {"live": True}),
+        ("/v2/health/ready", {"ready": True}),
+        ("/v2/models/emotions/ready", {"name": "emotions", "ready": True}),
+        ("/v2/models/emotions/versions/1/ready", {"name": "emotions", "ready": True}),
+    ):
+        assert httpx.get(f"{server.url}{path}").json() == answer
+
+
 # --- Hugging Face -------------------------------------------------------------------------------
 
 

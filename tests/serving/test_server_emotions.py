@@ -63,6 +63,17 @@ def test_the_answer_is_the_classifiers_with_model_and_version(
     assert ask(http, []).json()["predictions"] == []
 
 
+def test_many_texts_are_answered_in_order(tiny_classifier: EmotionClassifier) -> None:
+    texts = [TEXTS[i % 3] for i in range(2000)]
+    with (
+        live(tiny_classifier, batch_tokens=100, deadline=600) as server,
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
+        found = ask(http, texts).json()["predictions"]
+    expected = [list(prediction.labels) for prediction in tiny_classifier(texts)]
+    assert [prediction["labels"] for prediction in found] == expected
+
+
 def test_a_long_text_is_truncated_where_the_classifier_does_so(tiny_bundle: Bundle) -> None:
     long = "слово " * 40 + "радость"
     with (

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from live_server import live
 
-from benchmarks.serving import cli, steady
+from benchmarks.serving import cli, goodput, steady
 from ov_emotions.classifier import EmotionClassifier
+from ov_emotions.errors import ServerError
 
 CLIENTS, SECONDS = 64, 2.0
 WORDS = ["злость", "радость", "слово", "я", "рад", "чёрт", "1", "какая"]
@@ -85,3 +86,46 @@ def test_the_driver_starts_the_server_and_reports(
     assert answer["model"] == "tiny"
     shown = capsys.readouterr().out
     assert "8 clients for" in shown and "0 lost, 0 wrong" in shown
+
+
+def test_the_driver_fails_where_answers_are_lost_or_wrong(
+    load: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def lose(*_: Any) -> list[float]:
+        raise ServerError("refused the request (418): no")
+
+    async def lie(_transport: Any, asked: Any, position: int) -> list[float]:
+        await asyncio.sleep(0.01)
+        return list(1 - asked.expected[position])
+
+    monkeypatch.setattr(steady, "_people", lose)
+    monkeypatch.setattr(steady, "_kserve", lie)
+    assert cli.main([*load, "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["errors"]["refused 418"] > 0
+    assert answer["wrong"] > 0
+
+
+def test_goodput_and_single_texts_are_measured_in_one_run(
+    tiny_classifier: EmotionClassifier,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(goodput, "choose_texts", lambda *_: made_texts(50))
+    monkeypatch.setenv("OV_EMOTIONS_SERVE_DEADLINE", "30")  # set by the command, and set back here
+    path = tmp_path / "goodput.json"
+    command = ["--data", "x", "--model", str(tiny_classifier.bundle.folder), "--rounds", "1"]
+    command += ["--seconds", "0.5", "--clients", "8", "--large", "100", "--output", str(path)]
+    assert goodput.main([*command, "--least", "0", "--singles", "0"]) == 0
+    told = json.loads(path.read_text(encoding="utf-8"))
+    [one] = told["rounds"]
+    for kind in ("in_a_row", "overload", "singles"):
+        assert one[kind]["texts_per_second"] > 0
+        # On a busy machine some requests are given up that were taken in a quieter moment.
+        assert set(one[kind]["statuses"]) <= {"200", "429", "504"}
+        assert 0 <= one[kind]["driver_share"] <= 1
+    assert told["goodput_of_capacity"] > 0
+    assert told["exit_code"] == 0
+    assert "medians: goodput" in capsys.readouterr().out
+    assert goodput.main([*command, "--least", "1000"]) == 1

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_server import Process, process, until
+from live_server import Process, live, process, until
 
 from ov_emotions.bundle import Bundle, shipped
+from ov_emotions.classifier import EmotionClassifier
 from ov_emotions.cli.main import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and sockets of POSIX")
@@ -180,6 +181,12 @@ def test_sighup_loads_the_model_anew_and_loses_nothing(own_bundle: Bundle) -> No
     messages = [line["message"] for line in log]
     assert any("was reloaded" in message for message in messages)
     assert any("was not reloaded" in message for message in messages)
+
+
+def test_sighup_stops_a_server_that_was_given_its_model(tiny_classifier: EmotionClassifier) -> None:
+    with live(tiny_classifier) as server:
+        server.runner.reload()
+        assert until(lambda: server.runner.should_exit)
 
 
 # --- traces -------------------------------------------------------------------------------------

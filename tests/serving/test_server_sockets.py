@@ -160,6 +160,17 @@ def test_a_body_that_trickles_is_given_up_with_408(server: Live) -> None:
     assert b"the body did not arrive within 0.4 s" in answer
 
 
+def test_many_silent_connections_do_not_keep_others_out(server: Live) -> None:
+    silent = [server.connect() for _ in range(100)]
+    try:
+        for connection in silent:
+            connection.sendall(b"POST /v1/emotions HT")
+        assert status(server.raw(WHOLE)) == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
 def post(text: str) -> bytes:
     body = json.dumps({"texts": [text]}).encode()
     return head(len(body)) + body
@@ -197,6 +208,14 @@ def test_a_client_that_goes_away_or_half_closes_is_dropped_before_its_texts_are_
     assert held.seen == ["first", "stays"]
     assert 'ov_emotions_rejected_total{reason="gone"} 1.0' in told
     assert 'status="499"' in told
+
+
+def test_a_client_that_goes_while_it_sends_is_counted_and_nothing_else(server: Live) -> None:
+    connection = server.connect()
+    connection.sendall(head(1000) + BODY)
+    connection.close()
+    gone = 'ov_emotions_rejected_total{reason="gone"}'
+    assert until(lambda: gone in httpx.get(f"{server.url}/metrics").text)
 
 
 def test_a_client_that_never_reads_its_answer_does_not_hold_up_others(
