@@ -11,6 +11,7 @@ from ov_emotions.cli.bar import Bar, usable_texts
 from ov_emotions.cli.frame import Answer, Given, UsageError, verb
 from ov_emotions.cli.output import check_output_folder
 from ov_emotions.errors import DataError, OvEmotionsError
+from ov_emotions.files import write_text
 from ov_emotions.progress import counted
 from ov_emotions.schema import DEFAULT_MODEL, Count, Flag
 from ov_emotions.serving.profile import ServingProfile, VersionPolicy, make_profile
@@ -150,17 +151,19 @@ def ovms_render(options: RenderOptions, given: Given[ServingProfile], answer: An
     With --deployment the files for Docker, Kubernetes and KServe as well.
     """
     from ov_emotions.bundle import Bundle
-    from ov_emotions.serving.deploy import write_deployment
-    from ov_emotions.serving.render import NOTES_NAME, write_config
+    from ov_emotions.serving.deploy import render_deployment
+    from ov_emotions.serving.render import NOTES_NAME, render_files
 
     versions = VersionPolicy.parse(options.policy)
     manifest = Bundle.load(options.bundle).manifest
     profile, budget = make_profile(manifest, options.tuning_profile, versions=versions, **given)
     if options.deployment:  # they have a README.md and more, which nobody's own shall give way to
         check_output_folder(options.output, NOTES_NAME)
-    write = write_deployment if options.deployment else write_config
+    render = render_deployment if options.deployment else render_files
+    texts = {options.output / name: text for name, text in render(profile, budget).items()}
     try:
-        written = write(options.output, profile, budget)
+        for path, text in texts.items():
+            write_text(path, text)
     except OSError as error:
         raise DataError(f"{options.output} cannot be written: {error.strerror}") from error
     lines = [
@@ -169,9 +172,9 @@ def ovms_render(options: RenderOptions, given: Given[ServingProfile], answer: An
         f"batch      {profile.batch} texts of one request at most",
         f"memory     {profile.memory_mib} MiB",
         f"precision  {profile.precision}",
-        *(f"wrote      {path}" for path in written),
+        *(f"wrote      {path}" for path in texts),
     ]
-    return answer.give({"files": written, "profile": profile}, "\n".join(lines))
+    return answer.give({"files": list(texts), "profile": profile}, "\n".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True)

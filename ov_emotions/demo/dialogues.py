@@ -94,8 +94,8 @@ class Dialogues:
         model = cast("EmotionClassifier", InTurns(self.classifier, job))
         analysis = analyse(reading.dialogues, model, settings, progress=job.tell)
         job.check()
-        token, _ = self.store.new()
-        self.store.keep(token, value=Found(reading, analysis, mark))
+        token, kept = self.store.new()
+        kept.value = Found(reading, analysis, mark)
         unclear = set(analysis.undecided)
         names = dict.fromkeys(
             speaker.name

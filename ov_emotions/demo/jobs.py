@@ -181,9 +181,9 @@ def failure(name: str, hint: Words | None = None, details: str = "") -> str:
     return render("failure", name=name, hint=hint or TEXTS.get(f"{name}.hint"), details=details)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Kept:
-    """A result.
+    """A result, which whoever asked for it fills.
 
     :param names: what its files are called for the reader, by their names in the folder.
     :param value: what else belongs to it.
@@ -213,24 +213,15 @@ class ResultStore:
         """The folder in which files arrive."""
         return Path(self._root.name) / "uploads"
 
-    def new(self) -> tuple[str, Path]:
-        """Make room for a result; those that are old go.
-
-        :return: its token, and the folder to fill.
-        """
+    def new(self) -> tuple[str, Kept]:
+        """Make room for a result, and give its token with it; those that are old go."""
         token = secrets.token_urlsafe(16)
         folder = Path(self._root.name) / token
         folder.mkdir()
         with self._lock:
-            self._kept[token] = Kept(folder)
+            self._kept[token] = kept = Kept(folder)
         self.forget()
-        return token, folder
-
-    def keep(self, token: str, names: Mapping[str, str] | None = None, value: Any = None) -> None:
-        """Say what the result of a token consists of; see `Kept`."""
-        with self._lock:
-            if token in self._kept:
-                self._kept[token] = Kept(self._kept[token].folder, names or {}, value)
+        return token, kept
 
     def find(self, token: str) -> Kept | None:
         """Find a result; None where it is no longer kept."""

@@ -91,7 +91,7 @@ class Tables:
         mark: str,
         job: Job,
     ) -> str:
-        token, folder = self.store.new()
+        token, kept = self.store.new()
         tally, rows = Tally(), iter(rows)
         classifier = InTurns(self.classifier, job)
         kind = table.format if table is not None and table.format in WRITTEN else "csv"
@@ -102,7 +102,7 @@ class Tables:
         job.tell(0, total)
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(_writer(folder / names[language], kind, table, added))
+                stack.enter_context(_writer(kept.folder / names[language], kind, table, added))
                 for language, added in both.items()
             ]
             while chunk := [free(row, taken) for row in islice(rows, _CHUNK)]:
@@ -128,9 +128,7 @@ class Tables:
                 job.tell(tally.done, total)
         stem = name.split(".")[0]
         words = {"ru": "эмоции", "en": "emotions"}
-        self.store.keep(
-            token, {names[language]: f"{stem}.{words[language]}.{kind}" for language in names}
-        )
+        kept.names = {name: f"{stem}.{words[code]}.{kind}" for code, name in names.items()}
         return render(
             "rows",
             mark=mark,

@@ -67,6 +67,7 @@ _LOGGER = logging.getLogger(__name__)
 REFERENCE = "fp32/f32"
 CHOICE_SPLIT = "validation"
 CALIBRATION_SPLIT = "validation:calibration"
+_TOLD = ("seed", "subset_size", "rounds", "single_texts", "offline_texts", "max_drop")
 _CUDA: list[tuple[Any, str]] = [("torch-cuda", "fp16"), ("torch-cuda", "bf16")]
 
 
@@ -354,14 +355,9 @@ class _Run:
             settings={
                 "bootstrap_samples": BOOTSTRAP_SAMPLES,
                 "bootstrap_seed": BOOTSTRAP_SEED,
-                "seed": config.seed,
                 "folds": FOLDS,
-                "subset_size": config.subset_size,
-                "rounds": config.rounds,
-                "single_texts": config.single_texts,
-                "offline_texts": config.offline_texts,
+                **{name: getattr(config, name) for name in _TOLD},
                 "starts": config.rounds,
-                "max_drop": config.max_drop,
                 "threads": available_cores(),
             },
             **environment(

@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ov_emotions.errors import InputError
-from ov_emotions.files import write_text
 from ov_emotions.serving.profile import GRPC_PORT, IMAGE, METRICS, REST_PORT, ServingProfile
-from ov_emotions.serving.render import CONFIG_NAME, NOTES_NAME, render_config, render_notes
+from ov_emotions.serving.render import CONFIG_NAME, render_config, render_files
 
 MOUNT = "/models"
 """Where the containers have the model repository."""
@@ -30,7 +29,7 @@ _HIDDEN = {"gitignore": ".gitignore"}
 
 
 def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[str, str]:
-    """Render every file.
+    """Render every file, by its path in the folder.
 
     :raises InputError: if its base_path is neither below /models nor an s3:// address.
     """
@@ -38,8 +37,7 @@ def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[st
     config, in_bucket = render_config(profile), render_config(stored)
     overlays = "kubernetes/overlays"
     texts = {
-        CONFIG_NAME: config,
-        NOTES_NAME: render_notes(profile, budget),
+        **render_files(profile, budget),
         "config.s3.json": in_bucket,
         f"kubernetes/base/{CONFIG_NAME}": config,
         f"{overlays}/s3/{CONFIG_NAME}": in_bucket,
@@ -53,18 +51,6 @@ def render_deployment(profile: ServingProfile, budget: str = "given") -> dict[st
     # One configuration of the front, which Compose and Kubernetes both mount.
     texts[f"{overlays}/front/nginx.conf"] = texts["nginx/nginx.conf"]
     return dict(sorted(texts.items()))
-
-
-def write_deployment(folder: Path, profile: ServingProfile, budget: str = "given") -> list[Path]:
-    """Write every file.
-
-    :raises InputError: if its base_path is neither below /models nor an s3:// address.
-    :raises OSError: if one cannot be written.
-    """
-    texts = render_deployment(profile, budget)
-    for path, text in texts.items():
-        write_text(folder / path, text)
-    return [folder / path for path in texts]
 
 
 def _places(profile: ServingProfile) -> tuple[ServingProfile, ServingProfile]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from ov_emotions.files import write_text
 from ov_emotions.serving.profile import (
     IMAGE,
     METRICS,
@@ -190,12 +188,6 @@ def render_notes(profile: ServingProfile, budget: str = "given") -> str:
     )
 
 
-def write_config(folder: Path, profile: ServingProfile, budget: str = "given") -> list[Path]:
-    """Write config.json and config.md; other files in the folder stay.
-
-    :raises OSError: if one cannot be written.
-    """
-    texts = {CONFIG_NAME: render_config(profile), NOTES_NAME: render_notes(profile, budget)}
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return [folder / name for name in texts]
+def render_files(profile: ServingProfile, budget: str = "given") -> dict[str, str]:
+    """Render config.json and config.md, by name."""
+    return {CONFIG_NAME: render_config(profile), NOTES_NAME: render_notes(profile, budget)}
