@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +13,12 @@ from ov_emotions.errors import CheckpointError
 from ov_emotions.schema import read_json
 from ov_emotions.system import quiet_transformers, require
 from ov_emotions.training.checkpoint import (
+    MOST_UNKNOWN,
     TOKENIZER_NAME,
     VOCABULARIES,
     plain_tokenizer,
     token_limit,
+    unknown_share,
 )
 
 _LOGGER = logging.getLogger(__name__)
@@ -25,8 +26,6 @@ _LOGGER = logging.getLogger(__name__)
 LONGEST_WINDOW = 512
 """Tokens that a window has at most where nobody asks for more: attention grows with their square,
 and longer texts are read in several windows."""
-
-_MOST_UNKNOWN = 0.5
 
 PROBES = (
     "Здравствуйте! Спасибо вам большое, всё очень понравилось.",
@@ -87,28 +86,12 @@ def check_words(where: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> None
     :param where: names the checkpoint in messages.
     :raises CheckpointError: if most words hold an unknown token.
     """
-    unknown = _unknown_id(tokenizer)
-    if unknown is None:
-        return
-    words = [word for text in texts for word in text.split() if word.isalpha()]
-    lost = sum(
-        unknown in encoding.ids
-        for encoding in tokenizer.encode_batch_fast(words, add_special_tokens=False)
-    )
-    if lost > _MOST_UNKNOWN * len(words):
+    share = unknown_share(tokenizer, texts)
+    if share > MOST_UNKNOWN:
         raise CheckpointError(
-            f"the tokeniser of {where} knows {len(words) - lost} of {len(words)} Russian words: "
-            "it was made for another language"
+            f"{share:.0%} of Russian words are unknown to the tokeniser of {where}: it was made "
+            "for another language"
         )
-
-
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
-    """Find the id of the unknown token; None for a tokeniser of bytes."""
-    model = json.loads(tokenizer.to_str())["model"]
-    if isinstance(model.get("unk_id"), int):
-        return int(model["unk_id"])
-    token = model.get("unk_token")
-    return tokenizer.token_to_id(token) if token else None
 
 
 def token_window(

@@ -5,7 +5,8 @@ Read without torch, but for the weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +41,8 @@ _NO_BASE = {
     "it was made of",
 }
 """What a folder with such a file is, and what to do."""
+MOST_UNKNOWN = 0.5
+"""Share of words that may be unknown to a tokeniser; with more, it was made for other texts."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,19 @@ def with_asr_normalizer(tokenizer: Tokenizer) -> Tokenizer:
     # As in classification: a text that spells "[SEP]" is normalised like any other.
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def unknown_share(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
+    """Tell which share of the words of texts holds a token for what is unknown."""
+    model = json.loads(tokenizer.to_str())["model"]
+    unknown, token = model.get("unk_id"), model.get("unk_token")
+    if token is not None:
+        unknown = tokenizer.token_to_id(token)
+    words = [word for text in texts for word in text.split() if word.isalpha()]
+    if unknown is None or not words:  # a tokeniser of bytes knows all
+        return 0.0
+    encodings = tokenizer.encode_batch_fast(words, add_special_tokens=False)
+    return sum(unknown in encoding.ids for encoding in encodings) / len(words)
 
 
 def token_limit(encoder: Mapping[str, Any], default: int) -> int:

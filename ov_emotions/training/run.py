@@ -27,6 +27,7 @@ from ov_emotions.system import environment
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 from ov_emotions.training.checkpoint import (
     CHECKPOINT_NAME,
+    MOST_UNKNOWN,
     CheckpointFacts,
     DataFacts,
     HeadConfig,
@@ -37,6 +38,7 @@ from ov_emotions.training.checkpoint import (
     load_tokenizer,
     read_checkpoint_facts,
     token_limit,
+    unknown_share,
 )
 from ov_emotions.training.device import Device, choose_device
 from ov_emotions.training.examples import (
@@ -57,7 +59,7 @@ from ov_emotions.training.trainer import Evaluation, RunTrainer, trainer_argumen
 
 __all__ = ["BEST_NAME", "train"]
 
-_UNKNOWN_SHARE = 0.5
+_VOCABULARY_TEXTS = 300
 _COMPILER = "inductor"
 
 
@@ -110,7 +112,7 @@ def _trainer(
     drawn = draw_texts(data.texts, prepared, config, tell)
     texts = [*data.texts, *drawn.texts]
     ids = tokenize(tokenizer, texts, config.max_length)
-    _check_tokens(config, tokenizer, ids, model)
+    _check_tokens(config, tokenizer, texts, ids, model)
     taught = teach(texts, teachers, config, tell) if teachers else None
     examples = Examples.of(data, ids, taught, config)
     facts = CheckpointFacts(
@@ -261,7 +263,11 @@ def _start(
 
 
 def _check_tokens(
-    config: TrainConfig, tokenizer: Tokenizer, ids: list[Ids], model: EmotionModel
+    config: TrainConfig,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    ids: list[Ids],
+    model: EmotionModel,
 ) -> None:
     """Refuse a tokeniser that belongs to another model, or that knows next to no word."""
     found = np.concatenate(ids)
@@ -270,14 +276,8 @@ def _check_tokens(
             f"the tokeniser of {config.base} has {tokenizer.get_vocab_size():,} pieces and the "
             f"model {model.config.vocab_size:,}: they do not belong together"
         )
-    unknown = getattr(tokenizer.model, "unk_token", None) or "<unk>"
-    special = {
-        tokenizer.token_to_id(t.content) for t in tokenizer.get_added_tokens_decoder().values()
-    }
-    unknown_id = tokenizer.token_to_id(unknown)
-    words = ~np.isin(found, list(special - {unknown_id}))
-    share = float((found[words] == unknown_id).mean()) if words.any() else 1.0
-    if share > _UNKNOWN_SHARE:
+    share = unknown_share(tokenizer, texts[:_VOCABULARY_TEXTS])
+    if share > MOST_UNKNOWN:
         raise TrainingError(
             f"{share:.0%} of the words of the training texts are unknown to the tokeniser of "
             f"{config.base}, once they are in lower case: it is made for other texts"
