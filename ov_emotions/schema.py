@@ -134,7 +134,8 @@ def check_fields(value: Any, error: type[OvEmotionsError]) -> None:
             msgspec.convert(to_builtins(found), hints[field.name], dec_hook=_from_text)
         except msgspec.ValidationError as caught:
             told = _told(caught, hints[field.name])
-            raise error(f"{field.name}: {told}, not {found!r}") from caught
+            told += "" if repr(found) in told else f", not {found!r}"
+            raise error(f"{field.name}: {told}") from caught
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:

@@ -28,7 +28,7 @@ from ov_emotions.runtime.packed_graph import pack_graph
 from ov_emotions.serving.settings import TextModelConfig
 from ov_emotions.serving.text_check import compare, require_parity
 from ov_emotions.serving.text_model import build_text_model
-from ov_emotions.system import shared_core
+from ov_emotions.system import read_machine, shared_core
 
 ANGRY = [f"злость {a}{b}" for a in "абвгде" for b in "жзик"]
 GLAD = [f"радость {a}{b}" for a in "абвгде" for b in "жзик"]
@@ -62,8 +62,10 @@ def test_the_last_layer_is_found_in_the_ir(name: str, tiny_bundle: Bundle) -> No
     layer, vectors, there = read_vectors(bundle, ["радость", " ", "злость", "слово " * 600])
     assert there.tolist() == [0, 2, 3]
     assert len(vectors.windows) > 3  # the last is read in windows
-    # An INT8 layer rounds and clips, by a small part of how far logits lie apart.
-    far = 1e-6 if name == "tiny" else 0.05
+    # An INT8 layer rounds and clips, by a small part of how far logits lie apart; sums of products
+    # in 16 bits, which is what a CPU without VNNI has, clip once more.
+    exact = {"avx512_vnni", "avx_vnni", "amx_int8"} & set(read_machine().instructions)
+    far = 1e-6 if name == "tiny" else 0.05 if exact else 0.1
     off = np.abs(layer.logits(vectors.windows) - vectors.logits).max()
     assert off <= far * np.ptp(vectors.logits, axis=0).max()
 
