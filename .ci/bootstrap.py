@@ -77,7 +77,8 @@ def main(arguments: list[str]) -> None:
         install()
     elif verb == "test":
         install()
-        run(PYTHON, "-m", "pytest", *arguments[1:])
+        # Two at a time: tests wait much, and two models of each kind fit into the memory of most.
+        run(PYTHON, "-m", "pytest", "--numprocesses=2", "--dist=loadfile", *arguments[1:])
     else:
         print(__doc__, file=sys.stderr)
         raise SystemExit(2)

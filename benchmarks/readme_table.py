@@ -36,6 +36,7 @@ def render() -> str:
         quality=[r for model in SHIPPED for r in load(f"quality-{model}.json")["results"]],
         passed={found["model"]: _passed(found) for found in load("checklist.json")["checklists"]},
         speed=load("speed.json"),
+        older=load("speed-avx2.json"),
         headlines=headlines(load("peers.json"), load("peers-limit.json")),
         converted=told(load("convert-cedr.json")),
     )

@@ -132,6 +132,7 @@ def for_readme() -> str:
         memory=load("serving-memory.json"),
         steady=load("server-load.json"),
         goodput=load("goodput.json"),
+        older=load("goodput-avx2.json"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -544,11 +545,13 @@ def test_the_page_works_behind_nginx_below_a_path_with_tls(
 
 def test_axe_finds_nothing_serious_in_any_state(open_page: Open, axe: str) -> None:
     page = open_page(width=820)
+    dark = {"light": "false", "dark": "true"}
 
     def serious(state: str) -> None:
         page.evaluate(axe)
-        for theme, contrast in (("light", "none"), ("dark", "none"), ("light", "active")):
+        for theme, contrast in itertools.product(("light", "dark"), ("none", "active")):
             page.emulate_media(color_scheme=theme, forced_colors=contrast)
+            page.wait_for_function(f"document.body.classList.contains('dark') === {dark[theme]}")
             settle(page)
             found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
             bad = [one for one in found if one["impact"] in ("serious", "critical")]
