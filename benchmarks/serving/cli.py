@@ -132,7 +132,7 @@ def for_readme() -> str:
         memory=load("serving-memory.json"),
         steady=load("server-load.json"),
         goodput=load("goodput.json"),
-        older=load("goodput-avx2.json"),
+        older=[load(f"goodput-avx2{end}.json") for end in ("", "-tiny")],
     )
 
 
