@@ -41,9 +41,10 @@ class Prediction:
 
         :param rounded: whether scores have 6 digits behind the point at most, for text files.
         """
-        scores = dict(self.scores)
         if rounded:
-            scores = {label: round(float(score), _DIGITS) for label, score in scores.items()}
+            scores = {label: round(float(one), _DIGITS) for label, one in self.scores.items()}
+        else:
+            scores = dict(self.scores)
         return {"labels": list(self.labels), "scores": scores, "truncated": self.truncated}
 
 

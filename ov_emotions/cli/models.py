@@ -102,7 +102,6 @@ def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
 
 _INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 """Instructions that multiply INT8 faster than floats."""
-_NO_GAIN = ["                no VNNI and no AMX: INT8 saves memory on this CPU, and no time"]
 
 
 def _machine_lines(machine: Machine) -> list[str]:
@@ -111,12 +110,16 @@ def _machine_lines(machine: Machine) -> list[str]:
         usable += f", on {machine.usable_physical_cores} physical"
     if machine.cpu_quota is not None:
         usable += f", time of {machine.cpu_quota:g} (control group)"
-    return [
+    lines = [
         f"CPU             {machine.cpu}",
         f"usable          {usable}",
         f"instructions    {', '.join(machine.instructions) or 'not known'}",
-        *_NO_GAIN[: bool(machine.instructions) and _INT8.isdisjoint(machine.instructions)],
     ]
+    if machine.instructions and _INT8.isdisjoint(machine.instructions):
+        lines.append(
+            "                no VNNI and no AMX: INT8 saves memory on this CPU, and no time"
+        )
+    return lines
 
 
 @dataclass(frozen=True, kw_only=True)

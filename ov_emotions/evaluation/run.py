@@ -247,8 +247,9 @@ def record_metrics(bundle: Bundle, results: Sequence[Result]) -> Bundle:
     if len({result.weights for result in results}) < len(results):
         raise InputError("two of the figures are of weights of the same precision; record one")
     metrics = {result.weights: to_builtins(result.splits) for result in results}
-    kept = {name: manifest.metrics[name] for name in (CHECKLIST,) if name in manifest.metrics}
-    return bundle.write_changed(bundle.folder, manifest.replace(metrics={**metrics, **kept}))
+    if CHECKLIST in manifest.metrics:
+        metrics[CHECKLIST] = manifest.metrics[CHECKLIST]
+    return bundle.write_changed(bundle.folder, manifest.replace(metrics=metrics))
 
 
 def record_checklist(bundle: Bundle, source: Source, result: CheckListResult) -> Bundle:
