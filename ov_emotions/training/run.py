@@ -52,7 +52,7 @@ from ov_emotions.training.examples import (
 )
 from ov_emotions.training.folder import run_folder, writing
 from ov_emotions.training.model import EmotionModel, predict_logits, save_checkpoint
-from ov_emotions.training.settings import BEST_NAME, RunConfig, TrainConfig
+from ov_emotions.training.settings import BEST_NAME, Attention, RunConfig, TrainConfig
 from ov_emotions.training.teachers import draw_texts, find_teachers, teach
 from ov_emotions.training.tracking import MlflowTracker
 from ov_emotions.training.trainer import Evaluation, RunTrainer, trainer_arguments
@@ -108,7 +108,7 @@ def _trainer(
     labels, best = data.label_set.labels, config.output / BEST_NAME
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.base)
-    model, earlier = _start(config, labels)
+    model, earlier = _start(config, labels, device.attention(config.attention))
     drawn = draw_texts(data.texts, prepared, config, tell)
     texts = [*data.texts, *drawn.texts]
     ids = tokenize(tokenizer, texts, config.max_length)
@@ -229,7 +229,7 @@ def open_prepared(config: RunConfig, parts: Sequence[str]) -> PreparedData:
 
 
 def _start(
-    config: TrainConfig, labels: tuple[str, ...]
+    config: TrainConfig, labels: tuple[str, ...], attention: Attention
 ) -> tuple[EmotionModel, CheckpointFacts | None]:
     """Put a fresh head on a base encoder, or take up an earlier checkpoint, with its facts."""
     head = HeadConfig(
@@ -244,14 +244,14 @@ def _start(
     if is_checkpoint(folder):
         earlier = read_checkpoint_facts(folder)
         check_labels(config.base, earlier.labels, labels)
-        model = EmotionModel.load(folder, config.attention)
+        model = EmotionModel.load(folder, attention)
         for name in ("pooling", "hidden_size", *(("activation",) if head.hidden_size else ())):
             there, here = getattr(model.head, name), getattr(head, name)
             if there != here:
                 raise TrainingError(f"{folder} has {name} {there}; this run has {here}")
         model.set_dropout(config.dropout, config.hidden_dropout)
     else:
-        model = EmotionModel.from_base(config.base, head, config.attention)
+        model = EmotionModel.from_base(config.base, head, attention)
     limit = token_limit(model.config.to_dict(), config.max_length)
     if config.max_length > limit:
         raise TrainingError(

@@ -97,8 +97,8 @@ class TrainConfig(RunConfig):
     :param freeze_embeddings: whether the encoder's embeddings stay as they are.
     :param schedule: what follows the warm-up: a straight fall to zero, a half cosine to zero, or
         the peak to the end.
-    :param attention: how the encoder computes attention while it is trained; auto takes what
-        transformers takes for it.
+    :param attention: how the encoder computes attention while it is trained; auto takes eager where
+        a CPU computes in bf16, else what transformers takes for it.
     :param pooling: how token states become one vector.
     :param dropout: on the pooled vector, before the head's first layer.
     :param hidden_size: width of the head's inner layer; 0 for a head of one linear layer.

@@ -166,7 +166,9 @@ def teach(
     scores = []
     for folder in folders:
         bundle = _is_bundle(folder)
-        kept = _kept(config, folder / (BUNDLE_WEIGHTS if bundle else WEIGHTS_NAME), texts)
+        # A bundle runs in OpenVINO, as it is, whatever the student computes in.
+        ways = "" if bundle else f"{config.device} {config.precision} {config.max_length}"
+        kept = _kept(config, folder / (BUNDLE_WEIGHTS if bundle else WEIGHTS_NAME), ways, texts)
         if kept is not None and kept.is_file():
             scores.append(np.load(kept))
             continue
@@ -221,12 +223,12 @@ def _ask_bundle(
     return found
 
 
-def _kept(config: TrainConfig, weights: Path, texts: Sequence[str]) -> Path | None:
+def _kept(config: TrainConfig, weights: Path, ways: str, texts: Sequence[str]) -> Path | None:
     """Name the file for what a teacher says of these texts, after all that it depends on."""
     if config.teacher_cache is None:
         return None
     digest = hashlib.sha256(sha256_file(weights).encode())
-    digest.update(f"{config.device} {config.precision} {config.max_length}".encode())
+    digest.update(ways.encode())
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(4, "little") + encoded)

@@ -469,6 +469,16 @@ def test_an_int8_bundle_teaches_like_its_checkpoint(config, checkpoint, int8, pr
     assert EKMAN.labels[int(found[0].argmax())] == "joy"
 
 
+def test_what_a_bundle_said_holds_whatever_the_student_computes_in(
+    config, int8, prepared, tmp_path, monkeypatch
+):
+    texts, kept = prepared.split("train").texts[:5], replace(config, teacher_cache=tmp_path)
+    told = _teach(texts, replace(kept, precision="fp32"), int8.folder)
+    monkeypatch.delattr(teachers, "_ask_bundle")
+    again = _teach(texts, replace(kept, precision="bf16", max_length=8), int8.folder)
+    assert again.tolist() == told.tolist()
+
+
 def test_texts_that_nobody_labelled_are_drawn_scored_once_and_counted(
     config, checkpoint, prepared, tmp_path, monkeypatch
 ):

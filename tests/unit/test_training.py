@@ -25,7 +25,7 @@ from ov_emotions.errors import CheckpointError, TrainingError
 from ov_emotions.labels import EKMAN
 from ov_emotions.training import settings as settings_module
 from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
-from ov_emotions.training.device import choose_device
+from ov_emotions.training.device import bf16_gain, choose_device
 from ov_emotions.training.examples import (
     Examples,
     LengthBatches,
@@ -395,6 +395,23 @@ def test_a_device_that_cannot_be_is_refused_by_name(
     monkeypatch.setenv("WORLD_SIZE", processes)
     with pytest.raises(TrainingError, match=message):
         choose_device(device, precision)
+
+
+@pytest.mark.parametrize(
+    ("gain", "precision", "attention"),
+    [(0.5, "fp32", "auto"), (1.8, "bf16 autocast", "eager")],
+)
+def test_auto_takes_what_the_cpu_multiplies_faster(monkeypatch, gain, precision, attention):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr("ov_emotions.training.device.bf16_gain", lambda: gain)
+    device = choose_device("cpu", "auto")
+    assert (device.precision, device.attention("auto")) == (precision, attention)
+    assert device.attention("sdpa") == "sdpa"
+    assert choose_device("cpu", "bf16").precision == "bf16 autocast"
+
+
+def test_the_gain_of_bf16_is_measured():
+    assert 0.01 < bf16_gain() < 100
 
 
 def test_the_committed_checkpoints_are_read():
