@@ -4,28 +4,29 @@
     python -m benchmarks.training collect --data prepared --work runs/leaderboard
     python -m benchmarks.training page --write
 
-`run` may be stopped and given again: runs that are done stay done. `collect` reads them into
-benchmarks/results/training.json, from which `page` makes the table in this folder's README.md; a
-test holds the two equal.
+`run` may be stopped and given again: runs that are done stay done. `collect` reads them into a file
+of benchmarks/results that is called as the plan, from which `page` makes the table in this folder's
+README.md; a test holds the two equal.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, SEED, command, load, record, renew
+from benchmarks.common import RESULTS, SEED, command, record, renew
 from benchmarks.training.plan import Change, Place, run_all, run_one
-from benchmarks.training.scoring import cross_fitted, render, summarize
+from benchmarks.training.scoring import ALL, cross_fitted, render, summarize
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
 from ov_emotions.files import sha256_file
 from ov_emotions.schema import Count
 from ov_emotions.thresholds import FOLDS, METHODS, Fit, fit_thresholds, threshold_fitter
 
-PLAN = Path(__file__).with_name("plan.toml")
+PLAN = Path(__file__).with_name("training.toml")
+PLANS = (PLAN,)
 README = Path(__file__).with_name("README.md")
-OUTPUT = RESULTS / "training.json"
 
 
 def run(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> None:
@@ -54,19 +55,32 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
     place = Place(plan, data, work)
     planned, validation = place.read(), PreparedData.open(data).split("validation")
 
-    def scores(change: Change, fit: Fit = fit_thresholds) -> list[dict[str, float]]:
+    def scores(change: Change, fit: Fit = fit_thresholds) -> list[dict[str, Any]]:
         found = []
         for seed in planned.seeds:
             result, probabilities = place.result(change, seed)
-            labels = validation.label_set.labels
-            f1 = cross_fitted(probabilities, validation.targets, labels, fit)
-            found.append({**f1, "minutes": result["minutes"], "rows": result["rows"]})
+            labels, origins = validation.label_set.labels, validation.origins
+            sets = cross_fitted(probabilities, validation.targets, labels, fit, origins)
+            found.append({"minutes": result["minutes"], "rows": result["rows"], "sets": sets})
         return found
 
-    def row(shown: Change, runs: list[dict[str, float]]) -> dict[str, Any]:
-        facts = {"name": shown.name, "group": shown.group, "about": shown.about}
-        settings = {"settings": dict(shown.settings), "augment": list(shown.augment)}
-        return facts | settings | summarize(runs, base) | {"runs": runs}
+    def row(shown: Change, runs: list[dict[str, Any]]) -> dict[str, Any]:
+        sets = {
+            name: summarize([run["sets"][name] for run in runs], [x["sets"][name] for x in base])
+            for name in base[0]["sets"]
+        }
+        return {
+            "name": shown.name,
+            "group": shown.group,
+            "about": shown.about,
+            "settings": dict(shown.settings),
+            "augment": list(shown.augment),
+            "data": shown.data,
+            **sets.pop(ALL),
+            "sets": sets,
+            "minutes": round(statistics.fmean(run["minutes"] for run in runs), 2),
+            "runs": runs,
+        }
 
     done = [c for c in planned.rows if all(place.is_done(c, seed) for seed in planned.seeds)]
     base = scores(planned.base)
@@ -76,7 +90,7 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
         if fit is not fit_thresholds:  # what every row has
             rows.append(row(Change(name, "thresholds", about), scores(planned.base, fit)))
     record(
-        OUTPUT,
+        output_of(plan),
         "torch transformers tokenizers numpy",
         split=f"validation, cross-fitted in {FOLDS} folds",
         rows_scored=len(validation),
@@ -90,9 +104,14 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
     )
 
 
-def page(*, write: bool = False) -> None:
+def output_of(plan: Path) -> Path:
+    """Name the file of a plan's figures."""
+    return RESULTS / f"{plan.stem}.json"
+
+
+def page(*, plan: Path = PLAN, write: bool = False) -> None:
     """Render the table in README.md."""
-    section = render(load(OUTPUT.name))
+    section = render(output_of(plan))
     renew(README, section) if write else print(section)
 
 

@@ -39,6 +39,7 @@ class Change:
     :param about: what it does, for readers.
     :param settings: fields of `TrainConfig` that differ from the base.
     :param augment: arguments of `ov-emotions data augment`, whose rows it learns from too.
+    :param data: name of a prepared folder beside the others' that it learns from.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Change:
     about: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     augment: tuple[str, ...] = ()
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,14 @@ def read_plan(path: Path) -> Plan:
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     base = Change("base", "base", content["base"].pop("about"), content["base"])
     changes = tuple(
-        Change(c["name"], c["group"], c["about"], c.get("set", {}), tuple(c.get("augment", ())))
+        Change(
+            c["name"],
+            c["group"],
+            c["about"],
+            c.get("set", {}),
+            tuple(c.get("augment", ())),
+            c.get("data", ""),
+        )
         for c in content["change"]
     )
     names = [row.name for row in (base, *changes)]
@@ -110,7 +119,9 @@ class Place:
 
     def prepared(self, change: Change) -> Path:
         """Name the prepared folder that a row learns from."""
-        return self.work / "data" / change.name if change.augment else self.data
+        if change.augment:
+            return self.work / "data" / change.name
+        return self.data.with_name(change.data) if change.data else self.data
 
     def is_done(self, change: Change, seed: int) -> bool:
         return (self.run(change, seed) / RESULT).is_file()

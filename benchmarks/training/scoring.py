@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import SEED, rendered
+from benchmarks.common import SEED, load, rendered
 from ov_emotions.metrics import score
 from ov_emotions.thresholds import Fit, cross_fit, fit_thresholds
 
 METRICS = ("weighted_f1", "macro_f1")
+ALL = "all"
+"""How the rows of all sets together are called."""
 
 
 def cross_fitted(
@@ -20,24 +23,36 @@ def cross_fitted(
     targets: NDArray[np.int8],
     labels: Sequence[str],
     fit: Fit = fit_thresholds,
-) -> dict[str, float]:
+    origins: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
     """Give weighted and macro F1, each row at thresholds that were fitted on the other folds.
 
     :param probabilities: float32, shape (rows, labels).
     :param targets: int8, same shape.
+    :param origins: the set of each row.
+    :return: of all rows, and of each set's where they are told.
     """
     predicted = cross_fit(probabilities, targets, fit, SEED)
-    scores = score(targets, predicted, labels)
-    return {"weighted_f1": scores.weighted_f1, "macro_f1": scores.macro_f1}
+    sets = {ALL: np.ones(len(targets), dtype=bool)}
+    sets |= {name: np.array(origins) == name for name in dict.fromkeys(origins)}
+    found = {}
+    for name, mine in sets.items():
+        scores = score(targets[mine], predicted[mine], labels)
+        found[name] = {
+            "rows": int(mine.sum()),
+            "weighted_f1": scores.weighted_f1,
+            "macro_f1": scores.macro_f1,
+        }
+    return found
 
 
-def summarize(runs: Sequence[dict[str, float]], base: Sequence[dict[str, float]]) -> dict[str, Any]:
+def summarize(runs: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Put the runs of one row together.
 
-    :param runs: scores and minutes of each seed.
+    :param runs: scores of each seed, by metric.
     :param base: the base's, of the same seeds in the same order.
     :return: per metric the mean, the standard deviation over seeds, and the difference to the base
-        paired by seed as mean, smallest and largest; and the mean minutes.
+        paired by seed as mean, smallest and largest.
     """
     answer: dict[str, Any] = {}
     for name in METRICS:
@@ -52,7 +67,6 @@ def summarize(runs: Sequence[dict[str, float]], base: Sequence[dict[str, float]]
                 "max": round(float(difference.max()), 5),
             },
         }
-    answer["minutes"] = round(float(np.mean([run["minutes"] for run in runs])), 2)
     return answer
 
 
@@ -68,11 +82,13 @@ def verdict(row: dict[str, Any]) -> str:
     return "mixed" if any(better) else "not told"
 
 
-def render(results: dict[str, Any]) -> str:
+def render(path: Path) -> str:
     """Render what `collect` wrote: the rows of each group sorted by what they bring."""
+    results = load(path.name, path.parent)
     base, *others = results["rows"]
     groups = list(dict.fromkeys(row["group"] for row in others))
     others.sort(
         key=lambda row: (groups.index(row["group"]), -row["weighted_f1"]["difference"]["mean"])
     )
-    return rendered("training.md", results=results, base=base, rows=others, verdict=verdict)
+    named = {"mark": path.stem, "results": results, "base": base, "rows": others}
+    return rendered("training.md", verdict=verdict, **named)

@@ -13,15 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.common import RESULTS, ROOT, SEED, command, load, record, rendered, renew
+from benchmarks.training.scoring import ALL, cross_fitted
 from ov_emotions import EmotionClassifier
 from ov_emotions.conversion.run import open_fp32
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.errors import InputError
-from ov_emotions.metrics import score
-from ov_emotions.thresholds import cross_fit, fit_thresholds
 
 OUTPUT = RESULTS / "last-stage.json"
 PAGE = ROOT / "quantize" / "checkpoints" / "README.md"
@@ -29,7 +26,7 @@ SETS = {
     "ru_goemotions": "GoEmotions-ru",
     "brighter_rus": "BRIGHTER",
     "support_desk": "support desk",
-    "all": "all",
+    ALL: "all",
 }
 """CEDR is left out: what the stages began with had trained on its rows. The marks in the page are
 called as the file."""
@@ -42,23 +39,16 @@ def measure(models: dict[str, str], data: PreparedData) -> dict[str, Any]:
     :param data: the prepared folder.
     :return: by model and set, weighted and macro F1.
     """
-    rows = data.split("validation")
-    origins = np.array(rows.origins)
-    found: dict[str, Any] = {}
+    rows, labels = data.split("validation"), data.label_set.labels
+    answer: dict[str, Any] = {}
     for name, source in models.items():
         with open_fp32(source, data) as (bundle, _), EmotionClassifier(bundle) as classifier:
             probabilities = classifier.predict_proba(list(rows.texts))
-        decided = cross_fit(probabilities, rows.targets, fit_thresholds, SEED)
-        found[name] = {}
-        for one in SETS:
-            mine = np.ones(len(rows), dtype=bool) if one == "all" else origins == one
-            scores = score(rows.targets[mine], decided[mine], data.label_set.labels)
-            found[name][one] = {
-                "rows": int(mine.sum()),
-                "weighted_f1": round(scores.weighted_f1, 4),
-                "macro_f1": round(scores.macro_f1, 4),
-            }
-    return found
+        found = cross_fitted(probabilities, rows.targets, labels, origins=rows.origins)
+        answer[name] = {
+            one: {metric: round(value, 4) for metric, value in found[one].items()} for one in SETS
+        }
+    return answer
 
 
 def render(path: Path = OUTPUT) -> str:

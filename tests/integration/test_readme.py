@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import adapt, readme_table
 from benchmarks.common import renewed
-from benchmarks.training import stages
+from benchmarks.training import stages, steps
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,3 +32,4 @@ def test_pages_of_one_section_hold_the_committed_figures():
     for path in sorted(stages.OUTPUT.parent.glob("last-stage*.json")):
         assert stages.render(path) in page
     assert adapt.render() in adapt.PAGE.read_text(encoding="utf-8")
+    assert steps.render() in steps.PAGE.read_text(encoding="utf-8")

@@ -26,8 +26,8 @@ from benchmarks.serving import cli as serving
 from benchmarks.serving.load import NOT_SENT, Limits, Run, closed_loop, open_loop, run_precisely
 from benchmarks.serving.measure import Figures, knee, peak, summarise
 from benchmarks.training import __main__ as leaderboard
-from benchmarks.training.plan import read_plan
-from benchmarks.training.scoring import cross_fitted, render
+from benchmarks.training.plan import Place, read_plan
+from benchmarks.training.scoring import ALL, cross_fitted, render
 from ov_emotions.cluster.output import take_output
 from ov_emotions.cluster.plan import make_plan, resolve_settings
 from ov_emotions.cluster.worker import PartWorker
@@ -44,7 +44,8 @@ def test_pages_and_plots_are_rendered_from_the_committed_figures():
     text = serving.README.read_text(encoding="utf-8")
     assert renewed(text, serving.for_readme()) == text
     text = leaderboard.README.read_text(encoding="utf-8")
-    assert renewed(text, render(load("training.json"))) == text
+    for plan in leaderboard.PLANS:
+        assert render(leaderboard.output_of(plan)) in text
     answer = load("cluster.json")
     assert cluster.for_readme(answer) in cluster.README.read_text(encoding="utf-8")
     for name, run in answer["runs"].items():
@@ -165,13 +166,13 @@ def test_a_closed_loop_ends_after_so_many_requests_and_failures_are_counted():
 
 # Training options
 
-PLAN = read_plan(leaderboard.PLAN)
 
-
-def test_every_row_of_the_plan_is_a_valid_run_that_differs_from_the_base():
-    base = PLAN.config(PLAN.base, 7, Path("data"), Path("out"))
-    for change in PLAN.rows:
-        run = PLAN.config(change, 7, Path("data"), Path("out"))
+@pytest.mark.parametrize("path", leaderboard.PLANS, ids=lambda path: path.stem)
+def test_every_row_of_a_plan_is_a_valid_run_that_differs_from_the_base(path):
+    plan, place = read_plan(path), Place(path, Path("data"), Path("work"))
+    base = plan.config(plan.base, 7, place.prepared(plan.base), Path("out"))
+    for change in plan.rows:
+        run = plan.config(change, 7, place.prepared(change), Path("out"))
         assert (run == base) == (change.name == "base"), change.name
 
 
@@ -186,7 +187,12 @@ def test_cross_fitting_scores_no_row_at_thresholds_it_had_a_part_in():
 
     chance = cross_fitted(rng.random((400, 2)).astype(np.float32), targets, ("a", "b"), fit)
     assert seen == [320] * 5
-    assert 0.2 < chance["weighted_f1"] < 0.4
+    assert 0.2 < chance[ALL]["weighted_f1"] < 0.4
+    rows = ["one"] * 100 + ["two"] * 300
+    probabilities = np.where(np.arange(400)[:, None] < 100, targets, 0.5)  # two tells nothing
+    found = cross_fitted(probabilities.astype(np.float32), targets, ("a", "b"), origins=rows)
+    assert [found[name]["rows"] for name in (ALL, "one", "two")] == [400, 100, 300]
+    assert found["one"]["macro_f1"] == 1 > found["two"]["macro_f1"]
 
 
 # Workers
