@@ -25,7 +25,7 @@ from ov_emotions.schema import Count
 from ov_emotions.thresholds import FOLDS, METHODS, Fit, fit_thresholds, threshold_fitter
 
 PLAN = Path(__file__).with_name("training.toml")
-PLANS = (PLAN,)
+PLANS = (PLAN, PLAN.with_name("training-sets.toml"))
 README = Path(__file__).with_name("README.md")
 
 
