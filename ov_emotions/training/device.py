@@ -93,7 +93,7 @@ def _multiplies_bf16(device: torch.device) -> bool:
 def bf16_gain() -> float:
     """Measure how many times as fast as in fp32 the CPU multiplies matrices in bf16.
 
-    Its instructions do not tell: with avx512_bf16 and no AMX, Intel's CPUs take twice as long.
+    Its instructions do not tell: some with avx512_bf16 and no AMX take twice as long.
     """
     seconds = dict.fromkeys((torch.float32, torch.bfloat16), float("inf"))
     rows, inner, columns = _PRODUCT
