@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.common import command
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.encoding import tokenize
+from ov_emotions.errors import InputError
 from ov_emotions.metrics import score
 from ov_emotions.thresholds import apply_thresholds, fit_thresholds, sigmoid
 from ov_emotions.training.checkpoint import load_tokenizer, read_checkpoint_facts
@@ -29,7 +30,14 @@ def average(before: Path, after: Path, out: Path, *, share: float, data: Path) -
     :param after: the one that went on from it.
     :param out: the checkpoint to write.
     :param share: of what came after, 0 to 1.
+    :raises InputError: if the two have different vocabularies.
     """
+    tokenizer = load_tokenizer(str(after))
+    if load_tokenizer(str(before)).get_vocab() != tokenizer.get_vocab():
+        raise InputError(
+            f"{before} and {after} have different vocabularies, and weights can be averaged only "
+            "where each row of the embeddings means the same piece: train both from one base"
+        )
     earlier, model = EmotionModel.load(before), EmotionModel.load(after)
     weights = model.state_dict()
     for name, value in earlier.state_dict().items():
@@ -38,7 +46,7 @@ def average(before: Path, after: Path, out: Path, *, share: float, data: Path) -
     model.load_state_dict(weights)
 
     facts, prepared = read_checkpoint_facts(after), PreparedData.open(data)
-    tokenizer, device = load_tokenizer(str(after)), choose_device("cpu", "fp32")
+    device = choose_device("cpu", "fp32")
     fitted, selection = (prepared.validation_part(name) for name in ("thresholds", "selection"))
     scores = [
         sigmoid(predict_logits(model, tokenize(tokenizer, p.texts, facts.max_length), device))

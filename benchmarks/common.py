@@ -32,6 +32,12 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+CHECKPOINTS = {
+    "emotions-ru-small": ROOT / "quantize" / "checkpoints" / "emotions-ru-small-desk",
+    "emotions-ru-tiny": ROOT / "quantize" / "checkpoints" / "emotions-ru-tiny",
+}
+"""What the shipped models are made of."""
+
 SPLIT = "test_goemotions"
 SEED = 20261122
 

@@ -21,7 +21,7 @@ from ov_emotions.cli.frame import settings_table
 
 README = ROOT / "README.md"
 WITH_SETTINGS = (README, ROOT / "ov_emotions" / "server" / "README.md")
-QUALITY = (*SHIPPED, "emotions-ru-small-desk")
+QUALITY = (*SHIPPED, "emotions-ru-small-forum")
 """The models that ship, and one that is there as a checkpoint."""
 SPLITS = {
     "test_goemotions": "GoEmotions-ru test",
@@ -38,7 +38,7 @@ def render() -> str:
         quality=[r for model in QUALITY for r in load(f"quality-{model}.json")["results"]],
         passed={
             found["model"]: _passed(found)
-            for name in ("checklist.json", "checklist-desk.json")
+            for name in ("checklist.json", "checklist-forum.json")
             for found in load(name)["checklists"]
         },
         speed=load("speed.json"),

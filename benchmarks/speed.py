@@ -1,7 +1,7 @@
 """How fast the shipped INT8 models are, beside the same weights in fp32 IR and in torch.
 
     python -m benchmarks.speed --data prepared --fp32 emotions-ru-small=BUNDLE \
-        --checkpoint emotions-ru-small=quantize/checkpoints/emotions-ru-small \
+        --checkpoint emotions-ru-small=quantize/checkpoints/emotions-ru-small-desk \
         --output benchmarks/results/speed.json
 
 The candidates take turns in every round (A B C A B C ...), so that a drift of the machine's speed

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import ROOT, SEED, SPLIT, command, record
+from benchmarks.common import CHECKPOINTS, SEED, SPLIT, command, record
 from ov_emotions import EmotionClassifier
 from ov_emotions.bundle import SHIPPED, Bundle
 from ov_emotions.cli.output import print_json
@@ -86,7 +86,7 @@ def _made(name: str, way: str, data: PreparedData, folder: Path) -> tuple[Bundle
         return _first_way(model, limit, judge)
 
     run.to_ir = only
-    source = str(ROOT / "quantize" / "checkpoints" / name)
+    source = str(CHECKPOINTS[name])
     fp32, parity = run.to_fp32(ConversionConfig(source, folder / "fp32", name=name), data)
     bundle = quantize_bundle(fp32, data, folder / "int8", load_recipe(DEFAULT_RECIPE))
     return bundle, {"largest_logit_difference": parity.largest}

@@ -10,13 +10,12 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, SEED
+from benchmarks.common import CHECKPOINTS, ROOT, SEED
 from benchmarks.peers.plan import ENVIRONMENTS, LARGE, SMALL, TORCH, WORKERS, Environment
 from ov_emotions.bundle import Bundle
 from ov_emotions.data.dataset import PreparedData
 from ov_emotions.quantization.ptq import stratified_rows
 
-CHECKPOINTS = ROOT / "quantize" / "checkpoints"
 CALIBRATION_TEXTS = {SMALL: 300, LARGE: 16}
 """Random weights have no accuracy to keep: a few texts do."""
 
@@ -69,7 +68,7 @@ def peer_variables(work: Path) -> dict[str, str]:
 
 
 def _checkpoint(work: Path, model: str) -> Path:
-    return CHECKPOINTS / SMALL if model == SMALL else work / model / "checkpoint"
+    return CHECKPOINTS[SMALL] if model == SMALL else work / model / "checkpoint"
 
 
 def model_facts(work: Path, model: str) -> dict[str, Any]:
@@ -104,7 +103,7 @@ def make_artefacts(work: Path, model: str, data: Path) -> dict[str, str]:
 
     def random_checkpoint() -> None:
         if model == LARGE:
-            tokenizer = ("--tokenizer", CHECKPOINTS / "emotions-ru-tiny")
+            tokenizer = ("--tokenizer", CHECKPOINTS["emotions-ru-tiny"])
             run("own", "-m", "benchmarks.random_checkpoint", *tokenizer, "--output", checkpoint)
 
     def int8() -> None:

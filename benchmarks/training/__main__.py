@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, SEED, command, record, renew
+from benchmarks.common import RESULTS, SEED, command, load, record, renew
 from benchmarks.training.plan import Change, Place, run_all, run_one
 from benchmarks.training.scoring import ALL, cross_fitted, render, summarize
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
@@ -25,7 +25,7 @@ from ov_emotions.schema import Count
 from ov_emotions.thresholds import FOLDS, METHODS, Fit, fit_thresholds, threshold_fitter
 
 PLAN = Path(__file__).with_name("training.toml")
-PLANS = (PLAN, PLAN.with_name("training-sets.toml"))
+PLANS = (PLAN, PLAN.with_name("training-sets.toml"), PLAN.with_name("training-english.toml"))
 README = Path(__file__).with_name("README.md")
 
 
@@ -48,12 +48,15 @@ def one(name: str, seed: int, *, data: Path, work: Path, plan: Path = PLAN) -> N
 def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> None:
     """Read the runs that are done into rows with the scores of every seed.
 
-    Rows that lack a seed are named, not counted.
+    A row whose runs are gone keeps the scores that were collected before, where neither it nor the
+    data have changed. Rows that lack a seed are named, not counted.
 
     :param jobs: runs that there were at a time.
     """
     place = Place(plan, data, work)
     planned, validation = place.read(), PreparedData.open(data).split("validation")
+    data_sha256 = sha256_file(data / MANIFEST_NAME)
+    known = _collected(plan, data_sha256)
 
     def scores(change: Change, fit: Fit = fit_thresholds) -> list[dict[str, Any]]:
         found = []
@@ -63,6 +66,12 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
             sets = cross_fitted(probabilities, validation.targets, labels, fit, origins)
             found.append({"minutes": result["minutes"], "rows": result["rows"], "sets": sets})
         return found
+
+    def done(change: Change) -> bool:
+        return all(place.is_done(change, seed) for seed in planned.seeds)
+
+    def found(change: Change) -> list[dict[str, Any]]:
+        return scores(change) if done(change) else known[change.name]["runs"]
 
     def row(shown: Change, runs: list[dict[str, Any]]) -> dict[str, Any]:
         sets = {
@@ -82,13 +91,16 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
             "runs": runs,
         }
 
-    done = [c for c in planned.rows if all(place.is_done(c, seed) for seed in planned.seeds)]
-    base = scores(planned.base)
-    rows = [row(change, scores(change)) for change in done]
+    kept = [c.name for c in planned.rows if not done(c) and _same(c, known.get(c.name))]
+    shown = [c for c in planned.rows if done(c) or c.name in kept]
+    base = found(planned.base)
+    rows = [row(change, found(change)) for change in shown]
     for name, about in METHODS.items():
         fit = threshold_fitter(name)
-        if fit is not fit_thresholds:  # what every row has
-            rows.append(row(Change(name, "thresholds", about), scores(planned.base, fit)))
+        if fit is fit_thresholds:  # what every row has
+            continue
+        runs = known[name]["runs"] if planned.base.name in kept else scores(planned.base, fit)
+        rows.append(row(Change(name, "thresholds", about), runs))
     record(
         output_of(plan),
         "torch transformers tokenizers numpy",
@@ -98,10 +110,26 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
         fold_seed=SEED,
         jobs=jobs,
         plan_sha256=sha256_file(plan),
-        data_manifest_sha256=sha256_file(data / MANIFEST_NAME),
-        not_run=[change.name for change in planned.rows if change not in done],
+        data_manifest_sha256=data_sha256,
+        collected_before=kept,
+        not_run=[change.name for change in planned.rows if change not in shown],
         rows=rows,
     )
+
+
+def _collected(plan: Path, data_sha256: str) -> dict[str, dict[str, Any]]:
+    """Read the rows that were collected of the same data."""
+    before = load(output_of(plan).name) or {}
+    return {
+        row["name"]: row
+        for row in before.get("rows", ())
+        if before["data_manifest_sha256"] == data_sha256 and before["fold_seed"] == SEED
+    }
+
+
+def _same(change: Change, row: dict[str, Any] | None) -> bool:
+    told = (dict(change.settings), list(change.augment), change.data)
+    return row is not None and told == (row["settings"], row["augment"], row["data"])
 
 
 def output_of(plan: Path) -> Path:

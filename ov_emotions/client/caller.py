@@ -124,13 +124,20 @@ class Caller:
         options = self._options
         end = time.monotonic() + options.deadline
         tried = failures = 0
+        asked_again = False
         while True:
             try:
                 return await attempt(min(options.timeout, max(end - time.monotonic(), 1e-3)))
             except NotFoundError as error:
-                loading = options.attempts > 1 and ((self.known and wait) or await self._loading())
-                if not loading:
+                if options.attempts == 1:
                     raise
+                if not ((self.known and wait) or await self._loading()):
+                    if asked_again:
+                        raise
+                    # It may have come to be there between the two questions.
+                    asked_again = True
+                    continue
+                asked_again = False
                 caught, longest = ServerUnavailableError(str(error)), _LOADING_PAUSE
             except OverloadedError as error:
                 caught, longest = error, options.max_backoff

@@ -14,10 +14,10 @@ from ov_emotions.bundle import SHIPPED, Bundle, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = {
-    # Both gave up a part of the translated set for text that was written in Russian.
-    ("emotions-ru-small", "test_goemotions"): (0.64, 0.56),
-    ("emotions-ru-small", "test_cedr"): (0.645, 0.63),
-    ("emotions-ru-small", "test_brighter"): (0.71, 0.72),
+    # Both gave up a part of the translated set for what support desks say.
+    ("emotions-ru-small", "test_goemotions"): (0.63, 0.55),
+    ("emotions-ru-small", "test_cedr"): (0.64, 0.625),
+    ("emotions-ru-small", "test_brighter"): (0.72, 0.725),
     ("emotions-ru-tiny", "test_goemotions"): (0.63, 0.55),
     ("emotions-ru-tiny", "test_cedr"): (0.635, 0.615),
     ("emotions-ru-tiny", "test_brighter"): (0.72, 0.73),
@@ -25,7 +25,7 @@ FLOORS = {
 """Weighted and macro F1 below which a new model may not fall."""
 
 ROWS = {"test_goemotions": 5427, "test_cedr": 1882, "test_brighter": 670}
-CHECKLIST_FLOORS = {"emotions-ru-small": 0.85, "emotions-ru-tiny": 0.87}
+CHECKLIST_FLOORS = {"emotions-ru-small": 0.9, "emotions-ru-tiny": 0.87}
 """Lines of the check list that must pass."""
 
 GOALS = {"emotions-ru-small": (0.675, 0.591)}

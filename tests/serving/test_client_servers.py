@@ -225,6 +225,17 @@ def test_a_server_that_loads_its_models_is_waited_for(served, tiny_bundle, proto
         assert time.monotonic() - start < 1, "a server that is ready does not have it"
 
 
+def test_a_model_that_comes_between_two_questions_is_found(served, tiny_bundle):
+    def rule(request: Request) -> Reply:
+        if request.path == "/v2/health/ready":
+            served.loading = False
+        return served.rest(request)
+
+    served.loading = True
+    with rest(rule) as (url, _), classify(url, model=tiny_bundle) as remote:
+        assert remote("злость").labels == ("anger",)
+
+
 # What is no answer
 
 

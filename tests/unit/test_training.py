@@ -415,7 +415,7 @@ def test_the_gain_of_bf16_is_measured():
 
 
 def test_the_committed_checkpoints_are_read():
-    seeds = {"emotions-ru-small": 5, "emotions-ru-tiny": 7, "emotions-ru-small-desk": 22}
+    seeds = {"emotions-ru-small-desk": 22, "emotions-ru-small-forum": 5, "emotions-ru-tiny": 7}
     for name, seed in seeds.items():
         folder = ROOT / "quantize" / "checkpoints" / name
         facts = read_checkpoint_facts(folder)
