@@ -25,6 +25,9 @@ from ov_emotions.system import import_sentencepiece
 
 # Tests leave the user's cache folder alone; those of the cache name one of their own.
 os.environ[model_cache.VARIABLE] = "off"
+# Where tests run side by side, threads of torch that wait for each other take the time of both.
+# Commands that tests start have it too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Collected tests make warnings errors, and import transformers, which imports this.
 with suppress(MissingExtraError):

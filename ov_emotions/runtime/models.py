@@ -132,12 +132,9 @@ class OpenVINOModels:
 
     def _open(self) -> None:
         cores = 1 if forked() else cpu_budget().cores
-        threads, given = self._threads or cores, self._given_tokens
-        self._batch_tokens = given or default_batch_tokens(threads, self._streams or 1)
-        self.several = min(threads, cores)
-        self._list_tokens = given or _TOKENS_A_THREAD
-        # The tokens of a batch for every thread.
-        self._share = self._list_tokens * self.several
+        self._all_threads = self._threads or cores
+        self.several = min(self._all_threads, cores)
+        self.limit_batches(self._given_tokens)
         self._plain = self._compile()
         self._singles: dict[int, _Later] = {}
         self._lists: _Later | None = None
@@ -151,6 +148,15 @@ class OpenVINOModels:
                     name = f"texts of up to {width} tokens"
                     self._singles[width] = _Later(name, make, _SINGLES_THAT_PAY)
         self._process = os.getpid()
+
+    def limit_batches(self, batch_tokens: int | None) -> None:
+        """Make batches of so many tokens at most from now on; the compiled models stay."""
+        self._given_tokens = batch_tokens
+        streams = self._streams or 1
+        self._batch_tokens = batch_tokens or default_batch_tokens(self._all_threads, streams)
+        self._list_tokens = batch_tokens or _TOKENS_A_THREAD
+        # The tokens of a batch for every thread.
+        self._share = self._list_tokens * self.several
 
     def plan(self, encoded: EncodedTexts, streams: int | None = None) -> Plan:
         """Choose the model for at least one window, and lay the windows out for it.

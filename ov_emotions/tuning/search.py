@@ -144,7 +144,7 @@ def search(
 class _Rounds:
     """Lets candidates take turns, so that a drift of the machine's speed hits all alike.
 
-    Each classifier is made once, and closed with the stack.
+    Each classifier is made once, whatever its batches hold, and closed with the stack.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class _Rounds:
     ) -> None:
         self.stack, self.bundle, self.texts = stack, bundle, texts
         self.effort, self.tell = effort, tell
-        self.made: dict[Settings, EmotionClassifier] = {}
+        self.made: dict[tuple[int, int], EmotionClassifier] = {}
 
     def __call__(
         self,
@@ -173,17 +173,17 @@ class _Rounds:
         return tuple(Trial(s, tuple(p50s[s][1:]), tuple(rates[s][1:])) for s in candidates)
 
     def classifier(self, settings: Settings) -> EmotionClassifier:
-        key = replace(settings, chunk_size=1)
+        key = settings.threads, settings.streams
         if key not in self.made:
             made = EmotionClassifier(
                 self.bundle,
                 threads=settings.threads,
                 # Not given, so that models for lists and for single texts stand beside it.
                 streams=None if settings.streams == 1 else settings.streams,
-                batch_tokens=settings.batch_tokens,
             )
             self.made[key] = self.stack.enter_context(made)
             made.warm_up()
+        self.made[key]._models.limit_batches(settings.batch_tokens)
         return self.made[key]
 
     def lists(self, settings: Settings) -> float:

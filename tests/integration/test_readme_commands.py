@@ -91,7 +91,6 @@ def environment(bin_folder: Path) -> dict[str, str]:
     return known | {
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
     }
 
 
