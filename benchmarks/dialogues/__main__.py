@@ -2,6 +2,7 @@
 
     python -m benchmarks.dialogues emotions-ru-small emotions-ru-tiny \
         --output benchmarks/results/dialogues.json
+    python -m benchmarks.dialogues --write
 
 Half of the dialogues, dealt by seed so that both halves have as many hand-overs, chooses settings
 from a small grid; the other half, which the choice did not see, is what is reported, for the
@@ -21,14 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import command, record
+from benchmarks.common import RESULTS, command, load, record, rendered, renew
 from ov_emotions import EmotionClassifier, Prediction
+from ov_emotions.bundle import SHIPPED
 from ov_emotions.cli.output import print_json
 from ov_emotions.dialogues import Dialogue, DialogueAnalysis, DialogueSettings, Utterance, analyse
 from ov_emotions.dialogues.curves import wilson
 
 SEED = 20261130
 MARKED = Path(__file__).with_name("dialogues.csv")
+PAGE = Path(__file__).with_name("README.md")
+OUTPUT = RESULTS / "dialogues.json"
+NAMES = {"handover": "hand-over", "turning_points": "turning points"}
 EARLY, LATE = 2, 4
 """How many utterances of the dialogue a hand-over may come before and after its mark; of a
 turning point, `LATE` on either side."""
@@ -209,11 +214,21 @@ def measure(model: str, marked: Sequence[Marked]) -> dict[str, Any]:
     return answer
 
 
-def dialogues(models: tuple[str, ...], *, output: Path) -> None:
-    """Measure and write the figures.
+def render() -> str:
+    """Render the page's section from the committed figures."""
+    return rendered("dialogues.md", found=load(OUTPUT.name), names=NAMES)
+
+
+def dialogues(
+    models: tuple[str, ...] = SHIPPED, *, output: Path = OUTPUT, write: bool = False
+) -> None:
+    """Measure and write the figures, or write the page.
 
     :param models: bundles, or the names of shipped ones.
     """
+    if write:
+        renew(PAGE, render())
+        return
     marked = read_marked(MARKED)
     chooses, reports = map(len, halves(marked))
     answer = record(

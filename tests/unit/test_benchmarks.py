@@ -17,6 +17,7 @@ pytest.importorskip("torch", reason="training needs torch", exc_type=ImportError
 from benchmarks.cluster import __main__ as cluster
 from benchmarks.cluster.rows import check_rows, write_rows
 from benchmarks.common import load, renewed
+from benchmarks.dialogues import __main__ as dialogues
 from benchmarks.peers.driver import PeerError, WorkerProcess, closing_all
 from benchmarks.peers.goals import EARLIER, LIMIT, OURS, memory_goal, model_goals, ratio
 from benchmarks.peers.page import PLOTS, README, render_page
@@ -46,6 +47,7 @@ def test_pages_and_plots_are_rendered_from_the_committed_figures():
     text = leaderboard.README.read_text(encoding="utf-8")
     for plan in leaderboard.PLANS:
         assert render(leaderboard.output_of(plan)) in text
+    assert dialogues.render() in dialogues.PAGE.read_text(encoding="utf-8")
     answer = load("cluster.json")
     assert cluster.for_readme(answer) in cluster.README.read_text(encoding="utf-8")
     for name, run in answer["runs"].items():
