@@ -23,6 +23,8 @@ README = ROOT / "README.md"
 WITH_SETTINGS = (README, ROOT / "ov_emotions" / "server" / "README.md")
 QUALITY = (*SHIPPED, "emotions-ru-small-forum")
 """The models that ship, and one that is there as a checkpoint."""
+CHECKLISTS = ("checklist.json", "checklist-forum.json")
+BENCHMARKS = ROOT / "benchmarks" / "README.md"
 SPLITS = {
     "test_goemotions": "GoEmotions-ru test",
     "test_cedr": "CEDR test",
@@ -36,11 +38,7 @@ def render() -> str:
         "readme.md",
         splits=SPLITS,
         quality=[r for model in QUALITY for r in load(f"quality-{model}.json")["results"]],
-        passed={
-            found["model"]: _passed(found)
-            for name in ("checklist.json", "checklist-forum.json")
-            for found in load(name)["checklists"]
-        },
+        passed={found["model"]: _passed(found) for found in _checklists()},
         speed=load("speed.json"),
         older=load("speed-avx2.json"),
         headlines=headlines(load("peers.json"), load("peers-limit.json")),
@@ -48,9 +46,30 @@ def render() -> str:
     )
 
 
+def _checklists() -> list[dict[str, Any]]:
+    return [found for name in CHECKLISTS for found in load(name)["checklists"]]
+
+
 def _passed(found: dict[str, Any]) -> str:
     lines, passed = (sum(group[key] for group in found["groups"]) for key in ("lines", "passed"))
     return f"{passed / lines:.3f} of {lines}"
+
+
+def render_checklist() -> str:
+    """Render the groups of the check list, with the lines of each that every model passes."""
+    found = _checklists()
+    groups = [
+        {**of_one[0], "passed": [group["passed"] for group in of_one]}
+        for of_one in zip(*(one["groups"] for one in found), strict=True)
+    ]
+    groups.sort(key=lambda group: group["passed"][0] / group["lines"])
+    return rendered(
+        "checklist.md",
+        models=[one["model"] for one in found],
+        groups=groups,
+        lines=sum(group["lines"] for group in groups),
+        passed=[sum(row) for row in zip(*(group["passed"] for group in groups), strict=True)],
+    )
 
 
 def render_settings(text: str) -> str:
@@ -66,9 +85,10 @@ def render_settings(text: str) -> str:
 def page(*, write: bool = False) -> None:
     """Write the pages, or print the tables of results."""
     if not write:
-        print(render())
+        print(render(), render_checklist(), sep="\n")
         return
     renew(README, render())
+    renew(BENCHMARKS, render_checklist())
     for path in WITH_SETTINGS:
         renew(path, render_settings(path.read_text(encoding="utf-8")))
 

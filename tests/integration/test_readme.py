@@ -31,5 +31,7 @@ def test_pages_of_one_section_hold_the_committed_figures():
     page = stages.PAGE.read_text(encoding="utf-8")
     for path in sorted(stages.OUTPUT.parent.glob("last-stage*.json")):
         assert stages.render(path) in page
+    benchmarks = readme_table.BENCHMARKS.read_text(encoding="utf-8")
+    assert readme_table.render_checklist() in benchmarks
     assert adapt.render() in adapt.PAGE.read_text(encoding="utf-8")
     assert steps.render() in steps.PAGE.read_text(encoding="utf-8")
