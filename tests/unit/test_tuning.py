@@ -23,6 +23,7 @@ from ov_emotions.tuning.search import (
     Trial,
     choose,
     default_settings,
+    layouts,
     sample_texts,
     search,
 )
@@ -135,6 +136,27 @@ def test_a_search_measures_every_kind_and_gives_settings_that_run(tiny_bundle: B
     json.dumps(found.to_dict())
     only = search(tiny_bundle, sample_texts(10), goal="latency", effort=Effort(1, 2), cores=1)
     assert list(only.stages) == ["threads and streams"]
+
+
+def test_what_batches_hold_is_varied_without_compiling_anew(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[EmotionClassifier] = []
+
+    def make(*args: object, **options: object) -> EmotionClassifier:
+        made.append(EmotionClassifier(*args, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr("ov_emotions.tuning.search.EmotionClassifier", make)
+    search(tiny_bundle, sample_texts(70), goal="throughput", effort=Effort(1, 2), cores=2)
+    assert len(made) == len(layouts(2))
+    given = EmotionClassifier(tiny_bundle, threads=2, batch_tokens=50)
+    limited = EmotionClassifier(tiny_bundle, threads=2)
+    limited._models.limit_batches(50)
+    texts = sample_texts(40)
+    groups = [c._models.plan(c._encoder.encode(texts)).groups for c in (given, limited)]
+    assert [list(map(len, one)) for one in groups] == [list(map(len, groups[0]))] * 2
+    assert len(groups[0]) > 1
 
 
 def test_bench_prints_and_writes_a_profile_that_the_other_verbs_take(
