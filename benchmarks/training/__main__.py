@@ -20,6 +20,7 @@ from benchmarks.common import RESULTS, SEED, command, load, record, renew
 from benchmarks.training.plan import Change, Place, run_all, run_one
 from benchmarks.training.scoring import ALL, cross_fitted, render, summarize
 from ov_emotions.data.dataset import MANIFEST_NAME, PreparedData
+from ov_emotions.errors import InputError
 from ov_emotions.files import sha256_file
 from ov_emotions.schema import Count
 from ov_emotions.thresholds import FOLDS, METHODS, Fit, fit_thresholds, threshold_fitter
@@ -56,7 +57,7 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
     place = Place(plan, data, work)
     planned, validation = place.read(), PreparedData.open(data).split("validation")
     data_sha256 = sha256_file(data / MANIFEST_NAME)
-    known = _collected(plan, data_sha256)
+    known = _collected(plan, planned.seeds, data_sha256)
 
     def scores(change: Change, fit: Fit = fit_thresholds) -> list[dict[str, Any]]:
         found = []
@@ -93,6 +94,8 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
 
     kept = [c.name for c in planned.rows if not done(c) and _same(c, known.get(c.name))]
     shown = [c for c in planned.rows if done(c) or c.name in kept]
+    if planned.base not in shown:
+        raise InputError(f"the base of {plan} was not run with every seed in {work}; run it first")
     base = found(planned.base)
     rows = [row(change, found(change)) for change in shown]
     for name, about in METHODS.items():
@@ -117,14 +120,13 @@ def collect(*, data: Path, work: Path, plan: Path = PLAN, jobs: Count = 1) -> No
     )
 
 
-def _collected(plan: Path, data_sha256: str) -> dict[str, dict[str, Any]]:
-    """Read the rows that were collected of the same data."""
-    before = load(output_of(plan).name) or {}
-    return {
-        row["name"]: row
-        for row in before.get("rows", ())
-        if before["data_manifest_sha256"] == data_sha256 and before["fold_seed"] == SEED
-    }
+def _collected(plan: Path, seeds: tuple[int, ...], data_sha256: str) -> dict[str, dict[str, Any]]:
+    """Read the rows that were collected with the same seeds, of the same data."""
+    before = load(output_of(plan).name)
+    now = {"seeds": list(seeds), "data_manifest_sha256": data_sha256, "fold_seed": SEED}
+    if before is None or any(before[key] != value for key, value in now.items()):
+        return {}
+    return {row["name"]: row for row in before["rows"]}
 
 
 def _same(change: Change, row: dict[str, Any] | None) -> bool:
